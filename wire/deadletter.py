@@ -1,0 +1,84 @@
+"""An image that can never succeed, kept whole with the reason."""
+
+from typing import NamedTuple
+
+from wire.record import KafkaRecord, Outgoing, first_headers, raw_bytes
+
+MAX_MESSAGE = 512
+"""Characters of an error text in a header: it may quote what a stranger sent."""
+
+PREFIX = "dlq."
+
+
+class DeadLetter(NamedTuple):
+    """Why an image was set aside, and where it was.
+
+    Attributes:
+        stage: contract, decode, shape, infer.
+        error_class: a short, fixed name, safe as a metric label.
+        message: one line for a person.
+        attempts: how often it was tried.
+        timestamp_ms: when it was set aside; epoch milliseconds.
+    """
+
+    stage: str
+    error_class: str
+    message: str
+    topic: str
+    partition: int
+    offset: int
+    attempts: int
+    timestamp_ms: int
+
+
+def one_line(text: str) -> str:
+    """Printable, on one line, at most `MAX_MESSAGE` characters."""
+    clean = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_MESSAGE])
+    return " ".join(clean.split())[:MAX_MESSAGE]
+
+
+def encode_dead_letter(record: KafkaRecord, letter: DeadLetter) -> Outgoing:
+    """The original key, value and headers, then why; an earlier reason is replaced."""
+    headers: list[tuple[str, bytes | None]] = [
+        (name, value) for name, value in record.headers() or () if not name.startswith(PREFIX)
+    ]
+    reason = (
+        ("dlq.error.stage", letter.stage),
+        ("dlq.error.class", letter.error_class),
+        ("dlq.error.message", one_line(letter.message)),
+        ("dlq.topic", letter.topic),
+        ("dlq.partition", str(letter.partition)),
+        ("dlq.offset", str(letter.offset)),
+        ("dlq.attempts", str(letter.attempts)),
+        ("dlq.timestamp", str(letter.timestamp_ms)),
+    )
+    headers += [(name, text.encode()) for name, text in reason]
+    key, value = record.key(), record.value()
+    return Outgoing(
+        None if key is None else raw_bytes(key),
+        None if value is None else raw_bytes(value),
+        headers,
+    )
+
+
+def decode_dead_letter(record: KafkaRecord) -> DeadLetter:
+    """Read the reason; what is not there is empty or -1, so that any record can be listed."""
+    found = {
+        name: raw[: 4 * MAX_MESSAGE].decode(errors="replace")
+        for name, raw in first_headers(record.headers()).items()
+        if name.startswith(PREFIX)
+    }
+    return DeadLetter(
+        stage=found.get("dlq.error.stage", ""),
+        error_class=found.get("dlq.error.class", ""),
+        message=one_line(found.get("dlq.error.message", "")),
+        topic=found.get("dlq.topic", ""),
+        partition=_number(found.get("dlq.partition")),
+        offset=_number(found.get("dlq.offset")),
+        attempts=_number(found.get("dlq.attempts")),
+        timestamp_ms=_number(found.get("dlq.timestamp")),
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else -1

@@ -1,0 +1,170 @@
+"""An image on its way to the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wire.clock import format_time, parse_time
+from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+
+IMAGE_TYPE = "triton-kafka-bridge.image.v1"
+NDARRAY = "application/x-ndarray"
+"""Content type of raw pixels in C order; `ce_dtype` and `ce_shape` say how to read them."""
+
+CONTENT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", NDARRAY)
+
+MAX_ID = 256
+"""Bytes of an id: it ends up in logs, traces and every prediction."""
+MAX_HEADER = 1024
+"""Bytes of any header that is read: they are small by contract, whatever a stranger sends."""
+MAX_RANK = 8
+
+_READ = (
+    "ce_id",
+    "ce_specversion",
+    "ce_source",
+    "ce_type",
+    "ce_time",
+    "ce_senttime",
+    "ce_runid",
+    "ce_label",
+    "ce_dtype",
+    "ce_shape",
+    "content-type",
+    "traceparent",
+    # A dead letter keeps its first coordinates here: they are the id of an image without one.
+    "dlq.topic",
+    "dlq.partition",
+    "dlq.offset",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEvent:
+    """The envelope of one image; its pixels stay in the record's value.
+
+    Attributes:
+        id: the producer's id, else the record's key, else topic/partition/offset.
+        content_type: lower case, without parameters; None means: look at the bytes.
+        dtype: numpy dtype name of an `application/x-ndarray` value.
+        shape: its shape, outermost dimension first.
+        intended_ns: when the image was due to be sent; epoch nanoseconds.
+        sent_ns: when it was really sent; epoch nanoseconds.
+        label: the true class name, where the producer knows it (evaluation runs).
+    """
+
+    id: str
+    content_type: str | None
+    dtype: str | None
+    shape: tuple[int, ...] | None
+    intended_ns: int
+    sent_ns: int
+    source: str | None = None
+    run_id: str | None = None
+    label: str | None = None
+    traceparent: str | None = None
+
+
+def encode_image(
+    *,
+    id: str,
+    value: bytes,
+    content_type: str,
+    source: str,
+    intended_ns: int,
+    sent_ns: int,
+    run_id: str | None = None,
+    label: str | None = None,
+    dtype: str | None = None,
+    shape: Sequence[int] | None = None,
+    traceparent: str | None = None,
+) -> Outgoing:
+    """Build the record of one image.
+
+    Raises:
+        ContractError: an id that no reader would accept, or raw pixels without dtype and shape.
+    """
+    if not id or len(id.encode()) > MAX_ID:
+        raise ContractError(f"an image id has 1 to {MAX_ID} bytes, this one {len(id.encode())}")
+    if content_type == NDARRAY and (dtype is None or shape is None):
+        raise ContractError(f"{NDARRAY} needs a dtype and a shape")
+    headers: list[tuple[str, bytes | None]] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", IMAGE_TYPE.encode()),
+        ("ce_time", format_time(intended_ns).encode()),
+        ("ce_senttime", format_time(sent_ns).encode()),
+        ("content-type", content_type.encode()),
+    ]
+    optional = (
+        ("ce_runid", run_id),
+        ("ce_label", label),
+        ("ce_dtype", dtype),
+        ("ce_shape", None if shape is None else ",".join(map(str, shape))),
+        ("traceparent", traceparent),
+    )
+    headers += [(name, text.encode()) for name, text in optional if text is not None]
+    return Outgoing(id.encode(), value, headers)
+
+
+def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> str:
+    """The id of an image whatever state its record is in: never raises, always bounded."""
+    found = first_headers(record.headers(), _READ) if headers is None else headers
+    for candidate in (found.get("ce_id"), record.key()):
+        raw = raw_bytes(candidate)
+        if 0 < len(raw) <= MAX_ID:
+            try:
+                text = raw.decode()
+            except UnicodeDecodeError:
+                continue
+            if text.isprintable():
+                return text
+    coordinates = [found.get(name) for name in ("dlq.topic", "dlq.partition", "dlq.offset")]
+    if all(coordinates):
+        return "/".join(raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
+    return f"{record.topic()}/{record.partition()}/{record.offset()}"
+
+
+def decode_image(record: KafkaRecord) -> ImageEvent:
+    """Read the envelope of an image, or of a plain message that knows nothing of CloudEvents.
+
+    Raises:
+        ContractError: a header that is too long, not text, or does not say what it should.
+    """
+    headers = first_headers(record.headers(), _READ)
+    text: dict[str, str] = {}
+    for name, raw in headers.items():
+        if len(raw) > MAX_HEADER:
+            raise ContractError(f"header {name} has {len(raw)} bytes, {MAX_HEADER} are allowed")
+        try:
+            text[name] = raw.decode()
+        except UnicodeDecodeError:
+            raise ContractError(f"header {name} is not UTF-8") from None
+    version = text.get("ce_specversion", "1.0")
+    if not version.startswith("1."):
+        raise ContractError(f"CloudEvents {version[:20]!r} is not known, only 1.x")
+    if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
+        raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
+    kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
+    intended_ns = parse_time(text["ce_time"]) if "ce_time" in text else kafka_ns
+    sent_ns = parse_time(text["ce_senttime"]) if "ce_senttime" in text else kafka_ns or intended_ns
+    content_type = text.get("content-type")
+    return ImageEvent(
+        id=image_id(record, headers),
+        content_type=None if content_type is None else content_type.split(";")[0].strip().lower(),
+        dtype=text.get("ce_dtype"),
+        shape=_parse_shape(text["ce_shape"]) if "ce_shape" in text else None,
+        intended_ns=intended_ns,
+        sent_ns=sent_ns,
+        source=text.get("ce_source"),
+        run_id=text.get("ce_runid"),
+        label=text.get("ce_label"),
+        traceparent=text.get("traceparent"),
+    )
+
+
+def _parse_shape(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if len(parts) > MAX_RANK or not all(part.isascii() and part.isdigit() for part in parts):
+        raise ContractError(f"ce_shape is not a list of sizes such as 32,32,3: {text[:40]!r}")
+    return tuple(int(part) for part in parts)

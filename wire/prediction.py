@@ -1,0 +1,116 @@
+"""A prediction on its way back."""
+
+from typing import NamedTuple
+
+import orjson
+
+from wire.clock import format_time
+from wire.image import MAX_ID, ImageEvent
+from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+
+PREDICTION_TYPE = "triton-kafka-bridge.prediction.v1"
+MAX_PREDICTION = 1 << 20
+"""Bytes of a prediction that a reader accepts."""
+
+STAMPS = ("intended", "sent", "received", "decoded", "requested", "inferred")
+"""Names of the stage timestamps, in the order in which they happen (epoch nanoseconds)."""
+
+
+class ScoredLabel(NamedTuple):
+    label: str
+    class_id: int
+    score: float
+
+
+class Prediction(NamedTuple):
+    """One answered image.
+
+    Attributes:
+        top: the k best classes, best first.
+        stamps: epoch nanoseconds of each of `STAMPS`.
+        batch_size: images in the request that carried this one to Triton.
+    """
+
+    id: str
+    model: str
+    version: str
+    top: tuple[ScoredLabel, ...]
+    stamps: dict[str, int]
+    batch_size: int
+    run_id: str | None = None
+    traceparent: str | None = None
+
+
+def encode_prediction(
+    image: ImageEvent, key: bytes | None, prediction: Prediction, source: str
+) -> Outgoing:
+    """Build the answer to `image`; it keeps the image's key, run id and traceparent."""
+    value = orjson.dumps(
+        {
+            "id": prediction.id,
+            "model": prediction.model,
+            "version": prediction.version,
+            "top": [
+                {"label": label, "class_id": class_id, "score": score}
+                for label, class_id, score in prediction.top
+            ],
+            "batch_size": prediction.batch_size,
+            "stamps_ns": prediction.stamps,
+        }
+    )
+    headers: list[tuple[str, bytes | None]] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", image.id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", PREDICTION_TYPE.encode()),
+        ("ce_time", format_time(prediction.stamps["inferred"]).encode()),
+        ("content-type", b"application/json"),
+    ]
+    if image.run_id is not None:
+        headers.append(("ce_runid", image.run_id.encode()))
+    if image.traceparent is not None:
+        headers.append(("traceparent", image.traceparent.encode()))
+    return Outgoing(key, value, headers)
+
+
+def decode_prediction(record: KafkaRecord) -> Prediction:
+    """Read a prediction.
+
+    Raises:
+        ContractError: not a prediction of a version that is known.
+    """
+    value = raw_bytes(record.value())
+    if len(value) > MAX_PREDICTION:
+        raise ContractError(f"a prediction of {len(value)} bytes, {MAX_PREDICTION} are allowed")
+    headers = first_headers(record.headers(), ("ce_type", "ce_runid", "traceparent"))
+    kind = headers.get("ce_type", b"").decode(errors="replace")
+    if kind != PREDICTION_TYPE:
+        raise ContractError(f"ce_type is {kind[:80]!r}, expected {PREDICTION_TYPE!r}")
+    try:
+        body = orjson.loads(value)
+        top = tuple(
+            ScoredLabel(str(item["label"]), int(item["class_id"]), float(item["score"]))
+            for item in body["top"]
+        )
+        stamps = {str(name): int(ns) for name, ns in body["stamps_ns"].items()}
+        missing = [name for name in STAMPS if name not in stamps]
+        if missing:
+            raise ContractError(f"a prediction lacks the stamps {', '.join(missing)}")
+        return Prediction(
+            id=str(body["id"])[:MAX_ID],
+            model=str(body["model"]),
+            version=str(body["version"]),
+            top=top,
+            stamps=stamps,
+            batch_size=int(body["batch_size"]),
+            run_id=_text(headers.get("ce_runid")),
+            traceparent=_text(headers.get("traceparent")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, ContractError):
+            raise
+        raise ContractError(f"not a prediction: {type(error).__name__}: {error}") from None
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode(errors="replace")

@@ -1,0 +1,5 @@
+"""Topic names, one place for all programs."""
+
+IMAGES = "images"
+PREDICTIONS = "predictions"
+DEAD_LETTERS = "images.dlq"
