@@ -82,3 +82,11 @@ def decode_dead_letter(record: KafkaRecord) -> DeadLetter:
 
 def _number(text: str | None) -> int:
     return int(text) if text is not None and text.isascii() and text.isdigit() else -1
+
+
+def without_value(record: Outgoing) -> Outgoing | None:
+    """The dead letter with its value replaced by the value's size; None if it has none to lose."""
+    if record.value is None or not any(name == "dlq.topic" for name, _ in record.headers):
+        return None
+    size = str(len(record.value)).encode()
+    return Outgoing(record.key, None, [*record.headers, ("dlq.value.omitted", size)])

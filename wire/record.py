@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Kafka headers in order; a name may occur more than once, a value may be null."""
@@ -16,7 +16,10 @@ class KafkaRecord(Protocol):
     def offset(self) -> int | None: ...
     def key(self) -> bytes | str | None: ...
     def value(self) -> bytes | str | None: ...
-    def headers(self) -> "Headers | None": ...
+    def headers(self) -> Any:
+        """`Headers`, or None where there are none."""
+        ...
+
     def timestamp(self) -> tuple[int, int]:
         """(type, milliseconds since the epoch); type 0 means that there is none."""
         ...

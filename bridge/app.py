@@ -1,0 +1,273 @@
+"""Puts the bridge together, runs it, and takes it apart again in the right order."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from threading import Event
+from typing import TypeVar
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from bridge.assignment import Assignment
+from bridge.batching import Backoff, Batcher
+from bridge.config import ConfigError, Settings
+from bridge.deadletter import Fuse
+from bridge.delivery import AtLeastOnce, Delivery
+from bridge.health import HealthServer
+from bridge.intake import Intake
+from bridge.kafka import make_consumer, make_producer, read_statistics
+from bridge.metrics import Metrics
+from bridge.model import ModelSpec
+from bridge.pipeline import Pipeline, PipelineSettings
+from bridge.triton import InferenceError, Tls, TritonServer, probe
+from bridge.work import Publication, Work
+
+log = structlog.get_logger()
+
+R = TypeVar("R")
+
+STUCK_S = 60.0
+"""A loop that has not turned for that long is stuck: its longest wait is under a second, and the
+calls that it makes on Kafka's client are bounded well below this."""
+BUFFERED_BATCHES = 4
+"""Batches that may be in hand for each that may be in flight: one being answered, one waiting, and
+as much again being published."""
+
+
+class _StoppedError(Exception):
+    """A stop was asked for before the bridge had started."""
+
+
+class App:
+    """One bridge.
+
+    Raises:
+        ConfigError: settings that cannot work together with what is there.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._ended = Event()
+        self._stop = Event()
+        self._failure: Exception | None = None
+        self._started = False
+        self._kafka_up = True
+        self._intake: Intake | None = None
+        self._pipeline: Pipeline | None = None
+        try:
+            self._health = HealthServer(
+                settings.http_host,
+                settings.http_port,
+                self._metrics.registry,
+                self._not_live,
+                self._not_ready,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"http_port: cannot listen on {settings.http_host}:{settings.http_port}: "
+                f"{error.strerror}"
+            ) from None
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask the bridge to drain and end; `at_once`: to end without draining."""
+        self._stop.set()
+        if self._intake is not None:
+            self._intake.stop(at_once=at_once)
+        if at_once:
+            self._ended.set()
+
+    def run(self) -> None:
+        """Serve until stopped.
+
+        Raises:
+            Exception: what made it impossible to go on; nothing past it was committed.
+            UnservableModelError: the model is not one that the bridge can feed.
+        """
+        self._health.start()
+        log.info("starting", http=f"{self._settings.http_host}:{self._health.port}")
+        try:
+            self._serve()
+        except _StoppedError:
+            log.info("stopped")
+        finally:
+            self._health.stop()
+
+    def _serve(self) -> None:
+        settings = self._settings
+        triton = TritonServer(
+            settings.triton,
+            settings.model,
+            settings.model_version,
+            top_k=settings.top_k,
+            request_timeout_s=settings.request_timeout_s,
+            tls=Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
+            if settings.triton_tls
+            else None,
+        )
+        try:
+            consumer = make_consumer(settings, self._kafka_error, self._kafka_statistics)
+            spec = self._wait_for_model(triton)
+            self._wait_for_topics(consumer)
+            self._run_with(triton, spec, consumer)
+        finally:
+            triton.close()
+
+    def _run_with(self, triton: TritonServer, spec: ModelSpec, consumer: Consumer) -> None:
+        settings, metrics = self._settings, self._metrics
+        assignment: Assignment[Publication] = Assignment()
+        max_inflight = settings.max_inflight or 2 * spec.instances
+        delivery = self._delivery(consumer, assignment)
+        batcher: Batcher[Work] = Batcher(
+            spec.max_batch, max_inflight, settings.retry_min_s, settings.retry_max_s
+        )
+        self._pipeline = pipeline = Pipeline(
+            settings=PipelineSettings(
+                predictions_topic=settings.predictions_topic,
+                dead_letters_topic=settings.dead_letters_topic,
+                source=f"bridge/{platform.node()}/{os.getpid()}",
+                max_image_bytes=settings.max_image_bytes,
+                max_pixels=settings.max_pixels,
+                max_attempts=settings.max_attempts,
+            ),
+            spec=spec,
+            inference=triton,
+            batcher=batcher,
+            delivery=delivery,
+            assignment=assignment,
+            fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
+            metrics=metrics,
+            failed=self._fail,
+        )
+        self._intake = intake = Intake(
+            consumer,
+            settings.images_topic,
+            assignment,
+            metrics,
+            max_images=settings.max_buffered_images
+            or BUFFERED_BATCHES * spec.max_batch * max_inflight,
+            max_bytes=settings.max_buffered_bytes,
+            commit_interval_s=settings.commit_interval_s,
+            drain_timeout_s=settings.drain_timeout_s,
+            stalled=lambda: not pipeline.healthy,
+            failed=self._fail,
+        )
+        delivery.start()
+        pipeline.start()
+        intake.start(pipeline.submit, delivery)
+        self._started = True
+        log.info(
+            "serving", model=spec.name, input=spec.shape or "encoded", max_batch=spec.max_batch,
+            max_inflight=max_inflight, images_topic=settings.images_topic,
+            delivery=settings.delivery,
+        )  # fmt: skip
+        if self._stop.is_set():
+            intake.stop()
+        while not self._ended.is_set() and not intake.join(0.2):
+            pass
+        self._started = False
+        intake.stop(at_once=True)
+        clean = intake.join(10) and intake.drained and self._failure is None
+        pipeline.stop()
+        delivery.close(flush=clean)
+        if self._failure is not None:
+            raise self._failure
+        if not clean:
+            raise NotDrainedError(
+                f"stopped with {assignment.images} images in hand; they are not committed and "
+                "will be delivered again"
+            )
+        log.info("stopped")
+
+    def _delivery(self, consumer: Consumer, assignment: Assignment[Publication]) -> Delivery:
+        producer = make_producer(self._settings, self._kafka_error, {})
+        return AtLeastOnce(consumer, producer, assignment, self._metrics, self._fail)
+
+    def _wait_for_model(self, triton: TritonServer) -> ModelSpec:
+        def look() -> ModelSpec:
+            spec = triton.load_spec()
+            if spec.shape is not None:
+                probe(triton, spec, self._settings.request_timeout_s)
+            return spec
+
+        return self._retry("waiting_for_triton", look, InferenceError)
+
+    def _wait_for_topics(self, consumer: Consumer) -> None:
+        wanted = (
+            self._settings.images_topic,
+            self._settings.predictions_topic,
+            self._settings.dead_letters_topic,
+        )
+
+        def look() -> None:
+            known = consumer.list_topics(timeout=5).topics
+            missing = [topic for topic in wanted if topic not in known]
+            if missing:
+                raise ConfigError(
+                    f"no such topic on {self._settings.brokers}: {', '.join(missing)}; create it "
+                    "(kafka-topics.sh --create --topic NAME --partitions N) or name another"
+                )
+
+        self._retry("waiting_for_kafka", look, KafkaException)
+
+    def _retry(self, event: str, look: Callable[[], R], passing: type[Exception]) -> R:
+        backoff = Backoff(self._settings.retry_min_s, self._settings.retry_max_s, lambda: 1.0)
+        while not self._stop.is_set():
+            try:
+                return look()
+            except passing as error:
+                wait = backoff.next_wait()
+                log.warning(event, error=str(error)[:300], retry_in_s=round(wait, 2))
+                self._stop.wait(wait)
+        raise _StoppedError
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is None:
+            self._failure = error
+        if self._intake is not None:
+            self._intake.stop(at_once=True)
+        self._ended.set()
+
+    def _kafka_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._kafka_up = False
+        log.warning("kafka_error", code=error.name(), error=error.str())
+        if error.fatal():
+            self._fail(KafkaException(error))
+
+    def _kafka_statistics(self, text: str) -> None:
+        statistics = read_statistics(text)
+        self._kafka_up = statistics.brokers_up > 0
+        for (topic, partition), lag in statistics.lags.items():
+            if topic == self._settings.images_topic:
+                self._metrics.lag.labels(str(partition)).set(lag)
+
+    def _not_live(self) -> dict[str, str]:
+        if not self._started or self._intake is None or self._pipeline is None:
+            return {}
+        now = time.monotonic()
+        beats = {"intake": self._intake.beat, "pipeline": self._pipeline.beat}
+        return {
+            name: f"no turn of its loop for {now - beat:.0f} s"
+            for name, beat in beats.items()
+            if now - beat > STUCK_S
+        }
+
+    def _not_ready(self) -> dict[str, str]:
+        wrong = self._not_live()
+        if self._stop.is_set():
+            wrong["bridge"] = "stopping"
+        elif not self._started or self._pipeline is None:
+            wrong["bridge"] = "starting"
+        elif not self._pipeline.healthy:
+            wrong["triton"] = "not answering"
+        if not self._kafka_up:
+            wrong["kafka"] = "no broker can be reached"
+        self._metrics.ready.set(0 if wrong else 1)
+        return wrong
+
+
+class NotDrainedError(Exception):
+    """The bridge ended with images in hand; they will be delivered again."""

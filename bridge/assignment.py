@@ -1,0 +1,150 @@
+"""The partitions that this bridge owns right now, and the images of each in hand."""
+
+from collections.abc import Iterable
+from threading import Condition, RLock
+from typing import Generic, NamedTuple, TypeVar
+
+from bridge.offsets import Entry, PartitionTracker
+
+T = TypeVar("T")
+TopicPartition = tuple[str, int]
+
+
+class Completed(NamedTuple, Generic[T]):
+    """The completed prefix of one partition.
+
+    Attributes:
+        offset: what to commit for it.
+        entries: the records since the last time, in offset order.
+    """
+
+    tracker: PartitionTracker[T]
+    offset: int
+    entries: list[Entry[T]]
+
+
+class Assignment(Generic[T]):
+    """All trackers behind one lock: committing and asking "is it revoked?" cannot come apart.
+
+    `changed` is that lock; it is notified when an answer is ready to be committed, when nothing of
+    a partition is in hand any more, and when partitions go.
+    """
+
+    def __init__(self) -> None:
+        lock = RLock()
+        self.changed = Condition(lock)
+        self._room = Condition(lock)
+        self._room_wanted: tuple[int, int] | None = None
+        self.epoch = 0
+        """How many rebalances there have been."""
+        self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
+        self._images = 0
+        self._bytes = 0
+
+    @property
+    def partitions(self) -> list[TopicPartition]:
+        with self.changed:
+            return sorted(self._trackers)
+
+    @property
+    def images(self) -> int:
+        """Images in hand, those of revoked partitions included until they are let go."""
+        return self._images
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        with self.changed:
+            self.epoch += 1
+            for topic, partition in partitions:
+                self._trackers[topic, partition] = PartitionTracker(topic, partition)
+
+    def revoke(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget these partitions: what is in hand of them is no longer ours to answer for."""
+        with self.changed:
+            self.epoch += 1
+            for key in partitions:
+                tracker = self._trackers.pop(key, None)
+                if tracker is not None:
+                    tracker.revoked = True
+                    for entry in tracker.discard_finished():
+                        if entry.result is not None:
+                            self._release(tracker, entry)
+            self.changed.notify_all()
+
+    def begin(
+        self, topic: str, partition: int, offset: int, cost: int
+    ) -> PartitionTracker[T] | None:
+        """A record has arrived; None if its partition is not (or no longer) ours."""
+        with self.changed:
+            tracker = self._trackers.get((topic, partition))
+            if tracker is None or not tracker.begin(offset, cost):
+                return None
+            self._images += 1
+            self._bytes += cost
+            return tracker
+
+    def finish(self, tracker: PartitionTracker[T], offset: int) -> None:
+        """An image is done with: its answer is safe, or (its partition revoked) it is let go."""
+        with self.changed:
+            entry = tracker.finish(offset)
+            if entry is not None:
+                self._release(tracker, entry)
+
+    def ready(self, tracker: PartitionTracker[T], offset: int, result: T) -> None:
+        """An image's answer is known; it stays in hand until `release`."""
+        with self.changed:
+            entry = tracker.finish(offset, result)
+            if entry is not None and tracker.revoked:
+                self._release(tracker, entry)
+            self.changed.notify_all()
+
+    def release(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
+        """Answers that waited are safe, or let go."""
+        with self.changed:
+            for entry in entries:
+                self._release(tracker, entry)
+
+    def _release(self, tracker: PartitionTracker[T], entry: Entry[T]) -> None:
+        tracker.release(entry)
+        self._bytes -= entry.cost
+        self._images -= 1
+        if tracker.in_hand == 0:
+            self.changed.notify_all()
+        if self._room_wanted is not None and self._has_room(*self._room_wanted):
+            self._room.notify_all()
+
+    def _has_room(self, images: int, size: int) -> bool:
+        return self._images < images and self._bytes < size
+
+    def completed(self) -> list[Completed[T]]:
+        """What may be committed now; the caller holds `changed`."""
+        ready: list[Completed[T]] = []
+        for tracker in self._trackers.values():
+            entries = tracker.take()
+            offset = tracker.committable()
+            if offset is not None:
+                ready.append(Completed(tracker, offset, entries))
+        return ready
+
+    def wait_finished(self, partitions: Iterable[TopicPartition], timeout_s: float) -> bool:
+        """Wait until nothing of these partitions is in hand; False if time ran out."""
+        wanted = list(partitions)
+
+        def finished() -> bool:
+            trackers = (self._trackers.get(key) for key in wanted)
+            return not any(tracker.in_hand for tracker in trackers if tracker is not None)
+
+        with self.changed:
+            return self.changed.wait_for(finished, timeout_s)
+
+    def wait_room(self, max_images: int, max_bytes: int, timeout_s: float) -> bool:
+        """Wait until more images may be taken in hand; False if time ran out."""
+        with self.changed:
+            # Remembered, so that the waiter is woken once and not for each image that leaves.
+            self._room_wanted = (max_images, max_bytes)
+            found = self._room.wait_for(lambda: self._has_room(max_images, max_bytes), timeout_s)
+            self._room_wanted = None
+            return found

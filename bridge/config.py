@@ -1,0 +1,215 @@
+"""Settings: a TOML file, then BRIDGE_* environment variables, then flags; the later wins."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
+
+MIB = 1 << 20
+
+
+def _host_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return text
+
+
+HostPort = Annotated[str, AfterValidator(_host_port)]
+
+
+class Settings(BaseSettings):
+    """Carries images from a Kafka topic to a model in Triton, and its predictions back to Kafka.
+
+    Every setting is a flag (--max-inflight 4), an environment variable (BRIDGE_MAX_INFLIGHT=4) and
+    a key of the TOML file (max_inflight = 4); a flag wins over the environment, which wins over
+    the file.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="BRIDGE_",
+        env_nested_delimiter="__",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_prog_name="bridge/run.py",
+        extra="forbid",
+        protected_namespaces=(),
+    )
+
+    config: Path | None = Field(None, description="TOML file with any of these settings")
+
+    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
+    images_topic: str = Field(IMAGES, min_length=1, description="topic that images arrive on")
+    predictions_topic: str = Field(
+        PREDICTIONS, min_length=1, description="topic that predictions go to"
+    )
+    dead_letters_topic: str = Field(
+        DEAD_LETTERS, min_length=1, description="topic for images that can never succeed"
+    )
+    group: str = Field("bridge", min_length=1, description="consumer group; bridges share it")
+    delivery: Literal["at-least-once", "exactly-once"] = Field(
+        "at-least-once", description="exactly-once: answers and offsets in Kafka transactions"
+    )
+    transactional_id: str = Field(
+        "",
+        description="exactly-once: an id of this bridge alone that survives its restarts; "
+        "empty: a new one each start",
+    )
+    transaction_timeout_s: float = Field(
+        30, gt=0, le=900, description="exactly-once: a dead bridge holds readers back this long"
+    )
+    kafka: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        description="any librdkafka options for consumer and producer: security.protocol=SSL",
+    )
+    kafka_consumer: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="librdkafka options for the consumer alone"
+    )
+    kafka_producer: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="librdkafka options for the producer alone"
+    )
+    kafka_password: SecretStr | None = Field(
+        None, description="sasl.password, kept out of logs; better from the environment"
+    )
+    commit_interval_s: float = Field(
+        0.5, gt=0, le=60, description="at-least-once: time between offset commits"
+    )
+
+    triton: HostPort = Field("127.0.0.1:8001", description="Triton's gRPC address, HOST:PORT")
+    model: str = Field("resnet20_cifar10", min_length=1, description="model name in Triton")
+    model_version: str = Field("", description="version to ask for; empty: Triton's policy decides")
+    top_k: int = Field(3, ge=1, le=1000, description="classes in each prediction, best first")
+    max_inflight: int = Field(
+        0, ge=0, le=256, description="requests with Triton at a time; 0: two for each instance"
+    )
+    request_timeout_s: float = Field(
+        30, gt=0, description="a request that takes longer is cancelled and sent again"
+    )
+    triton_tls: bool = Field(False, description="TLS to Triton")
+    triton_ca: Path | None = Field(None, description="CA certificates (PEM) that sign Triton's")
+    triton_cert: Path | None = Field(None, description="client certificate (PEM) for Triton")
+    triton_key: Path | None = Field(None, description="private key (PEM) of that certificate")
+
+    max_image_bytes: int = Field(
+        16 * MIB, gt=0, description="larger encoded images are dead-lettered unread"
+    )
+    max_pixels: int = Field(
+        50_000_000, gt=0, description="images with more pixels are dead-lettered undecoded"
+    )
+    max_buffered_bytes: int = Field(
+        64 * MIB, gt=0, description="images in hand, in bytes, before the bridge stops fetching"
+    )
+    max_buffered_images: int = Field(
+        0, ge=0, description="images in hand before it stops fetching; 0: enough to keep Triton fed"
+    )
+
+    retry_min_s: float = Field(0.1, gt=0, description="first wait before sending to Triton again")
+    retry_max_s: float = Field(5, gt=0, description="longest such wait")
+    max_attempts: int = Field(
+        5, ge=1, description="tries of an image that Triton fails on by itself (INTERNAL, UNKNOWN)"
+    )
+    fuse_consecutive: int = Field(
+        1000, ge=0, description="dead letters in a row that stop the bridge; 0: never"
+    )
+    fuse_ratio: float = Field(
+        0.9, ge=0, le=1, description="share of dead letters that stops the bridge; 0: never"
+    )
+    fuse_window: int = Field(1000, ge=1, description="images that the share is taken over")
+    drain_timeout_s: float = Field(
+        25, gt=0, description="time to finish the images in hand at a stop or a revocation"
+    )
+
+    http_host: str = Field("127.0.0.1", description="address for health and metrics")
+    http_port: int = Field(
+        8080, ge=0, le=65535, description="port for health and metrics; 0: any free one"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="quietest")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: console on a terminal, else json"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        topics = [self.images_topic, self.predictions_topic, self.dead_letters_topic]
+        if len(set(topics)) < len(topics):
+            raise ValueError(
+                "images_topic, predictions_topic and dead_letters_topic must differ: "
+                "the bridge would read what it wrote"
+            )
+        if self.retry_max_s < self.retry_min_s:
+            raise ValueError("retry_max_s is below retry_min_s")
+        if self.max_image_bytes > self.max_buffered_bytes:
+            raise ValueError("max_image_bytes is above max_buffered_bytes: it could never be held")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = _toml_path.get()
+        toml = () if path is None else (TomlConfigSettingsSource(settings_cls, path),)
+        return (init_settings, env_settings, *toml)
+
+
+_toml_path: ContextVar[Path | None] = ContextVar("toml_path", default=None)
+
+
+class ConfigError(Exception):
+    """Settings that cannot be used; the text names each one."""
+
+
+def _find_toml(arguments: Sequence[str]) -> Path | None:
+    """The file must be known before the other settings are read, so it is looked for by itself."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", default=os.environ.get("BRIDGE_CONFIG"))
+    name = parser.parse_known_args(arguments)[0].config
+    if not name:
+        return None
+    if not Path(name).is_file():
+        raise ConfigError(f"config: no such file: {name}")
+    return Path(name)
+
+
+def load(arguments: Sequence[str]) -> Settings:
+    """Read file, environment and flags.
+
+    Raises:
+        ConfigError: a setting that is unknown, of the wrong kind, or inconsistent.
+        SystemExit: --help, or a flag that does not exist (code 2).
+    """
+    token = _toml_path.set(_find_toml(arguments))
+    try:
+        source: CliSettingsSource[Settings] = CliSettingsSource(Settings)
+        source = source(args=list(arguments))
+        return Settings(_cli_settings_source=source)  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False):
+            where = ".".join(str(part) for part in problem["loc"])
+            text = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {text}" if where else text)
+        raise ConfigError("\n".join(lines)) from None
+    except (SettingsError, ValueError) as error:
+        raise ConfigError(str(error)) from None
+    finally:
+        _toml_path.reset(token)

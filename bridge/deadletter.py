@@ -1,0 +1,55 @@
+"""The fuse: when nearly everything fails, the deployment is wrong, not the images."""
+
+from collections import deque
+
+
+class FuseBlownError(Exception):
+    """Too many dead letters; the bridge stops and commits nothing more."""
+
+
+class Fuse:
+    """Counts dead letters against answers.
+
+    Args:
+        consecutive: dead letters in a row that blow it; 0: any number.
+        ratio: share of dead letters among the last `window` images that blows it; 0: any share.
+        window: images that the share is taken over; it is not judged before there are that many.
+    """
+
+    def __init__(self, consecutive: int, ratio: float, window: int) -> None:
+        self._limit = consecutive
+        self._ratio = ratio
+        self._recent: deque[bool] = deque(maxlen=window)
+        self._dead_in_window = 0
+        self._in_a_row = 0
+
+    def answered(self, count: int = 1) -> None:
+        self._in_a_row = 0
+        for _ in range(min(count, self._recent.maxlen or 0)):
+            self._push(False)
+
+    def dead(self, reason: str) -> None:
+        """Count one dead letter.
+
+        Raises:
+            FuseBlownError: it is one too many.
+        """
+        self._in_a_row += 1
+        self._push(True)
+        if self._limit and self._in_a_row >= self._limit:
+            raise FuseBlownError(
+                f"{self._in_a_row} images in a row could not be processed (fuse_consecutive); "
+                f"the last: {reason}"
+            )
+        full = len(self._recent) == self._recent.maxlen
+        if self._ratio and full and self._dead_in_window > self._ratio * len(self._recent):
+            raise FuseBlownError(
+                f"{self._dead_in_window} of the last {len(self._recent)} images could not be "
+                f"processed (fuse_ratio); the last: {reason}"
+            )
+
+    def _push(self, dead: bool) -> None:
+        if len(self._recent) == self._recent.maxlen:
+            self._dead_in_window -= self._recent[0]
+        self._recent.append(dead)
+        self._dead_in_window += dead

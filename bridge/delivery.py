@@ -1,0 +1,177 @@
+"""Publishing what became of an image, and committing its offset only after that is safe."""
+
+from collections.abc import Callable
+from functools import partial
+from threading import Event, Thread
+from typing import Protocol, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from bridge.assignment import Assignment
+from bridge.metrics import Metrics
+from bridge.work import Arrival, Publication
+from wire.deadletter import without_value
+from wire.record import raw_bytes
+
+log = structlog.get_logger()
+
+
+class DeliveryError(Exception):
+    """Kafka refused a record for good; the bridge stops, and commits nothing past it."""
+
+
+class Delivery(Protocol):
+    """How answers reach Kafka. `publish` is called by the pipeline, the rest by the intake."""
+
+    def start(self) -> None: ...
+
+    def publish(self, arrival: Arrival, publication: Publication) -> None:
+        """Take charge of an image's answer or dead letter; may block while Kafka is slow."""
+        ...
+
+    def commit(self, *, wait: bool) -> None:
+        """Commit each partition's completed prefix; with `wait`, until the broker has it."""
+        ...
+
+    def generation_changed(self) -> None:
+        """The group has rebalanced: what identified this member to the group is out of date."""
+        ...
+
+    def close(self, *, flush: bool) -> None: ...
+
+
+class AtLeastOnce:
+    """Each answer on its own, as soon as it is there; offsets follow the acknowledgements.
+
+    Args:
+        failed: called, on any thread, with what makes it impossible to go on.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        producer: Producer,
+        assignment: Assignment[Publication],
+        metrics: Metrics,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._consumer = consumer
+        self._producer = producer
+        self._assignment = assignment
+        self._metrics = metrics
+        self._failed = failed
+        self._stopping = Event()
+        self._reports = Thread(target=self._serve_reports, name="delivery-reports", daemon=True)
+
+    def start(self) -> None:
+        self._reports.start()
+
+    def publish(self, arrival: Arrival, publication: Publication) -> None:
+        produce(
+            self._producer, publication, on_delivery=partial(self._delivered, arrival, publication)
+        )
+
+    def _delivered(
+        self,
+        arrival: Arrival,
+        publication: Publication,
+        error: KafkaError | None,
+        _message: Message,
+    ) -> None:
+        if error is None:
+            self._assignment.finish(arrival.tracker, arrival.offset)
+            return
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and publication.record.value:
+            smaller = shrink(publication)
+            if smaller is not None:
+                self.publish(arrival, smaller)
+                return
+        if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            return  # the bridge is being stopped at once: not delivered, so not committed
+        self._failed(
+            DeliveryError(f"Kafka refused a record for topic {publication.topic}: {error.str()}")
+        )
+
+    def _serve_reports(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(0.2)
+
+    def commit(self, *, wait: bool) -> None:
+        # Only this thread, the intake's, changes the assignment: nothing can be revoked between
+        # the look at what is completed and the commit, and the pipeline need not wait for either.
+        with self._assignment.changed:
+            completed = self._assignment.completed()
+        if not completed:
+            return
+        offsets = [
+            TopicPartition(one.tracker.topic, one.tracker.partition, one.offset)
+            for one in completed
+        ]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            self._metrics.commits.labels("failed").inc()
+            log.warning("commit_failed", error=str(error), will_retry=not wait)
+            return
+        for one in completed:
+            one.tracker.mark_committed(one.offset)
+        self._metrics.commits.labels("ok").inc()
+
+    def generation_changed(self) -> None:
+        pass
+
+    def close(self, *, flush: bool) -> None:
+        if flush:
+            self._producer.flush(10)
+        else:
+            self._producer.purge()
+        self._stopping.set()
+        self._reports.join(5)
+
+
+def produce(
+    producer: Producer,
+    publication: Publication,
+    on_delivery: Callable[[KafkaError | None, Message], None],
+) -> None:
+    """Hand a record to the client, waiting while its queue is full.
+
+    Raises:
+        DeliveryError: the client will never take it.
+    """
+    while True:
+        record = publication.record
+        try:
+            producer.produce(
+                publication.topic,
+                value=record.value,
+                key=record.key,
+                headers=cast("list[tuple[str, str | bytes | None]]", record.headers),
+                on_delivery=on_delivery,
+            )
+            return
+        except BufferError:
+            producer.poll(0.1)  # full until the broker takes some; delivery reports make room
+        except KafkaException as error:
+            smaller = shrink(publication)
+            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE or smaller is None:
+                raise DeliveryError(f"topic {publication.topic}: {error}") from None
+            publication = smaller
+
+
+def shrink(publication: Publication) -> Publication | None:
+    """A record that the broker finds too large, without its value but with its reason.
+
+    The reason's headers can push a dead letter over the limit that the image itself just met.
+    """
+    record = without_value(publication.record)
+    if record is None:
+        return None
+    log.warning(
+        "dead_letter_without_value",
+        topic=publication.topic,
+        key=repr(raw_bytes(publication.record.key)[:64]),
+        size=len(raw_bytes(publication.record.value)),
+    )
+    return Publication(publication.topic, record)

@@ -1,0 +1,101 @@
+"""Which offsets may be committed: the completed prefix of each partition, and nothing past it."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Entry(Generic[T]):
+    """One record in hand.
+
+    Attributes:
+        cost: bytes that it holds.
+        result: what is to be published for it, where publishing waits for the prefix.
+    """
+
+    offset: int
+    cost: int
+    finished: bool = False
+    result: T | None = None
+
+
+class PartitionTracker(Generic[T]):
+    """The records of one partition in hand, for one assignment of it.
+
+    A partition that is revoked and assigned again gets a fresh tracker, so that a late completion
+    of the old assignment cannot move the new one's offsets. Not thread-safe: `Assignment` holds
+    the lock.
+
+    Attributes:
+        position: the next offset to consume, were the bridge to stop now; None before the first.
+        in_hand: records begun and not released.
+        cost: their bytes.
+    """
+
+    __slots__ = (
+        "_by_offset", "_committed", "_entries", "_last", "cost", "in_hand", "partition", "position",
+        "revoked", "topic",
+    )  # fmt: skip
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.revoked = False
+        self.position: int | None = None
+        self.in_hand = 0
+        self.cost = 0
+        self._last = -1
+        self._committed: int | None = None
+        self._entries: deque[Entry[T]] = deque()
+        self._by_offset: dict[int, Entry[T]] = {}
+
+    def begin(self, offset: int, cost: int = 0) -> bool:
+        """A record has arrived; False if it was seen before in this assignment."""
+        if offset <= self._last:
+            return False
+        self._last = offset
+        entry: Entry[T] = Entry(offset, cost)
+        self._entries.append(entry)
+        self._by_offset[offset] = entry
+        self.in_hand += 1
+        self.cost += cost
+        return True
+
+    def finish(self, offset: int, result: T | None = None) -> Entry[T] | None:
+        """A record is done; None if it is not in hand (any more)."""
+        entry = self._by_offset.pop(offset, None)
+        if entry is not None:
+            entry.finished = True
+            entry.result = result
+        return entry
+
+    def release(self, entry: Entry[T]) -> None:
+        """A finished record no longer holds memory."""
+        self.in_hand -= 1
+        self.cost -= entry.cost
+
+    def take(self) -> list[Entry[T]]:
+        """Move `position` over the completed prefix; its records, in offset order."""
+        taken: list[Entry[T]] = []
+        while self._entries and self._entries[0].finished:
+            taken.append(self._entries.popleft())
+        if taken:
+            self.position = taken[-1].offset + 1
+        return taken
+
+    def discard_finished(self) -> list[Entry[T]]:
+        """The finished records that were not taken; the tracker is done with them."""
+        finished = [entry for entry in self._entries if entry.finished]
+        self._entries = deque(entry for entry in self._entries if not entry.finished)
+        return finished
+
+    def committable(self) -> int | None:
+        """The offset to commit, None when nothing was completed since the last commit."""
+        return None if self.position == self._committed else self.position
+
+    def mark_committed(self, offset: int | None) -> None:
+        """Note a commit; None takes back one that failed."""
+        self._committed = offset

@@ -1,0 +1,60 @@
+"""Command line of the bridge: python bridge/run.py --help."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+if __package__ in (None, ""):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import structlog
+from confluent_kafka import KafkaException
+
+from bridge.app import App, NotDrainedError
+from bridge.config import ConfigError, load
+from bridge.deadletter import FuseBlownError
+from bridge.delivery import DeliveryError
+from bridge.kafka import KafkaSettingError
+from bridge.logs import configure
+from bridge.model import UnservableModelError
+
+STOPPED, FAILED, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the bridge until it is stopped; returns the exit code."""
+    try:
+        settings = load(arguments)
+        configure(settings.log_level, settings.log_format)
+        app = App(settings)
+    except ConfigError as error:
+        print(f"bridge: {error}", file=sys.stderr)
+        return USAGE
+    log = structlog.get_logger()
+    signals = 0
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        app.stop(at_once=signals > 1)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        app.run()
+    except (ConfigError, KafkaSettingError, UnservableModelError) as error:
+        log.error("refused", error=str(error))  # noqa: TRY400 - the text is the whole story
+        return USAGE
+    except (FuseBlownError, DeliveryError, KafkaException, NotDrainedError) as error:
+        log.error("stopped_by_error", kind=type(error).__name__, error=str(error))  # noqa: TRY400
+        return FAILED
+    except Exception:
+        log.exception("stopped_by_fault")
+        return FAILED
+    return STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,274 @@
+"""The Triton edge: what the pipeline needs of an inference server, over gRPC."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from threading import Event
+from typing import Any, Protocol
+
+import grpc
+import numpy as np
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from bridge.images import Pixels
+from bridge.model import ModelSpec, UnservableModelError, read_spec
+from wire.prediction import ScoredLabel
+
+INT32_MAX = 2**31 - 1
+
+# The client replaces all its defaults when it is given any, so each is said here.
+_CHANNEL_ARGUMENTS = [
+    ("grpc.max_send_message_length", INT32_MAX),
+    ("grpc.max_receive_message_length", INT32_MAX),
+    # A dead peer that closed nothing is noticed in half a minute instead of never.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # gRPC's own reconnect waits grow to two minutes; ours are settings, so its must be shorter.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+class Failure(Enum):
+    """What a failed request says about trying again."""
+
+    TRANSIENT = "transient"
+    """Nothing about the images: try again for ever."""
+    INVALID = "invalid"
+    """Something in the batch can never succeed."""
+    INTERNAL = "internal"
+    """The model failed: perhaps on an image, perhaps by itself; try a bounded number of times."""
+
+
+_FAILURES = {
+    "INVALID_ARGUMENT": Failure.INVALID,
+    "INTERNAL": Failure.INTERNAL,
+    "UNKNOWN": Failure.INTERNAL,
+}
+
+
+class InferenceError(Exception):
+    """A request that was not answered.
+
+    Attributes:
+        status: gRPC status name, such as UNAVAILABLE.
+    """
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        # All else (UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, NOT_FOUND while a model
+        # is reloaded, UNAUTHENTICATED while a certificate is renewed...) may pass.
+        self.failure = _FAILURES.get(status, Failure.TRANSIENT)
+
+    @classmethod
+    def of(cls, error: InferenceServerException) -> "InferenceError":
+        status = (error.status() or "UNKNOWN").removeprefix("StatusCode.")
+        return cls(status, error.message() or status)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A batch's classes, in the batch's order.
+
+    Attributes:
+        version: the model version that answered.
+        tops: for each image its k best classes, best first.
+    """
+
+    version: str
+    tops: Sequence[tuple[ScoredLabel, ...]]
+
+
+Done = Callable[[Answer | InferenceError], None]
+"""Called once for each request, on a thread of the client's: it may only enqueue."""
+
+
+class Inference(Protocol):
+    """An inference server, as the pipeline sees it."""
+
+    def infer(self, images: Sequence[Pixels | bytes], done: Done) -> None:
+        """Send one batch of at most `max_batch` images; returns at once."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+class TritonServer:
+    """One model in a real Triton."""
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        version: str = "",
+        *,
+        top_k: int = 3,
+        request_timeout_s: float = 30,
+        tls: Tls | None = None,
+    ) -> None:
+        self._model = model
+        self._version = version
+        self._top_k = top_k
+        self._timeout_s = request_timeout_s
+        self._client: Any = triton.InferenceServerClient(
+            address,
+            ssl=tls is not None,
+            root_certificates=None if tls is None or tls.ca is None else str(tls.ca),
+            private_key=None if tls is None or tls.key is None else str(tls.key),
+            certificate_chain=None if tls is None or tls.cert is None else str(tls.cert),
+            channel_args=_CHANNEL_ARGUMENTS,
+        )
+        self.spec: ModelSpec | None = None
+
+    def load_spec(self, timeout_s: float = 5) -> ModelSpec:
+        """Ask Triton what the model is.
+
+        Raises:
+            InferenceError: Triton or the model is not ready (yet).
+            UnservableModelError: the model is not there, or not one that the bridge can feed.
+        """
+        try:
+            return self._load_spec(timeout_s)
+        except InferenceServerException as error:
+            raise InferenceError.of(error) from None
+
+    def _load_spec(self, timeout_s: float) -> ModelSpec:
+        if not self._client.is_server_live(client_timeout=timeout_s):
+            raise InferenceError("UNAVAILABLE", "Triton is not live")
+        index = self._client.get_model_repository_index(as_json=True, client_timeout=timeout_s)
+        known = sorted({str(one["name"]) for one in index.get("models", [])})
+        if self._model not in known and self._client.is_server_ready(client_timeout=timeout_s):
+            raise UnservableModelError(
+                f"Triton has no model {self._model!r}; it has: {', '.join(known) or 'none'}"
+            )
+        if not self._client.is_model_ready(self._model, self._version, client_timeout=timeout_s):
+            states = [
+                f"version {one.get('version', '?')} {one.get('state', '?')} {one.get('reason', '')}"
+                for one in index.get("models", [])
+                if one["name"] == self._model
+            ]
+            raise InferenceError(
+                "UNAVAILABLE", f"model {self._model!r} is not ready: {'; '.join(states)}".strip()
+            )
+        metadata = self._client.get_model_metadata(
+            self._model, self._version, as_json=True, client_timeout=timeout_s
+        )
+        config = self._client.get_model_config(
+            self._model, self._version, as_json=True, client_timeout=timeout_s
+        )
+        self.spec = read_spec(metadata, config.get("config", {}), self._version)
+        return self.spec
+
+    def infer(self, images: Sequence[Pixels | bytes], done: Done) -> None:
+        spec = self.spec
+        assert spec is not None, "load_spec comes first"
+        count = len(images)
+        if spec.shape is None:
+            data = np.array(images, dtype=object).reshape((count, 1))
+            kind = "BYTES"
+        else:
+            data = np.stack(images)
+            kind = "UINT8"
+        tensor = triton.InferInput(
+            spec.input_name, data.shape if spec.batched else data.shape[1:], kind
+        )
+        tensor.set_data_from_numpy(data if spec.batched else data[0])
+        top_k = self._top_k if spec.classes is None else min(self._top_k, spec.classes)
+        output = triton.InferRequestedOutput(spec.output_name, class_count=top_k)
+
+        def answered(result: Any, error: InferenceServerException | None) -> None:
+            if error is not None:
+                done(InferenceError.of(error))
+                return
+            try:
+                done(parse_answer(result, spec.output_name, count))
+            except (ValueError, TypeError, IndexError, AttributeError) as problem:
+                done(InferenceError("INTERNAL", f"an answer that cannot be read: {problem}"))
+
+        try:
+            self._client.async_infer(
+                spec.name,
+                [tensor],
+                answered,
+                model_version=self._version,
+                outputs=[output],
+                # The server's queue forgets the request when the client does.
+                timeout=int(self._timeout_s * 1e6),
+                client_timeout=self._timeout_s,
+            )
+        except InferenceServerException as error:
+            done(InferenceError.of(error))
+        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
+            done(InferenceError("UNAVAILABLE", str(error)))
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def parse_answer(result: Any, output: str, count: int) -> Answer:
+    """Read the strings of Triton's classification extension, such as b"0.994124:3:cat".
+
+    Args:
+        result: a `tritonclient.grpc.InferResult`.
+        output: the output's name.
+        count: images in the request.
+
+    Raises:
+        ValueError: not `count` rows of such strings.
+    """
+    rows = result.as_numpy(output)
+    if rows is None or rows.size == 0:
+        raise ValueError(
+            f"output {output} is empty (with a Python-backend model: does Triton's environment "
+            "have numpy 2? Its stub needs numpy 1)"
+        )
+    rows = rows.reshape((count, -1))
+    tops = [tuple(parse_class(cell) for cell in row) for row in rows.tolist()]
+    return Answer(result.get_response().model_version, tops)
+
+
+def parse_class(text: bytes) -> ScoredLabel:
+    """One "score:index[:label]"; without a label the index is the label."""
+    score, _, rest = text.decode().partition(":")
+    index, _, label = rest.partition(":")
+    return ScoredLabel(label or index, int(index), float(score))
+
+
+def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:
+    """Send one grey image through the path that all images take, and read the answer.
+
+    It finds in time what metadata cannot show: a backend that answers with nothing.
+
+    Raises:
+        InferenceError: it was not answered.
+        UnservableModelError: the answer cannot be read.
+    """
+    finished = Event()
+    outcome: list[Answer | InferenceError] = []
+
+    def done(result: Answer | InferenceError) -> None:
+        outcome.append(result)
+        finished.set()
+
+    assert spec.shape is not None
+    inference.infer([np.full(spec.shape, 128, np.uint8)], done)
+    if not finished.wait(timeout_s):
+        raise InferenceError("DEADLINE_EXCEEDED", "the probe image was not answered")
+    result = outcome[0]
+    if isinstance(result, InferenceError):
+        if result.failure in (Failure.INTERNAL, Failure.INVALID):
+            raise UnservableModelError(f"model {spec.name!r} fails on a probe image: {result}")
+        raise result
+    return result
