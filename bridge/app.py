@@ -2,10 +2,12 @@
 
 import os
 import platform
+import random
 import time
 from collections.abc import Callable
 from threading import Event
 from typing import TypeVar
+from uuid import uuid4
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -21,6 +23,7 @@ from bridge.kafka import make_consumer, make_producer, read_statistics
 from bridge.metrics import Metrics
 from bridge.model import ModelSpec
 from bridge.pipeline import Pipeline, PipelineSettings
+from bridge.transactions import ExactlyOnce, FencedError
 from bridge.triton import InferenceError, Tls, TritonServer, probe
 from bridge.work import Publication, Work
 
@@ -89,11 +92,25 @@ class App:
         self._health.start()
         log.info("starting", http=f"{self._settings.http_host}:{self._health.port}")
         try:
-            self._serve()
+            self._serve_until_stopped()
         except _StoppedError:
             log.info("stopped")
         finally:
             self._health.stop()
+
+    def _serve_until_stopped(self) -> None:
+        backoff = Backoff(self._settings.retry_min_s, self._settings.retry_max_s, random.random)
+        while True:
+            try:
+                return self._serve()
+            except FencedError as error:
+                # Everything is built again, from what the broker says is committed.
+                wait = backoff.next_wait()
+                log.warning("fenced", error=str(error), retry_in_s=round(wait, 2))
+                if self._stop.wait(wait):
+                    raise _StoppedError from None
+                self._failure = None
+                self._ended.clear()
 
     def _serve(self) -> None:
         settings = self._settings
@@ -182,8 +199,27 @@ class App:
         log.info("stopped")
 
     def _delivery(self, consumer: Consumer, assignment: Assignment[Publication]) -> Delivery:
-        producer = make_producer(self._settings, self._kafka_error, {})
-        return AtLeastOnce(consumer, producer, assignment, self._metrics, self._fail)
+        settings = self._settings
+        if settings.delivery == "at-least-once":
+            producer = make_producer(settings, self._kafka_error, {})
+            return AtLeastOnce(consumer, producer, assignment, self._metrics, self._fail)
+        identity = settings.transactional_id or f"{settings.group}-{uuid4()}"
+        timeout_ms = int(settings.transaction_timeout_s * 1000)
+        extra = {
+            "transactional.id": identity,
+            "transaction.timeout.ms": timeout_ms,
+            # A transaction that cannot be delivered in time is given up as a whole.
+            "message.timeout.ms": timeout_ms,
+        }
+        return ExactlyOnce(
+            consumer,
+            make_producer(settings, self._transactions_error, extra),
+            assignment,
+            self._metrics,
+            self._fail,
+            timeout_s=settings.transaction_timeout_s,
+            backoff=Backoff(settings.retry_min_s, settings.retry_max_s, random.random),
+        )
 
     def _wait_for_model(self, triton: TritonServer) -> ModelSpec:
         def look() -> ModelSpec:
@@ -229,6 +265,10 @@ class App:
         if self._intake is not None:
             self._intake.stop(at_once=True)
         self._ended.set()
+
+    def _transactions_error(self, error: KafkaError) -> None:
+        if not error.fatal():
+            self._kafka_error(error)  # a fatal one is met, and handled, at the next call
 
     def _kafka_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:

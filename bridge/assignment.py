@@ -129,6 +129,10 @@ class Assignment(Generic[T]):
                 ready.append(Completed(tracker, offset, entries))
         return ready
 
+    def has_completed(self) -> bool:
+        """Whether `completed` would give anything; the caller holds `changed`."""
+        return any(tracker.completed for tracker in self._trackers.values())
+
     def wait_finished(self, partitions: Iterable[TopicPartition], timeout_s: float) -> bool:
         """Wait until nothing of these partitions is in hand; False if time ran out."""
         wanted = list(partitions)

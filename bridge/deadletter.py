@@ -23,6 +23,11 @@ class Fuse:
         self._dead_in_window = 0
         self._in_a_row = 0
 
+    @property
+    def share(self) -> float:
+        """Dead letters among the images in the window."""
+        return self._dead_in_window / len(self._recent) if self._recent else 0.0
+
     def answered(self, count: int = 1) -> None:
         self._in_a_row = 0
         for _ in range(min(count, self._recent.maxlen or 0)):

@@ -72,6 +72,11 @@ class PartitionTracker(Generic[T]):
             entry.result = result
         return entry
 
+    @property
+    def completed(self) -> bool:
+        """Whether `take` would give anything."""
+        return bool(self._entries) and self._entries[0].finished
+
     def release(self, entry: Entry[T]) -> None:
         """A finished record no longer holds memory."""
         self.in_hand -= 1
