@@ -1,0 +1,219 @@
+"""Images, predictions and dead letters matched by id, in whatever order they are seen. Pure."""
+
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wire.prediction import STAMPS, Prediction
+
+Int64 = npt.NDArray[np.int64]
+
+SEEN, ANSWERED, DEAD = 1, 2, 4
+"""Bits of a row's state: the image itself was read; its first outcome. At most one outcome."""
+
+NO_NAME = -1
+MAX_NAMES = 1 << 16
+"""Distinct labels and reasons kept: names come from strangers, rows hold only their number."""
+OTHER = "(other)"
+
+_LATEST_NS = 1 << 62
+_LARGEST = (1 << 31) - 1
+# Numbers come from strangers: they are held inside what a column, and a difference of two, can be.
+
+TIMES = (*STAMPS, "consumed")
+"""Columns of times, epoch nanoseconds, in the order in which they happen; 0: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One row an image, in the order in which they were first heard of.
+
+    Attributes:
+        ids: image ids.
+        state: uint8 [n], `SEEN | ANSWERED | DEAD`.
+        times: int64 [n] for each of `TIMES`.
+        best: int32 [n], index into `names` of the predicted label, or of the reason of a dead
+            letter; `NO_NAME` where there is none.
+        label: int32 [n], index into `names` of the true label.
+        score: float32 [n], of the predicted label.
+        batch: int32 [n], images in the request that carried this one to Triton.
+    """
+
+    ids: list[str]
+    names: list[str]
+    state: npt.NDArray[np.uint8]
+    times: dict[str, Int64]
+    best: npt.NDArray[np.int32]
+    label: npt.NDArray[np.int32]
+    score: npt.NDArray[np.float32]
+    batch: npt.NDArray[np.int32]
+
+
+class Matcher:
+    """Keeps one compact row an image: 73 bytes of columns and about 200 for its id.
+
+    Every image is sent = answered + dead-lettered + missing, exactly one of the three: its first
+    outcome stands, and each further one counts as a duplicate.
+
+    Attributes:
+        duplicates: outcomes beyond the first, over all images.
+        resent: images read more than once under one id.
+        unmeasured: records about images beyond `max_images`, which are only counted.
+        models: predictions by "model/version".
+    """
+
+    def __init__(self, max_images: int, expect_images: bool = True) -> None:
+        """Args: expect_images: False: an outcome alone makes an image; none is read itself."""
+        self.duplicates = 0
+        self.resent = 0
+        self.unmeasured = 0
+        self.models: dict[str, int] = {}
+        self._max_images = max_images
+        self._expect_images = expect_images
+        self._index: dict[str, int] = {}
+        self._names: dict[str, int] = {}
+        self._state = bytearray()
+        self._times = {name: array("q") for name in TIMES}
+        self._best = array("i")
+        self._label = array("i")
+        self._batch = array("i")
+        self._score = array("f")
+        self._sent = 0
+        self._answered = 0
+        self._dead = 0
+
+    @property
+    def sent(self) -> int:
+        """Images known to have been sent."""
+        return self._sent
+
+    @property
+    def answered(self) -> int:
+        """Sent images whose first outcome is a prediction."""
+        return self._answered
+
+    @property
+    def dead_lettered(self) -> int:
+        """Sent images whose first outcome is a dead letter."""
+        return self._dead
+
+    @property
+    def missing(self) -> int:
+        return self._sent - self._answered - self._dead
+
+    @property
+    def resolved(self) -> int:
+        return self._answered + self._dead
+
+    @property
+    def unmatched(self) -> int:
+        """Ids with an outcome of which no image was read."""
+        return len(self._index) - self._sent
+
+    def image(self, id: str, intended_ns: int, sent_ns: int, label: str | None) -> None:
+        """An image was read."""
+        row = self._row(id)
+        if row is None:
+            return
+        if self._state[row] & SEEN:
+            self.resent += 1
+            return
+        self._times["intended"][row] = _time(intended_ns)
+        self._times["sent"][row] = _time(sent_ns)
+        if label is not None:
+            self._label[row] = self._name(label)
+        if self._expect_images:
+            self._see(row)
+
+    def prediction(self, prediction: Prediction, consumed_ns: int) -> None:
+        """A prediction was read at `consumed_ns`."""
+        row = self._row(prediction.id)
+        if row is None or not self._resolve(row, ANSWERED):
+            return
+        model = f"{prediction.model}/{prediction.version}"
+        if model in self.models or len(self.models) < MAX_NAMES:
+            self.models[model] = self.models.get(model, 0) + 1
+        for name in STAMPS:
+            # The image's own envelope is the authority on when it was sent.
+            if not (self._state[row] & SEEN and name in ("intended", "sent")):
+                self._times[name][row] = _time(prediction.stamps[name])
+        self._times["consumed"][row] = consumed_ns
+        self._batch[row] = min(max(prediction.batch_size, 0), _LARGEST)
+        if prediction.top:
+            self._best[row] = self._name(prediction.top[0].label)
+            self._score[row] = prediction.top[0].score
+        if not self._expect_images:
+            self._see(row)
+
+    def dead_letter(self, id: str, reason: str, consumed_ns: int) -> None:
+        """A dead letter was read at `consumed_ns`."""
+        row = self._row(id)
+        if row is None or not self._resolve(row, DEAD):
+            return
+        self._best[row] = self._name(reason)
+        self._times["consumed"][row] = consumed_ns
+        if not self._expect_images:
+            self._see(row)
+
+    def rows(self) -> Rows:
+        """A copy of everything so far."""
+        return Rows(
+            ids=list(self._index),
+            names=list(self._names),
+            state=np.frombuffer(bytes(self._state), np.uint8),
+            times={name: np.array(column, np.int64) for name, column in self._times.items()},
+            best=np.array(self._best, np.int32),
+            label=np.array(self._label, np.int32),
+            score=np.array(self._score, np.float32),
+            batch=np.array(self._batch, np.int32),
+        )
+
+    def _row(self, id: str) -> int | None:
+        row = self._index.get(id)
+        if row is not None:
+            return row
+        if len(self._index) >= self._max_images:
+            self.unmeasured += 1
+            return None
+        row = self._index[id] = len(self._index)
+        self._state.append(0)
+        for column in self._times.values():
+            column.append(0)
+        self._best.append(NO_NAME)
+        self._label.append(NO_NAME)
+        self._batch.append(0)
+        self._score.append(0.0)
+        return row
+
+    def _resolve(self, row: int, outcome: int) -> bool:
+        state = self._state[row]
+        if state & (ANSWERED | DEAD):
+            self.duplicates += 1
+            return False
+        self._state[row] = state | outcome
+        if state & SEEN:
+            self._count(outcome)
+        return True
+
+    def _see(self, row: int) -> None:
+        self._sent += 1
+        self._count(self._state[row])
+        self._state[row] |= SEEN
+
+    def _count(self, outcome: int) -> None:
+        self._answered += outcome & ANSWERED != 0
+        self._dead += outcome & DEAD != 0
+
+    def _name(self, name: str) -> int:
+        number = self._names.get(name)
+        if number is None:
+            if len(self._names) >= MAX_NAMES:
+                name = OTHER
+            number = self._names.setdefault(name, len(self._names))
+        return number
+
+
+def _time(ns: int) -> int:
+    return min(max(ns, 0), _LATEST_NS)

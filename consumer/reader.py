@@ -1,0 +1,146 @@
+"""The Kafka edge of the consumer: records of several topics, each with when it was received."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+
+from wire.record import KafkaRecord
+
+Start = Literal["latest", "earliest"]
+
+QUEUED_KBYTES = 16 << 10
+"""Bound on the memory of fetched records, a partition; images are read only for their headers."""
+
+
+class ReadError(Exception):
+    """Kafka can't be read; the text says why."""
+
+
+class Received(NamedTuple):
+    """A record, and the wall clock when it was handed over (epoch nanoseconds)."""
+
+    record: KafkaRecord
+    at_ns: int
+
+
+def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """The consumer's settings; `options` (any librdkafka option) override them."""
+    return {
+        "bootstrap.servers": brokers,
+        "client.id": "latency-consumer",
+        "group.id": "latency-consumer",  # required by librdkafka; nothing is joined or committed
+        "enable.auto.commit": False,
+        # Records deleted before they were read are an error here, never skipped in silence.
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "queued.max.messages.kbytes": QUEUED_KBYTES,
+        # A full local queue pauses fetching for this long: the default of 1 s would be measured.
+        "fetch.queue.backoff.ms": 5,
+        # At the brokers' end: a record must not wait for others to fill a fetch.
+        "fetch.min.bytes": 1,
+        **options,
+    }
+
+
+class Reader:
+    """Reads every partition that the topics have when it is made; belongs to no group."""
+
+    def __init__(
+        self, config: Mapping[str, Any], topics: Sequence[str], start: Start, timeout: float
+    ) -> None:
+        """Connect and stand at the start: once made, nothing that is sent later is missed.
+
+        Args:
+            config: librdkafka options.
+            topics: what to read.
+            start: latest: only what comes from now on.
+            timeout: seconds to reach Kafka and find the topics.
+
+        Raises:
+            ReadError: a setting that librdkafka refuses, no broker, or no such topic.
+        """
+        brokers = config["bootstrap.servers"]
+        try:
+            self._consumer = Consumer(dict(config))
+        except KafkaException as error:
+            raise ReadError(f"librdkafka refuses its settings: {_reason(error)}") from None
+        try:
+            self._consumer.assign(self._assignment(topics, start, timeout))
+        except KafkaException as error:
+            self._consumer.close()
+            raise ReadError(f"cannot read from Kafka at {brokers}: {_reason(error)}") from None
+        except ReadError:
+            self._consumer.close()
+            raise
+
+    def poll(self, seconds: float) -> Received | None:
+        """The next record, or None after `seconds`.
+
+        One at a time: `Consumer.consume(n)` waits to fill its batch, which would be measured.
+
+        Raises:
+            ReadError: reading cannot go on.
+        """
+        try:
+            message = self._consumer.poll(seconds)
+        except KafkaException as error:
+            raise ReadError(f"cannot read from Kafka: {_reason(error)}") from None
+        at_ns = time.time_ns()
+        if message is None:
+            return None
+        problem = message.error()
+        if problem is None:
+            return Received(message, at_ns)
+        # The others (a broker that is away) librdkafka retries by itself, and logs.
+        if problem.fatal() or problem.code() in _HOPELESS:
+            raise ReadError(f"cannot read topic {message.topic()!r}: {problem.str()}")
+        return None
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _assignment(
+        self, topics: Sequence[str], start: Start, timeout: float
+    ) -> list[TopicPartition]:
+        found = []
+        for topic in topics:
+            metadata = self._topic(topic, timeout)
+            for partition in metadata.partitions:
+                at = TopicPartition(topic, partition, OFFSET_BEGINNING)
+                if start == "latest":
+                    # OFFSET_END would be looked up at the first fetch: too late by then.
+                    at.offset = self._consumer.get_watermark_offsets(at, timeout=timeout)[1]
+                found.append(at)
+        return found
+
+    def _topic(self, topic: str, timeout: float) -> Any:
+        """Metadata of a topic; one that is being created is waited for."""
+        deadline = time.monotonic() + timeout
+        while True:
+            metadata = self._consumer.list_topics(topic, timeout=timeout).topics[topic]
+            if metadata.error is None:
+                return metadata
+            if time.monotonic() >= deadline:
+                raise ReadError(f"topic {topic!r} cannot be read: {metadata.error.str()}")
+            time.sleep(0.2)
+
+
+_HOPELESS = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - how librdkafka names its local errors
+)
+
+
+def _reason(error: KafkaException) -> str:
+    detail = error.args[0]
+    return detail.str() if isinstance(detail, KafkaError) else str(detail)

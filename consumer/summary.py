@@ -1,0 +1,156 @@
+"""The result of a run as data: what latency_summary.json holds, for people and programs."""
+
+from dataclasses import dataclass, field
+
+import orjson
+from pydantic import TypeAdapter
+
+VERSION = 1
+"""Of the JSON's layout; raised when a field changes its meaning."""
+
+
+class SummaryError(ValueError):
+    """Not a summary that this version reads; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """`count` images took `ms` milliseconds or less."""
+
+    percentile: float
+    ms: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A distribution of latencies, warm-up excluded.
+
+    Attributes:
+        count: images measured.
+        clock_errors: images whose latency was negative; not among the others.
+        percentiles: by rising percentile, from an HdrHistogram of three significant digits.
+        histogram: the HdrHistogram itself (microseconds; its standard base64 form), to be merged
+            with those of other runs.
+    """
+
+    count: int
+    clock_errors: int
+    mean_ms: float
+    min_ms: float
+    max_ms: float
+    percentiles: list[Percentile]
+    histogram: str
+
+    def at(self, percentile: float) -> float:
+        """Milliseconds at one of the reported percentiles; 100 is the maximum."""
+        if percentile == 100:
+            return self.max_ms
+        return next(entry.ms for entry in self.percentiles if entry.percentile == percentile)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of the way, in milliseconds; `clock_errors`: images that took less than nothing."""
+
+    name: str
+    mean_ms: float
+    p50_ms: float
+    p99_ms: float
+    clock_errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class TritonStages:
+    """Where time went inside Triton: the difference of its model statistics over the run.
+
+    Milliseconds are means a request, of all clients of the model. `mean_batch` is the mean size of
+    the batches that were executed.
+    """
+
+    model: str
+    version: str
+    requests: int
+    inferences: int
+    executions: int
+    mean_batch: float
+    queue_ms: float
+    compute_input_ms: float
+    compute_infer_ms: float
+    compute_output_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run: sent = answered + dead_lettered + missing.
+
+    Attributes:
+        run_id: the run measured; None: every run on the topics.
+        ended_by: count, idle, signal, error or nothing-came.
+        expected: images that the run was told to wait for.
+        duplicates: predictions and dead letters beyond the first of an image.
+        resent: images read more than once.
+        unmatched: ids answered or dead-lettered of which no image was read.
+        unmeasured: records about images beyond --max-images.
+        unreadable: records that are not what their topic should hold.
+        labelled: answered images whose true label is known.
+        correct: those whose first label is the true one.
+        warmup: images left out of latency, stages and throughput: the first that were due.
+        throughput: answered images/s, from the first one due to the last one answered.
+        intended: latency from the time at which the image was due; None: nothing measured.
+        sent_latency: latency from the time at which it was really sent.
+        stages: in the order in which they happen.
+        latency_rise_ms: by how much the latency grew through the run; None: too few images.
+        mean_request: mean number of images in a request to Triton.
+        valid: whether the figures may be quoted.
+        reasons: why not.
+    """
+
+    run_id: str | None
+    ended_by: str
+    expected: int | None
+    sent: int
+    answered: int
+    dead_lettered: int
+    missing: int
+    duplicates: int
+    resent: int
+    unmatched: int
+    unmeasured: int
+    unreadable: int
+    labelled: int
+    correct: int
+    warmup: int
+    throughput: float
+    valid: bool
+    reasons: list[str]
+    intended: Latency | None = None
+    sent_latency: Latency | None = None
+    stages: list[Stage] = field(default_factory=list)
+    latency_rise_ms: float | None = None
+    mean_request: float | None = None
+    models: dict[str, int] = field(default_factory=dict)
+    dead_letters_by_reason: dict[str, int] = field(default_factory=dict)
+    triton: list[TritonStages] = field(default_factory=list)
+    version: int = VERSION
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    @staticmethod
+    def from_json(text: bytes) -> "Summary":
+        """Read what `to_json` wrote.
+
+        Raises:
+            SummaryError: not a summary, or one of another version.
+        """
+        try:
+            summary = _ADAPTER.validate_json(text)
+        except ValueError as error:
+            raise SummaryError(f"not a latency summary: {error}") from None
+        if summary.version != VERSION:
+            raise SummaryError(f"a latency summary of version {summary.version}, not {VERSION}")
+        return summary
+
+
+_ADAPTER = TypeAdapter(Summary)

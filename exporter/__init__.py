@@ -1,0 +1,1 @@
+"""From a PyTorch ResNet to a model repository that Triton serves."""

@@ -1,0 +1,97 @@
+"""Is the exported file the same function as the network it was made from?"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from exporter.errors import ExportError
+from exporter.formats import Predict
+from exporter.models import DATA, Model
+
+BATCH = 50
+LARGE_SAMPLE = 8
+"""CIFAR images, and as many of noise, at ImageNet size: a second's work even on one core."""
+
+TOLERANCE = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.1}
+"""Largest difference of a probability. Folding the batch norms moves float32 by some 1e-6; fp16
+has 11 bits of mantissa and bf16 has 8, over tens of layers."""
+
+CHANGED = {"fp32": 0.0, "fp16": 0.01, "bf16": 0.02}
+"""Share of the images that may change their top-1: with fewer bits, near ties fall either way."""
+
+
+class Sample(NamedTuple):
+    """uint8 [N, H, W, 3]; class ids [N] where they are known."""
+
+    pixels: Tensor
+    labels: Tensor | None
+
+
+class Verdict(NamedTuple):
+    """How the file compares with eager mode; `correct` where the sample has labels."""
+
+    images: int
+    changed: int
+    max_difference: float
+    correct: int | None
+
+    def __str__(self) -> str:
+        text = (
+            f"same top-1 as eager mode on {self.images - self.changed} of {self.images} images, "
+            f"max difference {self.max_difference:.1e}"
+        )
+        return text if self.correct is None else f"{text}, {self.correct} classified correctly"
+
+
+def sample(model: Model) -> Sample:
+    """Real images of the model's input size: the CIFAR-10 test images that the project ships."""
+    with np.load(DATA / "cifar10_test_1000.npz") as archive:
+        images = torch.from_numpy(archive["images"])
+        labels = torch.from_numpy(archive["labels"].astype(np.int64))
+    if model.size == (32, 32):
+        return Sample(images, labels)
+    planes = images[:LARGE_SAMPLE].permute(0, 3, 1, 2).float()
+    resized = functional.interpolate(planes, model.size, mode="bilinear", align_corners=False)
+    real = resized.round().to(torch.uint8).permute(0, 2, 3, 1)
+    noise = torch.randint(
+        0, 256, real.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    return Sample(torch.cat((real, noise)).contiguous(), None)
+
+
+def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str) -> Verdict:
+    """Run both over `images`; `eager` is in float32 whatever the precision of `exported`.
+
+    Raises:
+        ExportError: another top-1 class, or a difference that the precision doesn't explain.
+    """
+    wanted, got = _run(eager, images.pixels), _run(exported, images.pixels)
+    if wanted.shape != got.shape or got.dtype != torch.float32:
+        raise ExportError(
+            f"the exported model gives {got.dtype} {tuple(got.shape)}, "
+            f"not float32 {tuple(wanted.shape)}"
+        )
+    tolerance = TOLERANCE[precision]
+    difference = float((wanted - got).abs().max())
+    if not difference <= tolerance:  # a NaN is not
+        raise ExportError(
+            f"the exported model differs from eager mode by {difference:.1e}, "
+            f"more than {tolerance:.0e} ({precision})"
+        )
+    best = got.argmax(1)
+    changed = int((best != wanted.argmax(1)).sum())
+    if changed > CHANGED[precision] * len(best):
+        raise ExportError(
+            f"the exported model gives {changed} of {len(best)} images another top-1 class"
+        )
+    correct = None if images.labels is None else int((best == images.labels).sum())
+    return Verdict(len(best), changed, difference, correct)
+
+
+def _run(predict: Predict, pixels: Tensor) -> Tensor:
+    with torch.inference_mode():
+        starts = range(0, len(pixels), BATCH)
+        return torch.cat([predict(pixels[start : start + BATCH]) for start in starts])

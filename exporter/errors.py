@@ -1,0 +1,5 @@
+"""What the exporter says when it can't go on."""
+
+
+class ExportError(Exception):
+    """An export that can't succeed as asked; the text says why and what to do about it."""

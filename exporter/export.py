@@ -1,0 +1,140 @@
+"""From a model's name to what Triton serves."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torchvision
+
+from exporter import check, models
+from exporter import weights as checkpoints
+from exporter.errors import ExportError
+from exporter.formats import ModelFormat, TorchScript
+from exporter.graph import PRECISIONS, classifier
+from exporter.repository import install, is_current
+from exporter.triton_config import BACKENDS, DEVICES, LABELS, Serving, render
+
+SOURCES = Path(__file__).resolve().parent
+PYTHON_BACKEND = SOURCES / "python_backend" / "model.py"
+MAX_BATCH_SIZE = 4096
+"""Beyond this a batch is a mistake: Triton would warm up with it."""
+
+
+class Exported(NamedTuple):
+    """What an export did.
+
+    Attributes:
+        directory: of the model, inside the repository.
+        changed: False where everything was there already.
+        verdict: how the exported file compares with eager mode; None where nothing changed.
+    """
+
+    directory: Path
+    changed: bool
+    verdict: check.Verdict | None
+
+
+def export(
+    name: str,
+    repository: Path,
+    *,
+    backend: str = "pytorch",
+    weights: str | Path | None = None,
+    version: int = 1,
+    max_batch_size: int = 64,
+    instances: int = 1,
+    device: str = "auto",
+    queue_delay_us: int = 0,
+    threads: int | None = None,
+    precision: str = "fp32",
+    model_format: ModelFormat | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Write `<repository>/<name>/{config.pbtxt,labels.txt,<version>/model.pt}`.
+
+    An export that was done before with the same inputs changes nothing; one that fails leaves the
+    repository as it was.
+
+    Args:
+        name: one of `exporter.models.NAMES`.
+        weights: see `exporter.weights.load`.
+        precision: of the network's weights and activations: fp32, fp16 or bf16.
+        model_format: how the network is stored; TorchScript by default.
+        report: called with a line for each step.
+
+    Raises:
+        ExportError: an argument, the weights or the exported file is not right.
+    """
+    serving = Serving(backend, max_batch_size, instances, device, queue_delay_us, threads)
+    _validate(serving, version, precision)
+    model_format = model_format or TorchScript()
+    model = models.find(name, downloaded=weights in (None, checkpoints.DEFAULT))
+    directory = repository / name
+    report(f"{name}: loading the weights")
+    network = checkpoints.load(model, weights)
+    made_from: dict[str, object] = {
+        "model": name,
+        "weights": checkpoints.digest(network),
+        "precision": precision,
+        "serving": asdict(serving),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "exporter": _sources(),
+    }
+    if is_current(directory, version, made_from):
+        report(f"{name}: unchanged, nothing to write in {directory}")
+        return Exported(directory, changed=False, verdict=None)
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        staged = Path(folder)
+        graph = staged / model_format.filename
+        report(f"{name}: compiling")
+        images = check.sample(model)
+        example = images.pixels[:2]
+        how = model_format.save(classifier(network, model, precision), example, graph)
+        report(f"{name}: {how}, {graph.stat().st_size / 1e6:.1f} MB")
+        report(f"{name}: checking the exported file on {len(images.pixels)} images")
+        reference = classifier(network, model)
+        verdict = check.compare(reference, model_format.load(graph), images, precision)
+        report(f"{name}: {verdict}")
+        labels, config = staged / LABELS, staged / "config.pbtxt"
+        labels.write_text("\n".join(model.labels) + "\n")
+        config.write_text(render(model, serving))
+        files = {f"{version}/{model_format.filename}": graph}
+        if backend == "python":
+            files[f"{version}/model.py"] = PYTHON_BACKEND
+        files |= {LABELS: labels, "config.pbtxt": config}
+        install(directory, version, files, made_from)
+    report(f"{name}: version {version} is in {directory}")
+    return Exported(directory, changed=True, verdict=verdict)
+
+
+def _validate(serving: Serving, version: int, precision: str) -> None:
+    choices = (
+        ("backend", serving.backend, BACKENDS),
+        ("device", serving.device, tuple(DEVICES)),
+        ("precision", precision, tuple(PRECISIONS)),
+    )
+    for what, value, allowed in choices:
+        if value not in allowed:
+            raise ExportError(f"{what} is one of {', '.join(allowed)}, not {value!r}")
+    numbers = (
+        ("version", version, 1, 2**31),
+        ("max batch size", serving.max_batch_size, 1, MAX_BATCH_SIZE),
+        ("instances", serving.instances, 1, 1024),
+        ("queue delay", serving.queue_delay_us, 0, 60_000_000),
+        ("threads", 1 if serving.threads is None else serving.threads, 1, 1024),
+    )
+    for what, number, lowest, highest in numbers:
+        if not lowest <= number <= highest:
+            raise ExportError(f"{what} is between {lowest} and {highest}, not {number}")
+
+
+def _sources() -> str:
+    found = hashlib.sha256()
+    for path in sorted(SOURCES.rglob("*.py")):
+        found.update(f"{path.relative_to(SOURCES)}\n".encode() + path.read_bytes())
+    return found.hexdigest()

@@ -1,0 +1,80 @@
+"""Files in a model repository: written whole or not at all, and only when they changed."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from exporter.errors import ExportError
+
+RECORD = "export.json"
+"""Beside the model: what it was made from, and the digests of what was written. TorchScript
+archives of one module differ byte by byte, so the inputs are compared, not the outputs."""
+
+
+def is_current(directory: Path, version: int, made_from: Mapping[str, object]) -> bool:
+    """Was this version made from the same inputs, and is every file still as it was written?"""
+    try:
+        record = json.loads((directory / str(version) / RECORD).read_text())
+        files: dict[str, str] = record["files"]
+        return bool(record["made_from"] == made_from) and all(
+            _sha256(directory / name) == digest for name, digest in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def install(
+    directory: Path, version: int, files: Mapping[str, Path], made_from: Mapping[str, object]
+) -> None:
+    """Put `files` (path inside the model's directory -> file to copy) in place, in that order.
+
+    Every file is written beside its place first, and only then are they renamed one after the
+    other: a full disk changes nothing. The record comes last, so that an export that was cut off
+    between two renames is not taken for a whole one.
+
+    Raises:
+        ExportError: the directory can't be written.
+    """
+    record = f"{version}/{RECORD}"
+    digests = {name: _sha256(source) for name, source in files.items()}
+    text = json.dumps({"made_from": made_from, "files": digests}, indent=2) + "\n"
+    created = [
+        folder
+        for folder in (directory.parent, directory, directory / str(version))
+        if not folder.exists()
+    ]
+    staged: list[tuple[Path, Path]] = []
+    try:
+        (directory / str(version)).mkdir(parents=True, exist_ok=True)
+        for name in (*files, record):
+            target = directory / name
+            beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            staged.append((beside, target))
+            if name == record:
+                beside.write_text(text)
+            else:
+                shutil.copyfile(files[name], beside)
+            _sync(beside)
+        for beside, target in staged:
+            beside.replace(target)
+    except OSError as error:
+        for beside, _ in staged:
+            beside.unlink(missing_ok=True)
+        for folder in reversed(created):
+            with contextlib.suppress(OSError):  # not empty: something was installed after all
+                folder.rmdir()
+        raise ExportError(f"can't write {directory}: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,208 @@
+"""A thread that hears what became of the images of this run."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from wire.image import image_id
+from wire.prediction import decode_prediction
+from wire.record import ContractError, KafkaRecord, first_headers
+
+POLL_SECONDS = 0.2
+
+Outcome = Literal["answered", "dead-lettered"]
+
+
+class ListenError(Exception):
+    """The results cannot be heard; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What came back, each image counted once and every repetition in `duplicates`."""
+
+    answered: int
+    dead_lettered: int
+    duplicates: int
+    labelled: int
+    correct: int
+    unreadable: int
+
+    @property
+    def resolved(self) -> int:
+        return self.answered + self.dead_lettered
+
+
+class Results:
+    """Counts the outcome of images known by their sequence number; a byte of memory an image."""
+
+    def __init__(self, labels: Sequence[str | None]) -> None:
+        """Args: labels: true class names; image i has label i modulo their number."""
+        self._labels = labels
+        self._seen = bytearray()
+        self._answered = self._dead = self._duplicates = self._labelled = self._correct = 0
+        self._unreadable = 0
+
+    def add(self, sequence: int, outcome: Outcome, best: str | None = None) -> None:
+        """One prediction (`best`: its first label) or dead letter for image `sequence`."""
+        if sequence >= len(self._seen):
+            self._seen.extend(bytes(sequence + 1 - len(self._seen)))
+        if self._seen[sequence]:
+            self._duplicates += 1
+            return
+        self._seen[sequence] = 1
+        if outcome == "dead-lettered":
+            self._dead += 1
+            return
+        self._answered += 1
+        label = self._labels[sequence % len(self._labels)]
+        if label is not None:
+            self._labelled += 1
+            self._correct += label == best
+
+    def unreadable(self) -> None:
+        """A record of this run that is not what its topic should hold."""
+        self._unreadable += 1
+
+    def tally(self) -> Tally:
+        return Tally(
+            self._answered,
+            self._dead,
+            self._duplicates,
+            self._labelled,
+            self._correct,
+            self._unreadable,
+        )
+
+
+class Listener:
+    """Follows the predictions and dead letters of one run from the moment it is made.
+
+    It belongs to no consumer group and commits nothing.
+    """
+
+    def __init__(
+        self,
+        brokers: str,
+        options: Mapping[str, str],
+        predictions_topic: str,
+        dead_letters_topic: str,
+        run_id: str,
+        labels: Sequence[str | None],
+        limit: int,
+        timeout: float,
+    ) -> None:
+        """Stand at the end of both topics before the first image is sent.
+
+        Args:
+            brokers: `host:port`, comma separated.
+            options: librdkafka options.
+            predictions_topic: where answers come.
+            dead_letters_topic: where refusals come.
+            run_id: only results of this run count.
+            labels: true class names; image i has label i modulo their number.
+            limit: sequence numbers from here on are not of this run, whatever a record claims.
+            timeout: seconds to reach Kafka.
+
+        Raises:
+            ListenError: no broker, or no such topic.
+        """
+        self._results = Results(labels)
+        self._run_id = run_id.encode()
+        self._prefix = f"{run_id}-"
+        self._limit = limit
+        self._predictions_topic = predictions_topic
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._failure: str | None = None
+        config: dict[str, Any] = {
+            "bootstrap.servers": brokers,
+            "client.id": "image-producer-listener",
+            "group.id": f"image-producer-{run_id}",
+            "enable.auto.commit": False,
+            **options,
+        }
+        self._consumer = Consumer(config)
+        try:
+            self._assign((predictions_topic, dead_letters_topic), timeout)
+        except (KafkaException, ListenError) as error:
+            self._consumer.close()
+            raise ListenError(f"cannot listen for results at {brokers}: {error}") from None
+        self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
+        self._thread.start()
+
+    def tally(self) -> Tally:
+        with self._changed:
+            return self._results.tally()
+
+    def failure(self) -> str | None:
+        """Why it has stopped listening, if it has."""
+        return self._failure
+
+    def wait_for_more(self, than: int, seconds: float) -> bool:
+        """Wait until more than `than` images are resolved; False: not within `seconds`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._results.tally().resolved > than, seconds)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def _assign(self, topics: Sequence[str], timeout: float) -> None:
+        # Explicit end offsets: OFFSET_END would be looked up only at the first fetch, and what
+        # comes in between would be missed.
+        assignment = []
+        for topic in topics:
+            metadata = self._consumer.list_topics(topic, timeout=timeout).topics[topic]
+            if metadata.error is not None:
+                raise ListenError(f"topic {topic!r}: {metadata.error.str()}")
+            for partition in metadata.partitions:
+                at = TopicPartition(topic, partition)
+                at.offset = self._consumer.get_watermark_offsets(at, timeout=timeout)[1]
+                assignment.append(at)
+        self._consumer.assign(assignment)
+
+    def _listen(self) -> None:
+        try:
+            while not self._stop.is_set():
+                message = self._consumer.poll(POLL_SECONDS)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    self._take(message)
+                elif error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    self._failure = error.str()
+                    return
+        except KafkaException as error:
+            self._failure = str(error)
+
+    def _take(self, message: KafkaRecord) -> None:
+        if first_headers(message.headers(), ("ce_runid",)).get("ce_runid") != self._run_id:
+            return
+        with self._changed:
+            sequence = self._sequence(image_id(message))
+            if sequence is None:
+                self._results.unreadable()
+            elif message.topic() != self._predictions_topic:
+                self._results.add(sequence, "dead-lettered")
+            else:
+                try:
+                    top = decode_prediction(message).top
+                except ContractError:
+                    self._results.unreadable()
+                else:
+                    self._results.add(sequence, "answered", top[0].label if top else None)
+            self._changed.notify_all()
+
+    def _sequence(self, id: str) -> int | None:
+        number = id.removeprefix(self._prefix)
+        # A length bound first: what a stranger wrote must not become a huge integer.
+        if number == id or len(number) > 15 or not (number.isascii() and number.isdigit()):
+            return None
+        sequence = int(number)
+        return sequence if sequence < self._limit else None

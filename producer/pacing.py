@@ -1,0 +1,89 @@
+"""When each image is due: an open loop that no slow answer, or slow send, can delay."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+SECOND = 1_000_000_000
+"""Nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Image i is due i/rate seconds after the start; rate 0: as soon as the one before is sent.
+
+    Attributes:
+        rate: images/s.
+        count: images in all; None: no limit.
+        duration_ns: images due later than this are not sent; None: no limit.
+    """
+
+    rate: float
+    count: int | None = None
+    duration_ns: int | None = None
+
+    def due_ns(self, index: int) -> int:
+        """Nanoseconds after the start; computed from the index alone, so errors do not add up."""
+        return round(index * SECOND / self.rate) if self.rate else 0
+
+
+def paced(
+    schedule: Schedule, elapsed: Callable[[], int], wait: Callable[[int], bool]
+) -> Iterator[tuple[int, int]]:
+    """Yield (index, intended time in ns after the start) of each image when it is due.
+
+    One that is overdue comes at once and keeps its intended time.
+
+    Args:
+        schedule: what is due when.
+        elapsed: nanoseconds since the start.
+        wait: returns at the given time in ns after the start, at once if that has passed; False
+            ends the iteration.
+    """
+    index = 0
+    while schedule.count is None or index < schedule.count:
+        due = schedule.due_ns(index) if schedule.rate else elapsed()
+        if schedule.duration_ns is not None and due >= schedule.duration_ns:
+            return
+        if not wait(due):
+            return
+        yield index, due
+        index += 1
+
+
+class Timer:
+    """The real clock of a run: paced by the monotonic clock, stamped in wall-clock time.
+
+    Intended times follow the start alone. A wall clock that is set during the run shows as a
+    difference between intended and actual send times; it never changes the pace.
+    """
+
+    # The kernel wakes a sleeper some 50 us late, a Kafka poll up to about 1 ms late.
+    _POLL_MARGIN_NS = 2_000_000
+    _LONGEST_POLL = 0.1
+    """Seconds; how long a request to stop may go unnoticed."""
+
+    def __init__(self) -> None:
+        self.start_wall_ns = time.time_ns()
+        self._start = time.monotonic_ns()
+
+    def elapsed(self) -> int:
+        """Nanoseconds since the start."""
+        return time.monotonic_ns() - self._start
+
+    def wait(self, due: int, serve: Callable[[float], object], stop: Callable[[], bool]) -> bool:
+        """Sleep until `due`, calling `serve(seconds)` meanwhile; False once `stop` says so.
+
+        `serve` may block for as long as it is told. It is called at least once, so that delivery
+        reports are served even by a run that is always behind.
+        """
+        serve(0)
+        while not stop():
+            left = due - self.elapsed()
+            if left <= 0:
+                return True
+            if left > self._POLL_MARGIN_NS:
+                serve(min((left - self._POLL_MARGIN_NS) / SECOND, self._LONGEST_POLL))
+            else:
+                time.sleep(left / SECOND)
+        return False

@@ -1,0 +1,122 @@
+"""One run of the producer: send on schedule, flush, hear the results, account for every image."""
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from producer.encoding import EncodedImage
+from producer.listener import Listener
+from producer.pacing import SECOND, Schedule, Timer, paced
+from producer.progress import RunProgress
+from producer.report import Report
+from producer.sender import Sender, SendError
+from producer.sources import SourceError
+from wire.image import encode_image
+
+
+@dataclass
+class StopSignal:
+    """SIGINT or SIGTERM asks for a clean end; a second one cuts the flush short."""
+
+    received: int = 0
+
+    def install(self) -> None:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._handle)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.received += 1
+
+    def once(self) -> bool:
+        return self.received > 0
+
+    def twice(self) -> bool:
+        return self.received > 1
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One replay of `images`; `execute` sends, flushes, hears the results and accounts for all."""
+
+    images: Sequence[EncodedImage]
+    source: str
+    run_id: str
+    schedule: Schedule
+    flush_timeout: float
+    listen_timeout: float
+    stop: StopSignal
+
+    def execute(self, sender: Sender, listener: Listener | None) -> Report:
+        trouble: str | None = None
+        max_lag = 0
+        timer = Timer()
+        with RunProgress(self.schedule.count) as progress:
+
+            def show(activity: str) -> None:
+                resolved = None if listener is None else listener.tally().resolved
+                progress.update(activity, sender.handed_over, sender.acknowledged, resolved)
+
+            def serve(seconds: float) -> None:
+                sender.serve(seconds)
+                show("sending")
+
+            def wait(due: int) -> bool:
+                return timer.wait(due, serve, self.stop.once)
+
+            try:
+                for index, due in paced(self.schedule, timer.elapsed, wait):
+                    max_lag = max(max_lag, timer.elapsed() - due)
+                    self._send(sender, index, timer.start_wall_ns + due)
+            except (SendError, SourceError) as error:
+                trouble = str(error)
+            seconds = timer.elapsed() / SECOND
+            show("flushing")
+            sender.flush(self.flush_timeout, self.stop.twice)
+            sender.close()
+            if listener is not None:
+                trouble = self._await_results(sender, listener, show) or trouble
+        return Report(
+            run_id=self.run_id,
+            sent=sender.handed_over,
+            acknowledged=sender.acknowledged,
+            unacknowledged=sender.failed,
+            seconds=seconds,
+            max_lag_s=max_lag / SECOND,
+            tally=None if listener is None else listener.tally(),
+            trouble=trouble,
+        )
+
+    def _send(self, sender: Sender, index: int, intended_ns: int) -> None:
+        image = self.images[index % len(self.images)]
+        # Rate 0 intends to send now: two clocks read a moment apart must not make that the future.
+        sent_ns = time.time_ns()
+        record = encode_image(
+            id=f"{self.run_id}-{index}",
+            value=image.value,
+            content_type=image.content_type,
+            source=f"/producer/{self.source}",
+            intended_ns=intended_ns if self.schedule.rate else sent_ns,
+            sent_ns=sent_ns,
+            run_id=self.run_id,
+            label=image.label,
+            dtype=image.dtype,
+            shape=image.shape,
+        )
+        sender.send(record, self.stop.once)
+
+    def _await_results(
+        self, sender: Sender, listener: Listener, show: Callable[[str], None]
+    ) -> str | None:
+        deadline = time.monotonic() + self.listen_timeout
+        resolved = listener.tally().resolved
+        while resolved < sender.acknowledged and time.monotonic() < deadline:
+            if self.stop.twice() or listener.failure():
+                break
+            show("listening")
+            if listener.wait_for_more(resolved, 0.1):
+                resolved = listener.tally().resolved
+                deadline = time.monotonic() + self.listen_timeout
+        failure = listener.failure()
+        return None if failure is None else f"no longer listening: {failure}"

@@ -1,0 +1,70 @@
+"""What a run of the producer says at its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from producer.listener import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The account of one run: sent = acknowledged + not acknowledged.
+
+    Attributes:
+        sent: images handed to the Kafka client.
+        acknowledged: images that Kafka has stored.
+        unacknowledged: the others, by reason.
+        seconds: from the start to the last image handed over.
+        max_lag_s: the longest that an image was sent after it was due.
+        tally: results heard, where someone listened.
+        trouble: why the run ended early, if it did.
+    """
+
+    run_id: str
+    sent: int
+    acknowledged: int
+    unacknowledged: Mapping[str, int]
+    seconds: float
+    max_lag_s: float
+    tally: Tally | None = None
+    trouble: str | None = None
+
+    @property
+    def missing(self) -> int:
+        """Images that Kafka has stored and nobody answered or set aside."""
+        return 0 if self.tally is None else max(0, self.acknowledged - self.tally.resolved)
+
+    @property
+    def complete(self) -> bool:
+        return not (self.trouble or self.missing or self.sent - self.acknowledged)
+
+    def lines(self) -> list[str]:
+        """The report for a person, one fact a line."""
+        rate = self.sent / self.seconds if self.seconds else 0
+        found = [
+            f"run            {self.run_id}",
+            f"sent           {self.sent:,} in {self.seconds:.2f} s ({rate:,.1f} images/s), at most "
+            f"{self.max_lag_s * 1000:.1f} ms late",
+            f"acknowledged   {self.acknowledged:,}",
+        ]
+        found += [
+            f"not acknowledged  {count:,}: {reason}"
+            for reason, count in sorted(self.unacknowledged.items())
+        ]
+        if self.tally is not None:
+            found += [
+                f"answered       {self.tally.answered:,}",
+                f"dead-lettered  {self.tally.dead_lettered:,}",
+                f"missing        {self.missing:,}",
+                f"duplicates     {self.tally.duplicates:,}",
+            ]
+            if self.tally.labelled:
+                correct, labelled = self.tally.correct, self.tally.labelled
+                found.append(
+                    f"correct        {correct:,} of {labelled:,} ({correct / labelled:.1%})"
+                )
+            if self.tally.unreadable:
+                found.append(f"unreadable     {self.tally.unreadable:,} results of this run")
+        if self.trouble:
+            found.append(f"ended early    {self.trouble}")
+        return found

@@ -1,0 +1,136 @@
+"""The Kafka edge of the producer: every image handed over is acknowledged, failed or reported."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from wire.record import Outgoing
+
+MAX_MESSAGE_BYTES = 32 << 20
+"""Larger than any image that the bridge accepts: the broker and the bridge judge, not the client"""
+QUEUE_KBYTES = 256 << 10
+"""Bound on the memory of unacknowledged images: a quarter of librdkafka's own default of 1 GiB."""
+POLL_SECONDS = 0.1
+
+
+class SendError(Exception):
+    """Kafka takes no more images; the text says why."""
+
+
+def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """The producer's settings; `options` (any librdkafka option) override them."""
+    return {
+        "bootstrap.servers": brokers,
+        "client.id": "image-producer",
+        "enable.idempotence": True,
+        # Waiting to fill a Kafka batch would be counted as latency of the path under test.
+        "linger.ms": 0,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+        "queue.buffering.max.kbytes": QUEUE_KBYTES,
+        **options,
+    }
+
+
+class Sender:
+    """Sends records and accounts for each: handed over = acknowledged + failed + pending.
+
+    Attributes:
+        handed_over: records given to `send`.
+        acknowledged: records that Kafka has stored.
+        failed: records refused, by reason.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], topic: str, queue_timeout: float, connect_timeout: float
+    ) -> None:
+        """Connect.
+
+        Args:
+            config: librdkafka options.
+            topic: where images go.
+            queue_timeout: seconds that a full local queue is waited for.
+            connect_timeout: seconds to reach a broker and find the topic.
+
+        Raises:
+            SendError: a setting that librdkafka refuses, no broker, or no such topic.
+        """
+        self.handed_over = 0
+        self.acknowledged = 0
+        self.failed: Counter[str] = Counter()
+        self._topic = topic
+        self._queue_timeout = queue_timeout
+        try:
+            self._producer = Producer({**config, "on_delivery": self._delivered})
+            metadata = self._producer.list_topics(topic, timeout=connect_timeout)
+        except KafkaException as error:
+            raise SendError(
+                f"cannot use Kafka at {config['bootstrap.servers']}: {_reason(error)}"
+            ) from None
+        problem = metadata.topics[topic].error
+        if problem is not None:
+            raise SendError(f"topic {topic!r} cannot be written to: {problem.str()}")
+
+    @property
+    def pending(self) -> int:
+        """Records neither acknowledged nor failed yet."""
+        return self.handed_over - self.acknowledged - self.failed.total()
+
+    def serve(self, seconds: float) -> None:
+        """Take delivery reports for up to `seconds`; returns early once some have come."""
+        self._producer.poll(seconds)
+
+    def send(self, record: Outgoing, stop: Callable[[], bool]) -> None:
+        """Queue a record; waits while the local queue is full, until `stop` says so.
+
+        Raises:
+            SendError: the queue stayed full for `queue_timeout`, or the client has failed for good.
+        """
+        self.handed_over += 1
+        deadline = time.monotonic() + self._queue_timeout
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, record.value, record.key, headers=list(record.headers)
+                )
+            except BufferError:
+                if stop():
+                    self.failed["not queued: stopped while the local queue was full"] += 1
+                    return
+                if time.monotonic() >= deadline:
+                    reason = f"the local queue stayed full for {self._queue_timeout:g} s"
+                    self.failed[f"not queued: {reason}"] += 1
+                    raise SendError(f"{reason}: is Kafka reachable and fast enough?") from None
+                self._producer.poll(POLL_SECONDS)
+            except KafkaException as error:
+                self.failed[_reason(error)] += 1
+                if isinstance(error.args[0], KafkaError) and error.args[0].fatal():
+                    raise SendError(f"the Kafka client has failed: {_reason(error)}") from None
+                return
+            else:
+                return
+
+    def flush(self, seconds: float, stop: Callable[[], bool]) -> int:
+        """Wait for outstanding reports until `stop` says so; returns how many are still pending."""
+        deadline = time.monotonic() + seconds
+        while self.pending and time.monotonic() < deadline and not stop():
+            self._producer.flush(POLL_SECONDS)
+        return self.pending
+
+    def close(self) -> None:
+        """Give up what is still pending, so that the process can end."""
+        self._producer.purge()
+        self._producer.flush(POLL_SECONDS)
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self.failed[error.str()] += 1
+
+
+def _reason(error: KafkaException) -> str:
+    detail = error.args[0]
+    return detail.str() if isinstance(detail, KafkaError) else str(detail)

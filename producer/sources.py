@@ -1,0 +1,172 @@
+"""Where images come from. Every source is a sequence of encoded images, each encoded once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from producer.encoding import SNIFF_BYTES, EncodedImage, Encoding, encode, sniff
+
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+CIFAR10_FILE = Path(__file__).resolve().parents[1] / "data" / "cifar10_test_1000.npz"
+
+_SUFFIXES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+}
+
+CACHE_BYTES = 512 << 20
+"""Bytes of a folder kept in memory; files beyond are read again from disk at each send."""
+
+
+class SourceError(Exception):
+    """A source that gives no images; the text says what to do."""
+
+
+def cifar10(encoding: Encoding, path: Path = CIFAR10_FILE) -> list[EncodedImage]:
+    """The shipped first 1,000 images of the CIFAR-10 test batch, in their order, with labels.
+
+    Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+    """
+    try:
+        with np.load(path) as data:
+            images, labels = data["images"], data["labels"]
+    except (OSError, KeyError, ValueError) as error:
+        raise SourceError(f"cannot read the CIFAR-10 images in {path}: {error}") from None
+    return [
+        encode(pixels, encoding, CIFAR10_CLASSES[label])
+        for pixels, label in zip(images, labels, strict=True)
+    ]
+
+
+def cifar10_full(encoding: Encoding, folder: Path) -> list[EncodedImage]:
+    """All 10,000 images of the CIFAR-10 test batch, downloaded into `folder` by torchvision."""
+    try:
+        from torchvision.datasets import CIFAR10  # noqa: PLC0415 - optional, and slow to import
+    except ImportError:
+        raise SourceError(
+            "--full needs torchvision: install the project with its 'model' extra"
+        ) from None
+    try:
+        dataset = CIFAR10(str(folder), train=False, download=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a bad checksum RuntimeError
+        raise SourceError(
+            f"torchvision cannot fetch CIFAR-10: {error}. Put cifar-10-python.tar.gz into {folder},"
+            " or leave --full out: 1,000 of the images are shipped"
+        ) from None
+    return [
+        encode(pixels, encoding, CIFAR10_CLASSES[label])
+        for pixels, label in zip(dataset.data, dataset.targets, strict=True)
+    ]
+
+
+def synthetic(encoding: Encoding, distinct: int, size: int, seed: int) -> list[EncodedImage]:
+    """`distinct` images of `size` x `size` pixels, the same for the same arguments.
+
+    Blocks of colour with a little noise: about as compressible as a photograph, where pure noise
+    would overstate the bytes of an image.
+    """
+    rng = np.random.default_rng(seed)
+    cells = min(8, size)
+    spread = np.arange(size) * cells // size  # the coarse cell that each pixel lies in
+    images = []
+    for _ in range(distinct):
+        coarse = rng.integers(0, 240, (cells, cells, 3), dtype=np.uint8)
+        noise = rng.integers(0, 16, (size, size, 3), dtype=np.uint8)
+        images.append(encode(coarse[spread][:, spread] + noise, encoding))
+    return images
+
+
+class Folder(Sequence[EncodedImage]):
+    """The image files below a folder, sent as they are, in the order of their paths.
+
+    A file counts as an image by its first bytes, else by its suffix: a broken PNG is sent too, and
+    is the bridge's to judge. The label is the name of the file's own folder, and None for files
+    that lie directly in the root.
+    """
+
+    def __init__(self, root: Path, cache_bytes: int = CACHE_BYTES) -> None:
+        if not root.is_dir():
+            raise SourceError(f"{root} is not a folder")
+        self.skipped = 0
+        self._root = root
+        self._files: list[tuple[Path, str]] = []
+        self._cache: dict[int, EncodedImage] = {}
+        self._room = cache_bytes
+        for path in sorted(root.rglob("*")):
+            if not path.is_file():
+                continue
+            content_type = _content_type(path)
+            if content_type is None:
+                self.skipped += 1
+            else:
+                self._files.append((path, content_type))
+        if not self._files:
+            raise SourceError(
+                f"no PNG, JPEG, WebP or BMP file in {root} ({self.skipped} other files)"
+            )
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, index: int) -> EncodedImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[EncodedImage]: ...
+    def __getitem__(self, index: int | slice) -> EncodedImage | Sequence[EncodedImage]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index in self._cache:
+            return self._cache[index]
+        path, content_type = self._files[index]
+        try:
+            image = EncodedImage(path.read_bytes(), content_type, self._label(path))
+        except OSError as error:
+            raise SourceError(f"cannot read {path}: {error.strerror}") from None
+        if len(image.value) <= self._room:
+            self._room -= len(image.value)
+            self._cache[index] = image
+        return image
+
+    def labels(self) -> list[str | None]:
+        """The label of each image, without reading the images."""
+        return [self._label(path) for path, _ in self._files]
+
+    def _label(self, path: Path) -> str | None:
+        return None if path.parent == self._root else path.parent.name
+
+    def preload(self, count: int) -> None:
+        """Read the first `count` files into the cache, as far as it reaches."""
+        for index in range(min(count, len(self))):
+            if self._room <= 0:
+                break
+            self[index]
+
+
+def labels(images: Sequence[EncodedImage]) -> list[str | None]:
+    """The true class name of each image, where it is known."""
+    return images.labels() if isinstance(images, Folder) else [image.label for image in images]
+
+
+def _content_type(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            found = sniff(file.read(SNIFF_BYTES))
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from None
+    return found or _SUFFIXES.get(path.suffix.lower())

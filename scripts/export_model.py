@@ -1,0 +1,125 @@
+"""Export a ResNet into a model repository that Triton serves."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if __package__ in (None, ""):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+HELP = """Export a ResNet into a model repository that Triton serves.
+
+Writes REPOSITORY/NAME/config.pbtxt, labels.txt and VERSION/model.pt: uint8 pixels [N, H, W, 3] in,
+probabilities [N, classes] out. The exported file is checked against the network that it was made
+from; a failed export changes nothing, and one that was done before writes nothing.
+
+\b
+Names: resnet20_cifar10 (its weights come with the project),
+       resnet32_cifar10, resnet44_cifar10, resnet56_cifar10, resnet110_cifar10,
+       resnet18, resnet34, resnet50, resnet101, resnet152 (torchvision, ImageNet).
+
+\b
+Examples:
+  python scripts/export_model.py
+  python scripts/export_model.py resnet50 --device cuda --precision fp16
+  python scripts/export_model.py resnet56_cifar10 --weights checkpoint.pt
+  python scripts/export_model.py resnet18 --weights none --backend python
+"""
+
+
+class Backend(StrEnum):
+    pytorch = "pytorch"
+    python = "python"
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(StrEnum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="The model.")] = "resnet20_cifar10",
+    repository: Annotated[
+        Path, typer.Option(help="The model repository; created where it is missing.")
+    ] = Path("model_repository"),
+    backend: Annotated[
+        Backend,
+        typer.Option(
+            help="pytorch: for a Triton with libtorch, such as NVIDIA's image, whose torch is at "
+            "least as new as this one. python: writes a model.py too, for any Triton with the "
+            "Python backend and torch beside it."
+        ),
+    ] = Backend.pytorch,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEFAULT|FILE|none",
+            help="DEFAULT: torchvision's pretrained weights (a download). FILE: a checkpoint of "
+            "tensors. none: random weights, for load tests. Left out: the weights that come with "
+            "the project, else DEFAULT.",
+        ),
+    ] = None,
+    version: Annotated[int, typer.Option(help="The version's number.")] = 1,
+    max_batch_size: Annotated[int, typer.Option(help="Images that one inference may hold.")] = 64,
+    instances: Annotated[int, typer.Option(help="Copies of the model on each device.")] = 1,
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="auto: a GPU where there is one, else the CPU. cuda: an instance group on every "
+            "GPU; Triton refuses the model without one."
+        ),
+    ] = Device.auto,
+    queue_delay_us: Annotated[
+        int,
+        typer.Option(help="How long a request waits in Triton for others to join, microseconds."),
+    ] = 0,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="CPU threads of one instance (for the pytorch backend: of the process). Left "
+            "out: torch's default, or an equal share of the cores (python backend)."
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the network's weights and activations.")
+    ] = Precision.fp32,
+) -> None:
+    # Imported late: torch takes seconds, and --help should not.
+    from exporter.errors import ExportError  # noqa: PLC0415
+    from exporter.export import export  # noqa: PLC0415
+
+    try:
+        done = export(
+            name,
+            repository,
+            backend=backend.value,
+            weights=weights,
+            version=version,
+            max_batch_size=max_batch_size,
+            instances=instances,
+            device=device.value,
+            queue_delay_us=queue_delay_us,
+            threads=threads,
+            precision=precision.value,
+            report=lambda line: typer.echo(line, err=True),
+        )
+    except ExportError as error:
+        typer.echo(f"export_model: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(done.directory)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(help=HELP)(main)
+    app()

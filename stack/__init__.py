@@ -1,0 +1,1 @@
+"""The local stack without Docker: a real Kafka broker and a real Triton as child processes."""

@@ -1,0 +1,5 @@
+"""What can go wrong with the stack, told to the person who runs it."""
+
+
+class StackError(Exception):
+    """A part of the stack is missing, did not start, or died; the text says what to do."""

@@ -1,0 +1,181 @@
+"""One Kafka broker in KRaft mode, broker and controller in one process."""
+
+import base64
+import logging
+import re
+import subprocess
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stack.kafka import jars
+from stack.ports import HOST, free_ports, require_free
+from stack.service import Command, Service
+
+PROBE = "stack-readiness"
+"""A consumer group that nobody uses."""
+
+# Takes what librdkafka says about a broker that is not there yet, which is expected.
+_connect_log = logging.getLogger(f"{__name__}.connect")
+_connect_log.propagate = False
+_connect_log.addHandler(logging.NullHandler())
+
+LOG4J = Path(__file__).with_name("log4j2.properties")
+
+MAX_MESSAGE = 32 << 20
+"""Bytes of a record batch that the broker takes: camera images of 20 MB and more."""
+
+DEFAULTS: Mapping[str, str] = MappingProxyType(
+    {
+        "process.roles": "broker,controller",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "message.max.bytes": str(MAX_MESSAGE),
+        "replica.fetch.max.bytes": str(MAX_MESSAGE),
+        # A mistyped topic name is an error, not a new topic.
+        "auto.create.topics.enable": "false",
+        # Consumers get their partitions at once, not after waiting 3 s for others to join.
+        "group.initial.rebalance.delay.ms": "0",
+        # A broker that crashed may not come back before its session has ended: 3 s, not 9.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
+        # One broker can hold one replica.
+        "default.replication.factor": "1",
+        "min.insync.replicas": "1",
+        "offsets.topic.replication.factor": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        # 50 each by default: they cost files and start time, and serve no one here.
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.num.partitions": "1",
+    }
+)
+
+
+class Kafka(Service):
+    """A Kafka broker on 127.0.0.1 with its data in `directory`.
+
+    Args:
+        directory: keeps the data, the configuration and the log; a directory with data in it is
+            taken up again.
+        port: of the clients' listener; None picks a free one.
+        heap_mb: the Java heap, in MiB.
+        properties: broker properties on top of `DEFAULTS`.
+        controller_port: of the controller's listener; None picks a free one.
+        cluster_id: the same for all nodes of a cluster; None makes a new one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        port: int | None = None,
+        heap_mb: int = 512,
+        properties: Mapping[str, str] = MappingProxyType({}),
+        *,
+        controller_port: int | None = None,
+        cluster_id: str | None = None,
+    ) -> None:
+        super().__init__("Kafka", directory)
+        picked = free_ports(2)
+        self.port = picked[0] if port is None else port
+        self._controller_port = picked[1] if controller_port is None else controller_port
+        self._heap_mb = heap_mb
+        self._cluster_id = cluster_id or new_cluster_id()
+        listeners = {
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
+            "listeners": ",".join(
+                (
+                    f"PLAINTEXT://{HOST}:{self.port}",
+                    f"CONTROLLER://{HOST}:{self._controller_port}",
+                )
+            ),
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "log.dirs": str(self.directory / "data"),
+        }
+        self.properties = {**DEFAULTS, **listeners, **properties}
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def _prepare(self) -> Command:
+        java, class_path = jars.java(), jars.class_path()
+        require_free(self.port, "Kafka")
+        require_free(self._controller_port, "Kafka's controller")
+        config = self.directory / "server.properties"
+        config.write_text("".join(f"{name}={value}\n" for name, value in self.properties.items()))
+        logging_option = f"-Dlog4j2.configurationFile={LOG4J}"
+        if not (self.directory / "data" / "meta.properties").exists():
+            # The first compiler tier is enough for a program that runs for a second.
+            options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", logging_option]
+            self._format([java, *options, "-cp", class_path], config)
+        return Command(
+            [
+                java,
+                f"-Xmx{self._heap_mb}m",
+                # Pauses stay short in a heap this small, and it needs fewer threads and less memory
+                # than G1. All compiler tiers: without the second one it starts 0.7 s earlier and
+                # serves more slowly for as long as it runs.
+                "-XX:+UseSerialGC",
+                "-XX:+ExitOnOutOfMemoryError",
+                logging_option,
+                "-cp",
+                class_path,
+                "kafka.Kafka",
+                str(config),
+            ]
+        )
+
+    def _format(self, java: list[str], config: Path) -> None:
+        tool = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", str(config)]
+        done = subprocess.run(
+            [*java, *tool],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        with self.log_path.open("a") as log:
+            log.write(done.stdout)
+        if done.returncode != 0:
+            raise self._failure(f"Kafka's data directory can't be formatted with {config}")
+
+    def _causes(self, log: str) -> list[str]:
+        return re.findall(r"^.*(?: ERROR | FATAL |Exception: ).*$", log, re.MULTILINE)
+
+    def _is_ready(self) -> bool:
+        """Metadata names the broker, and it coordinates groups (its offsets topic exists)."""
+        admin = AdminClient(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "reconnect.backoff.ms": 50,
+                "reconnect.backoff.max.ms": 100,
+            },
+            logger=_connect_log,
+        )
+        try:
+            admin.list_topics(timeout=1)
+            admin.describe_consumer_groups([PROBE], request_timeout=1)[PROBE].result()
+        except KafkaException as error:
+            # The answer of a coordinator that is ready: there is no such group.
+            return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
+        return True
+
+
+def new_cluster_id() -> str:
+    """A random id in the form that `kafka-storage random-uuid` prints."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):  # it would read as an option
+            return text

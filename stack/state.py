@@ -1,0 +1,118 @@
+"""Which named stacks run, and where: one folder each under `.stack/`."""
+
+import fcntl
+import json
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from stack.errors import StackError
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a running stack says of itself.
+
+    Attributes:
+        pid: of the process that runs it in the foreground.
+        born: when that process started, in clock ticks since boot: a pid alone may by now belong
+            to somebody else.
+        ready: False while it starts.
+        endpoints: addresses (`host:port`) by name.
+    """
+
+    pid: int
+    born: int
+    ready: bool = False
+    endpoints: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def claim(directory: Path) -> Iterator[None]:
+    """Be the one process that runs the stack in `directory`; the kernel lets go when it dies.
+
+    Raises:
+        StackError: another one runs it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(
+                f"stack {directory.name!r} runs already; python -m stack down --name "
+                f"{directory.name} stops it, --name OTHER starts one beside it"
+            ) from None
+        try:
+            yield
+        finally:
+            _file(directory).unlink(missing_ok=True)
+
+
+def publish(directory: Path, *, ready: bool, endpoints: dict[str, str]) -> None:
+    """Say what this process runs."""
+    pid = os.getpid()
+    born = _born(pid)
+    assert born is not None
+    scratch = _file(directory).with_suffix(".new")
+    scratch.write_text(json.dumps(asdict(State(pid, born, ready, endpoints)), indent=2))
+    scratch.replace(_file(directory))
+
+
+def find(directory: Path) -> State | None:
+    """The state of the stack that runs in `directory`; what a dead one left is removed."""
+    try:
+        state = State(**json.loads(_file(directory).read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError) as error:
+        raise StackError(f"{_file(directory)} is not a stack's state, delete it: {error}") from None
+    if _born(state.pid) == state.born:
+        return state
+    _file(directory).unlink(missing_ok=True)
+    return None
+
+
+def terminate(state: State, timeout_s: float) -> None:
+    """Ask the process to stop its stack and wait for its end; kill it, and so all, after a while.
+
+    Raises:
+        StackError: it belongs to another user, or can't be killed.
+    """
+    try:
+        process = os.pidfd_open(state.pid)
+    except ProcessLookupError:
+        return
+    try:
+        # The descriptor stands for whoever has the pid now: ask once more who that is.
+        if _born(state.pid) != state.born:
+            return
+        for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 10.0)):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, number)
+            if select.select([process], [], [], patience_s)[0]:
+                return
+        raise StackError(f"process {state.pid} does not end")
+    except PermissionError:
+        raise StackError(f"process {state.pid} belongs to another user") from None
+    finally:
+        os.close(process)
+
+
+def _file(directory: Path) -> Path:
+    return directory / "state.json"
+
+
+def _born(pid: int) -> int | None:
+    """Start time of a process, from proc(5); None when there is none, or only a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name in parentheses may have blanks and parentheses itself; the 3rd field follows it.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])

@@ -1,0 +1,173 @@
+"""NVIDIA Triton Inference Server from the PyPI package `nvidia-pytriton`.
+
+It is the real server with the Python backend alone: `config.pbtxt` says `backend: "python"`.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from find_libpython import find_libpython
+
+from stack.errors import StackError
+from stack.ports import HOST, free_ports, require_free
+from stack.service import Command, Service
+
+EXIT_TIMEOUT_S = 10
+"""How long requests in flight may take after SIGTERM; less than the stop's own bound."""
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Triton's Python backend has its regions there
+
+
+class Triton(Service):
+    """A Triton on 127.0.0.1 that serves `model_repository`, on the GPU where there is one.
+
+    It is ready when all its models are loaded and warmed up; a model that does not load fails the
+    start. On a machine without a GPU its warnings about NVML and DCGM mean only that.
+
+    Args:
+        model_repository: folder of models in Triton's layout.
+        directory: keeps the log and the assembled backend folder.
+        grpc_port, http_port, metrics_port: None picks free ones.
+        arguments: more `tritonserver` options, each as `--name=value`; they replace the ones
+            that are set here.
+    """
+
+    def __init__(
+        self,
+        model_repository: Path,
+        directory: Path,
+        grpc_port: int | None = None,
+        http_port: int | None = None,
+        metrics_port: int | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        super().__init__("Triton", directory)
+        self.model_repository = model_repository.absolute()
+        picked = free_ports(3)
+        self._ports = {
+            "grpc": picked[0] if grpc_port is None else grpc_port,
+            "http": picked[1] if http_port is None else http_port,
+            "metrics": picked[2] if metrics_port is None else metrics_port,
+        }
+        self._arguments = tuple(arguments)
+        # Of this directory alone: what a killed server leaves in memory can be told and removed.
+        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
+        self._shared_memory_prefix = f"triton_stack_{digest}_"
+
+    @property
+    def grpc(self) -> str:
+        return f"{HOST}:{self._ports['grpc']}"
+
+    @property
+    def http(self) -> str:
+        return f"{HOST}:{self._ports['http']}"
+
+    @property
+    def metrics(self) -> str:
+        return f"{HOST}:{self._ports['metrics']}"
+
+    def _prepare(self) -> Command:
+        if not self.model_repository.is_dir():
+            raise StackError(f"Triton's model repository is not a folder: {self.model_repository}")
+        for name, port in self._ports.items():
+            require_free(port, f"Triton's {name}")
+        self._clean_up()
+        package = _package()
+        backends = self.directory / "backends"
+        _assemble_python_backend(package, backends / "python")
+        options = {
+            "--model-repository": str(self.model_repository),
+            "--backend-directory": str(backends),
+            "--model-control-mode": "none",
+            "--strict-readiness": "true",
+            "--exit-timeout-secs": str(EXIT_TIMEOUT_S),
+        }
+        for name, port in self._ports.items():
+            options |= {f"--{name}-address": HOST, f"--{name}-port": str(port)}
+        given = {argument.split("=")[0] for argument in self._arguments}
+        return Command(
+            [
+                str(package / "tritonserver/bin/tritonserver"),
+                *(f"{name}={value}" for name, value in options.items() if name not in given),
+                f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
+                *self._arguments,
+            ],
+            _environment(package),
+        )
+
+    def _causes(self, log: str) -> list[str]:
+        # One line each, a model's Python traceback in it with its line ends escaped. That there is
+        # no CUDA driver is no reason not to start.
+        lines = re.findall(r"^E\d{4} .*$", log, re.MULTILINE)
+        return [line.replace("\\n", "\n") for line in lines if "CudaDriverHelper" not in line]
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection(self.http, timeout=1)
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _clean_up(self) -> None:
+        for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
+            with contextlib.suppress(FileNotFoundError):
+                region.unlink()
+
+
+def _package() -> Path:
+    # Found, not imported: importing it starts its own machinery.
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise StackError(
+            "Triton comes with nvidia-pytriton, which is not installed: pip install .[stack]"
+        )
+    return Path(spec.origin).parent
+
+
+def _assemble_python_backend(package: Path, target: Path) -> None:
+    """Lay out the Python backend as Triton wants it, with the stub for this Python."""
+    server = package / "tritonserver"
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = server / "python_backend_stubs" / python / "triton_python_backend_stub"
+    if not stub.is_file():
+        raise StackError(f"{package.name} has no Triton Python backend for Python {python}")
+    # Anew each time: a stub that was just killed may still hold its file, which can't be written.
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    backend = server / "backends/python"
+    shutil.copy2(backend / "libtriton_python.so", target)
+    shutil.copy2(backend / "triton_python_backend_utils.py", target)
+    shutil.copy2(stub, target)
+    (target / stub.name).chmod(0o755)  # package installers drop the execute bit
+
+
+def _environment(package: Path) -> dict[str, str]:
+    """So that the server finds its own libraries, and its stub this Python."""
+    libpython = find_libpython()
+    if libpython is None:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise StackError(
+            f"Triton's Python backend needs libpython{version}.so, which this Python lacks: "
+            f"install it (Debian, Ubuntu: apt install libpython{version})"
+        )
+    libraries = [str(Path(libpython).parent), str(package.parent / "nvidia_pytriton.libs")]
+    if inherited := os.environ.get("LD_LIBRARY_PATH"):
+        libraries.append(inherited)
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": ":".join(libraries),
+        # The stub's Python reads no PYTHON* variable. It looks for `python3` on the PATH to learn
+        # where it is installed: this puts it in this virtual environment, with numpy 1 and torch.
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
+    }
