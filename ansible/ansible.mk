@@ -16,3 +16,20 @@ $(ANSIBLE_VENV)/.installed: ansible/requirements.lock
 	$(ANSIBLE_BIN)/python -m pip install --quiet uv==0.13.9
 	$(ANSIBLE_BIN)/uv pip install --quiet --python $(ANSIBLE_BIN)/python --require-hashes --link-mode=copy -r ansible/requirements.lock
 	touch $@
+
+lint-ansible: $(ANSIBLE_VENV)/.installed
+	cd ansible && $(ANSIBLE_ENV) $(ANSIBLE_BIN)/yamllint --strict .
+	cd ansible && $(ANSIBLE_ENV) $(ANSIBLE_BIN)/ansible-lint --strict --offline
+	$(ANSIBLE_ENV) $(ANSIBLE_BIN)/ansible-playbook --syntax-check --inventory ansible/inventory/example.yaml $(ANSIBLE_PLAYBOOKS)
+
+ANSIBLE_PYTEST := $(ANSIBLE_ENV) $(ANSIBLE_BIN)/python -m pytest --confcutdir tests/ansible
+
+# Needs nothing but the environment; under three minutes.
+test-ansible-short: lint-ansible
+	$(ANSIBLE_PYTEST) tests/ansible/test_filters.py \
+	  tests/ansible/test_cloud.py::test_machines_are_made_once_handed_over_and_removed
+
+# Needs root, debootstrap, systemd-container and gnupg; the first run builds its machines' parts into
+# $$ANSIBLE_LAB_CACHE (default ~/.cache/triton-kafka-ansible-lab). DEBIAN_MIRROR names the mirror.
+test-ansible: $(ANSIBLE_VENV)/.installed
+	$(ANSIBLE_PYTEST) tests/ansible

@@ -52,7 +52,7 @@ class Rows:
 
 
 class Matcher:
-    """Keeps one compact row an image: 73 bytes of columns and about 200 for its id.
+    """Keeps one compact row an image: about 250 bytes, of which 73 are columns, the rest its id.
 
     Every image is sent = answered + dead-lettered + missing, exactly one of the three: its first
     outcome stands, and each further one counts as a duplicate.
@@ -158,7 +158,7 @@ class Matcher:
             self._see(row)
 
     def rows(self) -> Rows:
-        """A copy of everything so far."""
+        """A copy of everything so far: at the end of a run about 130 bytes more an image."""
         return Rows(
             ids=list(self._index),
             names=list(self._names),

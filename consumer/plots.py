@@ -106,7 +106,7 @@ def _histogram(panel: Axes, latency: Floats, summary: Summary) -> None:
     for step, (name, ms) in enumerate(marks):
         height = top * (1.38 - 0.075 * step)
         panel.plot([ms, ms], [0, height], color=ORANGE, linewidth=1.1, alpha=0.9)
-        left = np.log(ms / low) > 0.6 * np.log(high / low)
+        left = np.log(max(ms, low) / low) > 0.6 * np.log(high / low)
         panel.annotate(
             f"{name}  {_ms(ms)}",
             (ms, height),
@@ -188,7 +188,7 @@ def _stages(panel: Axes, summary: Summary) -> None:
             ("compute infer", triton.compute_infer_ms),
             ("compute output", triton.compute_output_ms),
         )
-        names[place:place] = [f"– {name}" for name, _ in parts]
+        names[place:place] = [f"└ {name}" for name, _ in parts]
         means[place:place] = [ms for _, ms in parts]
         notes[place:place] = [_ms(ms) for _, ms in parts]
         colours[place:place] = ["#a9d0b6"] * len(parts)

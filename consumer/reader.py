@@ -16,6 +16,8 @@ from wire.record import KafkaRecord
 
 Start = Literal["latest", "earliest"]
 
+RETRY_SECONDS = 0.2
+
 QUEUED_KBYTES = 16 << 10
 """Bound on the memory of fetched records, a partition; images are read only for their headers."""
 
@@ -110,27 +112,35 @@ class Reader:
     def _assignment(
         self, topics: Sequence[str], start: Start, timeout: float
     ) -> list[TopicPartition]:
+        """Where to stand; a topic that is being created is waited for."""
+        deadline = time.monotonic() + timeout
         found = []
         for topic in topics:
-            metadata = self._topic(topic, timeout)
+            while (metadata := self._metadata(topic, timeout)).error is not None:
+                if time.monotonic() >= deadline:
+                    raise ReadError(f"topic {topic!r} cannot be read: {metadata.error.str()}")
+                time.sleep(RETRY_SECONDS)
             for partition in metadata.partitions:
                 at = TopicPartition(topic, partition, OFFSET_BEGINNING)
                 if start == "latest":
                     # OFFSET_END would be looked up at the first fetch: too late by then.
-                    at.offset = self._consumer.get_watermark_offsets(at, timeout=timeout)[1]
+                    at.offset = self._end(at, deadline)
                 found.append(at)
         return found
 
-    def _topic(self, topic: str, timeout: float) -> Any:
-        """Metadata of a topic; one that is being created is waited for."""
-        deadline = time.monotonic() + timeout
+    def _metadata(self, topic: str, timeout: float) -> Any:
+        return self._consumer.list_topics(topic, timeout=timeout).topics[topic]
+
+    def _end(self, at: TopicPartition, deadline: float) -> int:
         while True:
-            metadata = self._consumer.list_topics(topic, timeout=timeout).topics[topic]
-            if metadata.error is None:
-                return metadata
-            if time.monotonic() >= deadline:
-                raise ReadError(f"topic {topic!r} cannot be read: {metadata.error.str()}")
-            time.sleep(0.2)
+            left = max(deadline - time.monotonic(), RETRY_SECONDS)
+            try:
+                return self._consumer.get_watermark_offsets(at, timeout=left)[1]
+            except KafkaException:
+                # A new topic is known a moment before its partitions have a leader.
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(RETRY_SECONDS)
 
 
 _HOPELESS = (

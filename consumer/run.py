@@ -120,7 +120,7 @@ def main(  # one parameter an option: this signature is the command's help
     ] = 0,
     max_images: Annotated[
         int,
-        typer.Option(min=1, help="Bound on the memory, about 270 bytes an image."),
+        typer.Option(min=1, help="Bound on the memory, about 400 bytes an image."),
     ] = 2_000_000,
     allow_backlog: Annotated[
         bool,

@@ -51,18 +51,15 @@ def print_summary(console: Console, summary: Summary) -> None:
 def _latencies(console: Console, summary: Summary) -> None:
     if summary.intended is None or summary.sent_latency is None:
         return
+    due, sent = summary.intended, summary.sent_latency
     table = Table(title="Latency, ms", title_justify="left")
-    table.add_column("from")
-    names = [f"p{entry.percentile:g}" for entry in summary.intended.percentiles]
-    for name in ("mean", *names, "max", "images"):
-        table.add_column(name, justify="right")
-    for origin, latency in (
-        ("time due", summary.intended),
-        ("actual send", summary.sent_latency),
-    ):
-        figures = [entry.ms for entry in latency.percentiles]
-        cells = [f"{ms:,.2f}" for ms in (latency.mean_ms, *figures, latency.max_ms)]
-        table.add_row(origin, *cells, f"{latency.count:,}")
+    for name in ("", "from due", "from send", "images within"):
+        table.add_column(name, justify="right" if name else "left")
+    table.add_row("mean", f"{due.mean_ms:,.2f}", f"{sent.mean_ms:,.2f}", "")
+    for entry, other in zip(due.percentiles, sent.percentiles, strict=False):
+        name = f"p{entry.percentile:g}"
+        table.add_row(name, f"{entry.ms:,.2f}", f"{other.ms:,.2f}", f"{entry.count:,}")
+    table.add_row("max", f"{due.max_ms:,.2f}", f"{sent.max_ms:,.2f}", f"{due.count:,}")
     console.print(table)
 
 

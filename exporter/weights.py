@@ -1,8 +1,10 @@
 """Checkpoints: where they come from, and whether they fit."""
 
+import contextlib
 import hashlib
 import pickle
 import socket
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,9 +123,10 @@ def _download(model: Model) -> Mapping[str, Any]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
-        state: Mapping[str, Any] = model.pretrained.get_state_dict(
-            progress=True, check_hash=True, map_location="cpu", weights_only=True
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces the download there
+            state: Mapping[str, Any] = model.pretrained.get_state_dict(
+                progress=True, check_hash=True, map_location="cpu", weights_only=True
+            )
     except (URLError, OSError, RuntimeError, pickle.UnpicklingError) as error:
         reason = getattr(error, "reason", None) or error
         raise ExportError(

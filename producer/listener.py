@@ -1,6 +1,7 @@
 """A thread that hears what became of the images of this run."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -155,6 +156,7 @@ class Listener:
     def _assign(self, topics: Sequence[str], timeout: float) -> None:
         # Explicit end offsets: OFFSET_END would be looked up only at the first fetch, and what
         # comes in between would be missed.
+        deadline = time.monotonic() + timeout
         assignment = []
         for topic in topics:
             metadata = self._consumer.list_topics(topic, timeout=timeout).topics[topic]
@@ -162,9 +164,20 @@ class Listener:
                 raise ListenError(f"topic {topic!r}: {metadata.error.str()}")
             for partition in metadata.partitions:
                 at = TopicPartition(topic, partition)
-                at.offset = self._consumer.get_watermark_offsets(at, timeout=timeout)[1]
+                at.offset = self._end(at, deadline)
                 assignment.append(at)
         self._consumer.assign(assignment)
+
+    def _end(self, at: TopicPartition, deadline: float) -> int:
+        while True:
+            left = max(deadline - time.monotonic(), POLL_SECONDS)
+            try:
+                return self._consumer.get_watermark_offsets(at, timeout=left)[1]
+            except KafkaException:
+                # A new topic is known a moment before its partitions have a leader.
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(POLL_SECONDS)
 
     def _listen(self) -> None:
         try:

@@ -156,11 +156,11 @@ def main(  # one parameter an option: this signature is the command's help
             if folder.skipped:
                 typer.echo(f"skipped {folder.skipped} files that are not images", err=True)
         elif source is Source.SYNTHETIC:
-            images = sources.synthetic(encoding, distinct, size, seed)
+            images = sources.synthetic(encoding, min(distinct, count or distinct), size, seed)
         elif full:
-            images = sources.cifar10_full(encoding, data_dir)
+            images = sources.cifar10_full(encoding, data_dir, limit=count)
         else:
-            images = sources.cifar10(encoding)
+            images = sources.cifar10(encoding, limit=count)
         if count is None and duration is None:
             count = len(images)
         sender = Sender(librdkafka_config(brokers, options), topic, queue_timeout, connect_timeout)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from wire.record import Outgoing
@@ -14,6 +15,8 @@ MAX_MESSAGE_BYTES = 32 << 20
 QUEUE_KBYTES = 256 << 10
 """Bound on the memory of unacknowledged images: a quarter of librdkafka's own default of 1 GiB."""
 POLL_SECONDS = 0.1
+STATISTICS_MS = 100
+"""How often librdkafka tells its state: that is how a start learns that the producer id is there"""
 
 
 class SendError(Exception):
@@ -28,6 +31,7 @@ def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any
         "enable.idempotence": True,
         # Waiting to fill a Kafka batch would be counted as latency of the path under test.
         "linger.ms": 0,
+        "statistics.interval.ms": STATISTICS_MS,
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "queue.buffering.max.kbytes": QUEUE_KBYTES,
         **options,
@@ -60,18 +64,19 @@ class Sender:
         self.handed_over = 0
         self.acknowledged = 0
         self.failed: Counter[str] = Counter()
+        self._ready = str(config.get("statistics.interval.ms", 0)) == "0"
         self._topic = topic
         self._queue_timeout = queue_timeout
         try:
-            self._producer = Producer({**config, "on_delivery": self._delivered})
-            metadata = self._producer.list_topics(topic, timeout=connect_timeout)
+            self._producer = Producer(
+                {**config, "on_delivery": self._delivered, "stats_cb": self._statistics}
+            )
+            self._await_topic(connect_timeout)
         except KafkaException as error:
             raise SendError(
                 f"cannot use Kafka at {config['bootstrap.servers']}: {_reason(error)}"
             ) from None
-        problem = metadata.topics[topic].error
-        if problem is not None:
-            raise SendError(f"topic {topic!r} cannot be written to: {problem.str()}")
+        self._await_producer_id(connect_timeout)
 
     @property
     def pending(self) -> int:
@@ -123,6 +128,31 @@ class Sender:
         """Give up what is still pending, so that the process can end."""
         self._producer.purge()
         self._producer.flush(POLL_SECONDS)
+
+    def _await_topic(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            problem = (
+                self._producer.list_topics(self._topic, timeout=seconds).topics[self._topic].error
+            )
+            if problem is None:
+                return
+            if time.monotonic() >= deadline:
+                raise SendError(f"topic {self._topic!r} cannot be written to: {problem.str()}")
+            self._producer.poll(POLL_SECONDS)
+
+    def _await_producer_id(self, seconds: float) -> None:
+        # Nothing leaves before the broker has given an idempotent producer its id, which may take
+        # half a second: the first images must not wait for that. Statistics may be off; it is then
+        # not waited for.
+        deadline = time.monotonic() + seconds
+        while not self._ready and time.monotonic() < deadline:
+            self._producer.poll(POLL_SECONDS)
+
+    def _statistics(self, text: str) -> None:
+        if not self._ready:
+            state = orjson.loads(text).get("eos", {}).get("idemp_state", "Assigned")
+            self._ready = state == "Assigned"
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:

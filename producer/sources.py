@@ -38,8 +38,15 @@ class SourceError(Exception):
     """A source that gives no images; the text says what to do."""
 
 
-def cifar10(encoding: Encoding, path: Path = CIFAR10_FILE) -> list[EncodedImage]:
+def cifar10(
+    encoding: Encoding, path: Path = CIFAR10_FILE, *, limit: int | None = None
+) -> list[EncodedImage]:
     """The shipped first 1,000 images of the CIFAR-10 test batch, in their order, with labels.
+
+    Args:
+        encoding: how they travel.
+        path: `.npz` with `images` uint8 [n, 32, 32, 3] and `labels` uint8 [n].
+        limit: encode no more than the first so many.
 
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
     """
@@ -50,11 +57,13 @@ def cifar10(encoding: Encoding, path: Path = CIFAR10_FILE) -> list[EncodedImage]
         raise SourceError(f"cannot read the CIFAR-10 images in {path}: {error}") from None
     return [
         encode(pixels, encoding, CIFAR10_CLASSES[label])
-        for pixels, label in zip(images, labels, strict=True)
+        for pixels, label in zip(images[:limit], labels[:limit], strict=True)
     ]
 
 
-def cifar10_full(encoding: Encoding, folder: Path) -> list[EncodedImage]:
+def cifar10_full(
+    encoding: Encoding, folder: Path, *, limit: int | None = None
+) -> list[EncodedImage]:
     """All 10,000 images of the CIFAR-10 test batch, downloaded into `folder` by torchvision."""
     try:
         from torchvision.datasets import CIFAR10  # noqa: PLC0415 - optional, and slow to import
@@ -71,7 +80,7 @@ def cifar10_full(encoding: Encoding, folder: Path) -> list[EncodedImage]:
         ) from None
     return [
         encode(pixels, encoding, CIFAR10_CLASSES[label])
-        for pixels, label in zip(dataset.data, dataset.targets, strict=True)
+        for pixels, label in zip(dataset.data[:limit], dataset.targets[:limit], strict=True)
     ]
 
 

@@ -71,7 +71,13 @@ def main(
     ] = None,
     version: Annotated[int, typer.Option(help="The version's number.")] = 1,
     max_batch_size: Annotated[int, typer.Option(help="Images that one inference may hold.")] = 64,
-    instances: Annotated[int, typer.Option(help="Copies of the model on each device.")] = 1,
+    instances: Annotated[
+        int | None,
+        typer.Option(
+            help="Copies of the model on each device. Left out: 1 for the pytorch backend, 2 for "
+            "the python backend, whose instances are processes."
+        ),
+    ] = None,
     device: Annotated[
         Device,
         typer.Option(

@@ -2,8 +2,7 @@
 
 import re
 import signal
-import sys
-from contextlib import ExitStack
+import time
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -20,7 +19,8 @@ from stack.topics import create_topics
 from stack.triton import Triton
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
-CHECK_S = 0.5
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WATCH_S = 0.5
 DOWN_TIMEOUT_S = 70.0
 """Two servers, each with its own bound, and some."""
 
@@ -29,23 +29,24 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _directory(name: str) -> Path:
+def _check_name(name: str) -> str:
     # It becomes a folder's name.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise typer.BadParameter("1 to 64 letters, digits, dots, underscores and hyphens")
-    return STACKS / name
+    return name
 
 
-Directory = Annotated[
-    Path, typer.Option("--name", help="Which stack; several can run.", parser=_directory)
+Name = Annotated[
+    str, typer.Option(help="Which stack; several can run.", callback=_check_name, metavar="NAME")
 ]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="a free one")]
-DEFAULT_NAME = "default"
+Port = Annotated[
+    int | None, typer.Option(min=1, max=65535, show_default="a free one", metavar="PORT")
+]
 
 
 @app.command()
 def up(
-    directory: Directory = DEFAULT_NAME,  # type: ignore[assignment]  # typer parses the default
+    name: Name = "default",
     kafka_port: Port = None,
     triton_grpc_port: Port = None,
     triton_http_port: Port = None,
@@ -63,112 +64,99 @@ def up(
     """
     if not kafka and not triton:
         raise typer.BadParameter("nothing to run with both --no-kafka and --no-triton")
-    if triton:
-        _require_model(model_repository)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    directory = STACKS / name
+    ports = (triton_grpc_port, triton_http_port, triton_metrics_port)
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.default_int_handler)
     try:
-        with state.claim(directory), ExitStack() as running:
-            services: list[Service] = []
-            endpoints: dict[str, str] = {}
-            # What was begun is finished: a second signal would leave the rest to a kill.
-            running.callback(lambda: console.print("stopped"))
-            if kafka:
-                broker = Kafka(directory / "kafka", kafka_port)
-                endpoints["kafka"] = broker.bootstrap
-                services.append(broker)
-                if not jars.is_cached():
-                    console.print("fetching Kafka from Maven Central (45 MB, this once)")
-            if triton:
-                server = Triton(
-                    model_repository,
-                    directory / "triton",
-                    triton_grpc_port,
-                    triton_http_port,
-                    triton_metrics_port,
-                )
-                endpoints["triton grpc"] = server.grpc
-                endpoints["triton http"] = server.http
-                endpoints["triton metrics"] = server.metrics
-                services.append(server)
-            state.publish(directory, ready=False, endpoints=endpoints)
-            names = " and ".join(service.name for service in services)
-            with console.status(f"starting {names}"):
-                for service in services:
-                    running.callback(service.stop)
-                    service.launch()
-                for service in services:
-                    service.wait_ready()
-            if kafka:
-                create_topics(
-                    endpoints["kafka"],
-                    dict.fromkeys((IMAGES, PREDICTIONS, DEAD_LETTERS), partitions),
-                )
-            state.publish(directory, ready=True, endpoints=endpoints)
-            _print(directory, endpoints)
-            console.print("Ctrl-C stops it.")
-            try:
-                _watch(services)
-            finally:
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    signal.signal(number, signal.SIG_IGN)
-                console.print("stopping")
+        if triton:
+            _require_model(model_repository)
+        with state.claim(directory):
+            _run(
+                directory,
+                Kafka(directory / "kafka", kafka_port) if kafka else None,
+                Triton(model_repository, directory / "triton", *ports) if triton else None,
+                partitions,
+            )
     except KeyboardInterrupt:
-        return
+        console.print("stopped")
     except StackError as error:
         _fail(error)
 
 
 @app.command()
-def status(
-    directory: Directory = DEFAULT_NAME,  # type: ignore[assignment]  # typer parses the default
-) -> None:
+def status(name: Name = "default") -> None:
     """Say where a stack answers; exit status 1 when it does not run."""
     try:
-        found = state.find(directory)
+        found = state.find(STACKS / name)
     except StackError as error:
         _fail(error)
     if found is None:
-        errors.print(f"stack {directory.name!r} does not run")
-        raise typer.Exit(1)
+        _fail(StackError(f"stack {name!r} does not run"))
     if found.ready:
-        _print(directory, found.endpoints)
+        _print(STACKS / name, found.endpoints)
     else:
-        console.print(f"stack {directory.name!r} is starting (process {found.pid})")
+        console.print(f"stack {name!r} is starting or stopping (process {found.pid})")
 
 
 @app.command()
-def down(
-    directory: Directory = DEFAULT_NAME,  # type: ignore[assignment]  # typer parses the default
-) -> None:
+def down(name: Name = "default") -> None:
     """Stop a stack that runs elsewhere; its data and logs stay."""
     try:
-        found = state.find(directory)
+        found = state.find(STACKS / name)
         if found is None:
-            console.print(f"stack {directory.name!r} does not run")
+            console.print(f"stack {name!r} does not run")
             return
-        with console.status(f"stopping stack {directory.name!r}"):
+        with console.status(f"stopping stack {name!r}"):
             state.terminate(found, DOWN_TIMEOUT_S)
     except StackError as error:
         _fail(error)
-    console.print(f"stack {directory.name!r} is stopped")
+    console.print(f"stack {name!r} is stopped")
 
 
-def _watch(services: list[Service]) -> None:
-    """Return never; raise when a service dies by itself, or on a signal."""
-    while True:
-        for service in services:
-            service.require_alive()
-        signal.sigtimedwait([], CHECK_S)
+def _run(directory: Path, broker: Kafka | None, server: Triton | None, partitions: int) -> NoReturn:
+    """Run until a signal (KeyboardInterrupt) or until a server dies (StackError)."""
+    services: list[Service] = [part for part in (broker, server) if part is not None]
+    endpoints = {} if broker is None else {"kafka": broker.bootstrap}
+    if server is not None:
+        endpoints |= {
+            "triton grpc": server.grpc,
+            "triton http": server.http,
+            "triton metrics": server.metrics,
+        }
+    try:
+        state.publish(directory, ready=False, endpoints=endpoints)
+        if broker is not None and not jars.is_cached():
+            console.print("fetching Kafka from Maven Central (45 MB, this once)")
+        with console.status("starting " + " and ".join(part.name for part in services)):
+            for part in services:
+                part.launch()
+            for part in services:
+                part.wait_ready()
+            if broker is not None:
+                topics = dict.fromkeys((IMAGES, PREDICTIONS, DEAD_LETTERS), partitions)
+                create_topics(broker.bootstrap, topics)
+        state.publish(directory, ready=True, endpoints=endpoints)
+        _print(directory, endpoints)
+        console.print("Ctrl-C stops it.")
+        while True:
+            for part in services:
+                part.require_alive()
+            time.sleep(WATCH_S)
+    finally:
+        # What is begun is finished: a second signal would leave the rest to a kill.
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        state.publish(directory, ready=False, endpoints=endpoints)
+        for part in reversed(services):
+            part.stop()
 
 
 def _require_model(repository: Path) -> None:
     if not any(repository.glob("*/[0-9]*/")):
-        _fail(
-            StackError(
-                f"no model in {repository}; this makes one: "
-                f"python scripts/export_model.py --backend python --repository {repository}"
-            )
+        raise StackError(
+            f"no model in {repository}; this makes one: "
+            f"python scripts/export_model.py --backend python --repository {repository}"
         )
 
 
@@ -191,4 +179,4 @@ def _fail(error: StackError) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    app()

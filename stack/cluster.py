@@ -73,12 +73,8 @@ class KafkaCluster:
                 broker.wait_ready()
             undo.pop_all()
 
-    def stop(self) -> None:
-        """Last to first; the last ones have no majority to leave properly and may be killed."""
-        for broker in reversed(self.brokers):
-            broker.stop()
-
     def kill(self) -> None:
+        """SIGKILL for all: the last ones would wait in vain for a majority to let them go."""
         for broker in self.brokers:
             broker.kill()
 
@@ -87,4 +83,4 @@ class KafkaCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.kill()

@@ -1,24 +1,24 @@
 """One child process: never outlives this one, and never leaves processes of its own behind."""
 
 import os
-import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 
 from stack.errors import StackError
+
+# Reads a pipe that only we hold: when we die, however that happens, it ends, and so do all.
+GUARD = ("/bin/sh", "-c", "trap '' HUP INT TERM; read -r _; kill -KILL 0")
 
 
 class Child:
     """A started process in a process group of its own; its output is appended to a log file.
 
-    The kernel kills it when this process dies, however that happens. Linux ties that to the
-    *thread* that started the child, so each child has a thread that lives exactly as long. The
-    thread also reaps it, and kills what is left of its group first, while the group's id can't
-    have been given to anyone else.
+    A guard, a shell that waits for our death, leads the group. So the group covers what the child
+    starts as well (Triton starts a process for each model instance, which a parent-death signal
+    would not reach), from its first moment, and its id stays ours until the guard is reaped.
 
     Raises:
         StackError: it could not be started at all.
@@ -27,18 +27,30 @@ class Child:
     def __init__(
         self, argv: Sequence[str], *, log_path: Path, env: Mapping[str, str] | None, cwd: Path
     ) -> None:
-        if shutil.which("setpriv") is None:
-            raise StackError("setpriv is not installed: it is in the package util-linux")
-        self._argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
-        self._log_path, self._env, self._cwd = log_path, env, cwd
         self._exited = threading.Event()
         self._signalling = threading.Lock()
-        started: Future[subprocess.Popen[bytes]] = Future()
-        threading.Thread(target=self._live, args=(started,), name=argv[0], daemon=True).start()
+        self._guard = subprocess.Popen(
+            GUARD,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
         try:
-            self._process = started.result()
+            with log_path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=env,
+                    cwd=cwd,
+                    process_group=self._guard.pid,
+                )
         except OSError as error:
+            self._end_group()
             raise StackError(f"{argv[0]} can't be started: {error}") from None
+        threading.Thread(target=self._reap, name=f"reap {argv[0]}", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -47,6 +59,12 @@ class Child:
     @property
     def exited(self) -> bool:
         return self._exited.is_set()
+
+    @property
+    def status(self) -> int:
+        """Its exit status, negative: the signal that killed it; for one that has exited."""
+        assert self._process.returncode is not None, "it still runs"
+        return self._process.returncode
 
     @property
     def fate(self) -> str:
@@ -62,30 +80,39 @@ class Child:
         """Wait until it has exited; False when it still runs after `timeout_s` seconds."""
         return self._exited.wait(timeout_s)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Signal the whole group; nothing happens when the child has exited."""
+    def terminate(self) -> None:
+        """SIGTERM to the process itself, which tells its own; wakes it when it is paused."""
         with self._signalling:
             if not self.exited:
-                os.killpg(self.pid, number)
+                os.kill(self.pid, signal.SIGTERM)
+                os.killpg(self._guard.pid, signal.SIGCONT)
 
-    def _live(self, started: "Future[subprocess.Popen[bytes]]") -> None:
-        try:
-            with self._log_path.open("ab") as log:
-                process = subprocess.Popen(
-                    self._argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=self._env,
-                    cwd=self._cwd,
-                    process_group=0,
-                )
-        except OSError as error:
-            started.set_exception(error)
-            return
-        started.set_result(process)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    def kill(self) -> None:
+        self._signal_group(signal.SIGKILL)
+
+    def pause(self) -> None:
+        self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: signal.Signals) -> None:
         with self._signalling:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            if not self.exited:
+                os.killpg(self._guard.pid, number)
+                if number == signal.SIGSTOP:
+                    os.kill(self._guard.pid, signal.SIGCONT)  # it must see us die
+
+    def _reap(self) -> None:
+        # Not yet reaped, so that its id can't be anyone else's while somebody signals it.
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with self._signalling:
+            self._process.wait()
+            self._end_group()
             self._exited.set()
+
+    def _end_group(self) -> None:
+        os.killpg(self._guard.pid, signal.SIGKILL)
+        self._guard.wait()
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()

@@ -1,7 +1,6 @@
 """What the servers of the stack have in common: start, wait until ready, stop."""
 
 import logging
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -102,8 +101,7 @@ class Service(ABC):
         """Let it finish, for `STOP_TIMEOUT_S` at most, then kill it; idempotent."""
         if self._child is None:
             return
-        self._child.signal(signal.SIGTERM)
-        self._child.signal(signal.SIGCONT)  # a paused one would never see the first
+        self._child.terminate()
         if not self._child.wait(STOP_TIMEOUT_S):
             log.warning("%s did not stop in %.0f s and is killed", self.name, STOP_TIMEOUT_S)
         self.kill()
@@ -112,17 +110,17 @@ class Service(ABC):
         """SIGKILL, as in a crash; returns when it is gone; idempotent."""
         if self._child is None:
             return
-        self._child.signal(signal.SIGKILL)
+        self._child.kill()
         self._child.wait(STOP_TIMEOUT_S)
         self._child = None
         self._clean_up()
 
     def pause(self) -> None:
         """SIGSTOP: it keeps its connections and answers nothing."""
-        self._require_running().signal(signal.SIGSTOP)
+        self._require_running().pause()
 
     def resume(self) -> None:
-        self._require_running().signal(signal.SIGCONT)
+        self._require_running().resume()
 
     @property
     def running(self) -> bool:

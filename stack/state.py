@@ -56,7 +56,7 @@ def claim(directory: Path) -> Iterator[None]:
 def publish(directory: Path, *, ready: bool, endpoints: dict[str, str]) -> None:
     """Say what this process runs."""
     pid = os.getpid()
-    born = _born(pid)
+    born = started_at(pid)
     assert born is not None
     scratch = _file(directory).with_suffix(".new")
     scratch.write_text(json.dumps(asdict(State(pid, born, ready, endpoints)), indent=2))
@@ -71,7 +71,7 @@ def find(directory: Path) -> State | None:
         return None
     except (ValueError, TypeError) as error:
         raise StackError(f"{_file(directory)} is not a stack's state, delete it: {error}") from None
-    if _born(state.pid) == state.born:
+    if started_at(state.pid) == state.born:
         return state
     _file(directory).unlink(missing_ok=True)
     return None
@@ -89,7 +89,7 @@ def terminate(state: State, timeout_s: float) -> None:
         return
     try:
         # The descriptor stands for whoever has the pid now: ask once more who that is.
-        if _born(state.pid) != state.born:
+        if started_at(state.pid) != state.born:
             return
         for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 10.0)):
             with suppress(ProcessLookupError):
@@ -107,7 +107,7 @@ def _file(directory: Path) -> Path:
     return directory / "state.json"
 
 
-def _born(pid: int) -> int | None:
+def started_at(pid: int) -> int | None:
     """Start time of a process, from proc(5); None when there is none, or only a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

@@ -29,7 +29,8 @@ def create_topics(
     Raises:
         StackError: no broker, or it refused one of them.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    # log_level: warnings; at each close it would say that it drops its last internal event.
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})
     wanted = [
         NewTopic(name, count, replication_factor, config=dict(config or {}))
         for name, count in partitions.items()

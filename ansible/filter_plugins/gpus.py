@@ -82,10 +82,15 @@ def smi_gpus(lines: Iterable[str]) -> list[SmiGpu]:
         fields = [field.strip() for field in line.split(",")]
         try:
             index, uuid, name, capability, driver = fields
-            gpus.append(SmiGpu(
-                index=int(index), uuid=uuid, name=name,
-                compute_capability=float(capability), driver_version=driver,
-            ))
+            gpus.append(
+                SmiGpu(
+                    index=int(index),
+                    uuid=uuid,
+                    name=name,
+                    compute_capability=float(capability),
+                    driver_version=driver,
+                )
+            )
         except ValueError as error:
             raise AnsibleFilterError(
                 f"nvidia-smi answered {line!r}, which is not 'index, uuid, name, compute "

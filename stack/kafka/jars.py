@@ -65,6 +65,17 @@ def class_path() -> str:
     return f"{libs}/*"
 
 
+def class_archive(java_path: str) -> Path:
+    """Where this Java keeps the broker's classes in the form in which it maps them into memory.
+
+    Its first use of them writes it (`-XX:ArchiveClassesAtExit`), later starts take less time. A
+    Java that an archive does not fit ignores it.
+    """
+    program = Path(java_path).resolve()
+    identity = f"{program} {program.stat().st_mtime_ns}"
+    return _libs().parent / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.jsa"
+
+
 def _libs() -> Path:
     return CACHE / "kafka" / hashlib.sha256(POM.read_bytes()).hexdigest()[:16] / "libs"
 

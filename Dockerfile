@@ -1,0 +1,90 @@
+# Targets: bridge, client (producer and consumer), export (makes the model).
+# The base is a build argument, so that it can be pinned by digest or come from a mirror:
+#   docker build --target bridge --build-arg PYTHON_IMAGE=python@sha256:... .
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS base
+# User 1000 owns nothing that runs: the image is the same whoever the container runs as.
+RUN useradd --uid 1000 --user-group --no-create-home --shell /usr/sbin/nologin app
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1
+WORKDIR /app
+
+# pip lives in an environment of its own, which no image keeps.
+FROM ${PYTHON_IMAGE} AS pip
+RUN python -m venv /opt/pip \
+    && python -m venv --without-pip /opt/venv
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+# Wheels alone: no compiler is needed, and none is there.
+ENV PIP_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all:"
+
+FROM pip AS bridge-packages
+COPY requirements-bridge.lock /tmp/
+RUN $PIP_INSTALL -r /tmp/requirements-bridge.lock
+
+FROM base AS bridge
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="triton-kafka-bridge" \
+      org.opencontainers.image.description="Batched inference behind a Kafka bridge" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV BRIDGE_HTTP_HOST=0.0.0.0 \
+    BRIDGE_HTTP_PORT=8080
+COPY --from=bridge-packages /opt/venv /opt/venv
+COPY wire wire
+COPY bridge bridge
+RUN python -m compileall -q wire bridge
+USER 1000:1000
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-S", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['BRIDGE_HTTP_PORT']), timeout=4); c.request('GET', '/health/ready'); raise SystemExit(c.getresponse().status != 200)"]
+# In exec form: the bridge is process 1 and gets the signals itself.
+ENTRYPOINT ["python", "bridge/run.py"]
+
+FROM pip AS client-packages
+COPY requirements-client.lock /tmp/
+RUN $PIP_INSTALL -r /tmp/requirements-client.lock
+
+FROM base AS client
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="triton-kafka-client" \
+      org.opencontainers.image.description="Sends images to Kafka and measures the answers" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# matplotlib keeps a font cache.
+ENV MPLCONFIGDIR=/tmp/matplotlib
+COPY --from=client-packages /opt/venv /opt/venv
+COPY data data
+COPY wire wire
+COPY producer producer
+COPY consumer consumer
+# The root file system is read-only when it runs, so bytecode is written now.
+RUN python -m compileall -q wire producer consumer \
+    && install --directory --owner=app --group=app /results
+USER 1000:1000
+ENTRYPOINT ["python"]
+
+FROM pip AS export-packages
+# Another lock file brings another build of torch, such as one for the CPU alone.
+ARG EXPORT_LOCK=requirements-export.lock
+COPY ${EXPORT_LOCK} /tmp/
+RUN $PIP_INSTALL -r /tmp/${EXPORT_LOCK}
+
+FROM base AS export
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="triton-kafka-export" \
+      org.opencontainers.image.description="Exports a PyTorch model into a Triton model repository" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=export-packages /opt/venv /opt/venv
+COPY data data
+COPY exporter exporter
+COPY scripts/export_model.py scripts/
+# A new volume takes over the owner of the folder that it covers.
+RUN install --directory --owner=app --group=app /models
+USER 1000:1000
+ENTRYPOINT ["python", "scripts/export_model.py", "--repository", "/models"]

@@ -1,0 +1,50 @@
+# `make help` lists what there is. Two of these are all that a newcomer needs: demo and test.
+
+PYTHON := $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,13))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := 0.13.9
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check clean lock prerequisites
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.installed lint ## lint, types, and all tests on real servers
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+prerequisites:
+	@fail() { echo "$$1" >&2; exit 1; }; \
+	test "$$(uname -sm)" = "Linux x86_64" || fail "This needs Linux on x86-64: Triton is built for nothing else."; \
+	test -n "$(PYTHON)" || fail "Python 3.11 or 3.12 is missing: install it (Debian: apt install python3 python3-venv)."; \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || fail "Python's venv module is missing: install it (Debian: apt install python3-venv)."; \
+	command -v java >/dev/null || fail "Java is missing: install version 17 or newer (Debian: apt install openjdk-17-jre-headless)."; \
+	java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' || fail "Java is older than 17: install a newer one (Debian: apt install openjdk-17-jre-headless)."; \
+	command -v mvn >/dev/null || fail "Maven is missing: install it (Debian: apt install maven)."
+
+# The environment, as the lock file says: some 6 GB, most of it torch for CUDA.
+$(VENV)/.installed: requirements.lock | prerequisites
+	@echo "setting up $(VENV) (once, about 6 GB)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
+
+lock: ## resolve the lock files again after a change of pyproject.toml
+	$(COMPILE) --all-extras -o requirements.lock pyproject.toml
+	$(COMPILE) -o requirements-bridge.lock pyproject.toml
+
+clean: ## remove what was built, fetched and measured here
+	rm -rf $(VENV) .cache .stack .pytest_cache .mypy_cache .ruff_cache .hypothesis results

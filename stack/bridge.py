@@ -1,0 +1,78 @@
+"""The bridge as a child process, from this checkout, for the demo, the tests and the benchmarks."""
+
+import http.client
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from stack.errors import StackError
+from stack.paths import ROOT
+from stack.ports import HOST, free_ports
+from stack.service import Command, Service
+
+
+class Bridge(Service):
+    """A bridge on 127.0.0.1; ready when it answers images.
+
+    Args:
+        settings: any of the bridge's settings by name, without `BRIDGE_`, as text.
+        directory: keeps the log.
+        name: tells several apart.
+    """
+
+    def __init__(self, settings: Mapping[str, str], directory: Path, name: str = "bridge") -> None:
+        super().__init__(name, directory)
+        self._settings = {"http_host": HOST, "log_format": "json", **settings}
+        if "http_port" not in self._settings:
+            self._settings["http_port"] = str(free_ports(1)[0])
+
+    @property
+    def http(self) -> str:
+        """`host:port` of health and metrics."""
+        return f"{HOST}:{self._settings['http_port']}"
+
+    def wait_exit(self, timeout_s: float) -> int:
+        """Wait until it ends by itself or by a signal; its exit status.
+
+        Raises:
+            StackError: it still runs.
+        """
+        if self._child is None or not self._child.wait(timeout_s):
+            raise StackError(f"{self.name} still runs after {timeout_s:.0f} s")
+        return self._child.status
+
+    def metrics(self) -> dict[str, float]:
+        """Its metrics now, by name with labels, as Prometheus writes them."""
+        lines = self._get("/metrics").decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+    def health(self, what: str) -> int:
+        """HTTP status of /health/`what`."""
+        connection = http.client.HTTPConnection(self.http, timeout=2)
+        try:
+            connection.request("GET", f"/health/{what}")
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def _get(self, path: str) -> bytes:
+        connection = http.client.HTTPConnection(self.http, timeout=2)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    def _prepare(self) -> Command:
+        # Through the environment, as in a container; secrets do not show in a list of processes.
+        settings = {f"BRIDGE_{name.upper()}": text for name, text in self._settings.items()}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("BRIDGE_")}
+        return Command([sys.executable, str(ROOT / "bridge/run.py")], {**inherited, **settings})
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.health("ready") == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False

@@ -1,0 +1,341 @@
+"""The bridge between a real Kafka and a real Triton."""
+
+import io
+import os
+import signal
+import struct
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import Message
+from PIL import Image
+
+from producer.encoding import EncodedImage, Encoding
+from producer.sources import cifar10
+from stack.kafka import Kafka
+from stack.topics import create_topics
+from stack.triton import Triton
+from tests.bridge.conftest import StartBridge
+from tests.conftest import PARTITIONS, Topics
+from tests.kafka_client import collect, committed, end_offsets, send
+from wire.deadletter import decode_dead_letter
+from wire.image import NDARRAY, encode_image, image_id
+from wire.prediction import Prediction, decode_prediction
+from wire.record import Outgoing
+
+RIGHT_OF_1000 = 915
+"""What these weights get right of the shipped images in float32."""
+
+
+def as_record(image: EncodedImage, name: str) -> Outgoing:
+    now = time.time_ns()
+    return encode_image(
+        id=name, value=image.value, content_type=image.content_type, source="test",
+        intended_ns=now, sent_ns=now, label=image.label, dtype=image.dtype, shape=image.shape,
+    )  # fmt: skip
+
+
+def as_records(images: Sequence[EncodedImage], count: int | None = None) -> list[Outgoing]:
+    total = len(images) if count is None else count
+    return [as_record(images[i % len(images)], f"image-{i}") for i in range(total)]
+
+
+def ids(messages: Iterable[Message]) -> Counter[str]:
+    return Counter(image_id(message) for message in messages)
+
+
+def collect_answers(kafka: Kafka, topics: Topics, count: int) -> list[Message]:
+    """Predictions and dead letters, until `count` different images have one."""
+    return collect(
+        kafka.bootstrap,
+        [topics.predictions, topics.dead_letters],
+        lambda messages: len(ids(messages)) >= count,
+    )
+
+
+def predictions(messages: Iterable[Message], topics: Topics) -> list[Prediction]:
+    return [decode_prediction(m) for m in messages if m.topic() == topics.predictions]
+
+
+def right(images: Sequence[EncodedImage], answers: Iterable[Prediction]) -> int:
+    labels = {f"image-{i}": image.label for i, image in enumerate(images)}
+    return sum(answer.top[0].label == labels[answer.id] for answer in answers)
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_the_oracle_holds_from_kafka_to_kafka(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
+) -> None:
+    images = cifar10(Encoding.PNG)
+    bridge = start_bridge(delivery=delivery)
+    send(kafka.bootstrap, topics.images, as_records(images))
+    messages = collect_answers(kafka, topics, len(images))
+    answers = predictions(messages, topics)
+    assert len(answers) == len(images)
+    assert right(images, answers) == RIGHT_OF_1000
+    one = answers[0]
+    assert (one.model, one.version, len(one.top)) == ("resnet20_cifar10", "1", 3)
+    assert [score.score for score in one.top] == sorted((s.score for s in one.top), reverse=True)
+    stamps = list(one.stamps.values())
+    assert stamps[2:] == sorted(stamps[2:])
+    bridge.stop()
+    ends = end_offsets(kafka.bootstrap, topics.images, PARTITIONS)
+    group = f"group-{topics.images}"
+    assert committed(kafka.bootstrap, group, topics.images, PARTITIONS) == ends
+
+
+@pytest.mark.parametrize("encoding", [Encoding.WEBP, Encoding.BMP, Encoding.RAW])
+def test_every_lossless_encoding_gives_the_same_answers(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, encoding: Encoding
+) -> None:
+    images = cifar10(encoding)
+    start_bridge()
+    send(kafka.bootstrap, topics.images, as_records(images))
+    answers = predictions(collect_answers(kafka, topics, len(images)), topics)
+    assert right(images, answers) == RIGHT_OF_1000
+
+
+def test_jpegs_are_answered(kafka: Kafka, topics: Topics, start_bridge: StartBridge) -> None:
+    images = cifar10(Encoding.JPEG)[:200]
+    start_bridge()
+    send(kafka.bootstrap, topics.images, as_records(images))
+    answers = predictions(collect_answers(kafka, topics, len(images)), topics)
+    assert right(images, answers) > 0.85 * len(images)
+
+
+def test_plain_messages_of_any_producer_are_answered_by_key_or_place(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge
+) -> None:
+    value = cifar10(Encoding.PNG)[0].value
+    start_bridge()
+    send(
+        kafka.bootstrap,
+        topics.images,
+        [Outgoing(b"door.png", value, []), Outgoing(None, value, [])],
+    )
+    messages = collect_answers(kafka, topics, 2)
+    by_key = {answer.id: message.key() for answer, message in zip(
+        predictions(messages, topics), messages, strict=True)}  # fmt: skip
+    assert by_key.pop("door.png") == b"door.png"
+    ((place, key),) = by_key.items()
+    assert place.startswith(f"{topics.images}/")
+    assert key is None
+
+
+def picture(mode: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, (32, 32)).save(out, **options)
+    return out.getvalue()
+
+
+def huge_png() -> bytes:
+    chunks = [
+        b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0),
+        b"IDAT" + zlib.compress(b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks
+    )
+
+
+GOOD = cifar10(Encoding.PNG)[0]
+RAW = cifar10(Encoding.RAW)[0]
+BAD: dict[str, tuple[EncodedImage, str]] = {
+    "empty": (GOOD._replace(value=b""), "empty"),
+    "truncated": (GOOD._replace(value=GOOD.value[:700]), "truncated"),
+    "text": (GOOD._replace(value=b"GET / HTTP/1.1"), "not_an_image"),
+    "bomb": (GOOD._replace(value=huge_png()), "too_many_pixels"),
+    "cmyk": (
+        EncodedImage(picture("CMYK", format="JPEG"), "image/jpeg"),
+        "color",
+    ),
+    "wrong-shape": (
+        EncodedImage(bytes(64 * 64 * 3), NDARRAY, None, "uint8", (64, 64, 3)),
+        "shape",
+    ),
+    "wrong-dtype": (RAW._replace(dtype="float64"), "dtype"),
+    "short-array": (RAW._replace(value=RAW.value[:-1]), "ndarray"),
+    "large": (GOOD._replace(value=np.random.default_rng(0).bytes(20 << 20)), "too_large"),
+    "mislabelled": (GOOD._replace(content_type="image/jpeg"), "content_type"),
+    "unknown-type": (GOOD._replace(content_type="video/mp4"), "content_type"),
+}
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_bad_input_is_set_aside_with_its_reason_and_its_neighbours_are_answered(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
+) -> None:
+    records = []
+    for name, (image, _) in BAD.items():
+        records += [as_record(GOOD, f"before-{name}"), as_record(image, name)]
+    broken = as_record(GOOD, "broken-header")
+    broken.headers.append(("ce_shape", b"-1"))
+    unsent = Outgoing(b"null", None, [])
+    send(kafka.bootstrap, topics.images, [*records, broken, unsent])
+    start_bridge(delivery=delivery)
+    messages = collect_answers(kafka, topics, len(records) + 2)
+    dead = {image_id(m): m for m in messages if m.topic() == topics.dead_letters}
+    reasons = {name: decode_dead_letter(m) for name, m in dead.items()}
+    expected = {name: kind for name, (_, kind) in BAD.items()}
+    expected |= {"broken-header": "contract", "null": "empty"}
+    assert {name: reason.error_class for name, reason in reasons.items()} == expected
+    for name, (image, _) in BAD.items():
+        assert dead[name].value() == image.value
+        assert reasons[name].topic == topics.images
+        assert reasons[name].offset >= 0
+        assert reasons[name].message
+    answers = predictions(messages, topics)
+    assert {answer.id for answer in answers} == {f"before-{name}" for name in BAD}
+    assert {answer.top[0].label for answer in answers} == {GOOD.label}
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_triton_killed_and_restarted_in_the_middle_loses_nothing(
+    kafka: Kafka, triton: Triton, topics: Topics, start_bridge: StartBridge, delivery: str
+) -> None:
+    images = cifar10(Encoding.RAW)
+    records = as_records(images, 3000)
+    bridge = start_bridge(delivery=delivery)
+    send(kafka.bootstrap, topics.images, records)
+    wait_for(lambda: bridge.metrics()["bridge_images_answered_total"] > 200)
+    triton.kill()
+    wait_for(lambda: bridge.health("ready") == 503)
+    assert bridge.health("live") == 200
+    triton.start()
+    messages = collect_answers(kafka, topics, len(records))
+    assert set(ids(messages).values()) == {1}
+    wait_for(lambda: bridge.health("ready") == 200)
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_sigterm_in_the_middle_drains_and_the_next_bridge_goes_on_where_it_was(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
+) -> None:
+    records = as_records(cifar10(Encoding.RAW), 3000)
+    first = start_bridge("first", delivery=delivery)
+    send(kafka.bootstrap, topics.images, records)
+    wait_for(lambda: first.metrics()["bridge_images_answered_total"] > 200)
+    send_signal(first.pid, signal.SIGTERM)
+    assert first.wait_exit(40) == 0
+    assert sum(committed(
+        kafka.bootstrap, f"group-{topics.images}", topics.images, PARTITIONS).values()) > 200  # fmt: skip
+    start_bridge("second", delivery=delivery)
+    messages = collect_answers(kafka, topics, len(records))
+    assert set(ids(messages).values()) == {1}
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+@pytest.mark.parametrize("assignor", ["range", "cooperative-sticky"])
+def test_bridges_that_join_and_leave_under_load_lose_and_double_nothing(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str, assignor: str
+) -> None:
+    records = as_records(cifar10(Encoding.RAW), 4000)
+    settings = {
+        "delivery": delivery,
+        "kafka_consumer": f'{{"partition.assignment.strategy": "{assignor}"}}',
+    }
+    first = start_bridge("first", **settings)
+    send(kafka.bootstrap, topics.images, records)
+    wait_for(lambda: first.metrics()["bridge_images_answered_total"] > 200)
+    second = start_bridge("second", **settings)
+    wait_for(lambda: second.metrics()["bridge_partitions_assigned"] > 0)
+    wait_for(lambda: second.metrics()["bridge_images_answered_total"] > 100)
+    first.stop()
+    messages = collect_answers(kafka, topics, len(records))
+    assert set(ids(messages).values()) == {1}
+
+
+def test_a_blown_fuse_stops_the_bridge_and_commits_nothing_past_it(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge
+) -> None:
+    bad = [as_record(GOOD._replace(value=b"junk"), f"image-{i}") for i in range(60)]
+    send(kafka.bootstrap, topics.images, bad)
+    bridge = start_bridge(ready=False, fuse_consecutive="20")
+    assert bridge.wait_exit(60) == 1
+    assert "20 images in a row" in bridge.log_path.read_text()
+    start_bridge("fixed", fuse_consecutive="0", fuse_ratio="0")
+    messages = collect_answers(kafka, topics, len(bad))
+    assert set(ids(messages)) == {f"image-{i}" for i in range(60)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"model": "no_such_model"}, "Triton has no model 'no_such_model'; it has: resnet20"),
+        ({"images_topic": "no-such-topic"}, "no such topic"),
+        ({"kafka": '{"no.such.option": "1"}'}, "no.such.option"),
+        ({"kafka": '{"enable.auto.commit": "true"}'}, "decided by the bridge"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_start_with_the_reason(
+    start_bridge: StartBridge, settings: dict[str, str], complaint: str
+) -> None:
+    bridge = start_bridge(ready=False, **settings)
+    assert bridge.wait_exit(60) == 2
+    log = bridge.log_path.read_text()
+    assert complaint in log
+    assert "Traceback" not in log
+
+
+def test_a_bridge_waits_for_kafka_and_triton_and_can_be_stopped_meanwhile(
+    start_bridge: StartBridge,
+) -> None:
+    for away in ({"triton": "127.0.0.1:1"}, {"brokers": "127.0.0.1:1"}):
+        bridge = start_bridge(next(iter(away)), ready=False, **away)
+        wait_for(lambda one=bridge: "waiting_for" in one.log_path.read_text())
+        assert bridge.health("live") == 200
+        assert bridge.health("ready") == 503
+        send_signal(bridge.pid, signal.SIGTERM)
+        assert bridge.wait_exit(20) == 0
+
+
+def test_a_second_signal_stops_at_once_and_leaves_the_rest_uncommitted(
+    kafka: Kafka, triton: Triton, topics: Topics, start_bridge: StartBridge
+) -> None:
+    bridge = start_bridge(request_timeout_s="60")
+    triton.pause()
+    try:
+        send(kafka.bootstrap, topics.images, as_records(cifar10(Encoding.RAW), 100))
+        wait_for(lambda: bridge.metrics()["bridge_requests_in_flight"] > 0)
+        send_signal(bridge.pid, signal.SIGTERM)
+        wait_for(lambda: bridge.health("ready") == 503)
+        send_signal(bridge.pid, signal.SIGTERM)
+        assert bridge.wait_exit(20) == 1
+    finally:
+        triton.resume()
+    assert committed(kafka.bootstrap, f"group-{topics.images}", topics.images, PARTITIONS) == {}
+    start_bridge("next")
+    assert set(ids(collect_answers(kafka, topics, 100)).values()) == {1}
+
+
+def test_a_topic_made_later_is_named_when_it_is_missing(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge
+) -> None:
+    name = f"{topics.images}-later"
+    assert start_bridge("early", ready=False, images_topic=name).wait_exit(60) == 2
+    create_topics(kafka.bootstrap, {name: 1})
+    start_bridge("late", images_topic=name)
+
+
+def wait_for(condition: Any, timeout_s: float = 60) -> None:
+    """Raises AssertionError when it does not come true."""
+    deadline = time.monotonic() + timeout_s
+    while not _holds(condition):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def _holds(condition: Any) -> bool:
+    try:
+        return bool(condition())
+    except (OSError, KeyError):  # not listening yet, not counted yet
+        return False
+
+
+def send_signal(pid: int, number: signal.Signals) -> None:
+    os.kill(pid, number)

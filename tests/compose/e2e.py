@@ -1,0 +1,279 @@
+"""docker-compose.yaml on a real engine: python -m pytest tests/compose/e2e.py (as root).
+
+Images of registries are stood in for by ones made from the same programs (standins/): their own
+entry points, and a GPU, are not tried here.
+"""
+
+import json
+import re
+import shutil
+import signal
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from stack.ports import free_ports
+from tests.compose.engine import CACHE, ROOT, Project, UnavailableError, find_compose, start_engine
+from tests.compose.images import STANDINS, build_all, site_packages
+
+pytestmark = pytest.mark.timeout(1800)
+
+IMAGES = 1000
+CORRECT = 915
+"""Of the 1,000, by the network itself (data/README.md)."""
+LONG_RUNNING = ("kafka", "triton", "bridge")
+
+
+def until(promise: Callable[[], bool], timeout_s: float = 120) -> None:
+    """Wait for a condition; AssertionError when it does not come true."""
+    deadline = time.monotonic() + timeout_s
+    while not promise():
+        assert time.monotonic() < deadline, f"not true within {timeout_s:.0f} s"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The project's files and its images, on an engine that nobody else uses."""
+    # Whatever ends the tests, the engine ends with them.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    # On a disk: an engine can't stack layers on every file system that /tmp may be.
+    directory = CACHE / "engine"
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        compose = find_compose()
+        with start_engine(directory) as host:
+            project = Project(
+                host,
+                (
+                    ROOT / "docker-compose.yaml",
+                    ROOT / "docker-compose.cpu.yaml",
+                    STANDINS / "compose.yaml",
+                ),
+                compose,
+                _settings(),
+            )
+            build_all(project.docker, tmp_path_factory.mktemp("images"))
+            try:
+                yield project
+            finally:
+                down(project)
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _settings() -> dict[str, str]:
+    names = (
+        "KAFKA_PORT",
+        "TRITON_HTTP_PORT",
+        "TRITON_GRPC_PORT",
+        "TRITON_METRICS_PORT",
+        "PROMETHEUS_PORT",
+        "BRIDGE_PORTS",
+    )
+    ports = dict(zip(names, map(str, free_ports(len(names))), strict=True))
+    first = int(ports["BRIDGE_PORTS"])
+    return {
+        **ports,
+        "BRIDGE_PORTS": f"{first}-{first + 9}",
+        "MODEL_BACKEND": "python",
+        "SITE_PACKAGES": str(site_packages()),
+    }
+
+
+def down(project: Project) -> None:
+    everything = ("--profile", "clients", "--profile", "observability")
+    project(*everything, "down", "--volumes", "--remove-orphans")
+
+
+@pytest.fixture(scope="module")
+def pipeline(project: Project) -> Project:
+    """What a user types, and nothing else."""
+    project("up", "--detach", "--wait", "triton", "bridge")
+    return project
+
+
+def replay(project: Project, run_id: str, rate: int) -> str:
+    """Send the images and return the producer's report."""
+    words = ("cifar10", f"--rate={rate}", f"--run-id={run_id}", "--listen", "--listen-timeout=120")
+    return project("run", "--rm", "--no-deps", "producer", *words).stdout
+
+
+def assert_all_answered(report: str) -> None:
+    numbers = dict(re.findall(r"^(\S+) +([\d,]+)", report, re.MULTILINE))
+    assert numbers["answered"] == f"{IMAGES:,}", report
+    assert numbers["missing"] == numbers["dead-lettered"] == "0", report
+    assert numbers["correct"] == str(CORRECT), report
+
+
+def healthy(project: Project, service: str) -> bool:
+    states = [project.inspect(container)["State"] for container in project.ids(service)]
+    return bool(states) and all(state["Health"]["Status"] == "healthy" for state in states)
+
+
+def get(project: Project, port: str, path: str) -> Any:
+    with urllib.request.urlopen(f"http://127.0.0.1:{project.settings[port]}{path}") as answer:
+        return json.load(answer)
+
+
+def test_one_command_brings_the_pipeline_up_healthy(pipeline: Project) -> None:
+    assert all(healthy(pipeline, service) for service in LONG_RUNNING)
+    jobs = pipeline("ps", "--all", "--format", "json").stdout
+    ended = {job["Service"]: job for job in map(json.loads, jobs.splitlines())}
+    assert ended["topics"]["ExitCode"] == ended["export"]["ExitCode"] == 0
+    assert "producer" not in ended
+
+
+def test_a_thousand_images_are_answered_and_measured(pipeline: Project) -> None:
+    words = ("--count", str(IMAGES), "--run-id", "measured", "--ready-file", "/results/ready")
+    started = pipeline("run", "--detach", "--no-deps", "consumer", *words).stdout
+    consumer = started.split()[-1]
+    until(lambda: "ready" in pipeline.docker("exec", consumer, "ls", "/results", check=False))
+
+    report = replay(pipeline, "measured", rate=200)
+
+    assert_all_answered(report)
+    assert pipeline.docker("wait", consumer).strip() == "0", pipeline.docker("logs", consumer)
+    pipeline.docker("cp", f"{consumer}:/results", CACHE / "engine")
+    for name in ("latency_results.txt", "latency_histogram.png", "latency_summary.json"):
+        assert (CACHE / "engine" / "results" / name).stat().st_size > 0
+    pipeline.docker("rm", consumer)
+
+
+@pytest.mark.parametrize("service", LONG_RUNNING)
+def test_it_goes_on_where_a_crash_cut_it_off(pipeline: Project, service: str) -> None:
+    words = (
+        "cifar10",
+        "--rate=50",
+        f"--run-id=crash-{service}",
+        "--listen",
+        "--listen-timeout=180",
+    )
+    started = pipeline("run", "--detach", "--no-deps", "producer", *words).stdout
+    producer = started.split()[-1]
+    until(lambda: pipeline.inspect(producer)["State"]["Running"])
+    before = {container: _restarts(pipeline, container) for container in pipeline.ids(service)}
+    answered = _answered(pipeline)
+    until(lambda: _answered(pipeline) > answered)
+
+    pipeline.crash(service)
+
+    status = pipeline.docker("wait", producer).strip()
+    report = pipeline.docker("logs", producer)
+    assert status == "0", report
+    assert_all_answered(report)
+    assert {c: _restarts(pipeline, c) for c in before} == {c: n + 1 for c, n in before.items()}
+    pipeline.docker("rm", producer)
+    until(lambda: all(healthy(pipeline, name) for name in LONG_RUNNING))
+
+
+def _restarts(project: Project, container: str) -> int:
+    return int(project.inspect(container)["RestartCount"])
+
+
+def _answered(project: Project) -> float:
+    container = project.ids("bridge")[0]
+    return _metric(project, container, "bridge_images_answered_total")
+
+
+def _metric(project: Project, container: str, name: str) -> float:
+    program = (
+        "import urllib.request as u;"
+        "print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+    )
+    text = project.docker("exec", container, "python", "-c", program)
+    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    assert found is not None, text
+    return float(found[1])
+
+
+def test_scaled_bridges_share_the_images(pipeline: Project) -> None:
+    pipeline("up", "--detach", "--wait", "--no-recreate", "--scale", "bridge=3", "bridge")
+    bridges = pipeline.ids("bridge")
+    assert len(bridges) == 3
+    until(
+        lambda: (
+            sorted(_metric(pipeline, b, "bridge_partitions_assigned") for b in bridges) == [4] * 3
+        )
+    )
+
+    report = replay(pipeline, "scaled", rate=200)
+
+    assert_all_answered(report)
+    assert all(_metric(pipeline, b, "bridge_images_answered_total") > 0 for b in bridges)
+
+
+def test_prometheus_sees_every_bridge_and_triton(pipeline: Project) -> None:
+    pipeline("--profile", "observability", "up", "--detach", "--no-deps", "prometheus")
+
+    def query(text: str) -> list[float]:
+        path = f"/api/v1/query?query={urllib.parse.quote(text)}"
+        try:
+            answer = get(pipeline, "PROMETHEUS_PORT", path)
+        except OSError:
+            return []
+        return [float(sample["value"][1]) for sample in answer["data"]["result"]]
+
+    until(lambda: query('up{job="bridge"}') == [1, 1, 1] and query('up{job="triton"}') == [1])
+    replay(pipeline, "seen", rate=200)
+    assert sum(query("bridge_images_received_total")) >= IMAGES
+    until(lambda: bool(query("bridge:end_to_end_seconds:p99_5m")))
+    # Bridges of one model meet in Triton's batches.
+    assert query("sum(nv_inference_count) / sum(nv_inference_exec_count)")[0] > 1
+    alerts = get(pipeline, "PROMETHEUS_PORT", "/api/v1/rules?type=alert")["data"]["groups"]
+    assert {rule["health"] for group in alerts for rule in group["rules"]} == {"ok"}
+
+
+@pytest.mark.parametrize("service", ["triton", "bridge"])
+def test_containers_have_no_more_rights_than_they_need(pipeline: Project, service: str) -> None:
+    container = pipeline.ids(service)[0]
+    assert pipeline.docker("exec", container, "id", "--user").strip() == "1000"
+    host = pipeline.inspect(container)["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    ports = pipeline.inspect(container)["NetworkSettings"]["Ports"].values()
+    assert {binding["HostIp"] for bindings in ports for binding in bindings or ()} == {"127.0.0.1"}
+
+
+def test_the_bridges_image_has_what_it_runs_and_no_more(pipeline: Project) -> None:
+    container = pipeline.ids("bridge")[0]
+    probe = "import importlib.util as u; print([n for n in ('torch', 'pip') if u.find_spec(n)])"
+    assert pipeline.docker("exec", container, "python", "-c", probe).strip() == "[]"
+    find = "for tool in cc gcc make pip git; do command -v $tool; done; true"
+    assert pipeline.docker("exec", container, "sh", "-c", find) == ""
+    assert pipeline.docker("exec", container, "sh", "-c", "ls /app").split() == ["bridge", "wire"]
+
+
+def test_a_stopped_bridge_drains_and_says_so(pipeline: Project) -> None:
+    containers = pipeline.ids("bridge")
+    pipeline("stop", "bridge")
+    for container in containers:
+        assert pipeline.inspect(container)["State"]["ExitCode"] == 0
+        assert '"event": "stopped"' in pipeline.docker("logs", "--tail", "1", container)
+
+
+def test_down_leaves_nothing(pipeline: Project) -> None:
+    down(pipeline)
+    assert pipeline.docker("ps", "--all", "--quiet") == ""
+    assert pipeline.docker("volume", "ls", "--quiet") == ""
+    names = pipeline.docker("network", "ls", "--format", "{{.Name}}").split()
+    assert sorted(names) == ["host", "none"]
+
+
+def test_data_stays_on_the_volume_while_containers_go(project: Project) -> None:
+    """Topics outlive `down` without --volumes: the log is not in the container or in /tmp."""
+    list_topics = ("/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server", "kafka:29092", "--list")
+    project("up", "--detach", "--wait", "kafka")
+    project("run", "--rm", "topics")
+    project("down")
+    project("up", "--detach", "--wait", "kafka")
+    topics = project("exec", "kafka", *list_topics).stdout.split()
+    assert {"images", "predictions", "images.dlq"} <= set(topics)

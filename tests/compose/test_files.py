@@ -1,0 +1,182 @@
+"""docker-compose.yaml, Dockerfile, .env.example and the lock files agree with the programs."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from bridge.config import Settings, load
+from consumer.run import app as consumer
+from producer.run import app as producer
+from tests.compose.engine import ROOT, UnavailableError, find_compose, run
+
+COMPOSE = (ROOT / "docker-compose.yaml").read_text()
+EXAMPLE = (ROOT / ".env.example").read_text()
+DOCUMENTED = dict(re.findall(r"^# ([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+SET_BY_THE_IMAGE = {"BRIDGE_CONFIG", "BRIDGE_HTTP_HOST", "BRIDGE_HTTP_PORT"}
+BRIDGE = {f"BRIDGE_{name.upper()}": name for name in Settings.model_fields}
+READ_BY_COMPOSE = {"COMPOSE_FILE", "COMPOSE_PROFILES"}
+
+
+def pins(lock: str) -> dict[str, str]:
+    text = (ROOT / lock).read_text()
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def compose() -> list[str]:
+    try:
+        return find_compose(build=False)
+    except UnavailableError as error:
+        pytest.skip(str(error))
+
+
+def config(compose: list[str], *files: str, **settings: str) -> dict[str, Any]:
+    words = [word for file in ("docker-compose.yaml", *files) for word in ("--file", file)]
+    argv = [*compose, "--env-file", os.devnull, *words, "--profile", "*", "config"]
+    done: dict[str, Any] = json.loads(run([*argv, "--format", "json"], env=settings).stdout)
+    return done
+
+
+def test_every_setting_of_the_bridge_can_be_given_and_is_documented() -> None:
+    given = set(re.findall(r"^      (BRIDGE_\w+):", COMPOSE, re.MULTILINE))
+    assert given == set(BRIDGE) - SET_BY_THE_IMAGE
+    assert given <= set(DOCUMENTED)
+
+
+@pytest.mark.parametrize(("prefix", "app"), [("PRODUCER", producer), ("CONSUMER", consumer)])
+def test_settings_of_producer_and_consumer_are_ones_they_read(
+    prefix: str, app: typer.Typer
+) -> None:
+    given = set(re.findall(rf"^      {prefix}_(\w+):", COMPOSE, re.MULTILINE))
+    parameters = {str(parameter.name).upper() for parameter in typer.main.get_command(app).params}
+    assert given
+    assert given <= parameters
+
+
+def test_every_variable_is_documented_with_its_default_and_no_other() -> None:
+    used = dict(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+):?-((?:\$\{[^}]*\}|[^}])*)\}", COMPOSE))
+    passed = set(re.findall(r"^      ([A-Z0-9_]+):$", COMPOSE, re.MULTILINE))
+    assert set(used) | passed == set(DOCUMENTED) - READ_BY_COMPOSE
+    nested = {"BRIDGE_MODEL"}  # the model that is exported
+    assert {n: DOCUMENTED[n] for n in used if n not in nested} == {
+        name: default for name, default in used.items() if name not in nested
+    }
+
+
+def test_documented_defaults_of_the_bridge_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = {"BRIDGE_BROKERS", "BRIDGE_TRITON"}
+    defaults = load([])
+    for name, value in DOCUMENTED.items():
+        if name in BRIDGE and value:
+            monkeypatch.setenv(name, value)
+    for name in addresses:
+        monkeypatch.delenv(name)
+    assert load([]) == defaults
+
+
+@pytest.mark.parametrize("image", ["bridge", "client", "export"])
+def test_images_hold_the_versions_that_are_tested(image: str) -> None:
+    tested = (ROOT / "requirements.lock").read_text()
+    other = [
+        f"{name}=={version}"
+        for name, version in pins(f"requirements-{image}.lock").items()
+        if f"\n{name}=={version} " not in f"\n{tested}"
+    ]
+    assert other == []
+
+
+def test_the_bridge_is_installed_with_its_own_dependencies_alone() -> None:
+    assert set(pins("requirements-bridge.lock")).isdisjoint({"torch", "matplotlib", "pytest"})
+
+
+def test_compose_accepts_the_file_and_reserves_gpus(compose: list[str]) -> None:
+    triton = config(compose)["services"]["triton"]
+    (device,) = triton["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    assert device["count"] == -1  # all
+    triton = config(compose, TRITON_GPU_COUNT="2")["services"]["triton"]
+    assert triton["deploy"]["resources"]["reservations"]["devices"][0]["count"] == 2
+
+
+def test_the_cpu_file_reserves_none(compose: list[str]) -> None:
+    triton = config(compose, "docker-compose.cpu.yaml")["services"]["triton"]
+    assert "deploy" not in triton
+
+
+def test_triton_and_bridge_bring_what_they_need_in_order(compose: list[str]) -> None:
+    services = config(compose)["services"]
+
+    def waits_for(name: str) -> dict[str, str]:
+        return {on: how["condition"] for on, how in services[name]["depends_on"].items()}
+
+    assert waits_for("triton") == {"export": "service_completed_successfully"}
+    assert waits_for("bridge") == {
+        "topics": "service_completed_successfully",
+        "triton": "service_healthy",
+    }
+    assert waits_for("topics") == {"kafka": "service_healthy"}
+
+
+def test_ports_are_opened_on_loopback_unless_asked_otherwise(compose: list[str]) -> None:
+    def hosts(**settings: str) -> set[str]:
+        services = config(compose, **settings)["services"].values()
+        return {port["host_ip"] for service in services for port in service.get("ports", ())}
+
+    assert hosts() == {"127.0.0.1"}
+    assert hosts(BIND_ADDRESS="192.0.2.1") == {"192.0.2.1"}
+
+
+def test_every_container_gives_up_its_rights(compose: list[str]) -> None:
+    for service in config(compose)["services"].values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_no_image_is_whatever_was_pushed_last(compose: list[str]) -> None:
+    for service in config(compose)["services"].values():
+        if "build" not in service:
+            assert re.search(r":v?\d[\w.-]+$", service["image"]), service["image"]
+
+
+def test_nothing_is_cut_off_while_it_drains(compose: list[str]) -> None:
+    services = config(compose)["services"]
+    (exit_s,) = re.findall(r"--exit-timeout-secs=(\d+)", COMPOSE)
+    assert _seconds(services["triton"]["stop_grace_period"]) > int(exit_s)
+    assert _seconds(services["bridge"]["stop_grace_period"]) > load([]).drain_timeout_s + 10
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"(?:(\d+)m)?(\d+)s", text)
+    assert found is not None, text
+    return int(found[1] or 0) * 60 + int(found[2])
+
+
+def test_the_dockerfile_keeps_its_rules() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    stages = re.split(r"(?m)^FROM ", text)[1:]
+    bases = [re.match(r"(\S+) AS (\S+)\n", stage) for stage in stages]
+    names = {base[2]: base[1] for base in bases if base is not None}
+    assert len(names) == len(stages), "every stage has a name"
+    assert set(names.values()) - set(names) == {"${PYTHON_IMAGE}"}
+    for stage in stages:
+        if "ENTRYPOINT" in stage:
+            assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE) == ["1000:1000"]
+            assert "ENTRYPOINT [" in stage  # exec form: signals arrive
+            assert "org.opencontainers.image.version" in stage
+    assert not re.search(r"^ADD |apt-get|curl|sudo|:latest", text, re.MULTILINE)
+    copied = re.findall(r"^COPY (?!--from)(\S+)", text, re.MULTILINE)
+    assert {
+        source for source in copied if "$" not in source and not (ROOT / source).exists()
+    } == set()
+
+
+def test_hadolint_finds_nothing() -> None:
+    if shutil.which("hadolint") is None:
+        pytest.skip("hadolint is not installed")
+    run(["hadolint", Path("Dockerfile")])

@@ -1,0 +1,38 @@
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a user calls it, from a folder that is not the project's."""
+    command = [sys.executable, str(ROOT / "scripts" / "export_model.py"), *arguments]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+def test_it_prints_the_models_folder_and_its_progress_apart(tmp_path: Path) -> None:
+    done = run("--repository", "models", "--backend", "python", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "models/resnet20_cifar10\n"
+    assert "max difference" in done.stderr
+    assert (tmp_path / "models/resnet20_cifar10/1/model.py").is_file()
+
+
+def test_what_can_not_be_exported_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    done = run("resnet56_cifar10", "--weights", "absent.pt", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "export_model: no checkpoint at absent.pt"
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
+    assert run("--backend", "onnx", folder=tmp_path).returncode == 2
+
+
+def test_help_has_examples(tmp_path: Path) -> None:
+    done = run("--help", folder=tmp_path)
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout
