@@ -222,8 +222,8 @@ def test_sigterm_in_the_middle_drains_and_the_next_bridge_goes_on_where_it_was(
     wait_for(lambda: first.metrics()["bridge_images_answered_total"] > 200)
     send_signal(first.pid, signal.SIGTERM)
     assert first.wait_exit(40) == 0
-    assert sum(committed(
-        kafka.bootstrap, f"group-{topics.images}", topics.images, PARTITIONS).values()) > 200  # fmt: skip
+    group = f"group-{topics.images}"
+    assert sum(committed(kafka.bootstrap, group, topics.images, PARTITIONS).values()) > 200
     start_bridge("second", delivery=delivery)
     messages = collect_answers(kafka, topics, len(records))
     assert set(ids(messages).values()) == {1}

@@ -140,7 +140,7 @@ def test_a_thousand_images_are_answered_and_measured(pipeline: Project) -> None:
     report = replay(pipeline, "measured", rate=200)
 
     assert_all_answered(report)
-    assert pipeline.docker("wait", consumer).strip() == "0", pipeline.docker("logs", consumer)
+    assert pipeline.docker("wait", consumer).strip() == "0", pipeline.logs(consumer)
     pipeline.docker("cp", f"{consumer}:/results", CACHE / "engine")
     for name in ("latency_results.txt", "latency_histogram.png", "latency_summary.json"):
         assert (CACHE / "engine" / "results" / name).stat().st_size > 0
@@ -166,7 +166,7 @@ def test_it_goes_on_where_a_crash_cut_it_off(pipeline: Project, service: str) ->
     pipeline.crash(service)
 
     status = pipeline.docker("wait", producer).strip()
-    report = pipeline.docker("logs", producer)
+    report = pipeline.logs(producer)
     assert status == "0", report
     assert_all_answered(report)
     assert {c: _restarts(pipeline, c) for c in before} == {c: n + 1 for c, n in before.items()}
@@ -257,7 +257,7 @@ def test_a_stopped_bridge_drains_and_says_so(pipeline: Project) -> None:
     pipeline("stop", "bridge")
     for container in containers:
         assert pipeline.inspect(container)["State"]["ExitCode"] == 0
-        assert '"event": "stopped"' in pipeline.docker("logs", "--tail", "1", container)
+        assert '"event": "stopped"' in pipeline.logs(container).splitlines()[-1]
 
 
 def test_down_leaves_nothing(pipeline: Project) -> None:

@@ -174,6 +174,10 @@ class Project:
     def docker(self, *words: str | Path, **options: Any) -> str:
         return run(["docker", "--host", self.host, *words], env=self._env, **options).stdout
 
+    def logs(self, container: str) -> str:
+        done = run(["docker", "--host", self.host, "logs", container])
+        return done.stdout + done.stderr
+
     def __call__(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run one Compose command on the project."""
         files = [word for file in self.files for word in ("--file", str(file))]
