@@ -32,6 +32,7 @@ LAB_VARIABLES: dict[str, Any] = {
     "nvidia_container_toolkit_repository": "file:/srv/lab/apt/toolkit",
     "nvidia_container_toolkit_key_url": "file:///srv/lab/key.asc",
     "nvidia_container_toolkit_version": "1.17.8-1",
+    "nvidia_driver_reboot_timeout": 120,
     "preflight_minimum_free_gib": 1,
     "preflight_pci_devices": "/srv/pci",
     "serving_files": ["docker-compose.yaml"],  # the images are there; nothing is built

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -26,6 +27,19 @@ exec nsenter --target "$init" --mount --uts --ipc --net --pid --cgroup --root --
 """
 
 
+# Told to keep its unit, nspawn leaves reboots to whoever started it, and asks for one with 133.
+_RUN = """
+trap 'stopping=1; kill "$nspawn"' TERM
+while :; do
+  "$@" & nspawn=$!
+  echo "$nspawn" >"$PID_FILE"
+  wait "$nspawn"; code=$?
+  if [ -n "$stopping" ]; then wait "$nspawn"; exit 0; fi
+  [ "$code" -eq 133 ] || exit "$code"
+done
+"""
+
+
 @dataclass
 class Machine:
     """One booted root file system. ``shared`` is visible inside, read-only, as /srv/lab."""
@@ -41,11 +55,16 @@ class Machine:
 
     def boot(self) -> None:
         """Start it and wait until systemd has finished booting."""
+        self.root.with_suffix(".pid").unlink(missing_ok=True)
         self.enter.write_text(_ENTER)
         self.enter.chmod(0o755)
         with self.root.with_suffix(".log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    "sh",
+                    "-c",
+                    _RUN,
+                    "sh",
                     "systemd-nspawn",
                     "--boot",
                     "--quiet",
@@ -64,9 +83,12 @@ class Machine:
                 stdout=log,
                 stderr=log,
                 env=os.environ
-                | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"},
+                | {
+                    "PID_FILE": str(self.root.with_suffix(".pid")),
+                    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+                    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1",
+                },
             )
-        self.root.with_suffix(".pid").write_text(str(self._process.pid))
         self.wait_booted()
 
     def wait_booted(self) -> None:
@@ -123,7 +145,7 @@ class Machine:
         try:
             self._process.wait(timeout=60)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.kill(int(self.root.with_suffix(".pid").read_text()), signal.SIGKILL)
             self._process.wait()
         self._process = None
 
