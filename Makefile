@@ -5,11 +5,12 @@ PYTHON := $(shell for p in python3.11 python3.12 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := 0.13.9
-COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check clean lock prerequisites
+ANSIBLE_PYTHON := $(PYTHON)
+include compose.mk ansible/ansible.mk
+
+.PHONY: help demo test lint clean lock prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -17,7 +18,7 @@ help: ## this list
 demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured
 	$(BIN)/python scripts/demo.py
 
-test: $(VENV)/.installed lint ## lint, types, and all tests on real servers
+test: $(VENV)/.installed lint lint-ansible ## lint, types, and all tests on real servers
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed ## ruff and mypy
@@ -43,8 +44,9 @@ $(VENV)/.installed: requirements.lock | prerequisites
 	@touch $@
 
 lock: ## resolve the lock files again after a change of pyproject.toml
-	$(COMPILE) --all-extras -o requirements.lock pyproject.toml
-	$(COMPILE) -o requirements-bridge.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml
+	$(MAKE) lock-compose
 
 clean: ## remove what was built, fetched and measured here
-	rm -rf $(VENV) .cache .stack .pytest_cache .mypy_cache .ruff_cache .hypothesis results
+	rm -rf $(VENV) .venv-ansible .cache .stack .pytest_cache .mypy_cache .ruff_cache .hypothesis results

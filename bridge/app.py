@@ -53,6 +53,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
+        self._metrics.ready.set_function(lambda: float(not self._not_ready()))
         self._ended = Event()
         self._stop = Event()
         self._failure: Exception | None = None
@@ -280,6 +281,7 @@ class App:
     def _kafka_statistics(self, text: str) -> None:
         statistics = read_statistics(text)
         self._kafka_up = statistics.brokers_up > 0
+        self._metrics.lag.clear()  # a partition that went to another bridge is that one's to tell
         for (topic, partition), lag in statistics.lags.items():
             if topic == self._settings.images_topic:
                 self._metrics.lag.labels(str(partition)).set(lag)
@@ -305,7 +307,6 @@ class App:
             wrong["triton"] = "not answering"
         if not self._kafka_up:
             wrong["kafka"] = "no broker can be reached"
-        self._metrics.ready.set(0 if wrong else 1)
         return wrong
 
 

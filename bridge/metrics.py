@@ -84,6 +84,7 @@ class Metrics:
         self.epoch = gauge("bridge_assignment_epoch", "Assignments since the start")
         self.lag = gauge("bridge_consumer_lag", "Images behind the log's end", "partition")
         self.ready = gauge("bridge_ready", "1 when images are being answered")
+        """Asked at each scrape: `App` says how."""
         self.stages = BatchHistogram(
             registry, "bridge_stage_seconds", "Time of an image in each stage", _SECONDS, "stage"
         )

@@ -147,21 +147,8 @@ class TritonServer:
     def _load_spec(self, timeout_s: float) -> ModelSpec:
         if not self._client.is_server_live(client_timeout=timeout_s):
             raise InferenceError("UNAVAILABLE", "Triton is not live")
-        index = self._client.get_model_repository_index(as_json=True, client_timeout=timeout_s)
-        known = sorted({str(one["name"]) for one in index.get("models", [])})
-        if self._model not in known and self._client.is_server_ready(client_timeout=timeout_s):
-            raise UnservableModelError(
-                f"Triton has no model {self._model!r}; it has: {', '.join(known) or 'none'}"
-            )
         if not self._client.is_model_ready(self._model, self._version, client_timeout=timeout_s):
-            states = [
-                f"version {one.get('version', '?')} {one.get('state', '?')} {one.get('reason', '')}"
-                for one in index.get("models", [])
-                if one["name"] == self._model
-            ]
-            raise InferenceError(
-                "UNAVAILABLE", f"model {self._model!r} is not ready: {'; '.join(states)}".strip()
-            )
+            self._explain_absence(timeout_s)
         metadata = self._client.get_model_metadata(
             self._model, self._version, as_json=True, client_timeout=timeout_s
         )
@@ -170,6 +157,30 @@ class TritonServer:
         )
         self.spec = read_spec(metadata, config.get("config", {}), self._version)
         return self.spec
+
+    def _explain_absence(self, timeout_s: float) -> None:
+        """Raises what `load_spec` does for a model that is not ready."""
+        try:
+            index = self._client.get_model_repository_index(as_json=True, client_timeout=timeout_s)
+        except InferenceServerException as error:  # an operator may restrict it
+            raise InferenceError(
+                "UNAVAILABLE",
+                f"model {self._model!r} is not ready, and why is not told: {error.message()}",
+            ) from None
+        models = index.get("models", [])
+        known = sorted({str(one["name"]) for one in models})
+        if self._model not in known and self._client.is_server_ready(client_timeout=timeout_s):
+            raise UnservableModelError(
+                f"Triton has no model {self._model!r}; it has: {', '.join(known) or 'none'}"
+            )
+        states = [
+            f"version {one.get('version', '?')} {one.get('state', '?')} {one.get('reason', '')}"
+            for one in models
+            if one["name"] == self._model
+        ]
+        raise InferenceError(
+            "UNAVAILABLE", f"model {self._model!r} is not ready: {'; '.join(states)}".strip()
+        )
 
     def infer(self, images: Sequence[Pixels | bytes], done: Done) -> None:
         spec = self.spec
