@@ -17,6 +17,7 @@ from PIL import Image
 
 from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10
+from stack.bridge import Bridge
 from stack.kafka import Kafka
 from stack.topics import create_topics
 from stack.triton import Triton
@@ -234,19 +235,29 @@ def test_sigterm_in_the_middle_drains_and_the_next_bridge_goes_on_where_it_was(
 def test_bridges_that_join_and_leave_under_load_lose_and_double_nothing(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str, assignor: str
 ) -> None:
-    records = as_records(cifar10(Encoding.RAW), 4000)
+    images = cifar10(Encoding.RAW)
+    sent: list[Outgoing] = []
+
+    def answers_while_load_runs(bridge: Bridge, count: int) -> bool:
+        if bridge.metrics().get("bridge_images_answered_total", 0) > count:
+            return True
+        more = [as_record(images[0], f"image-{len(sent) + i}") for i in range(200)]
+        send(kafka.bootstrap, topics.images, more)
+        sent.extend(more)
+        return False
+
     settings = {
         "delivery": delivery,
         "kafka_consumer": f'{{"partition.assignment.strategy": "{assignor}"}}',
     }
     first = start_bridge("first", **settings)
-    send(kafka.bootstrap, topics.images, records)
-    wait_for(lambda: first.metrics()["bridge_images_answered_total"] > 200)
+    wait_for(lambda: answers_while_load_runs(first, 200))
     second = start_bridge("second", **settings)
-    wait_for(lambda: second.metrics()["bridge_partitions_assigned"] > 0)
-    wait_for(lambda: second.metrics()["bridge_images_answered_total"] > 100)
+    wait_for(lambda: answers_while_load_runs(second, 100))
+    third = start_bridge("third", **settings)
     first.stop()
-    messages = collect_answers(kafka, topics, len(records))
+    wait_for(lambda: answers_while_load_runs(third, 100))
+    messages = collect_answers(kafka, topics, len(sent))
     assert set(ids(messages).values()) == {1}
 
 
@@ -327,7 +338,7 @@ def wait_for(condition: Any, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not _holds(condition):
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def _holds(condition: Any) -> bool:
