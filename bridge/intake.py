@@ -184,6 +184,9 @@ class Intake:
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         assert self._delivery is not None
         keys = _keys(partitions)
+        # A cooperative rebalance has already moved the group on by now, and these partitions are
+        # still ours: commits that name the old generation would be refused.
+        self._delivery.generation_changed()
         if not self._at_once.is_set():
             # What is in hand is finished while the partitions are still ours, so that the next
             # owner need not do it again; not when Triton is away and it may take for ever.

@@ -71,8 +71,12 @@ class ExactlyOnce:
 
     def generation_changed(self) -> None:
         metadata = self._consumer.consumer_group_metadata()
-        with self._assignment.changed:
-            self._metadata = metadata
+        # Put out of the group meanwhile: what names no member would be committed unchecked, so the
+        # old name stays, which the broker refuses.
+        if self._consumer.memberid():
+            with self._assignment.changed:
+                self._metadata = metadata
+                self._assignment.changed.notify_all()
 
     def close(self, *, flush: bool) -> None:
         self._stopping.set()
@@ -107,7 +111,7 @@ class ExactlyOnce:
                 self._abort(error)
                 wait = self._backoff.next_wait()
                 log.warning("transaction_aborted", error=str(error), retry_in_s=round(wait, 3))
-                self._stopping.wait(wait)
+                self._wait_for_generation(metadata, wait)
             else:
                 self._backoff.reset()
                 self._committed(completed)
@@ -118,6 +122,13 @@ class ExactlyOnce:
                     self._metrics.dropped.inc(len(gone.entries))
                 completed = [one for one in completed if not one.tracker.revoked]
                 metadata = self._metadata
+
+    def _wait_for_generation(self, refused: Any, wait_s: float) -> None:
+        """Wait for that long, or until the group's generation is known anew: often that was it."""
+        with self._assignment.changed:
+            self._assignment.changed.wait_for(
+                lambda: self._stopping.is_set() or self._metadata is not refused, wait_s
+            )
 
     def _transact(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:
         too_large: list[tuple[str, bytes | str | None]] = []
