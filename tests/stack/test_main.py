@@ -58,11 +58,12 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"it ended without saying {text!r}:\n{seen}")
 
 
-def children(pid: int) -> list[int]:
+def servers_of(pid: int) -> list[int]:
+    """Its children, without the shells that guard them."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+    return [one for one in found if Path(f"/proc/{one}/comm").read_text() != "sh\n"]
 
 
 def test_up_status_down(name: str, identity_repository: Path) -> None:
@@ -81,7 +82,7 @@ def test_up_status_down(name: str, identity_repository: Path) -> None:
         again = stack("up", "--name", name, "--no-triton")
         assert again.returncode == 1
         assert f"stack '{name}' runs already" in again.stderr
-        servers = children(running.pid)
+        servers = servers_of(running.pid)
         assert len(servers) == 2
         down = stack("down", "--name", name)
         assert down.returncode == 0
@@ -97,7 +98,7 @@ def test_nothing_outlives_a_killed_stack_and_its_name_is_free_again(
 ) -> None:
     with up("--name", name, "--no-triton") as running:
         read_until(running, "Ctrl-C")
-        (broker,) = children(running.pid)
+        (broker,) = servers_of(running.pid)
         running.kill()
     eventually(lambda: started_at(broker) is None)
     assert stack("status", "--name", name).returncode == 1
@@ -113,7 +114,7 @@ def test_a_server_that_dies_ends_the_stack_with_the_reason(
     repository = str(identity_repository)
     with up("--name", name, "--no-kafka", "--model-repository", repository) as running:
         read_until(running, "Ctrl-C")
-        (server,) = children(running.pid)
+        (server,) = servers_of(running.pid)
         os.kill(server, signal.SIGKILL)
         said = read_until(running, "Triton died: it was killed by SIGKILL")
         assert running.wait(60) == 1
