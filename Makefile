@@ -31,8 +31,8 @@ prerequisites:
 	test "$$(uname -sm)" = "Linux x86_64" || fail "This needs Linux on x86-64: Triton is built for nothing else."; \
 	test -n "$(PYTHON)" || fail "Python 3.11 or 3.12 is missing: install it (Debian: apt install python3 python3-venv)."; \
 	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || fail "Python's venv module is missing: install it (Debian: apt install python3-venv)."; \
-	command -v java >/dev/null || fail "Java is missing: install version 17 or newer (Debian: apt install openjdk-17-jre-headless)."; \
-	java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' || fail "Java is older than 17: install a newer one (Debian: apt install openjdk-17-jre-headless)."; \
+	command -v java >/dev/null || fail "Java is missing: install version 17 or newer (Debian: apt install openjdk-17-jdk-headless)."; \
+	java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' || fail "Java is older than 17: install a newer one (Debian: apt install openjdk-17-jdk-headless)."; \
 	command -v mvn >/dev/null || fail "Maven is missing: install it (Debian: apt install maven)."
 
 # The environment, as the lock file says: some 6 GB, most of it torch for CUDA.

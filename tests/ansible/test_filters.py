@@ -21,7 +21,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-gpus, release = load("gpus"), load("release")
+brokers, gpus, release = load("brokers"), load("gpus"), load("release")
 
 SYSFS = """\
 /sys/bus/pci/devices/0000:01:00.0/class:0x030200
@@ -115,3 +115,15 @@ def test_a_release_lists_files_with_their_hash_and_leaves_caches_out(tmp_path: P
 def test_a_missing_file_stops_the_release(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="Dockerfile does not exist"):
         release.release_files(str(tmp_path), ["Dockerfile"])
+
+
+def test_brokers_are_named_by_the_address_that_other_machines_reach() -> None:
+    hostvars = {
+        "a": {"kafka_address": "10.0.0.1", "ansible_host": "192.0.2.1"},
+        "b": {"ansible_host": "192.0.2.2"},
+        "c": {},
+    }
+    assert brokers.broker_addresses(["a", "b", "c"], hostvars) == (
+        "10.0.0.1:9092,192.0.2.2:9092,c:9092"
+    )
+    assert brokers.broker_addresses([], hostvars) == ""

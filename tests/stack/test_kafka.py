@@ -119,7 +119,7 @@ def test_missing_java_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
         Kafka(tmp_path).start()
     assert str(caught.value) == (
         "Kafka needs Java and there is none on the PATH: "
-        "install Java 17 or newer (Debian: apt install openjdk-17-jre-headless)"
+        "install Java 17 or newer (Debian, Ubuntu: apt install openjdk-17-jdk-headless)"
     )
 
 
