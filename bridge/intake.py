@@ -111,7 +111,8 @@ class Intake:
                 commit_at = now + self._commit_interval_s
             full_s = 0.0 if self._paused else min(FULL_S, self._commit_interval_s)
             if self._assignment.wait_room(self._max_images, self._max_bytes, full_s):
-                self._resume(self._assignment.partitions)
+                if self._paused:
+                    self._resume(self._assignment.partitions)
                 arrivals = self._fetch()
                 if arrivals:
                     self._take(arrivals)
