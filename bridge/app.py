@@ -52,6 +52,8 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # The same for every producer of this process: a new one puts its predecessor out at once.
+        self._transactional_id = settings.transactional_id or f"{settings.group}-{uuid4()}"
         self._metrics = Metrics()
         self._metrics.ready.set_function(lambda: float(not self._not_ready()))
         self._ended = Event()
@@ -204,10 +206,9 @@ class App:
         if settings.delivery == "at-least-once":
             producer = make_producer(settings, self._kafka_error, {})
             return AtLeastOnce(consumer, producer, assignment, self._metrics, self._fail)
-        identity = settings.transactional_id or f"{settings.group}-{uuid4()}"
         timeout_ms = int(settings.transaction_timeout_s * 1000)
         extra = {
-            "transactional.id": identity,
+            "transactional.id": self._transactional_id,
             "transaction.timeout.ms": timeout_ms,
             # A transaction that cannot be delivered in time is given up as a whole.
             "message.timeout.ms": timeout_ms,

@@ -1,5 +1,6 @@
 """Exactly once: answers, dead letters and offsets become visible together, or not at all."""
 
+import time
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import Any
@@ -16,6 +17,9 @@ from bridge.work import Arrival, Publication
 log = structlog.get_logger()
 
 IDLE_WAIT_S = 0.2
+HUNG_FACTOR = 2
+"""Calls on the transaction coordinator have a bound of their own. One that outlasts it that many
+times never returns: librdkafka can lose a request when the broker goes in the middle of it."""
 
 
 class FencedError(Exception):
@@ -57,6 +61,7 @@ class ExactlyOnce:
         self._timeout_s = timeout_s
         self._backoff = backoff
         self._metadata: Any = None
+        self._calling_since: float | None = None
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="transactions", daemon=True)
 
@@ -66,8 +71,18 @@ class ExactlyOnce:
     def publish(self, arrival: Arrival, publication: Publication) -> None:
         self._assignment.ready(arrival.tracker, arrival.offset, publication)
 
-    def commit(self, *, wait: bool) -> None:
-        """Nothing to do: images stay in hand until they are committed, and draining waits."""
+    def commit(self, *, wait: bool) -> None:  # noqa: ARG002 - what waits is draining
+        """Nothing to do but watch: images stay in hand until they are committed.
+
+        Raises:
+            FencedError: the client hangs, and has to be replaced.
+        """
+        since = self._calling_since
+        if since is not None and time.monotonic() - since > HUNG_FACTOR * self._timeout_s:
+            raise FencedError(
+                f"Kafka's client does not return from a call on the transaction coordinator, "
+                f"which was bounded to {self._timeout_s:.0f} s"
+            )
 
     def generation_changed(self) -> None:
         metadata = self._consumer.consumer_group_metadata()
@@ -84,7 +99,8 @@ class ExactlyOnce:
             self._assignment.changed.notify_all()
         if not flush:
             self._producer.purge()
-        self._thread.join(self._timeout_s)
+        if self._calling_since is None or flush:
+            self._thread.join(self._timeout_s)
 
     def _run(self) -> None:
         try:
@@ -97,7 +113,8 @@ class ExactlyOnce:
                 if completed and metadata is not None:
                     self._settle(completed, metadata)
         except Exception as error:
-            self._failed(error)
+            if not self._stopping.is_set():  # else its time is over: a hung call has come back
+                self._failed(error)
 
     def _has_work(self) -> bool:
         return self._stopping.is_set() or self._assignment.has_completed()
@@ -199,10 +216,13 @@ class ExactlyOnce:
     def _call(self, call: Callable[[], None]) -> None:
         """Repeat a transaction call that may be resumed: it goes on where it was."""
         while True:
+            self._calling_since = time.monotonic()
             try:
                 return call()
             except KafkaException as error:
                 if not error.args[0].retriable() or self._stopping.is_set():
                     raise
                 log.warning("transaction_waits", error=error.args[0].str())
-                self._stopping.wait(0.2)
+            finally:
+                self._calling_since = None
+            self._stopping.wait(0.2)
