@@ -34,6 +34,8 @@ R = TypeVar("R")
 STUCK_S = 60.0
 """A loop that has not turned for that long is stuck: its longest wait is under a second, and the
 calls that it makes on Kafka's client are bounded well below this."""
+KAFKA_ERROR_S = 10.0
+"""Between two log lines of the same error of Kafka's client."""
 BUFFERED_BATCHES = 4
 """Batches that may be in hand for each that may be in flight: one being answered, one waiting, and
 as much again being published."""
@@ -61,6 +63,7 @@ class App:
         self._failure: Exception | None = None
         self._started = False
         self._kafka_up = True
+        self._kafka_errors: dict[str, float] = {}
         self._intake: Intake | None = None
         self._pipeline: Pipeline | None = None
         try:
@@ -240,6 +243,7 @@ class App:
         )
 
         def look() -> None:
+            consumer.poll(0)  # hands over why no broker is reached: a wrong password, say
             known = consumer.list_topics(timeout=5).topics
             missing = [topic for topic in wanted if topic not in known]
             if missing:
@@ -275,7 +279,11 @@ class App:
     def _kafka_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._kafka_up = False
-        log.warning("kafka_error", code=error.name(), error=error.str())
+        # Connecting is tried many times a second: one line tells as much as all of them.
+        now = time.monotonic()
+        if now - self._kafka_errors.get(error.name(), -KAFKA_ERROR_S) >= KAFKA_ERROR_S:
+            self._kafka_errors[error.name()] = now
+            log.warning("kafka_error", code=error.name(), error=error.str())
         if error.fatal():
             self._fail(KafkaException(error))
 
