@@ -1,7 +1,7 @@
 """The Kafka edge on the way in: one thread makes every call on the consumer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event, Thread
 
 import structlog
@@ -111,7 +111,8 @@ class Intake:
                 commit_at = now + self._commit_interval_s
             full_s = 0.0 if self._paused else min(FULL_S, self._commit_interval_s)
             if self._assignment.wait_room(self._max_images, self._max_bytes, full_s):
-                self._resume()
+                if self._paused:
+                    self._resume(self._assignment.partitions)
                 arrivals = self._fetch()
                 if arrivals:
                     self._take(arrivals)
@@ -167,12 +168,14 @@ class Intake:
             self._paused |= fresh
             self._metrics.paused.set(len(self._paused))
 
-    def _resume(self) -> None:
-        if self._paused:
-            owned = self._paused & set(self._assignment.partitions)
-            self._consumer.resume([TopicPartition(*key) for key in owned])
-            self._paused.clear()
-            self._metrics.paused.set(0)
+    def _resume(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Fetch from these again; those that go must not stay paused: Kafka's client remembers it,
+        and would never fetch from them again when they come back."""
+        ours = self._paused & set(keys)
+        if ours:
+            self._consumer.resume([TopicPartition(*key) for key in ours])
+            self._paused -= ours
+            self._metrics.paused.set(len(self._paused))
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         assert self._delivery is not None
@@ -193,13 +196,13 @@ class Intake:
             self._drain(keys)
             self._delivery.commit(wait=True)
         self._assignment.revoke(keys)
-        self._paused -= set(keys)
+        self._resume(keys)
         self._rebalanced("revoked", keys)
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         keys = _keys(partitions)
         self._assignment.revoke(keys)  # they may have a new owner by now: commit nothing
-        self._paused -= set(keys)
+        self._resume(keys)
         self._rebalanced("lost", keys)
 
     def _rebalanced(self, kind: str, keys: Sequence[tuple[str, int]]) -> None:

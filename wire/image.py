@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from wire.clock import format_time, parse_time
 from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
 
-IMAGE_TYPE = "triton-kafka-bridge.image.v1"
+_OUR_TYPES = "triton-kafka-bridge.image."
+IMAGE_TYPE = f"{_OUR_TYPES}v1"
 NDARRAY = "application/x-ndarray"
 """Content type of raw pixels in C order; `ce_dtype` and `ce_shape` say how to read them."""
 
@@ -143,6 +144,9 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     version = text.get("ce_specversion", "1.0")
     if not version.startswith("1."):
         raise ContractError(f"CloudEvents {version[:20]!r} is not known, only 1.x")
+    kind = text.get("ce_type", IMAGE_TYPE)
+    if kind.startswith(_OUR_TYPES) and kind != IMAGE_TYPE:
+        raise ContractError(f"ce_type {kind[:80]!r} is newer than this bridge knows: {IMAGE_TYPE}")
     if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
         raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
     kafka_ns = max(0, record.timestamp()[1]) * 1_000_000

@@ -1,0 +1,197 @@
+"""The Kafka edge: reading all dead letters there are, and sending some again."""
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, cast
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+
+from wire.record import Outgoing
+
+CHUNK = 200
+"""Letters in one transaction, each an image in memory."""
+TIMEOUT_S = 20.0
+MAX_MESSAGE = 64 << 20
+"""Bytes: the broker's limit is what counts."""
+
+
+class DeadLetterError(Exception):
+    """Kafka cannot be read or written; the text says why."""
+
+
+class Letters:
+    """The dead letters that are in a topic now; a context manager.
+
+    Args:
+        options: librdkafka options, the brokers among them.
+        group: remembers what was sent again; None: read everything, remember nothing.
+
+    Raises:
+        DeadLetterError: no broker, no such topic, a setting that librdkafka refuses.
+    """
+
+    def __init__(self, options: Mapping[str, Any], topic: str, group: str | None) -> None:
+        self._topic = topic
+        self._group = group
+        try:
+            self._consumer = Consumer(
+                {
+                    "enable.auto.commit": False,
+                    "isolation.level": "read_committed",
+                    "auto.offset.reset": "earliest",
+                    "queued.max.messages.kbytes": 32 << 10,
+                    **options,
+                    "group.id": group or "dead-letters-commit-nothing",
+                    "enable.partition.eof": True,
+                }
+            )
+            known = self._consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
+        except KafkaException as error:
+            raise DeadLetterError(text(error)) from None
+        if known.error is not None:
+            self._consumer.close()
+            raise DeadLetterError(f"topic {topic}: {known.error.str()}")
+        self._partitions = sorted(known.partitions)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._consumer.close()
+
+    def chunks(self) -> Iterator[list[Message]]:
+        """All letters not yet sent again, to the end that the topic has when it is reached."""
+        left = set(self._partitions)
+        try:
+            self._consumer.assign(self._starts())
+            while left:
+                found = []
+                for message in self._consumer.consume(CHUNK, 1.0):
+                    error = message.error()
+                    if error is None:
+                        found.append(message)
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        left.discard(cast("int", message.partition()))
+                    elif error.fatal() or not error.retriable():
+                        raise KafkaException(error)  # noqa: TRY301 - reported below like a call's
+                if found:
+                    yield found
+        except KafkaException as error:
+            raise DeadLetterError(text(error)) from None
+
+    def _starts(self) -> list[TopicPartition]:
+        wanted = [TopicPartition(self._topic, p) for p in self._partitions]
+        if self._group is not None:
+            wanted = self._consumer.committed(wanted, timeout=TIMEOUT_S)
+        for one in wanted:
+            if self._group is None or one.offset == OFFSET_INVALID:
+                one.offset = OFFSET_BEGINNING
+        return wanted
+
+    def group_metadata(self) -> Any:
+        return self._consumer.consumer_group_metadata()
+
+
+class Originals:
+    """Single records by their place: for letters whose image was too large to be kept in them."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._consumer = Consumer(
+            {
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                **options,
+                "group.id": "dead-letters-commit-nothing",
+            }
+        )
+
+    def value(self, topic: str, partition: int, offset: int) -> bytes | None:
+        """The record's value; None when Kafka no longer has it."""
+        place = TopicPartition(topic, partition, offset)
+        try:
+            low, high = self._consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)
+            if not low <= offset < high:
+                return None
+            self._consumer.assign([place])
+            message = self._consumer.poll(TIMEOUT_S)
+        except KafkaException:
+            return None
+        if message is None or message.error() is not None or message.offset() != offset:
+            return None
+        return message.value()
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class Resender:
+    """Sends letters again and notes their offsets, both or neither: one transaction a chunk."""
+
+    def __init__(self, options: Mapping[str, Any], group: str) -> None:
+        try:
+            self._producer = Producer(
+                {
+                    "message.max.bytes": MAX_MESSAGE,
+                    "compression.type": "lz4",
+                    **options,
+                    # One at a time: a second replay of the same selection puts the first out.
+                    "transactional.id": group,
+                }
+            )
+            self._producer.init_transactions(TIMEOUT_S)
+        except KafkaException as error:
+            raise DeadLetterError(text(error)) from None
+
+    def send(self, records: list[tuple[str, Outgoing]], done: list[Message], group: Any) -> None:
+        """Send `records` (topic, record); `done` are the letters looked at.
+
+        Raises:
+            DeadLetterError: nothing of this chunk was sent.
+        """
+        offsets: dict[tuple[str, int], int] = {}
+        for message in done:
+            place = (cast("str", message.topic()), cast("int", message.partition()))
+            offsets[place] = cast("int", message.offset()) + 1
+        try:
+            self._producer.begin_transaction()
+            for topic, record in records:
+                self._produce(topic, record)
+            self._producer.send_offsets_to_transaction(
+                [TopicPartition(*place, offset) for place, offset in offsets.items()],
+                group,
+                TIMEOUT_S,
+            )
+            self._producer.commit_transaction(60)
+        except KafkaException as error:
+            if error.args[0].txn_requires_abort():
+                self._producer.abort_transaction(TIMEOUT_S)
+            raise DeadLetterError(text(error)) from None
+
+    def _produce(self, topic: str, record: Outgoing) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    topic, record.value, record.key, headers=cast("Any", record.headers)
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+
+def text(error: KafkaException) -> str:
+    first = error.args[0]
+    return str(first.str()) if isinstance(first, KafkaError) else str(error)

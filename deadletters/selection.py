@@ -1,0 +1,90 @@
+"""Which dead letters are meant, and what they are when they are sent again. Pure."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from wire.deadletter import PREFIX, DeadLetter
+from wire.record import KafkaRecord, Outgoing, raw_bytes
+
+OMITTED = "dlq.value.omitted"
+"""Marks a letter whose image was too large to be kept with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A filter; what is empty or None lets everything through.
+
+    Attributes:
+        reasons: `stage`, `class`, or `stage/class`.
+        since_ms, until_ms: when it was set aside; epoch milliseconds, the end excluded.
+        ids: keys.
+    """
+
+    reasons: frozenset[str] = frozenset()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    ids: frozenset[str] = frozenset()
+
+    def takes(self, record: KafkaRecord, letter: DeadLetter) -> bool:
+        names = {letter.stage, letter.error_class, reason(letter)}
+        return (
+            (not self.reasons or bool(names & self.reasons))
+            and (self.since_ms is None or letter.timestamp_ms >= self.since_ms)
+            and (self.until_ms is None or letter.timestamp_ms < self.until_ms)
+            and (not self.ids or raw_bytes(record.key()).decode(errors="replace") in self.ids)
+        )
+
+    @property
+    def digest(self) -> str:
+        """The same for the same selection: names the consumer group that remembers its progress."""
+        text = repr((sorted(self.reasons), self.since_ms, self.until_ms, sorted(self.ids)))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def reason(letter: DeadLetter) -> str:
+    return f"{letter.stage or '?'}/{letter.error_class or '?'}"
+
+
+def is_omitted(record: KafkaRecord) -> bool:
+    """Whether the image itself was too large to be kept in the letter."""
+    return any(name == OMITTED for name, _ in record.headers() or ())
+
+
+def restored(record: KafkaRecord, value: bytes | None) -> Outgoing:
+    """The message as it first arrived: its key and headers, without the reason."""
+    headers = [(name, text) for name, text in record.headers() or () if not name.startswith(PREFIX)]
+    key = record.key()
+    return Outgoing(None if key is None else raw_bytes(key), value, headers)
+
+
+@dataclass(slots=True)
+class Group:
+    """The dead letters of one reason.
+
+    Attributes:
+        samples: a few of them, as `id at topic/partition/offset: message`.
+    """
+
+    count: int = 0
+    first_ms: int = -1
+    last_ms: int = -1
+    samples: list[str] = field(default_factory=list)
+
+    def add(self, record: KafkaRecord, letter: DeadLetter, samples: int) -> None:
+        self.count += 1
+        if letter.timestamp_ms >= 0:
+            known = self.first_ms if self.first_ms >= 0 else letter.timestamp_ms
+            self.first_ms = min(letter.timestamp_ms, known)
+            self.last_ms = max(letter.timestamp_ms, self.last_ms)
+        if len(self.samples) < samples:
+            key = raw_bytes(record.key())[:64].decode(errors="replace")
+            name = "".join(char if char.isprintable() else "?" for char in key) or "(no key)"
+            where = f"{letter.topic}/{letter.partition}/{letter.offset}"
+            self.samples.append(f"{name} at {where}: {letter.message}")
+
+
+def moment(epoch_ms: int) -> str:
+    if epoch_ms < 0:
+        return "?"
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

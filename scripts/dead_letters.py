@@ -1,0 +1,185 @@
+"""List dead letters by reason, and send them again after a fix."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+if __package__ in (None, ""):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from deadletters.kafka import DeadLetterError, Letters, Originals, Resender
+from deadletters.selection import Group, Selection, is_omitted, moment, reason, restored
+from wire.deadletter import DeadLetter, decode_dead_letter
+from wire.record import KafkaRecord, Outgoing, raw_bytes
+from wire.topics import DEAD_LETTERS
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="List dead letters by reason, and send them again after a fix.",
+)
+
+Brokers = Annotated[str, typer.Option(help="Kafka brokers, host:port, comma separated.")]
+Topic = Annotated[str, typer.Option(help="Topic of the dead letters.")]
+Reasons = Annotated[
+    list[str] | None, typer.Option("--reason", help="Only these: STAGE, CLASS or STAGE/CLASS.")
+]
+Since = Annotated[datetime | None, typer.Option(help="Only those set aside since then (UTC).")]
+Until = Annotated[datetime | None, typer.Option(help="Only those set aside before then (UTC).")]
+Ids = Annotated[list[str] | None, typer.Option("--id", help="Only images with these keys.")]
+KafkaOptions = Annotated[
+    list[str] | None, typer.Option("--kafka", help="More librdkafka options, each KEY=VALUE.")
+]
+
+
+def _milliseconds(when: datetime | None) -> int | None:
+    return None if when is None else int(when.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _selection(
+    reasons: list[str] | None, since: datetime | None, until: datetime | None, ids: list[str] | None
+) -> Selection:
+    return Selection(
+        frozenset(reasons or ()), _milliseconds(since), _milliseconds(until), frozenset(ids or ())
+    )
+
+
+def _options(brokers: str, pairs: list[str] | None) -> dict[str, str]:
+    options = {"bootstrap.servers": brokers}
+    for pair in pairs or ():
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--kafka")
+        options[key] = value
+    return options
+
+
+@app.command("list")
+def list_letters(
+    brokers: Brokers = "127.0.0.1:9092",
+    topic: Topic = DEAD_LETTERS,
+    reasons: Reasons = None,
+    since: Since = None,
+    until: Until = None,
+    ids: Ids = None,
+    samples: Annotated[int, typer.Option(min=0, max=100, help="Samples of each reason.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    kafka: KafkaOptions = None,
+) -> None:
+    """Count the dead letters of each reason; exit code 0 also where there are none."""
+    selection = _selection(reasons, since, until, ids)
+    groups: dict[str, Group] = {}
+    try:
+        with Letters(_options(brokers, kafka), topic, None) as letters:
+            for chunk in letters.chunks():
+                for record in chunk:
+                    letter = decode_dead_letter(record)
+                    if selection.takes(record, letter):
+                        groups.setdefault(reason(letter), Group()).add(record, letter, samples)
+    except DeadLetterError as error:
+        _fail(error)
+    if as_json:
+        typer.echo(orjson.dumps(groups, option=orjson.OPT_INDENT_2).decode())
+        return
+    for name, group in sorted(groups.items(), key=lambda pair: -pair[1].count):
+        typer.echo(
+            f"{group.count:>8,}  {name}  {moment(group.first_ms)} to {moment(group.last_ms)}"
+        )
+        for sample in group.samples:
+            typer.echo(f"          {sample}")
+    if not groups:
+        typer.echo("no dead letters")
+
+
+@app.command()
+def replay(
+    brokers: Brokers = "127.0.0.1:9092",
+    topic: Topic = DEAD_LETTERS,
+    reasons: Reasons = None,
+    since: Since = None,
+    until: Until = None,
+    ids: Ids = None,
+    to: Annotated[str, typer.Option(help="Topic; empty: where each came from.")] = "",
+    group: Annotated[
+        str,
+        typer.Option(
+            help="Consumer group that remembers what was sent again; empty: one for each "
+            "selection. A new name starts over."
+        ),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, send nothing.")] = False,
+    kafka: KafkaOptions = None,
+) -> None:
+    """Send dead letters again, as they first arrived: same key, id, value and headers.
+
+    Each goes once, however often this is repeated or interrupted. Exit code 1 when some could not
+    go: their image was too large for the letter, and its original is gone.
+    """
+    selection = _selection(reasons, since, until, ids)
+    options = _options(brokers, kafka)
+    name = group or f"dead-letters-replay-{topic}-{selection.digest}"
+    sent = gone = 0
+    try:
+        originals = Originals(options)
+        resender = None if dry_run else Resender(options, name)
+        columns = TextColumn("{task.completed:,} letters read, {task.fields[sent]:,} sent again")
+        with (
+            Letters(options, topic, name) as letters,
+            Progress(columns, console=Console(stderr=True)) as progress,
+        ):
+            task = progress.add_task("replay", total=None, sent=0)
+            for chunk in letters.chunks():
+                records: list[tuple[str, Outgoing]] = []
+                for record in chunk:
+                    letter = decode_dead_letter(record)
+                    if not selection.takes(record, letter):
+                        continue
+                    again = _again(record, letter, originals)
+                    if again is None:
+                        gone += 1
+                    else:
+                        records.append((to or _origin(letter), again))
+                if resender is not None:
+                    resender.send(records, chunk, letters.group_metadata())
+                sent += len(records)
+                progress.update(task, advance=len(chunk), sent=sent)
+        originals.close()
+    except DeadLetterError as error:
+        _fail(error)
+    typer.echo(f"{sent:,} {'would be sent' if dry_run else 'sent'} again, {gone:,} gone")
+    if gone:
+        raise typer.Exit(1)
+
+
+def _again(record: KafkaRecord, letter: DeadLetter, originals: Originals) -> Outgoing | None:
+    """The message as it first arrived; None, and a line about it, when its image is gone."""
+    value = record.value()
+    if is_omitted(record):
+        value = originals.value(letter.topic, letter.partition, letter.offset)
+        if value is None:
+            place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+            typer.echo(f"gone: the image at {place}", err=True)
+            return None
+    return restored(record, None if value is None else raw_bytes(value))
+
+
+def _origin(letter: DeadLetter) -> str:
+    if not letter.topic:
+        raise DeadLetterError("a letter that does not say where it came from: use --to TOPIC")
+    return letter.topic
+
+
+def _fail(error: DeadLetterError) -> NoReturn:
+    typer.echo(f"dead_letters: {error}", err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

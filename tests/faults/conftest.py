@@ -1,0 +1,83 @@
+"""Trials on the session's servers, or on servers that a trial may break for good."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from stack.kafka import Kafka
+from stack.triton import Triton
+from tests.conftest import Topics
+from tests.faults.ledger import Ledger
+from tests.faults.trial import Trial
+
+StartTrial = Callable[..., Trial]
+Judge = Callable[[Ledger], None]
+
+LEDGERS = pytest.StashKey[dict[tuple[str, str], Ledger]]()
+
+
+@pytest.fixture(params=["at-least-once", "exactly-once"])
+def delivery(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start_trial(
+    kafka: Kafka, triton: Triton, topics: Topics, tmp_path: Path, delivery: str
+) -> Iterator[StartTrial]:
+    """Makes the trial, with images flowing; `brokers` where the trial has a Kafka of its own."""
+    with ExitStack() as running:
+
+        def start(kafka_address: str = kafka.bootstrap, **options: object) -> Trial:
+            server = options.pop("server", triton)
+            where = options.pop("topics", topics)
+            trial = Trial(kafka_address, server, where, tmp_path, delivery, **options)  # type: ignore[arg-type] # passed through
+            running.callback(trial.close)
+            running.enter_context(trial.load)
+            return trial
+
+        yield start
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest, delivery: str) -> Judge:
+    """The promise of each delivery mode; notes the ledger for the table."""
+    fault = request.node.name.partition("[")[0].removeprefix("test_").replace("_", " ")
+
+    def decide(ledger: Ledger) -> None:
+        ledgers = request.config.stash.setdefault(LEDGERS, {})
+        ledgers[fault, delivery] = ledger
+        assert (ledger.lost, ledger.strange) == (0, 0), ledger
+        assert ledger.answered + ledger.dead == ledger.sent
+        if delivery == "exactly-once":
+            assert ledger.doubled == 0, ledger
+
+    return decide
+
+
+def table(ledgers: dict[tuple[str, str], Ledger]) -> str:
+    """A Markdown row for each fault and delivery mode."""
+    lines = [
+        "| fault | delivery | sent | answered | dead-lettered | lost | doubled |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for (fault, delivery), one in ledgers.items():
+        counts = (one.sent, one.answered, one.dead, one.lost, one.doubled)
+        cells = " | ".join(f"{count:,}" for count in counts)
+        lines.append(f"| {fault} | {delivery} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    ledgers = config.stash.get(LEDGERS, {})
+    if not ledgers:
+        return
+    terminalreporter.section("every image accounted for")
+    terminalreporter.write(table(ledgers))
+    if path := os.environ.get("FAULT_TABLE"):
+        Path(path).write_text(table(ledgers))

@@ -1,0 +1,67 @@
+"""The bridge is killed, frozen, restarted, and given a clock that jumps."""
+
+import random
+
+from tests.faults.conftest import Judge, StartTrial
+from tests.faults.trial import answered, eventually
+
+KILLS = 10
+SEED = 20
+
+
+def test_bridge_killed_ten_times(start_trial: StartTrial, judge: Judge) -> None:
+    trial = start_trial()
+    moments = random.Random(SEED)  # noqa: S311 - moments, not secrets
+    # A static member takes its partitions up again at once.
+    settings = {
+        "kafka_consumer": '{"session.timeout.ms": 10000, "group.instance.id": "static-1"}',
+    }
+    for _ in range(KILLS):
+        bridge = trial.bridge(**settings)
+        trial.flowing(bridge, moments.randrange(1, 300))
+        bridge.kill()
+    trial.bridge(**settings)
+    judge(trial.settle())
+
+
+def test_bridge_frozen_until_its_partitions_went_to_another_then_woken(
+    start_trial: StartTrial, judge: Judge
+) -> None:
+    trial = start_trial()
+    zombie = trial.bridge("zombie")
+    trial.flowing(zombie)
+    other = trial.bridge("other")
+    trial.flowing(other)
+    zombie.pause()
+    eventually(
+        lambda: other.metrics()["bridge_partitions_assigned"] == 4, "the other bridge having all"
+    )
+    trial.flowing(other)
+    zombie.resume()
+    eventually(lambda: answered(zombie) >= 0, "the zombie answering again")
+    trial.flowing(other)
+    judge(trial.settle())
+
+
+def test_bridges_restarted_one_after_the_other(start_trial: StartTrial, judge: Judge) -> None:
+    trial = start_trial()
+    names = ("first", "second", "third")
+    for name in names:
+        trial.bridge(name)
+    for name in names:
+        trial.bridges[name].stop()
+        trial.flowing(trial.bridge(name), 100)
+    judge(trial.settle())
+
+
+def test_rebalance_storm(start_trial: StartTrial, judge: Judge) -> None:
+    trial = start_trial()
+    steady = trial.bridge("steady")
+    for number in range(6):
+        visitor = trial.bridge(f"visitor-{number % 2}")
+        trial.flowing(steady, 50)
+        if number % 3:
+            visitor.stop()
+        else:
+            visitor.kill()
+    judge(trial.settle())

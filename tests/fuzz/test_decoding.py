@@ -1,0 +1,145 @@
+"""Whatever a stranger sends is either decoded or refused with a reason; nothing else happens."""
+
+import os
+from functools import cache
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bridge.images import ImageError, to_input
+from bridge.model import ModelSpec, Preprocess
+from producer.encoding import Encoding
+from producer.sources import cifar10
+from wire.deadletter import DeadLetter, decode_dead_letter, encode_dead_letter
+from wire.image import MAX_ID, decode_image, image_id
+from wire.prediction import decode_prediction
+from wire.record import ContractError, StoredRecord, raw_bytes
+
+INPUTS = int(os.environ.get("FUZZ_INPUTS", "1500"))
+"""For each test; `make soak` asks for more."""
+MAX_PIXELS = 1 << 16
+
+SPECS = (
+    ModelSpec("m", "", "IN", "OUT", (32, 32, 3), 10, 8, True, 1, Preprocess()),
+    ModelSpec("m", "", "IN", "OUT", None, 10, 8, True, 1, Preprocess()),
+)
+CONTENT_TYPES = (
+    b"image/png", b"image/jpeg", b"image/webp", b"image/bmp", b"application/x-ndarray",
+    b"IMAGE/PNG; charset=x", b"application/octet-stream", b"", b"\xff",
+)  # fmt: skip
+NAMES = (
+    "ce_id", "ce_specversion", "ce_source", "ce_type", "ce_time", "ce_senttime", "ce_runid",
+    "ce_label", "ce_dtype", "ce_shape", "content-type", "traceparent", "dlq.topic", "dlq.offset",
+    "dlq.partition", "dlq.error.class", "dlq.attempts", "x",
+)  # fmt: skip
+LIKELY = (
+    b"1.0", b"2.0", b"32,32,3", b"0", b"-1", b"99999999999,99999999999", b"uint8", b"float64",
+    b"object", b"2026-01-01T00:00:00Z", b"9999-12-31T23:59:59.999999999Z", b"line\nbreak",
+    b"triton-kafka-bridge.image.v1", b"triton-kafka-bridge.prediction.v1",
+)  # fmt: skip
+
+fuzz = settings(
+    max_examples=INPUTS, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
+
+
+@cache
+def corpus() -> list[bytes]:
+    return [image.value for encoding in Encoding for image in cifar10(encoding)[:10]]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A real image with some of its bytes changed, cut out, repeated or cut off."""
+    value = bytearray(draw(st.sampled_from(corpus())))
+    for _ in range(draw(st.integers(0, 6))):
+        place = draw(st.integers(0, max(0, len(value) - 1)))
+        length = draw(st.integers(0, 16))
+        match draw(st.integers(0, 3)):
+            case 0:
+                value[place : place + length] = draw(st.binary(min_size=length, max_size=length))
+            case 1:
+                del value[place : place + length]
+            case 2:
+                value[place:place] = value[place : place + length]
+            case _:
+                del value[place + length :]
+    return bytes(value)
+
+
+values = st.one_of(damaged(), st.binary(max_size=200), st.none())
+headers = st.lists(
+    st.tuples(
+        st.sampled_from(NAMES),
+        st.one_of(st.none(), st.sampled_from(LIKELY), st.binary(max_size=40)),
+    ),
+    max_size=8,
+)
+
+
+@fuzz
+@given(values, st.sampled_from(CONTENT_TYPES), headers, st.sampled_from(SPECS))
+def test_an_image_is_decoded_or_refused_with_a_reason(
+    value: bytes | None, content_type: bytes, more: list[tuple[str, bytes | None]], spec: ModelSpec
+) -> None:
+    record = StoredRecord(
+        record_value=value, record_headers=[("content-type", content_type), *more]
+    )
+    try:
+        pixels = to_input(
+            decode_image(record),
+            raw_bytes(record.value()),
+            spec,
+            max_bytes=1 << 20,
+            max_pixels=MAX_PIXELS,
+        )
+    except ContractError as error:
+        assert str(error).isprintable()
+    except ImageError as error:
+        assert error.kind.replace("_", "").isalpha()
+        assert str(error)
+    else:
+        if isinstance(pixels, bytes):
+            assert pixels == value
+        else:
+            assert pixels.shape == spec.shape
+            assert pixels.dtype == np.uint8
+
+
+@fuzz
+@given(st.one_of(st.none(), st.binary(max_size=300)), values, headers)
+def test_any_record_has_a_bounded_id_and_becomes_a_letter_that_can_be_read(
+    key: bytes | None, value: bytes | None, stray: list[tuple[str, bytes | None]]
+) -> None:
+    record = StoredRecord(record_key=key, record_value=value, record_headers=stray)
+    assert 0 < len(image_id(record)) <= 3 * MAX_ID + 2
+    letter = DeadLetter("decode", "fuzz", "why", "images", 0, 1, 1, 1)
+    sent = encode_dead_letter(record, letter)
+    read = StoredRecord(record_key=sent.key, record_value=sent.value, record_headers=sent.headers)
+    assert decode_dead_letter(read) == letter
+    assert (sent.key, sent.value) == (key, value)
+    decode_dead_letter(record)
+
+
+@fuzz
+@given(
+    st.one_of(
+        st.binary(max_size=100),
+        st.sampled_from([b'{"id":1,"top":[{}]}', b"[]", b"null", b'{"top":[1],"stamps_ns":{}}']),
+    ),
+    headers,
+)
+def test_a_strange_prediction_is_refused_by_the_contract_alone(
+    value: bytes, stray: list[tuple[str, bytes | None]]
+) -> None:
+    record = StoredRecord(
+        record_value=value,
+        record_headers=[*stray, ("ce_type", b"triton-kafka-bridge.prediction.v1")],
+    )
+    try:
+        decode_prediction(record)
+    except ContractError as error:
+        assert str(error)
+    else:
+        raise AssertionError("nothing here is a whole prediction")
