@@ -1,0 +1,40 @@
+"""The documentation says what is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+
+
+def headings(text: str) -> set[str]:
+    return set(re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_each_alert_has_a_section_in_the_runbook() -> None:
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "observability" / "alerts.yaml").read_text())
+    assert alerts
+    missing = set(alerts) - headings((DOCS / "operations.md").read_text())
+    assert not missing, f"docs/operations.md has no section for {sorted(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^(    .*|```.*?```)$", "", page.read_text(), flags=re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        name, _, fragment = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}: there is no {target}"
+        if fragment:
+            anchors = {anchor(one) for one in headings(target.read_text())}
+            assert fragment in anchors, f"{page.name}: {link}: no such section"
