@@ -1,6 +1,7 @@
 """The documentation says what is."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,19 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
         if fragment:
             anchors = {anchor(one) for one in headings(target.read_text())}
             assert fragment in anchors, f"{page.name}: {link}: no such section"
+
+
+def direct_dependencies() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    for line in (ROOT / "ansible" / "requirements.in").read_text().splitlines():
+        requirement = line.partition("#")[0].strip()
+        if requirement:
+            listed.append(requirement)
+    return {re.split(r"[\[=<>~! ]", one, maxsplit=1)[0] for one in listed}
+
+
+def test_each_direct_dependency_is_explained_and_no_other() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|", (DOCS / "dependencies.md").read_text(), re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == direct_dependencies()
