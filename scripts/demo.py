@@ -1,5 +1,6 @@
 """The main job, whole, on this machine: images through Kafka and Triton and back."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,7 @@ def main(
     report(summary, output)
     if not (summary.valid and summary.correct == RIGHT and summary.answered == SENT):
         raise typer.Exit(1)
+    shutil.rmtree(directory)  # logs and data: of use only where something went wrong
 
 
 def run(directory: Path, output: Path, rate: float, delivery: str, running: ExitStack) -> Summary:
