@@ -1,0 +1,70 @@
+"""The model is unloaded, replaced while images flow, and replaced by one that fails."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.kafka import Kafka
+from tests.conftest import Topics
+from tests.faults.conftest import Judge, StartTrial
+from tests.faults.trial import eventually
+from tests.faults.versions import FAILING, GOOD, MODEL, Versions
+from tests.kafka_client import collect
+from wire.prediction import decode_prediction
+
+pytestmark = pytest.mark.soak
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Iterator[Versions]:
+    model = Versions(tmp_path)
+    with model.server:
+        yield model
+
+
+def test_model_unloaded_and_reloaded(
+    start_trial: StartTrial, judge: Judge, versions: Versions
+) -> None:
+    trial = start_trial(server=versions.server)
+    bridge = trial.bridge(model=MODEL)
+    trial.flowing(bridge)
+    versions.unload()
+    eventually(lambda: bridge.health("ready") == 503, "the bridge not being ready")
+    versions.load()
+    trial.flowing(bridge)
+    judge(trial.settle())
+
+
+def test_new_version_loaded_while_images_flow(
+    start_trial: StartTrial, judge: Judge, versions: Versions, kafka: Kafka, topics: Topics
+) -> None:
+    trial = start_trial(server=versions.server)
+    bridge = trial.bridge(model=MODEL)
+    trial.flowing(bridge)
+    versions.put(2, GOOD)
+    versions.load()
+    trial.flowing(bridge, 500)
+    ledger = trial.settle()
+    judge(ledger)
+    assert ledger.dead == 0
+    answers = collect(
+        kafka.bootstrap, [topics.predictions], lambda found: len(found) >= ledger.answered
+    )
+    assert {decode_prediction(answer).version for answer in answers} == {"1", "2"}
+
+
+def test_version_that_fails_and_is_replaced(
+    start_trial: StartTrial, judge: Judge, versions: Versions
+) -> None:
+    trial = start_trial(server=versions.server)
+    bridge = trial.bridge(model=MODEL, fuse_consecutive="100")
+    trial.flowing(bridge)
+    versions.put(2, FAILING)
+    versions.load()
+    # The fuse: a version that fails on everything stops the bridge, which then loses nothing.
+    assert bridge.wait_exit(120) == 1
+    versions.put(3, GOOD)
+    versions.load()
+    trial.flowing(trial.bridge())
+    judge(trial.settle())
