@@ -75,10 +75,11 @@ def test_nothing_measured_is_no_distribution() -> None:
 
 
 def run(gaps_ms: list[tuple[int, ...]], interval_ms: int = 10) -> Rows:
-    """Image i is due at i * interval; its stages take the given milliseconds."""
+    """Image i is due at i * interval after the first; its stages take the given milliseconds."""
     matcher = Matcher(1000)
     for number, gaps in enumerate(gaps_ms):
-        at = [number * interval_ms * MS + MS]
+        # Late enough that clocks which run backwards stay after the epoch.
+        at = [number * interval_ms * MS + 1000 * MS]
         for gap in gaps:
             at.append(at[-1] + gap * MS)
         matcher.image(str(number), at[0], at[1], "cat")
