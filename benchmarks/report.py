@@ -1,0 +1,2 @@
+def write(folder, found):
+    return str(folder)
