@@ -44,7 +44,7 @@ class Plan:
     latency_s: float
 
 
-FULL = Plan(5, Watch(2.0, 6.0), 60_000, 160_000, (0.1, 0.25, 0.5, 0.75, 0.9, 1.05), 10.0)
+FULL = Plan(3, Watch(2.0, 6.0), 60_000, 160_000, (0.1, 0.25, 0.5, 0.75, 0.9, 1.05), 10.0)
 QUICK = Plan(2, Watch(1.5, 3.0), 30_000, 90_000, (0.1, 0.75), 5.0)
 CUDA_BACKLOG = 20
 """Times as many images, for a model on a GPU."""

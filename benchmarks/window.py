@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from benchmarks.procfs import tree_usage
 from benchmarks.rig import Rig
+from stack.bridge import Bridge
 from stack.errors import StackError
 from stack.service import Service
 
@@ -80,7 +81,7 @@ def drain(
         for part in subject:
             part.wait_ready()
         after_start()
-        _await(lambda: rig.ends(target) > 0, subject)
+        _await(lambda: rig.ends(target) > 0 and all(map(_takes_part, subject)), subject)
         time.sleep(watch.warm_s)
         window = _watch(rig, subject, watch.window_s, model)
         begin_ms, end_ms = window[0], window[1]
@@ -109,6 +110,11 @@ def load(rig: Rig, subject: Sequence[Service], watch: Watch, *, model: str) -> W
         for part in subject:
             part.require_alive()
     return found
+
+
+def _takes_part(part: Service) -> bool:
+    """Whether a bridge of several has got partitions; for the others, the first answer says it."""
+    return not isinstance(part, Bridge) or part.metrics()["bridge_images_answered_total"] > 0
 
 
 def _await(condition: Callable[[], bool], subject: Sequence[Service]) -> None:
