@@ -10,7 +10,7 @@ UV := 0.13.9
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test lint clean lock prerequisites
+.PHONY: help demo test soak lint clean lock prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -20,6 +20,10 @@ demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Tr
 
 test: $(VENV)/.installed lint lint-ansible ## lint, types, and all tests on real servers
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews README's table
+	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=README.md \
+		$(BIN)/python -m pytest tests/faults tests/fuzz -m "soak or not soak" --timeout 7200
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .

@@ -80,4 +80,13 @@ def pytest_terminal_summary(
     terminalreporter.section("every image accounted for")
     terminalreporter.write(table(ledgers))
     if path := os.environ.get("FAULT_TABLE"):
-        Path(path).write_text(table(ledgers))
+        put_table(Path(path), table(ledgers))
+
+
+def put_table(page: Path, rows: str) -> None:
+    """Replace what stands between the page's `<!-- faults -->` marks."""
+    before, mark, rest = page.read_text().partition("<!-- faults -->\n")
+    _, end, after = rest.partition("<!-- /faults -->\n")
+    assert mark, f"{page} has no <!-- faults --> mark"
+    assert end, f"{page} has no <!-- /faults --> mark"
+    page.write_text(f"{before}{mark}{rows}{end}{after}")

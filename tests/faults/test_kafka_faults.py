@@ -20,6 +20,8 @@ from tests.faults.trial import eventually
 
 DISK_MB = 96
 
+pytestmark = pytest.mark.soak
+
 
 def make_topics(brokers: str) -> Topics:
     names = Topics("images", "predictions", "images.dlq")

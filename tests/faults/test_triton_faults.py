@@ -1,9 +1,13 @@
 """Triton dies, freezes, or is cut off."""
 
+import pytest
+
 from stack.triton import Triton
 from tests.faults.conftest import Judge, StartTrial
 from tests.faults.proxy import Proxy
 from tests.faults.trial import eventually
+
+pytestmark = pytest.mark.soak
 
 
 def test_triton_killed_and_restarted(start_trial: StartTrial, judge: Judge, triton: Triton) -> None:

@@ -1,0 +1,95 @@
+"""The documentation says what is."""
+
+import ast
+import re
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+
+
+def headings(text: str) -> set[str]:
+    return set(re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_each_alert_has_a_section_in_the_runbook() -> None:
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "observability" / "alerts.yaml").read_text())
+    assert alerts
+    missing = set(alerts) - headings((DOCS / "operations.md").read_text())
+    assert not missing, f"docs/operations.md has no section for {sorted(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^(    .*|```.*?```)$", "", page.read_text(), flags=re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        name, _, fragment = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}: there is no {target}"
+        if fragment:
+            anchors = {anchor(one) for one in headings(target.read_text())}
+            assert fragment in anchors, f"{page.name}: {link}: no such section"
+
+
+def direct_dependencies() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    for line in (ROOT / "ansible" / "requirements.in").read_text().splitlines():
+        requirement = line.partition("#")[0].strip()
+        if requirement:
+            listed.append(requirement)
+    return {re.split(r"[\[=<>~! ]", one, maxsplit=1)[0] for one in listed}
+
+
+def test_each_direct_dependency_is_explained_and_no_other() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|", (DOCS / "dependencies.md").read_text(), re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == direct_dependencies()
+
+
+PACKAGES = ("wire", "bridge", "producer", "consumer", "deadletters", "exporter", "stack", "scripts")
+
+
+def messages() -> set[str]:
+    """Every string of the source, with … for what an f-string fills in."""
+    found = set()
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [
+                        str(part.value) if isinstance(part, ast.Constant) else "…"
+                        for part in node.values
+                    ]
+                    found.add("".join(parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.add(node.value)
+    return found
+
+
+def test_each_message_in_troubleshooting_occurs_in_the_source() -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    quoted = re.findall(r"^### `(.+)`$", page, re.MULTILINE)
+    assert quoted
+    known = messages()
+    gone = [text for text in quoted if not any(text in message for message in known)]
+    assert not gone, f"docs/troubleshooting.md quotes what no program says: {gone}"
+
+
+def test_each_event_in_the_documentation_is_logged() -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    events = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert events
+    assert set(events) <= messages()
