@@ -34,9 +34,9 @@ R = TypeVar("R")
 STUCK_S = 60.0
 """A loop that has not turned for that long is stuck: its longest wait is under a second, and the
 calls that it makes on Kafka's client are bounded well below this."""
-BUFFERED_BATCHES = 4
-"""Batches that may be in hand for each that may be in flight: one being answered, one waiting, and
-as much again being published."""
+BUFFERED_BATCHES = 8
+"""Batches that may be in hand for each that may be in flight: one being answered, one waiting, two
+on their way in, and as much again being published or in a transaction."""
 
 
 class _StoppedError(Exception):
