@@ -34,7 +34,12 @@ def write(folder: Path, found: Found) -> str:
     goals = [*_throughput_goals(found), *_overhead_goals(found), *_latency_goals(found)]
     if goals:
         rows = [
-            (goal.what, goal.wanted, goal.measured, {True: "yes", False: "**no**", None: ""}[goal.met])
+            (
+                goal.what,
+                goal.wanted,
+                goal.measured,
+                {True: "yes", False: "**no**", None: ""}[goal.met],
+            )
             for goal in goals
         ]
         parts += ["## Ratios and goals", "", *_table(("", "goal", "measured", "met"), rows), ""]
@@ -126,16 +131,14 @@ def _overhead_goals(found: Found) -> list[Goal]:
     for encoding in ("raw", "PNG"):
         single = rates(section, encoding)
         for count in range(2, section["machine"]["cores"] + 1):
-            goals += _judge(f"{count} bridges ÷ one, {encoding}",
-                            rates(section, f"{encoding}, {count} bridges"), single, 0.9 * count)  # fmt: skip
+            several = rates(section, f"{encoding}, {count} bridges")
+            goals += _judge(f"{count} bridges ÷ one, {encoding}", several, single, 0.9 * count)
     return goals
 
 
 def points(section: Mapping[str, Any], subject: str, share: float) -> list[Mapping[str, Any]]:
     """The repeats of one point of the latency curve."""
-    return [
-        one for one in section["points"] if one["subject"] == subject and one["share"] == share
-    ]
+    return [one for one in section["points"] if one["subject"] == subject and one["share"] == share]
 
 
 def _latency_goals(found: Found) -> list[Goal]:
@@ -148,7 +151,7 @@ def _latency_goals(found: Found) -> list[Goal]:
     for name, extra in (("p50", 3.0), ("p99", 10.0)):
         spread = Spread.of([a[name] - b[name] for a, b in zip(ours, alone, strict=True)])
         goals.append(
-            Goal(f"{name} at {share:.0%} load, bridge − Triton, ms", f"≤ {extra:g}",
+            Goal(f"{name} at {share:.0%} load, bridge less Triton, ms", f"≤ {extra:g}",
                  spread.text(1), spread.median <= extra)
         )  # fmt: skip
     idle = Spread.of([one["mean_batch"] for one in ours])
