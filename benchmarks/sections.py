@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks import subjects
@@ -48,6 +49,8 @@ FULL = Plan(3, Watch(2.0, 6.0), 60_000, 160_000, (0.1, 0.25, 0.5, 0.75, 0.9, 1.0
 QUICK = Plan(2, Watch(1.5, 3.0), 30_000, 90_000, (0.1, 0.75), 5.0)
 CUDA_BACKLOG = 20
 """Times as many images, for a model on a GPU."""
+AT_LEAST_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "at-least-once"})
+EXACTLY_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "exactly-once"})
 LOW = 0.1
 """The share of the throughput at which the latency of lone images is judged."""
 
@@ -59,11 +62,11 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
     batch, in_flight = _best_load(rig, plan, say)
     our_rate = [0.0]
 
-    def ours(source: str = backlog, **settings: str) -> Window:
+    def ours(source: str = backlog, settings: Mapping[str, str] = AT_LEAST_ONCE) -> Window:
         target = rig.topic("out")
-        subject = subjects.bridges(rig, source, target, **settings)
+        subject = subjects.bridges(rig, source, target, settings=settings)
         found = drain(rig, subject, target, plan.watch, model=MODEL)
-        if not settings and source == backlog:
+        if settings is AT_LEAST_ONCE and source == backlog:
             our_rate[0] = found.rate
         return found
 
@@ -103,7 +106,7 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
             rig, [subjects.triton_load(rig, batch, in_flight)], plan.watch, model=MODEL
         ),
         "ceiling with broker load": ceiling_beside,
-        "bridge, exactly once": lambda: ours(delivery="exactly-once"),
+        "bridge, exactly once": lambda: ours(settings=EXACTLY_ONCE),
         "bridge, PNG": lambda: ours(png),
         "careful consumer": other(subjects.careful),
     }
@@ -141,12 +144,12 @@ def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
         for encoding in (Encoding.RAW, Encoding.PNG)
     }
 
-    def ours(encoding: str, count: int = 1, **settings: str) -> Callable[[], Window]:
+    def ours(
+        encoding: str, count: int = 1, settings: Mapping[str, str] = AT_LEAST_ONCE
+    ) -> Callable[[], Window]:
         def run() -> Window:
             target = rig.topic("out")
-            subject = subjects.bridges(
-                rig, backlogs[encoding], target, count, model=NULL, **settings
-            )
+            subject = subjects.bridges(rig, backlogs[encoding], target, count, NULL, settings)
             return drain(rig, subject, target, plan.watch, model=NULL)
 
         return run
@@ -154,7 +157,7 @@ def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
     todo = {
         "raw": ours("raw"),
         "PNG": ours("png"),
-        "raw, exactly once": ours("raw", delivery="exactly-once"),
+        "raw, exactly once": ours("raw", settings=EXACTLY_ONCE),
     }
     for count in range(2, len(os.sched_getaffinity(0)) + 1):
         todo[f"raw, {count} bridges"] = ours("raw", count)

@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.rig import IMAGES, MODEL, Rig
 from stack.bridge import Bridge
@@ -42,7 +43,12 @@ def peers_python() -> Path | None:
 
 
 def bridges(
-    rig: Rig, source: str, target: str, count: int = 1, model: str = MODEL, **settings: str
+    rig: Rig,
+    source: str,
+    target: str,
+    count: int = 1,
+    model: str = MODEL,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Service]:
     """Bridges of one new group."""
     group = f"bench-{uuid.uuid4().hex[:8]}"

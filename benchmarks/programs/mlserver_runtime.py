@@ -10,7 +10,7 @@ from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 from benchmarks.programs.in_process import Classifier
 
 
-class Resnet(MLModel):
+class Resnet(MLModel):  # type: ignore[misc]  # its package is in an environment of its own
     """Takes BYTES [n, 1] of base64 images: the cheapest that its JSON messages can carry."""
 
     async def load(self) -> bool:

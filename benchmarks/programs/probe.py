@@ -20,6 +20,7 @@ import tritonclient.grpc as triton
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from wire.image import NDARRAY, encode_image
+from wire.record import raw_bytes
 
 TOP_K = 3
 SPIN_S = 0.0005
@@ -112,7 +113,7 @@ def _send_warm(
     while wanted and time.monotonic() < deadline:
         message = consumer.poll(0.2)
         if message is not None and message.error() is None:
-            wanted.discard(bytes(message.key() or b""))  # type: ignore[arg-type]  # bytes here
+            wanted.discard(raw_bytes(message.key()))
     return not wanted
 
 
