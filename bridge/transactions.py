@@ -69,6 +69,9 @@ class ExactlyOnce:
     def commit(self, *, wait: bool) -> None:
         """Nothing to do: images stay in hand until they are committed, and draining waits."""
 
+    def committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        """Never called: offsets are committed by the producer."""
+
     def generation_changed(self) -> None:
         metadata = self._consumer.consumer_group_metadata()
         # Put out of the group meanwhile: what names no member would be committed unchecked, so the
