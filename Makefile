@@ -8,7 +8,7 @@ UV := 0.13.9
 
 .DEFAULT_GOAL := help
 ANSIBLE_PYTHON := $(PYTHON)
-include compose.mk ansible/ansible.mk
+include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
 .PHONY: help demo test soak lint clean lock prerequisites
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bridge.assignment import Assignment
 from bridge.batching import Backoff, Batcher
@@ -36,9 +36,9 @@ STUCK_S = 60.0
 calls that it makes on Kafka's client are bounded well below this."""
 KAFKA_ERROR_S = 10.0
 """Between two log lines of the same error of Kafka's client."""
-BUFFERED_BATCHES = 4
-"""Batches that may be in hand for each that may be in flight: one being answered, one waiting, and
-as much again being published."""
+BUFFERED_BATCHES = 8
+"""Batches that may be in hand for each that may be in flight: one being answered, one waiting, two
+on their way in, and as much again being published or in a transaction."""
 
 
 class _StoppedError(Exception):
@@ -66,6 +66,7 @@ class App:
         self._kafka_errors: dict[str, float] = {}
         self._intake: Intake | None = None
         self._pipeline: Pipeline | None = None
+        self._delivery: Delivery | None = None
         try:
             self._health = HealthServer(
                 settings.http_host,
@@ -131,7 +132,9 @@ class App:
             else None,
         )
         try:
-            consumer = make_consumer(settings, self._kafka_error, self._kafka_statistics)
+            consumer = make_consumer(
+                settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
+            )
             spec = self._wait_for_model(triton)
             self._wait_for_topics(consumer)
             self._run_with(triton, spec, consumer)
@@ -142,7 +145,7 @@ class App:
         settings, metrics = self._settings, self._metrics
         assignment: Assignment[Publication] = Assignment()
         max_inflight = settings.max_inflight or 2 * spec.instances
-        delivery = self._delivery(consumer, assignment)
+        self._delivery = delivery = self._make_delivery(consumer, assignment)
         batcher: Batcher[Work] = Batcher(
             spec.max_batch, max_inflight, settings.retry_min_s, settings.retry_max_s
         )
@@ -204,7 +207,7 @@ class App:
             )
         log.info("stopped")
 
-    def _delivery(self, consumer: Consumer, assignment: Assignment[Publication]) -> Delivery:
+    def _make_delivery(self, consumer: Consumer, assignment: Assignment[Publication]) -> Delivery:
         settings = self._settings
         if settings.delivery == "at-least-once":
             producer = make_producer(settings, self._kafka_error, {})
@@ -286,6 +289,10 @@ class App:
             log.warning("kafka_error", code=error.name(), error=error.str())
         if error.fatal():
             self._fail(KafkaException(error))
+
+    def _kafka_committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if self._delivery is not None:
+            self._delivery.committed(error, partitions)
 
     def _kafka_statistics(self, text: str) -> None:
         statistics = read_statistics(text)

@@ -68,8 +68,14 @@ class Batcher(Generic[T]):
     def add(self, item: T) -> None:
         self.waiting.append(item)
 
-    def next_batch(self, now: float) -> Sequence[T] | None:
-        """The batch to send now, counted as in flight; None while there is none, or no slot."""
+    def next_batch(self, now: float, *, more: bool = False) -> Sequence[T] | None:
+        """The batch to send now, counted as in flight; None while there is none, or no slot.
+
+        Args:
+            now: monotonic seconds.
+            more: others are about to be added; while the server has work, a batch that is not full
+                waits for them.
+        """
         if self.in_flight >= self.max_inflight or now < self.not_before:
             return None
         if self.backing_off and self.in_flight:
@@ -78,6 +84,8 @@ class Batcher(Generic[T]):
             self.in_flight += 1
             return self._alone.popleft()
         if not self.waiting:
+            return None
+        if more and self.in_flight and len(self.waiting) < self.max_batch:
             return None
         self.in_flight += 1
         size = min(self.max_batch, len(self.waiting))

@@ -1,6 +1,6 @@
 """Publishing what became of an image, and committing its offset only after that is safe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
 from typing import Protocol, cast
@@ -8,7 +8,7 @@ from typing import Protocol, cast
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from bridge.assignment import Assignment
+from bridge.assignment import Assignment, Completed
 from bridge.metrics import Metrics
 from bridge.work import Arrival, Publication
 from wire.deadletter import without_value
@@ -32,6 +32,10 @@ class Delivery(Protocol):
 
     def commit(self, *, wait: bool) -> None:
         """Commit each partition's completed prefix; with `wait`, until the broker has it."""
+        ...
+
+    def committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        """What became of a commit that was not waited for; called on the intake's thread."""
         ...
 
     def generation_changed(self) -> None:
@@ -61,6 +65,7 @@ class AtLeastOnce:
         self._assignment = assignment
         self._metrics = metrics
         self._failed = failed
+        self._pending: list[Completed[Publication]] = []
         self._stopping = Event()
         self._reports = Thread(target=self._serve_reports, name="delivery-reports", daemon=True)
 
@@ -100,6 +105,8 @@ class AtLeastOnce:
     def commit(self, *, wait: bool) -> None:
         # Only this thread, the intake's, changes the assignment: nothing can be revoked between
         # the look at what is completed and the commit, and the pipeline need not wait for either.
+        if self._pending and not wait:
+            return
         with self._assignment.changed:
             completed = self._assignment.completed()
         if not completed:
@@ -109,11 +116,31 @@ class AtLeastOnce:
             for one in completed
         ]
         try:
+            if not wait:
+                # Waiting would stop everything for the seconds that a rebalance takes: until it is
+                # over, no commit is answered.
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+                self._pending = completed
+                return
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
-            self._metrics.commits.labels("failed").inc()
-            log.warning("commit_failed", error=str(error), will_retry=not wait)
+            self._commit_failed(error, will_retry=not wait)
             return
+        self._mark(completed)
+
+    def committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        completed, self._pending = self._pending, []
+        problem = error or next((one.error for one in partitions if one.error is not None), None)
+        if problem is not None:
+            self._commit_failed(problem, will_retry=True)
+        else:
+            self._mark(completed)
+
+    def _commit_failed(self, error: object, *, will_retry: bool) -> None:
+        self._metrics.commits.labels("failed").inc()
+        log.warning("commit_failed", error=str(error), will_retry=will_retry)
+
+    def _mark(self, completed: Sequence[Completed[Publication]]) -> None:
         for one in completed:
             one.tracker.mark_committed(one.offset)
         self._metrics.commits.labels("ok").inc()

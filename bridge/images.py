@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from bridge.model import ModelSpec
+from bridge.png import plain_png
 from wire.image import CONTENT_TYPES, NDARRAY, ImageEvent
 
 Pixels = npt.NDArray[np.uint8]
@@ -85,7 +86,8 @@ def to_input(
         raise ImageError("content_type", f"{event.content_type!r} is not one of {known}")
     if spec.shape is None:
         return value
-    return _decode(event.content_type, value, spec, max_pixels)
+    pixels = _plain(event.content_type, value, spec, max_pixels)
+    return _decode(event.content_type, value, spec, max_pixels) if pixels is None else pixels
 
 
 def _from_raw(event: ImageEvent, value: bytes, shape: tuple[int, int, int]) -> Pixels:
@@ -100,6 +102,22 @@ def _from_raw(event: ImageEvent, value: bytes, shape: tuple[int, int, int]) -> P
             "ndarray", f"{len(value)} bytes do not make uint8 {shape}, {math.prod(shape)} do"
         )
     return np.frombuffer(value, np.uint8).reshape(shape)
+
+
+def _plain(
+    content_type: str | None, value: bytes, spec: ModelSpec, max_pixels: int
+) -> Pixels | None:
+    """The pixels of an image that needs nothing but decoding, where there is a faster way."""
+    assert spec.shape is not None
+    height, width, channels = spec.shape
+    resized = spec.preprocess.resize not in (None, min(height, width))
+    typed_otherwise = content_type not in _UNTYPED and content_type != "image/png"
+    if channels != 3 or resized or typed_otherwise or height * width > max_pixels:
+        return None
+    pixels = plain_png(value, height, width)
+    if pixels is None or not spec.preprocess.bgr:
+        return pixels
+    return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
 def _decode(content_type: str | None, value: bytes, spec: ModelSpec, max_pixels: int) -> Pixels:

@@ -51,7 +51,10 @@ class Intake:
         self._topic = topic
         self._assignment = assignment
         self._metrics = metrics
-        self._max_images = max_images
+        self._fetch_size = min(FETCH, max(1, max_images // 4))
+        # Room for a whole fetch is waited for: records taken one by one, whenever one leaves, cost
+        # several times as much.
+        self._room_from = max_images - self._fetch_size + 1
         self._max_bytes = max_bytes
         self._commit_interval_s = commit_interval_s
         self._drain_timeout_s = drain_timeout_s
@@ -110,7 +113,7 @@ class Intake:
                 self._sample()
                 commit_at = now + self._commit_interval_s
             full_s = 0.0 if self._paused else min(FULL_S, self._commit_interval_s)
-            if self._assignment.wait_room(self._max_images, self._max_bytes, full_s):
+            if self._assignment.wait_room(self._room_from, self._max_bytes, full_s):
                 if self._paused:
                     self._resume(self._assignment.partitions)
                 arrivals = self._fetch()
@@ -131,10 +134,7 @@ class Intake:
         first = self._consumer.poll(POLL_S)
         if first is None:
             return []
-        messages = [first]
-        if self._assignment.images + FETCH <= self._max_images:
-            messages += self._consumer.consume(FETCH - 1, 0)
-        return self._accept(messages)
+        return self._accept([first, *self._consumer.consume(self._fetch_size - 1, 0)])
 
     def _accept(self, messages: Sequence[Message]) -> list[Arrival]:
         arrivals: list[Arrival] = []

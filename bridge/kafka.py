@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import orjson
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from bridge.config import Settings
 
@@ -75,6 +75,7 @@ def make_consumer(
     settings: Settings,
     on_error: Callable[[KafkaError], None],
     on_statistics: Callable[[str], None],
+    on_commit: Callable[[KafkaError | None, list[TopicPartition]], None],
 ) -> Consumer:
     """A consumer of the bridge's group.
 
@@ -84,6 +85,7 @@ def make_consumer(
     merged = _merge(settings, _CONSUMER_DEFAULTS, settings.kafka_consumer)
     config = {**_common(settings, on_error), **merged, **_OWNED}
     config |= {"group.id": settings.group, "stats_cb": on_statistics}
+    config |= {"on_commit": on_commit}
     try:
         return Consumer(config)
     except (KafkaException, ValueError, TypeError) as error:

@@ -183,7 +183,7 @@ class Pipeline:
         return Work(arrival, event, pixels, 0)
 
     def _send(self) -> None:
-        while (batch := self._batcher.next_batch(self._monotonic())) is not None:
+        while (batch := self._next_batch()) is not None:
             ours = [work for work in batch if not work.arrival.tracker.revoked]
             for work in batch:
                 if work.arrival.tracker.revoked:
@@ -195,6 +195,9 @@ class Pipeline:
             self._inference.infer(
                 [work.pixels for work in ours], partial(self._done, ours, self._clock_ns())
             )
+
+    def _next_batch(self) -> Sequence[Work] | None:
+        return self._batcher.next_batch(self._monotonic(), more=bool(self._undecoded))
 
     def _done(
         self, batch: Sequence[Work], requested_ns: int, result: Answer | InferenceError

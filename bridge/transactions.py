@@ -84,6 +84,9 @@ class ExactlyOnce:
                 f"which was bounded to {self._timeout_s:.0f} s"
             )
 
+    def committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        """Never called: offsets are committed by the producer."""
+
     def generation_changed(self) -> None:
         metadata = self._consumer.consumer_group_metadata()
         # Put out of the group meanwhile: what names no member would be committed unchecked, so the

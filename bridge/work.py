@@ -1,6 +1,7 @@
 """One image on its way through the bridge."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.images import Pixels
 from bridge.offsets import PartitionTracker
@@ -8,8 +9,7 @@ from wire.image import ImageEvent
 from wire.record import KafkaRecord, Outgoing
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """What an image became, and where that goes."""
 
     topic: str

@@ -13,15 +13,13 @@ import torchvision
 from exporter import check, models
 from exporter import weights as checkpoints
 from exporter.errors import ExportError
-from exporter.formats import ModelFormat, TorchScript
+from exporter.formats import MAX_BATCH_SIZE, ModelFormat, TorchScript
 from exporter.graph import PRECISIONS, classifier
 from exporter.repository import install, is_current
 from exporter.triton_config import BACKENDS, DEVICES, INSTANCES, LABELS, Serving, render
 
 SOURCES = Path(__file__).resolve().parent
 PYTHON_BACKEND = SOURCES / "python_backend" / "model.py"
-MAX_BATCH_SIZE = 4096
-"""Beyond this a batch is a mistake: Triton would warm up with it."""
 
 
 class Exported(NamedTuple):
@@ -82,6 +80,7 @@ def export(
         "model": name,
         "weights": checkpoints.digest(network),
         "precision": precision,
+        "format": model_format.filename,
         "serving": asdict(serving),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -104,7 +103,7 @@ def export(
         report(f"{name}: {verdict}")
         labels, config = staged / LABELS, staged / "config.pbtxt"
         labels.write_text("\n".join(model.labels) + "\n")
-        config.write_text(render(model, serving))
+        config.write_text(render(model, serving, model_format.platform, model_format.filename))
         files = {f"{version}/{model_format.filename}": graph}
         if backend == "python":
             files[f"{version}/model.py"] = PYTHON_BACKEND

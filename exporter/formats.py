@@ -1,5 +1,7 @@
 """How a module becomes a file. Another format is another `ModelFormat`."""
 
+import copy
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +10,12 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+from exporter.errors import ExportError
+
+MAX_BATCH_SIZE = 4096
+"""Beyond this a batch is a mistake: Triton would warm up with it."""
 
 Predict = Callable[[Tensor], Tensor]
 
@@ -17,10 +25,14 @@ class ModelFormat(Protocol):
 
     Attributes:
         filename: what the file is called inside a version's directory.
+        platform: what Triton's pytorch backend calls it.
     """
 
     @property
     def filename(self) -> str: ...
+
+    @property
+    def platform(self) -> str: ...
 
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
         """Compile `module` and write it to `path`; `example` is an input of the usual shape.
@@ -38,6 +50,7 @@ class TorchScript:
     """What Triton's pytorch backend and `torch.jit.load` read."""
 
     filename = "model.pt"
+    platform = "pytorch_libtorch"
 
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
         with _quiet():
@@ -55,6 +68,56 @@ class TorchScript:
         with _quiet():
             module: Predict = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # untyped
         return module
+
+
+class AotInductor:
+    """torch.export compiled ahead of time: what follows TorchScript, which is no longer developed.
+
+    The file holds machine code for the kind of device and CPU that it was compiled on. Compiling
+    needs a C++ compiler.
+    """
+
+    filename = "model.pt2"
+    platform = "torch_aoti"
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+
+    def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
+        # An example of one image would be taken to mean that there is always one.
+        batch = torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE)
+        module = copy.deepcopy(module).to(self._device)
+        program = torch.export.export(
+            module, (example.to(self._device),), dynamic_shapes=({0: batch},)
+        )
+        try:
+            aoti_compile_and_package(program, package_path=str(path))
+        except (RuntimeError, subprocess.CalledProcessError, OSError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ExportError(
+                f"AOTInductor could not compile the network, which needs a C++ compiler: {reason}"
+            ) from None
+        return f"torch.export, AOTInductor for {self._device}"
+
+    def load(self, path: Path) -> Predict:
+        module: Predict = aoti_load_package(str(path))
+        return module
+
+
+FORMATS = ("torchscript", "pt2")
+
+
+def find_format(name: str, device: str) -> ModelFormat:
+    """The format by its name in the command line.
+
+    Raises:
+        ExportError: no such format.
+    """
+    if name == "torchscript":
+        return TorchScript()
+    if name == "pt2":
+        return AotInductor("cuda" if device == "cuda" else "cpu")
+    raise ExportError(f"format is one of {', '.join(FORMATS)}, not {name!r}")
 
 
 @contextmanager

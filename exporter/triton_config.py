@@ -98,13 +98,18 @@ class Serving:
     threads: int | None = None
 
 
-def render(model: Model, serving: Serving) -> str:
-    """The text of config.pbtxt."""
+def render(
+    model: Model,
+    serving: Serving,
+    platform: str = "pytorch_libtorch",
+    filename: str = "model.pt",
+) -> str:
+    """The text of config.pbtxt, for a network stored as `filename`."""
     dims = f"{model.size[0]}, {model.size[1]}, 3"
     text = TEMPLATE.format(
         name=model.name,
         backend=serving.backend,
-        platform='platform: "pytorch_libtorch"\n' if serving.backend == "pytorch" else "",
+        platform=f'platform: "{platform}"\n' if serving.backend == "pytorch" else "",
         max_batch_size=serving.max_batch_size,
         input=INPUT,
         output=OUTPUT,
@@ -116,7 +121,7 @@ def render(model: Model, serving: Serving) -> str:
         kind=DEVICES[serving.device],
         parameters="\n".join(
             PARAMETER.format(key=key, value=value)
-            for key, value in _parameters(model, serving).items()
+            for key, value in _parameters(model, serving, filename).items()
         ),
         warmups="\n".join(
             WARMUP.format(size=size, runs=WARMUP_RUNS, input=INPUT, dims=dims)
@@ -161,7 +166,7 @@ def _batching(model: Model, serving: Serving) -> str:
     )
 
 
-def _parameters(model: Model, serving: Serving) -> dict[str, str]:
+def _parameters(model: Model, serving: Serving, filename: str) -> dict[str, str]:
     # preprocess.*: what the bridge does to an image before it sends it.
     parameters = {
         "preprocess.color": "RGB",
@@ -172,6 +177,7 @@ def _parameters(model: Model, serving: Serving) -> dict[str, str]:
         parameters["INTRA_OP_THREAD_COUNT"] = str(serving.threads)
     if serving.backend == "python":
         parameters["DEVICE"] = serving.device
+        parameters["MODEL_FILE"] = filename
     elif serving.instances > 1:
         parameters["ENABLE_WEIGHT_SHARING"] = "true"
     return parameters

@@ -41,6 +41,11 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Format(StrEnum):
+    torchscript = "torchscript"
+    pt2 = "pt2"
+
+
 class Precision(StrEnum):
     fp32 = "fp32"
     fp16 = "fp16"
@@ -99,10 +104,19 @@ def main(
     precision: Annotated[
         Precision, typer.Option(help="Of the network's weights and activations.")
     ] = Precision.fp32,
+    model_format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="torchscript: model.pt. pt2: model.pt2, torch.export compiled by AOTInductor for "
+            "this kind of CPU or GPU; needs a C++ compiler.",
+        ),
+    ] = Format.torchscript,
 ) -> None:
     # Imported late: torch takes seconds, and --help should not.
     from exporter.errors import ExportError  # noqa: PLC0415
     from exporter.export import export  # noqa: PLC0415
+    from exporter.formats import find_format  # noqa: PLC0415
 
     try:
         done = export(
@@ -117,6 +131,7 @@ def main(
             queue_delay_us=queue_delay_us,
             threads=threads,
             precision=precision.value,
+            model_format=find_format(model_format.value, device.value),
             report=lambda line: typer.echo(line, err=True),
         )
     except ExportError as error:

@@ -1,7 +1,8 @@
 """An image on its way to the model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from wire.clock import format_time, parse_time
 from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
@@ -19,7 +20,7 @@ MAX_HEADER = 1024
 """Bytes of any header that is read: they are small by contract, whatever a stranger sends."""
 MAX_RANK = 8
 
-_READ = (
+_READ = frozenset((
     "ce_id",
     "ce_specversion",
     "ce_source",
@@ -36,11 +37,10 @@ _READ = (
     "dlq.topic",
     "dlq.partition",
     "dlq.offset",
-)
+))  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ImageEvent:
+class ImageEvent(NamedTuple):
     """The envelope of one image; its pixels stay in the record's value.
 
     Attributes:
@@ -167,6 +167,7 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     )
 
 
+@lru_cache(64)  # a stream has few of them; each is bounded by MAX_HEADER
 def _parse_shape(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if len(parts) > MAX_RANK or not all(part.isascii() and part.isdigit() for part in parts):

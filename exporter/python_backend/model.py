@@ -1,4 +1,4 @@
-"""Serves the exported `model.pt` in Triton's Python backend.
+"""Serves the exported model in Triton's Python backend.
 
 It stands alone: Triton imports it from the model repository, without the project around it.
 Everything that it needs to know is in `config.pbtxt`.
@@ -13,6 +13,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils  # isort: split
 
 import torch
+from torch._inductor import aoti_load_package
 from torch.utils.dlpack import from_dlpack
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
@@ -26,8 +27,10 @@ class TritonPythonModel:
         self.size = tuple(int(side) for side in config["input"][0]["dims"])
         torch.set_num_threads(_threads(config))
         self.device = _device(config, args)
-        path = Path(args["model_repository"]) / args["model_version"] / "model.pt"
-        self.model = torch.jit.load(path, map_location=self.device)  # type: ignore[no-untyped-call]  # untyped
+        file = _parameter(config, "MODEL_FILE") or "model.pt"
+        self.model = _load(
+            Path(args["model_repository"]) / args["model_version"] / file, self.device
+        )
         pb_utils.Logger.log_info(
             f"{args['model_name']}: on {self.device}, {torch.get_num_threads()} threads"
         )
@@ -74,6 +77,12 @@ class TritonPythonModel:
             answers.append(pb_utils.Tensor(OUTPUT, scores[start:end]))
             start = end
         return answers
+
+
+def _load(path: Path, device: torch.device) -> Any:
+    if path.suffix == ".pt2":
+        return aoti_load_package(str(path))  # made for one kind of device
+    return torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]  # untyped
 
 
 def _refusal(message: str) -> Any:

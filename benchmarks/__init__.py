@@ -1,0 +1,1 @@
+"""What the bridge costs: ratios between things measured side by side, alternating, in one run."""

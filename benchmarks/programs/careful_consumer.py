@@ -1,0 +1,60 @@
+"""A careful in-process consumer: confluent-kafka, batches, torch in the same process.
+
+At least once: offsets are committed after the answers before them are acknowledged.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from confluent_kafka import Consumer, Producer
+
+from benchmarks.programs.in_process import Classifier
+
+COMMIT_S = 0.5
+"""As the bridge."""
+GATHER_S = 0.01
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--brokers", required=True)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--model", type=Path, required=True, help="model.pt")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    options = parser.parse_args()
+    classifier = Classifier(options.model, options.device, options.threads)
+    common: dict[str, Any] = {"bootstrap.servers": options.brokers}
+    consumer = Consumer(
+        {**common, "group.id": options.group, "auto.offset.reset": "earliest",
+         "enable.auto.commit": False, "partition.assignment.strategy": "cooperative-sticky"}
+    )  # fmt: skip
+    producer = Producer(
+        {**common, "enable.idempotence": True, "linger.ms": 0.5, "compression.type": "lz4"}
+    )
+    consumer.subscribe([options.source])
+    commit_at, open_answers = time.monotonic() + COMMIT_S, False
+    while True:
+        messages = [m for m in consumer.consume(options.batch, GATHER_S) if m.error() is None]
+        if messages:
+            values = [value for m in messages if isinstance(value := m.value(), bytes)]
+            for message, answer in zip(messages, classifier.answers(values), strict=True):
+                producer.produce(options.target, answer, message.key())
+            open_answers = True
+        producer.poll(0)
+        if open_answers and time.monotonic() > commit_at:
+            producer.flush()
+            consumer.commit(asynchronous=False)
+            commit_at, open_answers = time.monotonic() + COMMIT_S, False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Latency of single images at a given rate (open loop): through Kafka, or straight at Triton.
+
+Each latency counts from the time at which the image was due, so that a sender that falls behind
+makes latencies longer, not fewer.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import numpy as np
+import tritonclient.grpc as triton
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from wire.image import NDARRAY, encode_image
+from wire.record import raw_bytes
+
+TOP_K = 3
+SPIN_S = 0.0005
+SETTLE_S = 10.0
+"""How long the last answers may take."""
+
+
+class Clock:
+    """Due times, and latencies from them, in milliseconds."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._start = time.monotonic() + 0.5
+        self.latencies: dict[int, float] = {}
+
+    def due(self, index: int) -> float:
+        return self._start + index / self._rate
+
+    def wait(self, index: int) -> None:
+        left = self.due(index) - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+    def answered(self, index: int) -> None:
+        self.latencies.setdefault(index, (time.monotonic() - self.due(index)) * 1e3)
+
+
+def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
+    producer = Producer(
+        {"bootstrap.servers": options.brokers, "linger.ms": 0, "enable.idempotence": True}
+    )
+    consumer = Consumer({"bootstrap.servers": options.brokers, "group.id": "probe",
+                         "enable.auto.commit": False, "fetch.error.backoff.ms": 20})  # fmt: skip
+    partitions = consumer.list_topics(options.target).topics[options.target].partitions
+    ends = [
+        TopicPartition(options.target, p, consumer.get_watermark_offsets(
+            TopicPartition(options.target, p))[1])
+        for p in partitions
+    ]  # fmt: skip
+    consumer.assign(ends)
+    stop = Event()
+    # The first images open connections; they are sent and answered before the clock starts.
+    warm = _send_warm(producer, consumer, options, pixels)
+    if not warm:
+        raise SystemExit("no answer to the first images")
+    clock = Clock(options.rate)
+
+    def read() -> None:
+        while not stop.is_set():
+            message = consumer.poll(0.1)
+            if message is None or message.error() is not None:
+                continue
+            key = message.key()
+            if isinstance(key, bytes) and key.startswith(b"p"):
+                clock.answered(int(key[1:]))
+
+    reader = Thread(target=read)
+    reader.start()
+    count = int(options.rate * options.seconds)
+    for index in range(count):
+        clock.wait(index)
+        _produce(producer, options.source, f"p{index}", pixels[index % len(pixels)])
+        producer.poll(0)
+    producer.flush(SETTLE_S)
+    _settle(lambda: len(clock.latencies) >= count)
+    stop.set()
+    reader.join()
+    consumer.close()
+    return clock
+
+
+def _produce(producer: Producer, topic: str, id: str, pixels: Any) -> None:
+    now = time.time_ns()
+    record = encode_image(
+        id=id, value=pixels.tobytes(), content_type=NDARRAY, source="probe", intended_ns=now,
+        sent_ns=now, dtype="uint8", shape=pixels.shape,
+    )  # fmt: skip
+    producer.produce(topic, record.value, record.key, headers=list(record.headers))
+
+
+def _send_warm(
+    producer: Producer, consumer: Consumer, options: argparse.Namespace, pixels: Any
+) -> bool:
+    wanted = {f"w{i}".encode() for i in range(options.warm)}
+    for i in range(options.warm):
+        _produce(producer, options.source, f"w{i}", pixels[i % len(pixels)])
+        time.sleep(0.01)
+    producer.flush(SETTLE_S)
+    deadline = time.monotonic() + 60
+    while wanted and time.monotonic() < deadline:
+        message = consumer.poll(0.2)
+        if message is not None and message.error() is None:
+            wanted.discard(raw_bytes(message.key()))
+    return not wanted
+
+
+def straight(options: argparse.Namespace, pixels: Any) -> Clock:
+    output = triton.InferRequestedOutput("OUTPUT__0", class_count=TOP_K)
+    tensors = []
+    for one in pixels[:256]:
+        tensor = triton.InferInput("INPUT__0", (1, *one.shape), "UINT8")
+        tensor.set_data_from_numpy(np.ascontiguousarray(one[None]))
+        tensors.append(tensor)
+    with triton.InferenceServerClient(options.triton) as client:
+        for tensor in tensors[: options.warm]:
+            client.infer(options.model, [tensor], outputs=[output])
+        clock = Clock(options.rate)
+
+        def callback(index: int) -> Callable[[Any, Exception | None], None]:
+            def answered(_result: Any, error: Exception | None) -> None:
+                if error is None:
+                    clock.answered(index)
+
+            return answered
+
+        count = int(options.rate * options.seconds)
+        for index in range(count):
+            clock.wait(index)
+            tensor = tensors[index % len(tensors)]
+            client.async_infer(options.model, [tensor], callback(index), outputs=[output])
+        _settle(lambda: len(clock.latencies) >= count)
+    return clock
+
+
+def _settle(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SETTLE_S
+    while not done() and time.monotonic() < deadline:
+        time.sleep(SPIN_S)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="an .npz with `images`")
+    parser.add_argument("--rate", type=float, required=True, help="images/s")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--warm", type=int, default=50)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--brokers")
+    parser.add_argument("--source")
+    parser.add_argument("--target")
+    parser.add_argument("--triton")
+    parser.add_argument("--model")
+    options = parser.parse_args()
+    with np.load(options.images) as data:
+        pixels = data["images"]
+    clock = through_kafka(options, pixels) if options.brokers else straight(options, pixels)
+    count = int(options.rate * options.seconds)
+    latencies = [clock.latencies[i] for i in sorted(clock.latencies)]
+    result = {"sent": count, "answered": len(latencies), "latencies_ms": latencies}
+    options.output.write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Quix Streams with the model inside its processing function."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from quixstreams import Application
+
+from benchmarks.programs.in_process import Classifier
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--brokers", required=True)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--model", type=Path, required=True, help="model.pt")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--guarantee", default="at-least-once")
+    options = parser.parse_args()
+    classifier = Classifier(options.model, options.device)
+    application = Application(
+        broker_address=options.brokers,
+        consumer_group=options.group,
+        auto_offset_reset="earliest",
+        processing_guarantee=options.guarantee,
+        auto_create_topics=False,
+        commit_interval=0.5,
+    )
+    source = application.topic(options.source, value_deserializer="bytes")
+    target = application.topic(options.target, value_serializer="bytes")
+    frame = application.dataframe(source)
+    frame = frame.apply(lambda value: classifier.answers([value])[0])
+    frame.to_topic(target)
+    application.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Load straight at Triton's gRPC: batches of real pixels, so many in flight, until SIGTERM."""
+
+import argparse
+import signal
+from pathlib import Path
+from threading import Event, Semaphore
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc as triton
+
+TOP_K = 3
+"""As the bridge asks for."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--triton", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--images", type=Path, required=True, help="an .npz with `images`")
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--in-flight", type=int, required=True, help="requests")
+    options = parser.parse_args()
+
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with np.load(options.images) as data:
+        pixels = data["images"]
+    # Made once: a load generator that is cheaper than any real client finds the highest ceiling.
+    requests = []
+    for start in range(0, len(pixels) - options.batch + 1, options.batch):
+        batch = np.ascontiguousarray(pixels[start : start + options.batch])
+        tensor = triton.InferInput("INPUT__0", batch.shape, "UINT8")
+        tensor.set_data_from_numpy(batch)
+        requests.append(tensor)
+    output = triton.InferRequestedOutput("OUTPUT__0", class_count=TOP_K)
+    slots = Semaphore(options.in_flight)
+    failures: list[str] = []
+
+    def answered(_result: Any, error: Exception | None) -> None:
+        if error is not None:
+            failures.append(str(error))
+            stop.set()
+        slots.release()
+
+    with triton.InferenceServerClient(options.triton) as client:
+        turn = 0
+        while not stop.is_set():
+            if slots.acquire(timeout=0.2):
+                tensor = requests[turn % len(requests)]
+                client.async_infer(options.model, [tensor], answered, outputs=[output])
+                turn += 1
+        for _ in range(options.in_flight):
+            slots.acquire(timeout=5)
+    if failures:
+        raise SystemExit(f"Triton: {failures[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Medians, spreads and ratios of repeated measurements. Pure."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+
+class Spread(NamedTuple):
+    """A figure over several repeats.
+
+    Attributes:
+        values: one for each repeat, in order.
+    """
+
+    median: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Raises ValueError where there is nothing to sum up."""
+        if not values:
+            raise ValueError("no repeats")
+        return cls(median(values), min(values), max(values), tuple(values))
+
+    def text(self, digits: int = 2) -> str:
+        """Median (low to high)."""
+        low, high = f"{self.low:,.{digits}f}", f"{self.high:,.{digits}f}"
+        return f"{self.median:,.{digits}f} ({low} to {high})"
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Repeat by repeat, so that whatever slowed the machine during one repeat slowed both.
+
+    Raises:
+        ValueError: not as many repeats of one as of the other, or none.
+    """
+    return Spread.of([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
+def alternated(names: Sequence[str], repeat: int) -> list[str]:
+    """The order of one repeat: every second one is reversed, so that no one is always first."""
+    return list(names) if repeat % 2 == 0 else list(reversed(names))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` (0 to 1) of all values do not exceed.
+
+    Raises:
+        ValueError: no values.
+    """
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values)
+    place = -int(-share * len(ordered) // 1) - 1  # ceiling of share * n, as an index
+    return ordered[min(max(place, 0), len(ordered) - 1)]

@@ -1,0 +1,150 @@
+"""What is measured: each takes images from one topic and puts answers on another."""
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from benchmarks.rig import IMAGES, MODEL, Rig
+from stack.bridge import Bridge
+from stack.paths import CACHE, ROOT
+from stack.ports import free_ports
+from stack.service import Command, Service
+
+PROGRAMS = ROOT / "benchmarks/programs"
+PEERS = CACHE / "peers"
+"""The virtual environment of what ours is compared with; `make bench` makes it."""
+
+
+class Program(Service):
+    """One of `benchmarks/programs`."""
+
+    def __init__(
+        self, name: str, argv: Sequence[str], directory: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(name, directory)
+        self._argv = argv
+        self._env = env
+
+    def _prepare(self) -> Command:
+        return Command(self._argv, None if self._env is None else {**os.environ, **self._env})
+
+    def _is_ready(self) -> bool:
+        return True  # what it does shows elsewhere: in a topic, or in Triton's counters
+
+
+def peers_python() -> Path | None:
+    """The interpreter of the peers' environment, None where it was not made."""
+    python = PEERS / "bin/python"
+    return python if python.exists() else None
+
+
+def bridges(
+    rig: Rig,
+    source: str,
+    target: str,
+    count: int = 1,
+    model: str = MODEL,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> list[Service]:
+    """Bridges of one new group."""
+    group = f"bench-{uuid.uuid4().hex[:8]}"
+    return [
+        Bridge(
+            {
+                "brokers": rig.kafka.bootstrap,
+                "triton": rig.triton.grpc,
+                "model": model,
+                "images_topic": source,
+                "predictions_topic": target,
+                "dead_letters_topic": rig.topic("dlq"),
+                "group": group,
+                "log_level": "warning",
+                **settings,
+            },
+            rig.directory / "bridges",
+            f"bridge-{group}-{index}",
+        )
+        for index in range(count)
+    ]
+
+
+def triton_load(rig: Rig, batch: int, in_flight: int) -> Service:
+    """Load straight at Triton's gRPC."""
+    argv = [
+        sys.executable, str(PROGRAMS / "triton_load.py"), "--triton", rig.triton.grpc, "--model",
+        MODEL, "--images", str(IMAGES), "--batch", str(batch), "--in-flight", str(in_flight),
+    ]  # fmt: skip
+    return Program("load", argv, rig.directory / "load")
+
+
+def relay(rig: Rig, source: str, target: str, rate: float) -> Service:
+    """The bridge's load on Kafka, without the bridge."""
+    argv = [sys.executable, str(PROGRAMS / "relay.py"), *_kafka(rig, source, target), "--rate",
+            str(rate)]  # fmt: skip
+    return Program("relay", argv, rig.directory / "relay")
+
+
+def careful(rig: Rig, source: str, target: str) -> list[Service]:
+    """As many processes as Triton has instances, a share of the cores each: as Triton has it."""
+    group = f"bench-{uuid.uuid4().hex[:8]}"
+    threads = max(1, len(os.sched_getaffinity(0)) // rig.instances)
+    argv = [
+        sys.executable, str(PROGRAMS / "careful_consumer.py"), *_kafka(rig, source, target, group),
+        *_torch(rig), "--threads", str(threads), "--batch", str(rig.max_batch),
+    ]  # fmt: skip
+    return [Program(f"careful-{i}", argv, rig.directory / "careful") for i in range(rig.instances)]
+
+
+def usual_demo(rig: Rig, source: str, target: str) -> list[Service]:
+    """kafka-python, one image at a time, torch in the same process."""
+    return [_peer(rig, "usual_demo.py", [*_kafka(rig, source, target), *_torch(rig)])]
+
+
+def quix(rig: Rig, source: str, target: str, guarantee: str = "at-least-once") -> list[Service]:
+    arguments = [*_kafka(rig, source, target), *_torch(rig), "--guarantee", guarantee]
+    return [_peer(rig, "quix.py", arguments)]
+
+
+def mlserver(rig: Rig, source: str, target: str) -> list[Service]:
+    """Seldon MLServer with its Kafka support and its adaptive batching.
+
+    It consumes without a group, from the end of the topic: messages lost in a crash stay lost.
+    """
+    folder = rig.directory / f"mlserver-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    ports = free_ports(3)
+    server = {
+        "host": "127.0.0.1", "http_port": ports[0], "grpc_port": ports[1], "metrics_port": ports[2],
+        "kafka_enabled": True, "kafka_servers": rig.kafka.bootstrap, "kafka_topic_input": source,
+        "kafka_topic_output": target, "parallel_workers": 0, "debug": False,
+    }  # fmt: skip
+    model = {
+        "name": MODEL, "implementation": "benchmarks.programs.mlserver_runtime.Resnet",
+        "max_batch_size": rig.max_batch, "max_batch_time": 0.01,
+    }  # fmt: skip
+    (folder / "settings.json").write_text(json.dumps(server))
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    env = {
+        "PYTHONPATH": str(ROOT), "BENCH_MODEL": str(rig.model_file),
+        "BENCH_DEVICE": rig.torch_device,
+    }  # fmt: skip
+    argv = [str(PEERS / "bin/mlserver"), "start", str(folder)]
+    return [Program("mlserver", argv, folder, env)]
+
+
+def _peer(rig: Rig, program: str, arguments: Sequence[str]) -> Program:
+    argv = [str(PEERS / "bin/python"), str(PROGRAMS / program), *arguments]
+    return Program(program.removesuffix(".py"), argv, rig.directory / "peers")
+
+
+def _kafka(rig: Rig, source: str, target: str, group: str = "") -> list[str]:
+    return ["--brokers", rig.kafka.bootstrap, "--source", source, "--target", target, "--group",
+            group or f"bench-{uuid.uuid4().hex[:8]}"]  # fmt: skip
+
+
+def _torch(rig: Rig) -> list[str]:
+    return ["--model", str(rig.model_file), "--device", rig.torch_device]

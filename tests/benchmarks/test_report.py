@@ -1,0 +1,73 @@
+"""The report says what was measured beside what is promised, and draws it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+
+ABOUT = {
+    "machine": {
+        "cpu": "a CPU", "cores": 2, "memory_gib": 4, "device": "CPU", "load_average": 0.1,
+    },
+    "quick": False, "repeats": 2, "date": "2026-01-31", "failures": {},
+}  # fmt: skip
+
+
+def window(rate: float, cpu_us: float = 30.0) -> dict[str, Any]:
+    return {
+        "rate": rate, "mean_batch": 20.0, "rss_bytes": [100 << 20, 101 << 20],
+        "cpu_us": {"subject": cpu_us, "kafka": 10.0, "triton": 100.0},
+    }  # fmt: skip
+
+
+def throughput(ours: float) -> dict[str, Any]:
+    rates = {"bridge": ours, "ceiling with broker load": 1000.0, "usual demo": 200.0}
+    return {**ABOUT, "measurements": {n: [window(r), window(r)] for n, r in rates.items()}}
+
+
+def verdicts(text: str) -> dict[str, str]:
+    """The last cell of each goal's line, by its first."""
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines()]
+    return {row[0]: row[-1] for row in cells if len(row) == 4}
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(960.0, "yes"), (900.0, "**no**")])
+def test_a_goal_is_judged_by_the_median_ratio(tmp_path: Path, ours: float, verdict: str) -> None:
+    found = verdicts(report.write(tmp_path, {"throughput": throughput(ours)}))
+    assert found["bridge ÷ ceiling with the same broker load"] == verdict
+    assert found["bridge ÷ usual demo"] == "yes"
+
+
+def test_what_was_not_measured_is_not_judged(tmp_path: Path) -> None:
+    text = report.write(tmp_path, {"throughput": throughput(960.0)})
+    assert "MLServer" not in text
+    assert "null" not in text.lower()
+
+
+def test_a_peer_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
+    section = {**throughput(960.0), "failures": {"MLServer": "it died\nlong log"}}
+    assert "MLServer failed: it died\n" in report.write(tmp_path, {"throughput": section})
+
+
+def test_latency_is_judged_as_a_difference_to_triton_alone(tmp_path: Path) -> None:
+    points = [
+        {"repeat": r, "share": 0.1, "subject": s, "rate": 100.0, "sent": 10, "answered": 10,
+         "p50": p50, "p99": p99, "mean_batch": 1.0}
+        for r in range(2)
+        for s, p50, p99 in (("Triton", 4.0, 6.0), ("bridge", 6.5, 30.0))
+    ]  # fmt: skip
+    found = verdicts(report.write(tmp_path, {"latency": {**ABOUT, "points": points}}))
+    assert found["p50 at 10% load, bridge less Triton, ms"] == "yes"
+    assert found["p99 at 10% load, bridge less Triton, ms"] == "**no**"
+
+
+def test_each_section_has_its_plots(tmp_path: Path) -> None:
+    overhead = {
+        **ABOUT,
+        "measurements": {name: [window(5000.0)] * 2 for name in ("raw", "PNG", "raw, 2 bridges")},
+    }
+    report.write(tmp_path, {"overhead": overhead})
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {"cpu_per_image.png", "throughput_by_bridges.png"}

@@ -1,0 +1,48 @@
+"""The format that follows TorchScript gives the same answers, in the exporter and in Triton."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridge.triton import TritonServer, probe
+from exporter.errors import ExportError
+from exporter.export import export
+from exporter.formats import AotInductor, find_format
+from exporter.models import DATA
+from stack.triton import Triton
+
+NAME = "resnet20_cifar10"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pt2")
+    done = export(NAME, folder, backend="python", model_format=AotInductor())
+    assert done.verdict is not None
+    assert (done.verdict.changed, done.verdict.correct) == (0, 915)
+    return folder
+
+
+def test_a_pt2_export_keeps_the_oracle_at_any_batch_size(repository: Path) -> None:
+    import torch  # noqa: PLC0415
+
+    predict = AotInductor().load(repository / NAME / "1/model.pt2")
+    with np.load(DATA / "cifar10_test_1000.npz") as archive:
+        pixels = torch.from_numpy(archive["images"][:64])
+    together = predict(pixels)
+    for size in (1, 7):
+        assert torch.allclose(predict(pixels[:size]), together[:size], atol=1e-4)
+
+
+def test_triton_serves_a_pt2_export(repository: Path, tmp_path: Path) -> None:
+    with Triton(repository, tmp_path / "triton") as server:
+        client = TritonServer(server.grpc, NAME)
+        answer = probe(client, client.load_spec())
+        client.close()
+    assert len(answer.tops[0]) == 3
+
+
+def test_an_unknown_format_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(ExportError, match="torchscript, pt2"):
+        find_format("onnx", "cpu")
