@@ -10,7 +10,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch._inductor import aoti_compile_and_package, aoti_load_package
 
 from exporter.errors import ExportError
 
@@ -84,6 +83,9 @@ class AotInductor:
         self._device = device
 
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
+        # Imported late, here and below: it takes seconds, which TorchScript need not pay.
+        from torch._inductor import aoti_compile_and_package  # noqa: PLC0415
+
         # An example of one image would be taken to mean that there is always one.
         batch = torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE)
         module = copy.deepcopy(module).to(self._device)
@@ -100,6 +102,8 @@ class AotInductor:
         return f"torch.export, AOTInductor for {self._device}"
 
     def load(self, path: Path) -> Predict:
+        from torch._inductor import aoti_load_package  # noqa: PLC0415
+
         module: Predict = aoti_load_package(str(path))
         return module
 

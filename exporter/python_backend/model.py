@@ -13,7 +13,6 @@ from typing import Any
 import triton_python_backend_utils as pb_utils  # isort: split
 
 import torch
-from torch._inductor import aoti_load_package
 from torch.utils.dlpack import from_dlpack
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
@@ -81,6 +80,9 @@ class TritonPythonModel:
 
 def _load(path: Path, device: torch.device) -> Any:
     if path.suffix == ".pt2":
+        # Imported late: it takes seconds and 150 MB, which TorchScript need not pay.
+        from torch._inductor import aoti_load_package  # noqa: PLC0415
+
         return aoti_load_package(str(path))  # made for one kind of device
     return torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]  # untyped
 
