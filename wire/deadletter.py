@@ -8,6 +8,8 @@ MAX_MESSAGE = 512
 """Characters of an error text in a header: it may quote what a stranger sent."""
 
 PREFIX = "dlq."
+OMITTED = "dlq.value.omitted"
+"""Marks a letter whose image was too large to be kept with it; its value is the image's size."""
 
 
 class DeadLetter(NamedTuple):
@@ -39,9 +41,7 @@ def one_line(text: str) -> str:
 
 def encode_dead_letter(record: KafkaRecord, letter: DeadLetter) -> Outgoing:
     """The original key, value and headers, then why; an earlier reason is replaced."""
-    headers: list[tuple[str, bytes | None]] = [
-        (name, value) for name, value in record.headers() or () if not name.startswith(PREFIX)
-    ]
+    original = restored(record)
     reason = (
         ("dlq.error.stage", letter.stage),
         ("dlq.error.class", letter.error_class),
@@ -52,7 +52,13 @@ def encode_dead_letter(record: KafkaRecord, letter: DeadLetter) -> Outgoing:
         ("dlq.attempts", str(letter.attempts)),
         ("dlq.timestamp", str(letter.timestamp_ms)),
     )
-    headers += [(name, text.encode()) for name, text in reason]
+    headers = [*original.headers, *((name, text.encode()) for name, text in reason)]
+    return original._replace(headers=headers)
+
+
+def restored(record: KafkaRecord) -> Outgoing:
+    """The message as it first arrived: its key, value and headers, without a reason."""
+    headers = [(name, text) for name, text in record.headers() or () if not name.startswith(PREFIX)]
     key, value = record.key(), record.value()
     return Outgoing(
         None if key is None else raw_bytes(key),
@@ -89,4 +95,9 @@ def without_value(record: Outgoing) -> Outgoing | None:
     if record.value is None or not any(name == "dlq.topic" for name, _ in record.headers):
         return None
     size = str(len(record.value)).encode()
-    return Outgoing(record.key, None, [*record.headers, ("dlq.value.omitted", size)])
+    return Outgoing(record.key, None, [*record.headers, (OMITTED, size)])
+
+
+def is_omitted(record: KafkaRecord) -> bool:
+    """Whether the image itself was too large to be kept in the letter."""
+    return any(name == OMITTED for name, _ in record.headers() or ())
