@@ -157,6 +157,7 @@ class App:
                 max_image_bytes=settings.max_image_bytes,
                 max_pixels=settings.max_pixels,
                 max_attempts=settings.max_attempts,
+                decoders=settings.decoders,
             ),
             spec=spec,
             inference=triton,

@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         50_000_000, gt=0, description="images with more pixels are dead-lettered undecoded"
     )
+    decoders: int = Field(
+        1, ge=1, le=256, description="processes that decode encoded images; raw pixels need none"
+    )
     max_buffered_bytes: int = Field(
         64 * MIB, gt=0, description="images in hand, in bytes, before the bridge stops fetching"
     )

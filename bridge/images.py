@@ -54,6 +54,11 @@ class ImageError(ValueError):
         self.kind = kind
 
 
+def needs_decoder(event: ImageEvent, spec: ModelSpec) -> bool:
+    """Whether `to_input` would run a decoder, which an image may crash."""
+    return spec.shape is not None and event.content_type != NDARRAY
+
+
 def to_input(
     event: ImageEvent, value: bytes, spec: ModelSpec, *, max_bytes: int, max_pixels: int
 ) -> Pixels | bytes:

@@ -1,4 +1,4 @@
-"""Decode, batch, infer, publish: the loop that every image goes through."""
+"""Read, decode, batch, infer, publish: the loop that every image goes through."""
 
 import time
 from collections import deque
@@ -13,21 +13,24 @@ import structlog
 from bridge.assignment import Assignment
 from bridge.batching import Batcher
 from bridge.deadletter import Fuse
+from bridge.decoder import Decoded, Job, Setup
+from bridge.decoding import Decoders, Reply
 from bridge.delivery import Delivery
-from bridge.images import ImageError, to_input
+from bridge.images import ImageError, Pixels, needs_decoder, to_input
 from bridge.metrics import Metrics
 from bridge.model import ModelSpec
 from bridge.triton import Answer, Failure, Inference, InferenceError
 from bridge.work import Arrival, Publication, Work
 from wire.deadletter import DeadLetter, encode_dead_letter
-from wire.image import decode_image
+from wire.image import ImageEvent, decode_image
 from wire.prediction import Prediction, encode_prediction
 from wire.record import ContractError, raw_bytes
 
 log = structlog.get_logger()
 
-DECODE_SLICE_NS = 2_000_000
-"""Decoding yields this often, so that a free slot or an answer never waits for a pile of images."""
+READ_SLICE_NS = 2_000_000
+"""Reading what arrived yields this often, so that a free slot or an answer never waits for a pile
+of images."""
 IDLE_WAIT_S = 0.5
 
 
@@ -41,6 +44,7 @@ class PipelineSettings:
     max_image_bytes: int
     max_pixels: int
     max_attempts: int
+    decoders: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,23 @@ class _Outcome:
     result: Answer | InferenceError
 
 
-class Pipeline:
-    """One thread that owns decoding, the batcher and the fuse.
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """An image on its way to a decoder."""
 
-    Others talk to it through its inbox alone: the intake with arrivals, the inference client with
-    outcomes.
+    arrival: Arrival
+    event: ImageEvent
+
+    @property
+    def job(self) -> Job:
+        return Job(self.event.content_type, raw_bytes(self.arrival.record.value()))
+
+
+class Pipeline:
+    """One thread that owns the decoders, the batcher and the fuse.
+
+    Others talk to it through its inbox alone: the intake with arrivals, the decoders with pixels,
+    the inference client with outcomes.
 
     Args:
         failed: called once, on the pipeline's thread, with what makes it impossible to go on.
@@ -89,8 +105,13 @@ class Pipeline:
         self._failed = failed
         self._clock_ns = clock_ns
         self._monotonic = monotonic
-        self._inbox: SimpleQueue[Sequence[Arrival] | _Outcome | None] = SimpleQueue()
-        self._undecoded: deque[Arrival] = deque()
+        self._inbox: SimpleQueue[Sequence[Arrival] | Reply | _Outcome | None] = SimpleQueue()
+        self._unread: deque[Arrival] = deque()
+        self._decoders: Decoders[_Encoded] = Decoders(
+            settings.decoders if spec.shape is not None else 0,
+            Setup(spec, settings.max_image_bytes, settings.max_pixels),
+            self._inbox.put,
+        )
         self._thread = Thread(target=self._run, name="pipeline", daemon=True)
         self._stopping = False
         self.beat = monotonic()
@@ -102,6 +123,12 @@ class Pipeline:
         return not self._batcher.backing_off
 
     def start(self) -> None:
+        """Start the loop.
+
+        Raises:
+            DecoderError: no process can be started.
+        """
+        self._decoders.start()
         self._thread.start()
 
     def submit(self, arrivals: Sequence[Arrival]) -> None:
@@ -112,20 +139,22 @@ class Pipeline:
         """End the loop; what is still in hand is left unanswered, and so uncommitted."""
         self._inbox.put(None)
         self._thread.join(timeout_s)
+        self._decoders.close()
 
     def _run(self) -> None:
         try:
             while not self._stopping:
                 self.beat = self._monotonic()
                 self._read_inbox()
-                self._decode_some()
+                self._read_some()
+                self._decoders.feed()
                 self._send()
                 self._metrics.in_flight.set(self._batcher.in_flight)
         except Exception as error:
             self._failed(error)
 
     def _read_inbox(self) -> None:
-        wait = 0.0 if self._undecoded else IDLE_WAIT_S
+        wait = 0.0 if self._unread else IDLE_WAIT_S
         if self._batcher.waiting and self._batcher.not_before:
             wait = min(wait, max(0.0, self._batcher.not_before - self._monotonic()))
         try:
@@ -135,52 +164,62 @@ class Pipeline:
                     self._stopping = True
                 elif isinstance(item, _Outcome):
                     self._settle(item)
+                elif isinstance(item, Reply):
+                    self._decoded(item)
                 else:
-                    self._undecoded.extend(item)
+                    self._unread.extend(item)
                 item = self._inbox.get_nowait()
         except Empty:
             pass
 
-    def _decode_some(self) -> None:
-        if not self._undecoded:
-            return
-        deadline = self._clock_ns() + DECODE_SLICE_NS
-        spent: list[float] = []
-        while self._undecoded:
-            arrival = self._undecoded.popleft()
+    def _read_some(self) -> None:
+        """Read envelopes; images that need decoding go to the decoders, others are ready."""
+        deadline = self._clock_ns() + READ_SLICE_NS
+        while self._unread:
+            arrival = self._unread.popleft()
             if arrival.tracker.revoked:
                 self._let_go(arrival)
                 continue
-            started_ns = self._clock_ns()
-            work = self._decode(arrival)
-            now_ns = self._clock_ns()
-            if work is not None:
-                work.decoded_ns = now_ns
-                spent.append((now_ns - started_ns) / 1e9)
-                self._batcher.add(work)
-            if now_ns > deadline:
+            try:
+                event = decode_image(arrival.record)
+            except ContractError as error:
+                self._bury(arrival, "contract", "contract", str(error), attempts=1)
+                continue
+            if needs_decoder(event, self._spec):
+                self._decoders.add(_Encoded(arrival, event))
+            else:
+                self._ready(arrival, event, self._as_it_is(arrival, event))
+            if self._clock_ns() > deadline:
                 break
-        self._metrics.stages.observe("decode", spent)
 
-    def _decode(self, arrival: Arrival) -> Work | None:
-        record = arrival.record
+    def _as_it_is(self, arrival: Arrival, event: ImageEvent) -> Pixels | bytes | ImageError:
         try:
-            event = decode_image(record)
-        except ContractError as error:
-            self._bury(arrival, "contract", "contract", str(error), attempts=1)
-            return None
-        try:
-            pixels = to_input(
+            return to_input(
                 event,
-                raw_bytes(record.value()),
+                raw_bytes(arrival.record.value()),
                 self._spec,
                 max_bytes=self._settings.max_image_bytes,
                 max_pixels=self._settings.max_pixels,
             )
         except ImageError as error:
-            self._bury(arrival, "decode", error.kind, str(error), attempts=1)
-            return None
-        return Work(arrival, event, pixels, 0)
+            return error
+
+    def _decoded(self, reply: Reply) -> None:
+        for encoded, result in self._decoders.take(reply):
+            if encoded.arrival.tracker.revoked:
+                self._let_go(encoded.arrival)
+            else:
+                self._ready(encoded.arrival, encoded.event, result)
+        if isinstance(reply.result, Decoded):
+            self._metrics.stages.observe("decode", reply.result.seconds)
+
+    def _ready(
+        self, arrival: Arrival, event: ImageEvent, result: Pixels | bytes | ImageError
+    ) -> None:
+        if isinstance(result, ImageError):
+            self._bury(arrival, "decode", result.kind, str(result), attempts=1)
+        else:
+            self._batcher.add(Work(arrival, event, result, self._clock_ns()))
 
     def _send(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -197,7 +236,8 @@ class Pipeline:
             )
 
     def _next_batch(self) -> Sequence[Work] | None:
-        return self._batcher.next_batch(self._monotonic(), more=bool(self._undecoded))
+        more = bool(self._unread or self._decoders.pending)
+        return self._batcher.next_batch(self._monotonic(), more=more)
 
     def _done(
         self, batch: Sequence[Work], requested_ns: int, result: Answer | InferenceError

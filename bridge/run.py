@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from bridge.app import App, NotDrainedError
 from bridge.config import ConfigError, load
 from bridge.deadletter import FuseBlownError
+from bridge.decoding import DecoderError
 from bridge.delivery import DeliveryError
 from bridge.kafka import KafkaSettingError
 from bridge.logs import configure
@@ -47,7 +48,13 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, KafkaSettingError, UnservableModelError) as error:
         log.error("refused", error=str(error))  # noqa: TRY400 - the text is the whole story
         return USAGE
-    except (FuseBlownError, DeliveryError, KafkaException, NotDrainedError) as error:
+    except (
+        FuseBlownError,
+        DecoderError,
+        DeliveryError,
+        KafkaException,
+        NotDrainedError,
+    ) as error:
         log.error("stopped_by_error", kind=type(error).__name__, error=str(error))  # noqa: TRY400
         return FAILED
     except Exception:

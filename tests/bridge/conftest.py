@@ -13,6 +13,29 @@ from tests.conftest import Topics
 
 StartBridge = Callable[..., Bridge]
 
+CRASH, HANG = b"crash, please", b"hang, please"
+FRAGILE = f"""\
+import os, signal, time
+from PIL import Image
+real_open = Image.open
+def fragile_open(file, *arguments, **options):
+    if file.getvalue() == {CRASH!r}:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if file.getvalue() == {HANG!r}:
+        time.sleep(3600)
+    return real_open(file, *arguments, **options)
+Image.open = fragile_open
+"""
+
+
+@pytest.fixture
+def fragile_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Image decoders that crash or hang when they are asked to: real ones cannot be made to."""
+    shim = tmp_path / "shim"
+    shim.mkdir()
+    (shim / "sitecustomize.py").write_text(FRAGILE)
+    monkeypatch.setenv("PYTHONPATH", str(shim))
+
 
 @pytest.fixture
 def start_bridge(

@@ -1,0 +1,176 @@
+"""The decoders: images go to them in slices, and the one that kills its decoder is found."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import structlog
+
+from bridge.decoder import Decoded, Decoder, Died, Job, Setup
+from bridge.images import ImageError, Pixels
+
+log = structlog.get_logger()
+
+SLICE_IMAGES = 32
+SLICE_BYTES = 256 << 10
+"""A slice of encoded images takes a decoder some milliseconds: long enough that handing it over
+costs little, short enough that the first image of it need not wait for the last."""
+TRIES = 2
+"""Of an image alone in its slice: the kernel may have killed the first for want of memory."""
+
+
+class Encoded(Protocol):
+    """Something that has an encoded image."""
+
+    @property
+    def job(self) -> Job: ...
+
+
+T = TypeVar("T", bound=Encoded)
+
+
+class DecoderError(Exception):
+    """Decoders cannot even start: no image's doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """Images that go to a decoder together."""
+
+    items: Sequence[T]
+    tries: int = 0
+
+
+class Backlog(Generic[T]):
+    """What waits for a decoder, cut into slices. Pure."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[T] = deque()
+        self._suspects: deque[Slice[T]] = deque()
+
+    def add(self, item: T) -> None:
+        self._waiting.append(item)
+
+    def next_slice(self) -> Slice[T] | None:
+        if self._suspects:
+            return self._suspects.popleft()
+        items: list[T] = []
+        size = 0
+        while self._waiting and len(items) < SLICE_IMAGES and size < SLICE_BYTES:
+            items.append(self._waiting.popleft())
+            size += len(items[-1].job.value)
+        return Slice(items) if items else None
+
+    def died(self, piece: Slice[T]) -> T | None:
+        """A decoder died of this slice: its halves go again by themselves to find the culprit.
+
+        Returns:
+            The culprit, once it was alone and had its tries; it does not go again.
+        """
+        middle = len(piece.items) // 2
+        if middle:
+            self._suspects.extend((Slice(piece.items[:middle]), Slice(piece.items[middle:])))
+        elif piece.tries + 1 < TRIES:
+            self._suspects.append(Slice(piece.items, piece.tries + 1))
+        else:
+            return piece.items[0]
+        return None
+
+
+class Reply(NamedTuple):
+    """What a decoder made of its slice, or that it is no more."""
+
+    decoder: Decoder
+    result: Decoded | Died
+
+
+class Decoders(Generic[T]):
+    """A number of decoders, each with one slice at a time. All but `reply` is for one thread.
+
+    Args:
+        reply: called on a thread of the decoders'; it may only enqueue, for `take`.
+    """
+
+    def __init__(self, count: int, setup: Setup, reply: Callable[[Reply], None]) -> None:
+        self._count = count
+        self._setup = setup
+        self._reply = reply
+        self._backlog: Backlog[T] = Backlog()
+        self._idle: deque[Decoder] = deque()
+        self._working: dict[Decoder, Slice[T]] = {}
+        self.pending = 0
+        """Images that were added and not taken."""
+
+    def start(self) -> None:
+        """Start the processes; they take a moment, and slices may be given to them at once.
+
+        Raises:
+            DecoderError: there can be no more processes.
+        """
+        for _ in range(self._count):
+            self._add_decoder()
+
+    def add(self, item: T) -> None:
+        self._backlog.add(item)
+        self.pending += 1
+
+    def feed(self) -> None:
+        """Give every idle decoder a slice; end those that hang.
+
+        Raises:
+            DecoderError: decoders do not start.
+        """
+        for decoder in [one for one in self._idle if not one.alive]:
+            self._idle.remove(decoder)  # with nothing in hand: no image's doing
+            self._replace(decoder, "while it was idle")
+        while self._idle and (piece := self._backlog.next_slice()) is not None:
+            decoder = self._idle.popleft()
+            self._working[decoder] = piece
+            decoder.decode([item.job for item in piece.items])
+        now = time.monotonic()
+        for decoder in self._working:
+            if now > decoder.deadline:
+                decoder.kill()
+
+    def take(self, reply: Reply) -> list[tuple[T, Pixels | ImageError]]:
+        """What became of each image; nothing of those that go to a decoder again.
+
+        Raises:
+            DecoderError: decoders do not start.
+        """
+        decoder, result = reply
+        nothing: Slice[T] = Slice(())
+        piece = self._working.pop(decoder, nothing)
+        if isinstance(result, Decoded):
+            self._idle.append(decoder)
+            self.pending -= len(piece.items)
+            return [
+                (item, ImageError(*result.errors[place]) if place in result.errors else pixels)
+                for place, (item, pixels) in enumerate(zip(piece.items, result.pixels, strict=True))
+            ]
+        self._replace(decoder, result.how)
+        culprit = self._backlog.died(piece)
+        if culprit is None:
+            return []
+        self.pending -= 1
+        return [(culprit, ImageError("decoder_crash", f"the decoder died of it: {result.how}"))]
+
+    def close(self) -> None:
+        """End the decoders; what they had is not decoded."""
+        for decoder in (*self._idle, *self._working):
+            decoder.close()
+
+    def _replace(self, decoder: Decoder, how: str) -> None:
+        decoder.close()
+        if not decoder.started:
+            raise DecoderError(f"a decoder process cannot start: {how}")
+        log.warning("decoder_died", how=how)
+        self._add_decoder()
+
+    def _add_decoder(self) -> None:
+        try:
+            self._idle.append(Decoder(self._setup, lambda *reply: self._reply(Reply(*reply))))
+        except OSError as error:
+            raise DecoderError(f"a decoder process cannot start: {error.strerror}") from None
