@@ -21,7 +21,7 @@ from stack.bridge import Bridge
 from stack.kafka import Kafka
 from stack.topics import create_topics
 from stack.triton import Triton
-from tests.bridge.conftest import StartBridge
+from tests.bridge.conftest import CRASH, StartBridge
 from tests.conftest import PARTITIONS, Topics
 from tests.kafka_client import collect, committed, end_offsets, send
 from wire.deadletter import decode_dead_letter
@@ -193,6 +193,24 @@ def test_bad_input_is_set_aside_with_its_reason_and_its_neighbours_are_answered(
     answers = predictions(messages, topics)
     assert {answer.id for answer in answers} == {f"before-{name}" for name in BAD}
     assert {answer.top[0].label for answer in answers} == {GOOD.label}
+
+
+@pytest.mark.usefixtures("fragile_decoder")
+def test_images_that_crash_their_decoder_are_set_aside_and_the_bridge_lives(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge
+) -> None:
+    records = as_records(cifar10(Encoding.PNG), 200)
+    crashes = {f"image-{number}" for number in (5, 150)}
+    for number in (5, 150):
+        records[number] = records[number]._replace(value=CRASH)
+    bridge = start_bridge()
+    send(kafka.bootstrap, topics.images, records)
+    messages = collect_answers(kafka, topics, len(records))
+    letters = {image_id(m): decode_dead_letter(m) for m in messages
+               if m.topic() == topics.dead_letters}  # fmt: skip
+    assert letters.keys() == crashes
+    assert {letter.error_class for letter in letters.values()} == {"decoder_crash"}
+    assert bridge.running
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
