@@ -114,6 +114,19 @@ class Kafka(Service):
         }
         self.properties = {**DEFAULTS, **listeners, **properties}
 
+    def add_listener(
+        self, name: str, port: int, protocol: str, *, advertised_port: int | None = None
+    ) -> None:
+        """One more listener for clients; before the start.
+
+        Args:
+            protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+            advertised_port: where clients are sent; None: to `port`.
+        """
+        self.properties["listeners"] += f",{name}://{HOST}:{port}"
+        self.properties["advertised.listeners"] += f",{name}://{HOST}:{advertised_port or port}"
+        self.properties["listener.security.protocol.map"] += f",{name}:{protocol}"
+
     @property
     def bootstrap(self) -> str:
         return f"{HOST}:{self.port}"

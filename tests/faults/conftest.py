@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -11,9 +12,24 @@ from stack.kafka import Kafka
 from stack.triton import Triton
 from tests.conftest import Topics
 from tests.faults.ledger import Ledger
+from tests.faults.load import RATE
 from tests.faults.trial import Trial
 
-StartTrial = Callable[..., Trial]
+
+class StartTrial(Protocol):
+    """Makes the trial, with images flowing; anything that is not said is the session's."""
+
+    def __call__(
+        self,
+        kafka: str = "",
+        triton: str = "",
+        topics: Topics | None = None,
+        *,
+        brokers: str | None = None,
+        rate: float = RATE,
+    ) -> Trial: ...
+
+
 Judge = Callable[[Ledger], None]
 
 LEDGERS = pytest.StashKey[dict[tuple[str, str], Ledger]]()
@@ -28,16 +44,20 @@ def delivery(request: pytest.FixtureRequest) -> str:
 def start_trial(
     kafka: Kafka, triton: Triton, topics: Topics, tmp_path: Path, delivery: str
 ) -> Iterator[StartTrial]:
-    """Makes the trial, with images flowing; `brokers` where the trial has a Kafka of its own."""
+    sessions = (kafka.bootstrap, triton.grpc, topics)
     with ExitStack() as running:
 
-        def start(kafka_address: str = kafka.bootstrap, **options: object) -> Trial:
-            server = options.pop("server", triton)
-            where = options.pop("topics", topics)
-            trial = Trial(kafka_address, server, where, tmp_path, delivery, **options)  # type: ignore[arg-type] # passed through
-            running.callback(trial.close)
-            running.enter_context(trial.load)
-            return trial
+        def start(
+            kafka: str = "",
+            triton: str = "",
+            topics: Topics | None = None,
+            *,
+            brokers: str | None = None,
+            rate: float = RATE,
+        ) -> Trial:
+            servers = (kafka or sessions[0], triton or sessions[1], topics or sessions[2])
+            trial = Trial(*servers, tmp_path, delivery, brokers=brokers, rate=rate)
+            return running.enter_context(trial)
 
         yield start
 
@@ -45,7 +65,9 @@ def start_trial(
 @pytest.fixture
 def judge(request: pytest.FixtureRequest, delivery: str) -> Judge:
     """The promise of each delivery mode; notes the ledger for the table."""
-    fault = request.node.name.partition("[")[0].removeprefix("test_").replace("_", " ")
+    name = request.node.originalname.removeprefix("test_").replace("_", " ")
+    variant = [v for k, v in request.node.callspec.params.items() if k != "delivery"]
+    fault = ", ".join((name, *variant))
 
     def decide(ledger: Ledger) -> None:
         ledgers = request.config.stash.setdefault(LEDGERS, {})

@@ -2,8 +2,10 @@
 
 import random
 
+import pytest
+
 from tests.faults.conftest import Judge, StartTrial
-from tests.faults.trial import answered, eventually
+from tests.faults.trial import answered, consumer_settings, eventually
 
 KILLS = 10
 SEED = 20
@@ -13,9 +15,7 @@ def test_bridge_killed_ten_times(start_trial: StartTrial, judge: Judge) -> None:
     trial = start_trial()
     moments = random.Random(SEED)  # noqa: S311 - moments, not secrets
     # A static member takes its partitions up again at once.
-    settings = {
-        "kafka_consumer": '{"session.timeout.ms": 10000, "group.instance.id": "static-1"}',
-    }
+    settings = consumer_settings({"session.timeout.ms": 10000, "group.instance.id": "static-1"})
     for _ in range(KILLS):
         bridge = trial.bridge(**settings)
         trial.flowing(bridge, moments.randrange(1, 300))
@@ -54,11 +54,15 @@ def test_bridges_restarted_one_after_the_other(start_trial: StartTrial, judge: J
     judge(trial.settle())
 
 
-def test_rebalance_storm(start_trial: StartTrial, judge: Judge) -> None:
+@pytest.mark.parametrize(
+    "assignor", ["cooperative-sticky", pytest.param("range", marks=pytest.mark.soak)]
+)
+def test_rebalance_storm(start_trial: StartTrial, judge: Judge, assignor: str) -> None:
     trial = start_trial()
-    steady = trial.bridge("steady")
+    settings = consumer_settings({"partition.assignment.strategy": assignor})
+    steady = trial.bridge("steady", **settings)
     for number in range(6):
-        visitor = trial.bridge(f"visitor-{number % 2}")
+        visitor = trial.bridge(f"visitor-{number % 2}", **settings)
         trial.flowing(steady, 50)
         if number % 3:
             visitor.stop()

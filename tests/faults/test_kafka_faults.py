@@ -16,7 +16,7 @@ from stack.topics import create_topics
 from tests.conftest import PARTITIONS, Topics
 from tests.faults.conftest import Judge, StartTrial
 from tests.faults.proxy import Proxy
-from tests.faults.trial import eventually
+from tests.faults.trial import bad_network, eventually
 
 DISK_MB = 96
 
@@ -66,26 +66,14 @@ def test_network_to_broker_cut_slowed_and_dripping(
     with Proxy(inner) as proxy:
         # The bridge reaches the broker through the proxy alone; the rest goes straight.
         broker = Kafka(tmp_path / "kafka")
-        broker.properties["listeners"] += f",PROXIED://{HOST}:{inner}"
-        broker.properties["advertised.listeners"] += f",PROXIED://{HOST}:{proxy.port}"
-        broker.properties["listener.security.protocol.map"] += ",PROXIED:PLAINTEXT"
+        broker.add_listener("PROXIED", inner, "PLAINTEXT", advertised_port=proxy.port)
         with broker:
             trial = start_trial(
                 broker.bootstrap,
                 topics=make_topics(broker.bootstrap),
                 brokers=f"{HOST}:{proxy.port}",
             )
-            bridge = trial.bridge()
-            trial.flowing(bridge)
-            proxy.cut()
-            eventually(lambda: bridge.health("ready") == 503, "the bridge not being ready")
-            proxy.mend()
-            trial.flowing(bridge)
-            proxy.slow(0.2)
-            trial.flowing(bridge)
-            proxy.drip()
-            trial.flowing(bridge, 20)
-            proxy.mend()
+            bad_network(trial, proxy)
             judge(trial.settle())
 
 

@@ -8,7 +8,7 @@ import pytest
 from stack.kafka import Kafka
 from tests.conftest import Topics
 from tests.faults.conftest import Judge, StartTrial
-from tests.faults.trial import eventually
+from tests.faults.trial import kept_running
 from tests.faults.versions import FAILING, GOOD, MODEL, Versions
 from tests.kafka_client import collect
 from wire.prediction import decode_prediction
@@ -19,18 +19,18 @@ pytestmark = pytest.mark.soak
 @pytest.fixture
 def versions(tmp_path: Path) -> Iterator[Versions]:
     model = Versions(tmp_path)
-    with model.server:
+    with model.server, kept_running(model.server):
         yield model
 
 
 def test_model_unloaded_and_reloaded(
     start_trial: StartTrial, judge: Judge, versions: Versions
 ) -> None:
-    trial = start_trial(server=versions.server)
+    trial = start_trial(triton=versions.server.grpc)
     bridge = trial.bridge(model=MODEL)
     trial.flowing(bridge)
     versions.unload()
-    eventually(lambda: bridge.health("ready") == 503, "the bridge not being ready")
+    trial.unready(bridge)
     versions.load()
     trial.flowing(bridge)
     judge(trial.settle())
@@ -39,7 +39,7 @@ def test_model_unloaded_and_reloaded(
 def test_new_version_loaded_while_images_flow(
     start_trial: StartTrial, judge: Judge, versions: Versions, kafka: Kafka, topics: Topics
 ) -> None:
-    trial = start_trial(server=versions.server)
+    trial = start_trial(triton=versions.server.grpc)
     bridge = trial.bridge(model=MODEL)
     trial.flowing(bridge)
     versions.put(2, GOOD)
@@ -57,7 +57,7 @@ def test_new_version_loaded_while_images_flow(
 def test_version_that_fails_and_is_replaced(
     start_trial: StartTrial, judge: Judge, versions: Versions
 ) -> None:
-    trial = start_trial(server=versions.server)
+    trial = start_trial(triton=versions.server.grpc)
     bridge = trial.bridge(model=MODEL, fuse_consecutive="100")
     trial.flowing(bridge)
     versions.put(2, FAILING)

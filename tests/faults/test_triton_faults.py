@@ -5,7 +5,7 @@ import pytest
 from stack.triton import Triton
 from tests.faults.conftest import Judge, StartTrial
 from tests.faults.proxy import Proxy
-from tests.faults.trial import eventually
+from tests.faults.trial import bad_network, kept_running
 
 pytestmark = pytest.mark.soak
 
@@ -15,7 +15,7 @@ def test_triton_killed_and_restarted(start_trial: StartTrial, judge: Judge, trit
     bridge = trial.bridge()
     trial.flowing(bridge)
     triton.kill()
-    eventually(lambda: bridge.health("ready") == 503, "the bridge not being ready")
+    trial.unready(bridge)
     triton.start()
     trial.flowing(bridge)
     judge(trial.settle())
@@ -27,27 +27,18 @@ def test_triton_frozen(start_trial: StartTrial, judge: Judge, triton: Triton) ->
     trial.flowing(bridge)
     triton.pause()
     try:
-        eventually(lambda: bridge.health("ready") == 503, "the bridge not being ready")
+        trial.unready(bridge)
     finally:
         triton.resume()
-    trial.flowing(bridge)
-    judge(trial.settle())
+    with kept_running(triton):
+        trial.flowing(bridge)
+        judge(trial.settle())
 
 
 def test_network_to_triton_cut_slowed_and_dripping(
     start_trial: StartTrial, judge: Judge, triton: Triton
 ) -> None:
-    with Proxy(int(triton.grpc.rpartition(":")[2])) as proxy:
-        trial = start_trial(triton_address=f"127.0.0.1:{proxy.port}")
-        bridge = trial.bridge()
-        trial.flowing(bridge)
-        proxy.cut()
-        eventually(lambda: bridge.health("ready") == 503, "the bridge not being ready")
-        proxy.mend()
-        trial.flowing(bridge)
-        proxy.slow(0.2)
-        trial.flowing(bridge)
-        proxy.drip()
-        trial.flowing(bridge, 100)
-        proxy.mend()
+    with Proxy(int(triton.grpc.rpartition(":")[2])) as proxy, kept_running(triton):
+        trial = start_trial(triton=f"127.0.0.1:{proxy.port}")
+        bad_network(trial, proxy)
         judge(trial.settle())

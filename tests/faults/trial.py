@@ -1,19 +1,23 @@
 """One fault: images flow, something breaks, and every image is accounted for."""
 
+import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
+from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from stack.bridge import Bridge
-from stack.kafka import Kafka
-from stack.triton import Triton
+from stack.service import Service
 from tests.conftest import PARTITIONS, Topics
 from tests.faults.ledger import Ledger, balance
 from tests.faults.load import RATE, Load
+from tests.faults.proxy import Proxy
 from wire.image import image_id
 
 IMAGES = int(os.environ.get("FAULT_IMAGES", "5000"))
@@ -21,10 +25,20 @@ IMAGES = int(os.environ.get("FAULT_IMAGES", "5000"))
 PATIENCE_S = 90.0
 """Without a single new answer for that long, what is missing counts as lost."""
 
+
+def consumer_settings(more: Mapping[str, str | int]) -> dict[str, str]:
+    """The bridge's `kafka_consumer`, with more of it."""
+    # A dead member is noticed in 6 s, not 45, so that a trial ends.
+    options = {
+        "session.timeout.ms": 6000,
+        "heartbeat.interval.ms": 1000,
+        "reconnect.backoff.max.ms": 500,
+    }
+    return {"kafka_consumer": json.dumps({**options, **more})}
+
+
 FAST_FAILURE = {
-    # Group: a dead member is noticed in 6 s, not 45, so that a trial ends.
-    "kafka_consumer": '{"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000, '
-    '"reconnect.backoff.max.ms": 500}',
+    **consumer_settings({}),
     "kafka_producer": '{"reconnect.backoff.max.ms": 500}',
     "request_timeout_s": "5",
     "transaction_timeout_s": "10",
@@ -33,46 +47,56 @@ FAST_FAILURE = {
 
 
 class Trial:
-    """The parts of a trial, and the count at its end.
+    """The parts of a trial, and the count at its end. A context manager: images flow in it.
 
     Args:
+        kafka: the brokers, for the load and for the count.
+        triton: gRPC address that the bridges are told.
         brokers: what the bridges are told; None: the same as everybody.
+        rate: images/s of the load.
     """
 
     def __init__(
         self,
         kafka: str,
-        triton: Triton,
+        triton: str,
         topics: Topics,
         directory: Path,
         delivery: str,
         *,
         brokers: str | None = None,
-        triton_address: str | None = None,
         rate: float = RATE,
     ) -> None:
-        self.triton = triton
-        self.topics = topics
-        self.group = f"group-{topics.images}"
         self.bridges: dict[str, Bridge] = {}
+        self._topics = topics
+        self._group = f"group-{topics.images}"
         self._kafka = kafka
         self._directory = directory
         self._settings = {
             "brokers": brokers or kafka,
-            "triton": triton_address or triton.grpc,
+            "triton": triton,
             "images_topic": topics.images,
             "predictions_topic": topics.predictions,
             "dead_letters_topic": topics.dead_letters,
-            "group": self.group,
+            "group": self._group,
             "delivery": delivery,
             **FAST_FAILURE,
         }
         self.load = Load(kafka, topics.images, rate)
 
+    def __enter__(self) -> Self:
+        self.load.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.load.__exit__()
+        for bridge in self.bridges.values():
+            bridge.kill()
+
     def bridge(self, name: str = "bridge", **settings: str) -> Bridge:
         """Start a bridge, or one of this name again."""
         if name not in self.bridges:
-            merged = {**self._settings, "transactional_id": f"{self.group}-{name}", **settings}
+            merged = {**self._settings, "transactional_id": f"{self._group}-{name}", **settings}
             self.bridges[name] = Bridge(merged, self._directory, name)
         self.bridges[name].start()
         return self.bridges[name]
@@ -81,6 +105,10 @@ class Trial:
         """Wait until this bridge has answered that many more images."""
         before = answered(bridge)
         eventually(lambda: answered(bridge) >= before + more, f"{more} more answers")
+
+    def unready(self, bridge: Bridge) -> None:
+        """Wait until this bridge says that it answers nothing."""
+        eventually(lambda: bridge.health("ready") == 503, "the bridge not being ready")
 
     def settle(self) -> Ledger:
         """Send what is left of `IMAGES`, wait for the answers, stop the bridges, and count."""
@@ -91,34 +119,30 @@ class Trial:
         answers, dead = self._read_all()
         return balance(sent, answers, dead)
 
-    def close(self) -> None:
-        self.load.__exit__()
-        for bridge in self.bridges.values():
-            bridge.kill()
-
     def _await_answers(self, count: int) -> None:
         """Return when `count` ids have come back, or none has for `PATIENCE_S`."""
         seen: set[str] = set()
         last = time.monotonic()
-        with _reader(self._kafka, self.topics) as read:
+        with Answers(self._kafka, self._topics) as answers:
             while len(seen) < count and time.monotonic() - last < PATIENCE_S:
                 before = len(seen)
-                for _, name in read():
+                for _, name in answers.read():
                     seen.add(name)
                 if len(seen) > before:
                     last = time.monotonic()
 
     def _read_all(self) -> tuple[Counter[str], Counter[str]]:
-        counts = {self.topics.predictions: Counter[str](), self.topics.dead_letters: Counter[str]()}
-        with _reader(self._kafka, self.topics) as read:
-            while not read.at_end:
-                for topic, name in read():
+        topics = self._topics
+        counts = {topics.predictions: Counter[str](), topics.dead_letters: Counter[str]()}
+        with Answers(self._kafka, topics) as answers:
+            while not answers.at_end:
+                for topic, name in answers.read():
                     counts[topic][name] += 1
-        return counts[self.topics.predictions], counts[self.topics.dead_letters]
+        return counts[topics.predictions], counts[topics.dead_letters]
 
 
-class _reader:  # noqa: N801 - used as a function
-    """Reads the answers' topics from their start; `at_end` when nothing committed is left."""
+class Answers:
+    """The answers' topics from their start. A context manager."""
 
     def __init__(self, brokers: str, topics: Topics) -> None:
         self._left = {
@@ -139,16 +163,18 @@ class _reader:  # noqa: N801 - used as a function
 
     @property
     def at_end(self) -> bool:
+        """Whether nothing committed is left."""
         return not self._left
 
-    def __enter__(self) -> "_reader":
+    def __enter__(self) -> Self:
         self._consumer.assign([TopicPartition(topic, p, 0) for topic, p in self._left])
         return self
 
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
-    def __call__(self) -> list[tuple[str, str]]:
+    def read(self) -> list[tuple[str, str]]:
+        """Some more of them: topic and image id."""
         records = []
         for message in self._consumer.consume(500, 0.2):
             error = message.error()
@@ -178,4 +204,38 @@ def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 90) 
         time.sleep(0.05)
 
 
-__all__ = ["IMAGES", "Kafka", "Trial", "answered", "eventually"]
+def bad_network(trial: Trial, proxy: Proxy) -> None:
+    """A bridge behind this proxy: its connection is cut, then slow, then dripping, then well."""
+    bridge = trial.bridge()
+    trial.flowing(bridge)
+    proxy.cut()
+    trial.unready(bridge)
+    proxy.mend()
+    trial.flowing(bridge)
+    proxy.slow(0.2)
+    trial.flowing(bridge)
+    proxy.drip()
+    trial.flowing(bridge, 20)
+    proxy.mend()
+
+
+@contextmanager
+def kept_running(server: Service) -> Iterator[None]:
+    """Start a server again whenever it dies by itself, as whatever runs it in earnest would.
+
+    Triton's Python backend can crash over requests that were cancelled or refused in great number.
+    """
+    over = Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            if not server.running:
+                server.start()
+
+    watcher = Thread(target=watch, name="keeper")
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()

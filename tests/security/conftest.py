@@ -84,9 +84,8 @@ def secure_kafka(
             'OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
         },
     )
-    broker.properties["listeners"] += f",TLS://{HOST}:{tls},SASL://{HOST}:{sasl}"
-    broker.properties["advertised.listeners"] += f",TLS://{HOST}:{tls},SASL://{HOST}:{sasl}"
-    broker.properties["listener.security.protocol.map"] += ",TLS:SSL,SASL:SASL_SSL"
+    broker.add_listener("TLS", tls, "SSL")
+    broker.add_listener("SASL", sasl, "SASL_SSL")
     with broker:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
         scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
