@@ -3,6 +3,7 @@
 Started by `bridge/decoder.py`, with the number of an inherited socket. It ends when that closes.
 """
 
+import pickle
 import signal
 import sys
 import time
@@ -16,13 +17,13 @@ if __package__ in (None, ""):
 
 import numpy as np
 
-from bridge.decoder import Decoded, Job, Setup
+from bridge.decoder import PROTOCOL, Decoded, Setup
 from bridge.images import ImageError, to_input
 from wire.image import ImageEvent
 
 
-def decode(jobs: Sequence[Job], setup: Setup) -> Decoded:
-    """Decode each image by itself; those that cannot be are errors by their place."""
+def decode(jobs: Sequence[tuple[str | None, bytes]], setup: Setup) -> Decoded:
+    """Decode each image (content type, value) by itself; what cannot be is an error."""
     assert setup.spec.shape is not None
     pixels = np.empty((len(jobs), *setup.spec.shape), np.uint8)
     errors: dict[int, tuple[str, str]] = {}
@@ -48,7 +49,7 @@ def main() -> None:
         setup = bridge.recv()
         bridge.send(True)
         while True:
-            bridge.send(decode(bridge.recv(), setup))
+            bridge.send_bytes(pickle.dumps(decode(bridge.recv(), setup), PROTOCOL))
 
 
 if __name__ == "__main__":

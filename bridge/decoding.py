@@ -59,8 +59,9 @@ class Backlog(Generic[T]):
         items: list[T] = []
         size = 0
         while self._waiting and len(items) < SLICE_IMAGES and size < SLICE_BYTES:
-            items.append(self._waiting.popleft())
-            size += len(items[-1].job.value)
+            item = self._waiting.popleft()
+            items.append(item)
+            size += len(item.job.value)
         return Slice(items) if items else None
 
     def died(self, piece: Slice[T]) -> T | None:

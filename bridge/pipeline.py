@@ -61,10 +61,7 @@ class _Encoded:
 
     arrival: Arrival
     event: ImageEvent
-
-    @property
-    def job(self) -> Job:
-        return Job(self.event.content_type, raw_bytes(self.arrival.record.value()))
+    job: Job
 
 
 class Pipeline:
@@ -186,7 +183,8 @@ class Pipeline:
                 self._bury(arrival, "contract", "contract", str(error), attempts=1)
                 continue
             if needs_decoder(event, self._spec):
-                self._decoders.add(_Encoded(arrival, event))
+                job = Job(event.content_type, raw_bytes(arrival.record.value()))
+                self._decoders.add(_Encoded(arrival, event, job))
             else:
                 self._ready(arrival, event, self._as_it_is(arrival, event))
             if self._clock_ns() > deadline:
