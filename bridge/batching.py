@@ -54,6 +54,9 @@ class Batcher(Generic[T]):
         self.in_flight = 0
         self.not_before = 0.0
         self._alone: deque[Sequence[T]] = deque()
+        # Halved by each outage and doubled by each answer: a server too slow to answer a full
+        # batch within the request's time is not asked for one for ever.
+        self._size = max_batch
         self._backoff = Backoff(retry_min_s, retry_max_s, rng)
 
     @property
@@ -85,10 +88,10 @@ class Batcher(Generic[T]):
             return self._alone.popleft()
         if not self.waiting:
             return None
-        if more and self.in_flight and len(self.waiting) < self.max_batch:
+        if more and self.in_flight and len(self.waiting) < self._size:
             return None
         self.in_flight += 1
-        size = min(self.max_batch, len(self.waiting))
+        size = min(self._size, len(self.waiting))
         return [self.waiting.popleft() for _ in range(size)]
 
     def succeeded(self) -> None:
@@ -96,6 +99,7 @@ class Batcher(Generic[T]):
         self.in_flight -= 1
         self._backoff.reset()
         self.not_before = 0.0
+        self._size = min(self.max_batch, 2 * self._size)
 
     def refused(self, batch: Sequence[T]) -> None:
         """A request failed for what is in it: each half goes again by itself to find the culprit.
@@ -122,4 +126,5 @@ class Batcher(Generic[T]):
             return self.not_before - now  # several requests of one outage are one failure
         wait = self._backoff.next_wait()
         self.not_before = now + wait
+        self._size = max(1, self._size // 2)
         return wait

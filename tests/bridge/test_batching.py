@@ -39,7 +39,7 @@ def test_a_batch_is_never_larger_than_the_model_takes() -> None:
 
 
 def test_a_transient_failure_keeps_order_and_waits_longer_each_time() -> None:
-    one = batcher()
+    one = batcher(max_batch=64)
     fill(one, 1, 2)
     now = 0.0
     for wait in (1.0, 2.0, 4.0, 8.0, 8.0):
@@ -52,6 +52,22 @@ def test_a_transient_failure_keeps_order_and_waits_longer_each_time() -> None:
     assert one.next_batch(now) == [1, 2]
     one.succeeded()
     assert not one.backing_off
+
+
+def test_a_server_too_slow_for_full_batches_is_asked_for_smaller_ones() -> None:
+    one = batcher(max_batch=4, max_inflight=1)
+    fill(one, *range(12))
+    sizes = []
+    for fails in (True, True, True, False, False, False):
+        batch = one.next_batch(one.not_before)
+        assert batch is not None
+        sizes.append(len(batch))
+        if fails:
+            one.unavailable(batch, one.not_before)
+        else:
+            one.succeeded()
+    assert sizes == [4, 2, 1, 1, 2, 4]
+    assert one.next_batch(0.0) == [7, 8, 9, 10]
 
 
 def test_requests_that_fail_together_are_one_outage() -> None:
