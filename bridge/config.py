@@ -138,7 +138,9 @@ class Settings(BaseSettings):
     http_port: int = Field(
         8080, ge=0, le=65535, description="port for health and metrics; 0: any free one"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="quietest")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe events that are logged"
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto: console on a terminal, else json"
     )
