@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from wire.record import KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.trace import TRACEPARENT
 
 MAX_MESSAGE = 512
 """Characters of an error text in a header: it may quote what a stranger sent."""
@@ -37,11 +38,20 @@ def one_line(text: str) -> str:
     return " ".join(clean.split())[:MAX_MESSAGE]
 
 
-def encode_dead_letter(record: KafkaRecord, letter: DeadLetter) -> Outgoing:
-    """The original key, value and headers, then why; an earlier reason is replaced."""
+def encode_dead_letter(
+    record: KafkaRecord, letter: DeadLetter, traceparent: str | None = None
+) -> Outgoing:
+    """The original key, value and headers, then why; an earlier reason is replaced.
+
+    Args:
+        traceparent: replaces the image's own, where the trace goes on from here.
+    """
     headers: list[tuple[str, bytes | None]] = [
         (name, value) for name, value in record.headers() or () if not name.startswith(PREFIX)
     ]
+    if traceparent is not None:
+        headers = [one for one in headers if one[0] != TRACEPARENT]
+        headers.append((TRACEPARENT, traceparent.encode()))
     reason = (
         ("dlq.error.stage", letter.stage),
         ("dlq.error.class", letter.error_class),
