@@ -34,8 +34,9 @@ ENV BRIDGE_HTTP_HOST=0.0.0.0 \
     BRIDGE_HTTP_PORT=8080
 COPY --from=bridge-packages /opt/venv /opt/venv
 COPY wire wire
+COPY tracing tracing
 COPY bridge bridge
-RUN python -m compileall -q wire bridge
+RUN python -m compileall -q wire tracing bridge
 USER 1000:1000
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
@@ -59,10 +60,11 @@ ENV MPLCONFIGDIR=/tmp/matplotlib
 COPY --from=client-packages /opt/venv /opt/venv
 COPY data data
 COPY wire wire
+COPY tracing tracing
 COPY producer producer
 COPY consumer consumer
 # The root file system is read-only when it runs, so bytecode is written now.
-RUN python -m compileall -q wire producer consumer \
+RUN python -m compileall -q wire tracing producer consumer \
     && install --directory --owner=app --group=app /results
 USER 1000:1000
 ENTRYPOINT ["python"]

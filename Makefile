@@ -10,7 +10,7 @@ UV := 0.13.9
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test soak lint clean lock prerequisites
+.PHONY: help demo test soak lint docs clean lock prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed ## write docs/configuration.md anew from the settings
+	$(BIN)/python scripts/configuration.py
 
 prerequisites:
 	@fail() { echo "$$1" >&2; exit 1; }; \

@@ -13,6 +13,8 @@ LOCK_IMAGE = $(CURDIR)/.venv/bin/uv pip compile pyproject.toml --universal --pyt
 	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet
 
 lock-compose: ## write requirements-{bridge,client,export}.lock anew
-	$(LOCK_IMAGE) --constraint requirements.lock --output-file requirements-bridge.lock
-	$(LOCK_IMAGE) --constraint requirements.lock --extra client --output-file requirements-client.lock
+	$(LOCK_IMAGE) --constraint requirements.lock --extra tracing \
+		--output-file requirements-bridge.lock
+	$(LOCK_IMAGE) --constraint requirements.lock --extra client --extra tracing \
+		--output-file requirements-client.lock
 	$(LOCK_IMAGE) --constraint requirements.lock --extra model --output-file requirements-export.lock

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from threading import Event
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -26,6 +26,9 @@ from bridge.pipeline import Pipeline, PipelineSettings
 from bridge.transactions import ExactlyOnce, FencedError
 from bridge.triton import InferenceError, Tls, TritonServer, probe
 from bridge.work import Publication, Work
+
+if TYPE_CHECKING:
+    from bridge.tracing import BridgeTracing
 
 log = structlog.get_logger()
 
@@ -48,12 +51,16 @@ class _StoppedError(Exception):
 class App:
     """One bridge.
 
+    Args:
+        tracing: None where it is off.
+
     Raises:
         ConfigError: settings that cannot work together with what is there.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: "BridgeTracing | None" = None) -> None:
         self._settings = settings
+        self._tracing = tracing
         # The same for every producer of this process: a new one puts its predecessor out at once.
         self._transactional_id = settings.transactional_id or f"{settings.group}-{uuid4()}"
         self._metrics = Metrics()
@@ -167,6 +174,7 @@ class App:
             fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
             metrics=metrics,
             failed=self._fail,
+            tracing=self._tracing,
         )
         self._intake = intake = Intake(
             consumer,

@@ -137,11 +137,16 @@ class Settings(BaseSettings):
         25, gt=0, description="time to finish the images in hand at a stop or a revocation"
     )
 
+    tracing: bool = Field(
+        False, description="OpenTelemetry spans; the OTEL_* variables say where to and how many"
+    )
     http_host: str = Field("127.0.0.1", description="address for health and metrics")
     http_port: int = Field(
         8080, ge=0, le=65535, description="port for health and metrics; 0: any free one"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="quietest")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe events that are logged"
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto: console on a terminal, else json"
     )

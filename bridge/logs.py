@@ -30,3 +30,12 @@ def configure(level: str, style: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    # OpenTelemetry says by itself what it can't send; it repeats nothing within 20 s.
+    logging.getLogger("opentelemetry").handlers = [_Forward(logging.WARNING)]
+
+
+class _Forward(logging.Handler):
+    """What a library logs, as an event of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().warning("tracing", error=record.getMessage()[:300])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,11 +21,16 @@ from bridge.images import ImageError, Pixels, needs_decoder, to_input
 from bridge.metrics import Metrics
 from bridge.model import ModelSpec
 from bridge.triton import Answer, Failure, Inference, InferenceError
-from bridge.work import Arrival, Publication, Work
+from bridge.work import Arrival, Outcome, Publication, Work
 from wire.deadletter import DeadLetter, encode_dead_letter
 from wire.image import ImageEvent, decode_image
 from wire.prediction import Prediction, encode_prediction
 from wire.record import ContractError, raw_bytes
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from bridge.tracing import BridgeTracing
 
 log = structlog.get_logger()
 
@@ -48,14 +54,6 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    batch: Sequence[Work]
-    requested_ns: int
-    inferred_ns: int
-    result: Answer | InferenceError
-
-
-@dataclass(frozen=True, slots=True)
 class _Encoded:
     """An image on its way to a decoder."""
 
@@ -72,6 +70,7 @@ class Pipeline:
 
     Args:
         failed: called once, on the pipeline's thread, with what makes it impossible to go on.
+        tracing: None where it is off.
         clock_ns: epoch nanoseconds, for stamps.
         monotonic: seconds, for waits.
     """
@@ -88,6 +87,7 @@ class Pipeline:
         fuse: Fuse,
         metrics: Metrics,
         failed: Callable[[Exception], None],
+        tracing: "BridgeTracing | None" = None,
         clock_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -100,9 +100,10 @@ class Pipeline:
         self._fuse = fuse
         self._metrics = metrics
         self._failed = failed
+        self._tracing = tracing
         self._clock_ns = clock_ns
         self._monotonic = monotonic
-        self._inbox: SimpleQueue[Sequence[Arrival] | Reply | _Outcome | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Sequence[Arrival] | Reply | Outcome | None] = SimpleQueue()
         self._unread: deque[Arrival] = deque()
         self._decoders: Decoders[_Encoded] = Decoders(
             settings.decoders if spec.shape is not None else 0,
@@ -159,7 +160,7 @@ class Pipeline:
             while True:
                 if item is None:
                     self._stopping = True
-                elif isinstance(item, _Outcome):
+                elif isinstance(item, Outcome):
                     self._settle(item)
                 elif isinstance(item, Reply):
                     self._decoded(item)
@@ -180,8 +181,12 @@ class Pipeline:
             try:
                 event = decode_image(arrival.record)
             except ContractError as error:
+                if self._tracing is not None:
+                    self._tracing.begin(arrival, None)
                 self._bury(arrival, "contract", "contract", str(error), attempts=1)
                 continue
+            if self._tracing is not None:
+                self._tracing.begin(arrival, event)
             if needs_decoder(event, self._spec):
                 job = Job(event.content_type, raw_bytes(arrival.record.value()))
                 self._decoders.add(_Encoded(arrival, event, job))
@@ -229,21 +234,30 @@ class Pipeline:
                 self._batcher.dropped()
                 continue
             self._metrics.batches.observe(self._spec.name, [len(ours)])
-            self._inference.infer(
-                [work.pixels for work in ours], partial(self._done, ours, self._clock_ns())
-            )
+            requested_ns = self._clock_ns()
+            call = traceparent = None
+            if self._tracing is not None:
+                call, traceparent = self._tracing.request(ours, requested_ns)
+            done = partial(self._done, ours, requested_ns, call)
+            self._inference.infer([work.pixels for work in ours], done, traceparent)
 
     def _next_batch(self) -> Sequence[Work] | None:
         more = bool(self._unread or self._decoders.pending)
         return self._batcher.next_batch(self._monotonic(), more=more)
 
     def _done(
-        self, batch: Sequence[Work], requested_ns: int, result: Answer | InferenceError
+        self,
+        batch: Sequence[Work],
+        requested_ns: int,
+        call: "Span | None",
+        result: Answer | InferenceError,
     ) -> None:
         """On a thread of the client's: the stamp is taken here, the rest is the loop's."""
-        self._inbox.put(_Outcome(batch, requested_ns, self._clock_ns(), result))
+        self._inbox.put(Outcome(batch, requested_ns, self._clock_ns(), result, call))
 
-    def _settle(self, outcome: _Outcome) -> None:
+    def _settle(self, outcome: Outcome) -> None:
+        if self._tracing is not None:
+            self._tracing.respond(outcome)
         if isinstance(outcome.result, Answer):
             self._metrics.requests.labels("ok").inc()
             self._batcher.succeeded()
@@ -275,7 +289,7 @@ class Pipeline:
             retry_in_s=round(wait, 3),
         )  # fmt: skip
 
-    def _answer(self, outcome: _Outcome, answer: Answer) -> None:
+    def _answer(self, outcome: Outcome, answer: Answer) -> None:
         answered = 0
         for work, top in zip(outcome.batch, answer.tops, strict=True):
             arrival = work.arrival
@@ -297,9 +311,14 @@ class Pipeline:
                 },
                 batch_size=len(outcome.batch),
             )
+            event = work.event
+            if self._tracing is not None:
+                event = self._tracing.answer(
+                    work, outcome, self._settings.predictions_topic, self._clock_ns()
+                )
             key = arrival.record.key()
             record = encode_prediction(
-                work.event,
+                event,
                 None if key is None else raw_bytes(key),
                 prediction,
                 self._settings.source,
@@ -310,7 +329,7 @@ class Pipeline:
         self._metrics.answered.inc(answered)
         self._observe(outcome)
 
-    def _observe(self, outcome: _Outcome) -> None:
+    def _observe(self, outcome: Outcome) -> None:
         observe = self._metrics.stages.observe
         batch, requested_ns, inferred_ns = (
             outcome.batch, outcome.requested_ns, outcome.inferred_ns,
@@ -341,11 +360,16 @@ class Pipeline:
             "dead_letter", stage=stage, reason=error_class, error=message[:200],
             partition=letter.partition, offset=letter.offset,
         )  # fmt: skip
+        topic = self._settings.dead_letters_topic
+        traceparent = None
+        if self._tracing is not None:
+            traceparent = self._tracing.bury(arrival, letter, topic, self._clock_ns())
         self._delivery.publish(
-            arrival,
-            Publication(self._settings.dead_letters_topic, encode_dead_letter(record, letter)),
+            arrival, Publication(topic, encode_dead_letter(record, letter, traceparent))
         )
 
     def _let_go(self, arrival: Arrival) -> None:
+        if self._tracing is not None:
+            self._tracing.let_go(arrival, self._clock_ns())
         self._assignment.finish(arrival.tracker, arrival.offset)
         self._metrics.dropped.inc()

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -13,13 +14,19 @@ import structlog
 from confluent_kafka import KafkaException
 
 from bridge.app import App, NotDrainedError
-from bridge.config import ConfigError, load
+from bridge.config import ConfigError, Settings, load
 from bridge.deadletter import FuseBlownError
 from bridge.decoding import DecoderError
 from bridge.delivery import DeliveryError
 from bridge.kafka import KafkaSettingError
 from bridge.logs import configure
 from bridge.model import UnservableModelError
+from tracing.start import TracingError, start_tracing, stop_tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from bridge.tracing import BridgeTracing
 
 STOPPED, FAILED, USAGE = 0, 1, 2
 
@@ -29,8 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = load(arguments)
         configure(settings.log_level, settings.log_format)
-        app = App(settings)
-    except ConfigError as error:
+        provider, tracing = _start_tracing(settings) if settings.tracing else (None, None)
+        app = App(settings, tracing)
+    except (ConfigError, TracingError) as error:
         print(f"bridge: {error}", file=sys.stderr)
         return USAGE
     log = structlog.get_logger()
@@ -60,7 +68,16 @@ def main(arguments: Sequence[str]) -> int:
     except Exception:
         log.exception("stopped_by_fault")
         return FAILED
+    finally:
+        stop_tracing(provider)
     return STOPPED
+
+
+def _start_tracing(settings: Settings) -> "tuple[TracerProvider, BridgeTracing]":
+    provider = start_tracing("triton-kafka-bridge")
+    from bridge.tracing import BridgeTracing  # noqa: PLC0415 - it imports OpenTelemetry
+
+    return provider, BridgeTracing(provider, settings.model, settings.group)
 
 
 if __name__ == "__main__":

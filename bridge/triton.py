@@ -15,6 +15,7 @@ from tritonclient.utils import InferenceServerException
 from bridge.images import Pixels
 from bridge.model import ModelSpec, UnservableModelError, read_spec
 from wire.prediction import ScoredLabel
+from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
 
@@ -91,8 +92,14 @@ Done = Callable[[Answer | InferenceError], None]
 class Inference(Protocol):
     """An inference server, as the pipeline sees it."""
 
-    def infer(self, images: Sequence[Pixels | bytes], done: Done) -> None:
-        """Send one batch of at most `max_batch` images; returns at once."""
+    def infer(
+        self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
+    ) -> None:
+        """Send one batch of at most `max_batch` images; returns at once.
+
+        Args:
+            traceparent: the server's own spans, where it makes any, continue this one.
+        """
         ...
 
     def close(self) -> None: ...
@@ -182,7 +189,9 @@ class TritonServer:
             "UNAVAILABLE", f"model {self._model!r} is not ready: {'; '.join(states)}".strip()
         )
 
-    def infer(self, images: Sequence[Pixels | bytes], done: Done) -> None:
+    def infer(
+        self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
+    ) -> None:
         spec = self.spec
         assert spec is not None, "load_spec comes first"
         count = len(images)
@@ -215,6 +224,7 @@ class TritonServer:
                 answered,
                 model_version=self._version,
                 outputs=[output],
+                headers=None if traceparent is None else {TRACEPARENT: traceparent},
                 # The server's queue forgets the request when the client does.
                 timeout=int(self._timeout_s * 1e6),
                 client_timeout=self._timeout_s,

@@ -1,12 +1,17 @@
-"""One image on its way through the bridge."""
+"""One image on its way through the bridge, and the requests that carry it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.images import Pixels
 from bridge.offsets import PartitionTracker
+from bridge.triton import Answer, InferenceError
 from wire.image import ImageEvent
 from wire.record import KafkaRecord, Outgoing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 
 class Publication(NamedTuple):
@@ -22,12 +27,14 @@ class Arrival:
 
     Attributes:
         received_ns: when Kafka's client handed it over; epoch nanoseconds.
+        span: where it is traced.
     """
 
     record: KafkaRecord
     tracker: PartitionTracker[Publication]
     offset: int
     received_ns: int
+    span: "Span | None" = None
 
 
 @dataclass(slots=True)
@@ -45,3 +52,18 @@ class Work:
     pixels: Pixels | bytes
     decoded_ns: int
     attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request to Triton; times are epoch nanoseconds.
+
+    Attributes:
+        call: where it is traced.
+    """
+
+    batch: Sequence[Work]
+    requested_ns: int
+    inferred_ns: int
+    result: Answer | InferenceError
+    call: "Span | None" = None

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from consumer.matching import Matcher
 from consumer.reader import Received
@@ -11,6 +11,9 @@ from wire.deadletter import decode_dead_letter
 from wire.image import decode_image, image_id
 from wire.prediction import decode_prediction
 from wire.record import ContractError, KafkaRecord, first_headers
+
+if TYPE_CHECKING:
+    from consumer.tracing import ConsumerTracing
 
 EndedBy = Literal["count", "idle", "signal", "nothing-came"]
 
@@ -41,11 +44,18 @@ class Collector:
         unreadable: records of this run that are not what their topic should hold.
     """
 
-    def __init__(self, matcher: Matcher, topics: Topics, run_id: str | None) -> None:
+    def __init__(
+        self,
+        matcher: Matcher,
+        topics: Topics,
+        run_id: str | None,
+        tracing: "ConsumerTracing | None" = None,
+    ) -> None:
         self.unreadable = 0
         self._matcher = matcher
         self._topics = topics
         self._run_id = None if run_id is None else run_id.encode()
+        self._tracing = tracing
 
     def take(self, received: Received) -> bool:
         """False: a record of another run."""
@@ -60,6 +70,8 @@ class Collector:
         elif topic == self._topics.dead_letters:
             reason = decode_dead_letter(record).error_class or "no reason given"
             self._matcher.dead_letter(image_id(record), reason, at_ns)
+            if self._tracing is not None:
+                self._tracing.dead_letter(record, at_ns)
         else:
             try:
                 prediction = decode_prediction(record)
@@ -67,6 +79,8 @@ class Collector:
                 self.unreadable += 1
             else:
                 self._matcher.prediction(prediction, at_ns)
+                if self._tracing is not None:
+                    self._tracing.prediction(record, prediction, at_ns)
         return True
 
     def _image(self, record: KafkaRecord) -> None:

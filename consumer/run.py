@@ -10,7 +10,7 @@ import signal
 from collections.abc import Sequence
 from enum import StrEnum
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -25,7 +25,13 @@ from consumer.reader import Reader, ReadError, librdkafka_config
 from consumer.statistics import measured
 from consumer.table import print_summary
 from consumer.triton import ModelCounters, TritonError, difference, read_counters
+from tracing.start import TracingError, start_tracing, stop_tracing
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from consumer.tracing import ConsumerTracing
 
 RESULTS, SUMMARY, FIGURE = "latency_results.txt", "latency_summary.json", "latency_histogram.png"
 
@@ -75,6 +81,16 @@ def _counters(address: str | None) -> dict[tuple[str, str], ModelCounters]:
     except TritonError as error:
         typer.echo(f"warning: {error}; its stage will not be split", err=True)
         return {}
+
+
+def _start_tracing() -> "tuple[TracerProvider, ConsumerTracing]":
+    try:
+        provider = start_tracing("image-consumer")
+    except TracingError as error:
+        raise typer.BadParameter(str(error), param_hint="--tracing") from None
+    from consumer.tracing import ConsumerTracing  # noqa: PLC0415 - it imports OpenTelemetry
+
+    return provider, ConsumerTracing(provider)
 
 
 @app.command()
@@ -144,6 +160,12 @@ def main(  # one parameter an option: this signature is the command's help
     connect_timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds to reach Kafka and find the topics.")
     ] = 10.0,
+    tracing: Annotated[
+        bool,
+        typer.Option(
+            "--tracing", help="End the OpenTelemetry traces of answers; see OTEL_* variables."
+        ),
+    ] = False,
     kafka: Annotated[
         list[str] | None,
         typer.Option(
@@ -164,7 +186,8 @@ def main(  # one parameter an option: this signature is the command's help
         raise typer.BadParameter("images, predictions and dead letters are three topics")
     config = librdkafka_config(brokers, _kafka_options(kafka or ()))
     matcher = Matcher(max_images, expect_images=images)
-    collector = Collector(matcher, topics, run_id)
+    provider, tracer = _start_tracing() if tracing else (None, None)
+    collector = Collector(matcher, topics, run_id, tracer)
     stop = StopSignal()
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -186,6 +209,7 @@ def main(  # one parameter an option: this signature is the command's help
                 )
         finally:
             reader.close()
+            stop_tracing(provider)
         rows = matcher.rows()
         chosen = measured(rows, warmup)
         summary = evaluate(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from producer.encoding import EncodedImage
 from producer.listener import Listener
@@ -14,6 +15,9 @@ from producer.report import Report
 from producer.sender import Sender, SendError
 from producer.sources import SourceError
 from wire.image import encode_image
+
+if TYPE_CHECKING:
+    from producer.tracing import ProducerTracing
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Replay:
     flush_timeout: float
     listen_timeout: float
     stop: StopSignal
+    tracing: "ProducerTracing | None" = None
 
     def execute(self, sender: Sender, listener: Listener | None) -> Report:
         trouble: str | None = None
@@ -92,19 +97,27 @@ class Replay:
         image = self.images[index % len(self.images)]
         # Rate 0 intends to send now: two clocks read a moment apart must not make that the future.
         sent_ns = time.time_ns()
+        intended_ns = intended_ns if self.schedule.rate else sent_ns
+        name = f"{self.run_id}-{index}"
+        span = traceparent = None
+        if self.tracing is not None:
+            span, traceparent = self.tracing.begin(name, intended_ns)
         record = encode_image(
-            id=f"{self.run_id}-{index}",
+            id=name,
             value=image.value,
             content_type=image.content_type,
             source=f"/producer/{self.source}",
-            intended_ns=intended_ns if self.schedule.rate else sent_ns,
+            intended_ns=intended_ns,
             sent_ns=sent_ns,
             run_id=self.run_id,
             label=image.label,
             dtype=image.dtype,
             shape=image.shape,
+            traceparent=traceparent,
         )
         sender.send(record, self.stop.once)
+        if span is not None:
+            span.end()
 
     def _await_results(
         self, sender: Sender, listener: Listener, show: Callable[[str], None]

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,13 @@ from producer.listener import Listener, ListenError
 from producer.pacing import SECOND, Schedule
 from producer.replay import Replay, StopSignal
 from producer.sender import Sender, SendError, librdkafka_config
+from tracing.start import TracingError, start_tracing, stop_tracing
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from producer.tracing import ProducerTracing
 
 MAX_RUN_ID = 200
 """Characters: an id is the run id and a sequence number, 256 bytes at most by the contract."""
@@ -56,6 +62,16 @@ def _run_id(text: str) -> str:
             f"1 to {MAX_RUN_ID} printable ASCII characters", param_hint="--run-id"
         )
     return text
+
+
+def _start_tracing(topic: str) -> "tuple[TracerProvider, ProducerTracing]":
+    try:
+        provider = start_tracing("image-producer")
+    except TracingError as error:
+        raise typer.BadParameter(str(error), param_hint="--tracing") from None
+    from producer.tracing import ProducerTracing  # noqa: PLC0415 - it imports OpenTelemetry
+
+    return provider, ProducerTracing(provider, topic)
 
 
 @app.command()
@@ -126,6 +142,12 @@ def main(  # one parameter an option: this signature is the command's help
     connect_timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds to reach Kafka and find the topics.")
     ] = 10.0,
+    tracing: Annotated[
+        bool,
+        typer.Option(
+            "--tracing", help="Begin an OpenTelemetry trace with each image; see OTEL_* variables."
+        ),
+    ] = False,
     kafka: Annotated[
         list[str] | None,
         typer.Option(
@@ -144,6 +166,7 @@ def main(  # one parameter an option: this signature is the command's help
         raise typer.BadParameter("--full belongs to 'cifar10'")
     options = _kafka_options(kafka or ())
     name = _run_id(run_id)
+    provider, tracer = _start_tracing(topic) if tracing else (None, None)
     stop = StopSignal()
     stop.install()
     listener: Listener | None = None
@@ -176,7 +199,10 @@ def main(  # one parameter an option: this signature is the command's help
                 timeout=connect_timeout,
             )
         schedule = Schedule(rate, count, None if duration is None else int(duration * SECOND))
-        replay = Replay(images, source.value, name, schedule, flush_timeout, listen_timeout, stop)
+        replay = Replay(
+            images, source.value, name, schedule, flush_timeout, listen_timeout, stop,
+            tracer,
+        )  # fmt: skip
         report = replay.execute(sender, listener)
     except (sources.SourceError, SendError, ListenError) as error:
         typer.echo(f"error: {error}", err=True)
@@ -184,6 +210,7 @@ def main(  # one parameter an option: this signature is the command's help
     finally:
         if listener is not None:
             listener.close()
+        stop_tracing(provider)
     for line in report.lines():
         typer.echo(line)
     raise typer.Exit(0 if report.complete else 1)

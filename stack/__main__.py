@@ -40,7 +40,8 @@ Name = Annotated[
     str, typer.Option(help="Which stack; several can run.", callback=_check_name, metavar="NAME")
 ]
 Port = Annotated[
-    int | None, typer.Option(min=1, max=65535, show_default="a free one", metavar="PORT")
+    int | None,
+    typer.Option(min=1, max=65535, help="On 127.0.0.1.", show_default="a free one", metavar="PORT"),
 ]
 
 

@@ -59,7 +59,17 @@ def test_each_direct_dependency_is_explained_and_no_other() -> None:
     assert set(rows) == direct_dependencies()
 
 
-PACKAGES = ("wire", "bridge", "producer", "consumer", "deadletters", "exporter", "stack", "scripts")
+PACKAGES = (
+    "wire",
+    "bridge",
+    "producer",
+    "consumer",
+    "deadletters",
+    "exporter",
+    "stack",
+    "scripts",
+    "tracing",
+)
 
 
 def messages() -> set[str]:

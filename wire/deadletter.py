@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from wire.record import KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.trace import TRACEPARENT
 
 MAX_MESSAGE = 512
 """Characters of an error text in a header: it may quote what a stranger sent."""
@@ -39,9 +40,19 @@ def one_line(text: str) -> str:
     return " ".join(clean.split())[:MAX_MESSAGE]
 
 
-def encode_dead_letter(record: KafkaRecord, letter: DeadLetter) -> Outgoing:
-    """The original key, value and headers, then why; an earlier reason is replaced."""
+def encode_dead_letter(
+    record: KafkaRecord, letter: DeadLetter, traceparent: str | None = None
+) -> Outgoing:
+    """The original key, value and headers, then why; an earlier reason is replaced.
+
+    Args:
+        traceparent: replaces the image's own, where the trace goes on from here.
+    """
     original = restored(record)
+    headers = original.headers
+    if traceparent is not None:
+        headers = [one for one in headers if one[0] != TRACEPARENT]
+        headers.append((TRACEPARENT, traceparent.encode()))
     reason = (
         ("dlq.error.stage", letter.stage),
         ("dlq.error.class", letter.error_class),
@@ -52,8 +63,8 @@ def encode_dead_letter(record: KafkaRecord, letter: DeadLetter) -> Outgoing:
         ("dlq.attempts", str(letter.attempts)),
         ("dlq.timestamp", str(letter.timestamp_ms)),
     )
-    headers = [*original.headers, *((name, text.encode()) for name, text in reason)]
-    return original._replace(headers=headers)
+    reasons = ((name, text.encode()) for name, text in reason)
+    return original._replace(headers=[*headers, *reasons])
 
 
 def restored(record: KafkaRecord) -> Outgoing:

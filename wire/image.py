@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from wire.clock import format_time, parse_time
 from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.trace import TRACEPARENT, read_traceparent
 
 _OUR_TYPES = "triton-kafka-bridge.image."
 IMAGE_TYPE = f"{_OUR_TYPES}v1"
@@ -32,7 +33,7 @@ _READ = frozenset((
     "ce_dtype",
     "ce_shape",
     "content-type",
-    "traceparent",
+    TRACEPARENT,
     # A dead letter keeps its first coordinates here: they are the id of an image without one.
     "dlq.topic",
     "dlq.partition",
@@ -51,6 +52,7 @@ class ImageEvent(NamedTuple):
         intended_ns: when the image was due to be sent; epoch nanoseconds.
         sent_ns: when it was really sent; epoch nanoseconds.
         label: the true class name, where the producer knows it (evaluation runs).
+        traceparent: W3C trace context, version 00; None where there is none that is valid.
     """
 
     id: str
@@ -102,7 +104,7 @@ def encode_image(
         ("ce_label", label),
         ("ce_dtype", dtype),
         ("ce_shape", None if shape is None else ",".join(map(str, shape))),
-        ("traceparent", traceparent),
+        (TRACEPARENT, traceparent),
     )
     headers += [(name, text.encode()) for name, text in optional if text is not None]
     return Outgoing(id.encode(), value, headers)
@@ -133,6 +135,7 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
         ContractError: a header that is too long, not text, or does not say what it should.
     """
     headers = first_headers(record.headers(), _READ)
+    traceparent = headers.pop(TRACEPARENT, None)
     text: dict[str, str] = {}
     for name, raw in headers.items():
         if len(raw) > MAX_HEADER:
@@ -163,7 +166,7 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
         source=text.get("ce_source"),
         run_id=text.get("ce_runid"),
         label=text.get("ce_label"),
-        traceparent=text.get("traceparent"),
+        traceparent=None if traceparent is None else read_traceparent(traceparent),
     )
 
 

@@ -7,6 +7,7 @@ import orjson
 from wire.clock import format_time
 from wire.image import MAX_ID, ImageEvent
 from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.trace import TRACEPARENT, read_traceparent
 
 PREDICTION_TYPE = "triton-kafka-bridge.prediction.v1"
 MAX_PREDICTION = 1 << 20
@@ -69,7 +70,7 @@ def encode_prediction(
     if image.run_id is not None:
         headers.append(("ce_runid", image.run_id.encode()))
     if image.traceparent is not None:
-        headers.append(("traceparent", image.traceparent.encode()))
+        headers.append((TRACEPARENT, image.traceparent.encode()))
     return Outgoing(key, value, headers)
 
 
@@ -82,7 +83,7 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
     value = raw_bytes(record.value())
     if len(value) > MAX_PREDICTION:
         raise ContractError(f"a prediction of {len(value)} bytes, {MAX_PREDICTION} are allowed")
-    headers = first_headers(record.headers(), ("ce_type", "ce_runid", "traceparent"))
+    headers = first_headers(record.headers(), ("ce_type", "ce_runid", TRACEPARENT))
     kind = headers.get("ce_type", b"").decode(errors="replace")
     if kind != PREDICTION_TYPE:
         raise ContractError(f"ce_type is {kind[:80]!r}, expected {PREDICTION_TYPE!r}")
@@ -104,7 +105,7 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
             stamps=stamps,
             batch_size=int(body["batch_size"]),
             run_id=_text(headers.get("ce_runid")),
-            traceparent=_text(headers.get("traceparent")),
+            traceparent=read_traceparent(headers.get(TRACEPARENT)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ContractError):

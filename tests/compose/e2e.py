@@ -253,7 +253,8 @@ def test_the_bridges_image_has_what_it_runs_and_no_more(pipeline: Project) -> No
     assert pipeline.docker("exec", container, "python", "-c", probe).strip() == "[]"
     find = "for tool in cc gcc make pip git; do command -v $tool; done; true"
     assert pipeline.docker("exec", container, "sh", "-c", find) == ""
-    assert pipeline.docker("exec", container, "sh", "-c", "ls /app").split() == ["bridge", "wire"]
+    listed = pipeline.docker("exec", container, "sh", "-c", "ls /app").split()
+    assert listed == ["bridge", "tracing", "wire"]
 
 
 def test_a_stopped_bridge_drains_and_says_so(pipeline: Project) -> None:

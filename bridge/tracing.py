@@ -1,0 +1,173 @@
+"""What the bridge tells of each image: a span for each stage, and one for each call of Triton.
+
+Imported only when tracing is on. Spans are made from the stamps that images carry anyway; an image
+whose trace is not recorded has none, and costs a look at its header.
+"""
+
+from collections.abc import Sequence
+
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ParentBased
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, set_span_in_context
+
+from bridge.triton import Answer
+from bridge.work import Arrival, Outcome, Work
+from tracing.context import remote_context, traceparent_of
+from wire.deadletter import DeadLetter, one_line
+from wire.image import ImageEvent, image_id
+from wire.record import first_headers
+from wire.trace import TRACEPARENT, is_sampled, read_traceparent
+
+RPC = "inference.GRPCInferenceService/ModelInfer"
+
+
+class BridgeTracing:
+    """Called on the pipeline's thread alone.
+
+    Names follow OpenTelemetry's conventions for messaging and RPC. Every image that is recorded:
+
+        receive IMAGES      sent to received: Kafka
+        process IMAGES      received until its answer was handed to Kafka's client; parent of
+          decode            received to decoded, its wait for that included
+          wait              decoded to requested: for a slot
+          infer             requested to inferred; linked to the call
+          send PREDICTIONS  inferred to handed over; what the prediction's `traceparent` names
+
+    A call of Triton, which belongs to many images, is a span in the trace of the first of them
+    that is recorded, with a link to each.
+    """
+
+    def __init__(self, provider: TracerProvider, model: str, group: str) -> None:
+        self._tracer = provider.get_tracer("triton-kafka-bridge")
+        # Then what the sender decided stands, and need not be asked for.
+        self._follow = isinstance(provider.sampler, ParentBased)
+        self._model = model
+        self._common = {"messaging.system": "kafka", "messaging.consumer.group.name": group}
+
+    def begin(self, arrival: Arrival, event: ImageEvent | None) -> None:
+        """Open the span of an image that was received, if its trace is recorded.
+
+        Args:
+            event: its envelope; None where that can't be read.
+        """
+        parent = _header(arrival) if event is None else event.traceparent
+        if self._follow and parent is not None and not is_sampled(parent):
+            return
+        tracker = arrival.tracker
+        context = remote_context(parent)
+        span = self._tracer.start_span(
+            f"process {tracker.topic}", context, SpanKind.CONSUMER, start_time=arrival.received_ns
+        )
+        if not span.is_recording():
+            return
+        arrival.span = span
+        attributes: dict[str, str | int] = {
+            **self._common,
+            "messaging.destination.name": tracker.topic,
+            "messaging.destination.partition.id": str(tracker.partition),
+            "messaging.kafka.offset": arrival.offset,
+            "messaging.message.id": image_id(arrival.record) if event is None else event.id,
+        }
+        span.set_attributes({**attributes, "messaging.operation.type": "process"})
+        if event is not None and event.sent_ns <= arrival.received_ns:
+            # Beside it where both have a parent, else below: a trace has one root.
+            self._tracer.start_span(
+                f"receive {tracker.topic}",
+                context if parent is not None else set_span_in_context(span),
+                SpanKind.CONSUMER,
+                {**attributes, "messaging.operation.type": "receive"},
+                start_time=event.sent_ns,
+            ).end(arrival.received_ns)
+
+    def request(
+        self, works: Sequence[Work], requested_ns: int
+    ) -> tuple[Span, str] | tuple[None, None]:
+        """Open the span of a call of Triton, if any of its images has one; with its header."""
+        spans = [work.arrival.span for work in works if work.arrival.span is not None]
+        if not spans:
+            return None, None
+        call = self._tracer.start_span(
+            RPC,
+            set_span_in_context(spans[0]),
+            SpanKind.CLIENT,
+            {
+                "rpc.system": "grpc",
+                "rpc.service": RPC.partition("/")[0],
+                "rpc.method": RPC.partition("/")[2],
+                "triton.model.name": self._model,
+                "triton.request.batch_size": len(works),
+            },
+            links=[Link(span.get_span_context()) for span in spans],
+            start_time=requested_ns,
+        )
+        return call, traceparent_of(call)
+
+    def respond(self, outcome: Outcome) -> None:
+        """A call was answered, or failed; each image is told of a failure."""
+        call, result, at_ns = outcome.call, outcome.result, outcome.inferred_ns
+        if call is None:
+            return
+        if isinstance(result, Answer):
+            call.set_attribute("triton.model.version", result.version)
+        else:
+            call.set_attribute("error.type", result.status)
+            call.set_status(Status(StatusCode.ERROR, one_line(str(result))))
+            for span in (work.arrival.span for work in outcome.batch):
+                if span is not None:
+                    span.add_event("request failed", {"error.type": result.status}, at_ns)
+        call.end(at_ns)
+
+    def answer(self, work: Work, outcome: Outcome, topic: str, now_ns: int) -> ImageEvent:
+        """The image's stages, now that they are over.
+
+        Returns:
+            Its envelope, with the `traceparent` that its prediction is to have.
+        """
+        span = work.arrival.span
+        if span is None:
+            return work.event
+        context = set_span_in_context(span)
+        start = self._tracer.start_span
+        links = [] if outcome.call is None else [Link(outcome.call.get_span_context())]
+        requested_ns, inferred_ns = outcome.requested_ns, outcome.inferred_ns
+        start("decode", context, start_time=work.arrival.received_ns).end(work.decoded_ns)
+        start("wait", context, start_time=work.decoded_ns).end(requested_ns)
+        start("infer", context, links=links, start_time=requested_ns).end(inferred_ns)
+        traceparent = self._send(span, topic, work.event.id, inferred_ns, now_ns)
+        return work.event._replace(traceparent=traceparent)
+
+    def bury(self, arrival: Arrival, letter: DeadLetter, topic: str, now_ns: int) -> str | None:
+        """An image became a dead letter; returns the `traceparent` that it is to have."""
+        span = arrival.span
+        if span is None:
+            return None
+        span.set_attribute("error.type", f"{letter.stage}/{letter.error_class}")
+        span.set_status(Status(StatusCode.ERROR, one_line(letter.message)))
+        return self._send(span, topic, image_id(arrival.record), now_ns, now_ns)
+
+    def let_go(self, arrival: Arrival, now_ns: int) -> None:
+        """An image's partition went to another bridge, which answers it."""
+        if arrival.span is not None:
+            arrival.span.add_event("partition revoked", timestamp=now_ns)
+            arrival.span.end(now_ns)
+
+    def _send(self, span: Span, topic: str, id: str, start_ns: int, end_ns: int) -> str:
+        """End an image's span with what it became; the header that continues the trace."""
+        attributes = {
+            "messaging.system": "kafka",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": topic,
+            "messaging.message.id": id,
+        }
+        send = self._tracer.start_span(
+            f"send {topic}", set_span_in_context(span), SpanKind.PRODUCER, attributes,
+            start_time=start_ns,
+        )  # fmt: skip
+        send.end(end_ns)
+        span.end(end_ns)
+        return traceparent_of(send)
+
+
+def _header(arrival: Arrival) -> str | None:
+    headers = first_headers(arrival.record.headers(), (TRACEPARENT,))
+    return read_traceparent(headers.get(TRACEPARENT))

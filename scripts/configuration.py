@@ -1,0 +1,196 @@
+"""Writes docs/configuration.md: every setting and flag, from the code that reads them."""
+
+import enum
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+if __package__ in (None, ""):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import typer
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from bridge.config import Settings
+from consumer.run import app as consumer
+from producer.run import app as producer
+from scripts.dead_letters import app as dead_letters
+from scripts.demo import main as demo
+from scripts.export_model import HELP as EXPORT_HELP
+from scripts.export_model import main as export_model
+from stack.__main__ import app as stack
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
+
+HEAD = """\
+# Configuration
+
+<!-- Written by scripts/configuration.py from the programs: change those, not this page. -->
+
+Every program explains itself with `--help`; this is all of it on one page. What a message may look
+like is in [messages.md](messages.md). What Docker Compose reads is in
+[`.env.example`](../.env.example).
+
+## Bridge
+
+`python bridge/run.py`, from the image or from a checkout. Each setting has three names: the flag,
+the environment variable, and a key of a TOML file named by `--config` (the flag's name with
+underscores). A flag wins over the environment, which wins over the file. These are the same:
+
+```console
+$ python bridge/run.py --max-inflight 4 --kafka security.protocol=SSL
+$ BRIDGE_MAX_INFLIGHT=4 BRIDGE_KAFKA='{"security.protocol": "SSL"}' python bridge/run.py
+$ python bridge/run.py --config bridge.toml
+```
+
+```toml
+max_inflight = 4
+
+[kafka]
+"security.protocol" = "SSL"
+```
+
+A setting that is unknown or out of bounds is named, and the bridge ends with exit code 2. Times end
+in `_s` and are seconds.
+
+"""
+
+
+NOT_SETTINGS = ("help", "install_completion", "show_completion")
+
+
+class Command(NamedTuple):
+    """A command whose flags are typer's.
+
+    Attributes:
+        prefix: of its environment variables; empty where it has none.
+    """
+
+    title: str
+    call: str
+    app: typer.Typer
+    prefix: str = ""
+
+
+def _single(main: Callable[..., Any], text: str | None = None) -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+    app.command(help=text)(main)
+    return app
+
+
+COMMANDS = (
+    Command("Producer", "python producer/run.py", producer, "PRODUCER"),
+    Command("Consumer", "python consumer/run.py", consumer, "CONSUMER"),
+    Command("Local stack", "python -m stack", stack),
+    Command("Exporter", "python scripts/export_model.py", _single(export_model, EXPORT_HELP)),
+    Command("Dead letters", "python scripts/dead_letters.py", dead_letters),
+    Command("Demo", "python scripts/demo.py", _single(demo)),
+)
+
+
+def bridge_table() -> str:
+    """One row a setting of the bridge."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if isinstance(default, SecretStr) or default is PydanticUndefined:
+            default = None
+        flag = f"`--{name.replace('_', '-')}`"
+        rows.append((flag, f"`BRIDGE_{name.upper()}`", _shown(default), _bridge_meaning(field)))
+    return _table(("flag", "environment", "default", "meaning"), rows)
+
+
+def _bridge_meaning(field: FieldInfo) -> str:
+    meaning = field.description or ""
+    if get_origin(field.annotation) is Literal:
+        return f"{meaning} ({', '.join(f'`{one}`' for one in get_args(field.annotation))})"
+    low = high = None
+    above = ""
+    for bound in field.metadata:
+        low = getattr(bound, "ge", low)
+        high = getattr(bound, "le", high)
+        if (gt := getattr(bound, "gt", None)) is not None:
+            low, above = gt, "above "
+    return meaning + _bounds(low, high, above)
+
+
+def command_section(command: Command) -> str:
+    """The flags of one program, those of its sub-commands each in a table of its own."""
+    root = get_command(command.app)
+    parts = [f"## {command.title}\n"]
+    if command.prefix:
+        parts.append("Each flag is an environment variable, too.\n")
+    subcommands: dict[str, Any] = getattr(root, "commands", {})
+    for name, one in ({"": root} | subcommands).items():
+        rows = [_row(p, name, command.prefix) for p in one.params if p.name not in NOT_SETTINGS]
+        if not rows and subcommands:
+            continue
+        parts.append(f"`{f'{command.call} {name}'.strip()}`: {_first_line(one.help)}\n")
+        heads: tuple[str, ...] = ("argument or flag", "environment", "default", "meaning")
+        if not command.prefix:
+            heads, rows = _without_environment(heads), [_without_environment(row) for row in rows]
+        parts.append(_table(heads, rows))
+    return "\n".join(parts)
+
+
+def _without_environment(row: tuple[str, ...]) -> tuple[str, ...]:
+    return (row[0], *row[2:])
+
+
+def _row(parameter: Any, subcommand: str, prefix: str) -> tuple[str, ...]:
+    if type(parameter).__name__ == "TyperArgument":
+        flag = f"`{parameter.name.upper()}`"
+        shown = "" if parameter.required else _shown(parameter.default)
+        environment = ""
+    else:
+        flag = " / ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
+        words = (prefix, subcommand.replace("-", "_"), parameter.name)
+        environment = f"`{'_'.join(word for word in words if word).upper()}`"
+        custom = parameter.show_default
+        shown = f"`{custom}`" if isinstance(custom, str) else _shown(parameter.default)
+    meaning = " ".join((parameter.help or "").split())
+    annotation = parameter.type_descriptor.annotation
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        meaning += f" ({', '.join(f'`{one.value}`' for one in annotation)})"
+    return flag, environment, shown, meaning + _bounds(parameter.min, parameter.max)
+
+
+def _bounds(low: float | None, high: float | None, above: str = "") -> str:
+    if low is not None and high is not None:
+        return f" ({above}{low:,} to {high:,})"
+    if low is not None and (low or above):
+        return f" ({above or 'at least '}{low:,})"
+    return ""
+
+
+def _shown(default: object) -> str:
+    if default in (None, "", {}) or default is False:
+        return ""
+    if isinstance(default, enum.Enum):
+        default = default.value
+    return f"`{default}`" if isinstance(default, str | Path) else f"`{json.dumps(default)}`"
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    cells = ([cell.replace("|", r"\|") for cell in row] for row in (heads, *rows))
+    head, *body = [f"| {' | '.join(row)} |\n" for row in cells]
+    return "".join((head, "|---" * len(heads) + "|\n", *body))
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD + bridge_table(), *(command_section(one) for one in COMMANDS)])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    print(PAGE)

@@ -1,0 +1,45 @@
+"""Turning tracing on, or saying why that can't be."""
+
+from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+
+STOP_S = 5.0
+"""For the last spans to be sent: a collector that is away must not hold up a stop."""
+
+
+class TracingError(Exception):
+    """Tracing was asked for and can't be had; the text says what to do."""
+
+
+def start_tracing(service: str) -> "TracerProvider":
+    """Set OpenTelemetry up as its own environment variables (`OTEL_*`) say.
+
+    Args:
+        service: the service's name where they give none.
+
+    Raises:
+        TracingError: OpenTelemetry is not installed, or a variable asks for what is not there.
+    """
+    try:
+        from tracing.provider import make_provider  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise TracingError(
+            f"tracing is on, but {error.name} is not installed: install the project with its "
+            "'tracing' extra (pip install .[tracing]), or turn tracing off"
+        ) from None
+    return make_provider(service)
+
+
+def stop_tracing(provider: "TracerProvider | None") -> None:
+    """Send what is left, for `STOP_S` at most."""
+    if provider is None:
+        return
+    last = Thread(target=provider.shutdown, name="tracing-stop", daemon=True)
+    last.start()
+    last.join(STOP_S)

@@ -1,0 +1,52 @@
+"""W3C trace context in a header: https://www.w3.org/TR/trace-context/#traceparent-header."""
+
+import re
+from typing import NamedTuple
+
+TRACEPARENT = "traceparent"
+
+_LENGTH = 55
+_MAX_LENGTH = 256
+"""Later versions may append fields, which are cut off; what is longer is not looked at."""
+_FORM = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class TraceParent(NamedTuple):
+    """Where a message stands in a trace.
+
+    Attributes:
+        trace_id: 128 bits, not 0.
+        span_id: 64 bits, not 0.
+        flags: 8 bits; the lowest says that the trace is recorded.
+    """
+
+    trace_id: int
+    span_id: int
+    flags: int
+
+    def __str__(self) -> str:
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{self.flags:02x}"
+
+
+def read_traceparent(raw: bytes | None) -> str | None:
+    """A stranger's header as version 00 of its format; None where it is not one.
+
+    What is not valid is ignored, as the standard demands: no image is refused for it.
+    """
+    if raw is None or len(raw) > _MAX_LENGTH or _FORM.match(raw) is None:
+        return None
+    if len(raw) != _LENGTH and (raw[:2] == b"00" or raw[_LENGTH : _LENGTH + 1] != b"-"):
+        return None
+    text = raw[:_LENGTH].decode()
+    return text if text.startswith("00") else f"00{text[2:]}"
+
+
+def is_sampled(text: str) -> bool:
+    """Whether the trace that `read_traceparent` gave is recorded where it comes from."""
+    return bool(int(text[-2:], 16) & 1)
+
+
+def parse_traceparent(text: str) -> TraceParent:
+    """The parts of what `read_traceparent` gave."""
+    _, trace_id, span_id, flags = text.split("-")
+    return TraceParent(int(trace_id, 16), int(span_id, 16), int(flags, 16))
