@@ -102,6 +102,10 @@ def _peers(section: Section | None) -> Iterator[Goal]:
         exactly, rates(section, "Quix Streams, exactly once"), 2,
     )  # fmt: skip
     yield _shown("bridge, exactly once ÷ at least once", exactly, ours)
+    yield _shown(
+        "bridge, PNG: decoded in Triton ÷ decoded in the bridge",
+        rates(section, "bridge, PNG decoded in Triton"), rates(section, "bridge, PNG"),
+    )  # fmt: skip
     for name in (*AT_LEAST_ONCE_PEERS, "careful consumer"):
         if rates(section, name) and name != best:
             yield _shown(f"bridge ÷ {name}", ours, rates(section, name))

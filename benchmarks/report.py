@@ -26,7 +26,7 @@ def write(folder: Path, found: Found) -> str:
     pictures = plots.draw(folder, found)
     rows = [(*goal[:3], VERDICT[goal.met]) for goal in goals.judge(found)]
     parts = ["# Results", "", INTRODUCTION, "", *_about(found), ""]
-    parts += ["## Goals", "", *_table(("", "goal", "measured", "met"), rows), ""]
+    parts += ["## Goals", "", *table(("", "goal", "measured", "met"), rows), ""]
     for name, title in TITLES.items():
         if name in found:
             parts += [f"## {title}", "", *_measurements(found[name]), ""]
@@ -70,7 +70,7 @@ def _measurements(section: Section) -> Iterator[str]:
             )
         )
     head = ("", "images/s", "its CPU, µs/image", "Kafka's", "Triton's", "mean batch in Triton")
-    yield from _table(head, rows)
+    yield from table(head, rows)
     for name, text in section["failures"].items():
         yield f"\n{name} failed: {text.splitlines()[0]}"
 
@@ -79,7 +79,7 @@ def _stages(section: Section) -> Iterator[str]:
     kinds = section["stages"]
     names = list(next(iter(kinds.values())))
     rows = [(kind, *(Spread.of(of[name]).text(1) for name in names)) for kind, of in kinds.items()]
-    yield from _table(("CPU, µs/image", *names), rows)
+    yield from table(("CPU, µs/image", *names), rows)
 
 
 def _latency(section: Section) -> Iterator[str]:
@@ -96,10 +96,10 @@ def _latency(section: Section) -> Iterator[str]:
                     )
                 )  # fmt: skip
     head = ("load", "images/s", "", "p50, ms", "p99, ms", "unanswered in time")
-    yield from _table(head, rows)
+    yield from table(head, rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
     for row in rows:

@@ -30,6 +30,8 @@ from wire.image import encode_image
 from wire.record import Outgoing
 
 MODEL = "resnet20_cifar10"
+ENSEMBLE = f"{MODEL}_jpeg"
+"""The same network behind a step that decodes."""
 IMAGES = CIFAR10_FILE
 CORES = len(os.sched_getaffinity(0))
 PARTITIONS = max(4, CORES)
@@ -91,7 +93,8 @@ class Rig:
         kept = STACKS / f"bench-models-{self.device}"
         command = [
             sys.executable, str(ROOT / "scripts/export_model.py"), MODEL, "--backend", "python",
-            "--repository", str(kept), "--device", self.device,
+            "--repository", str(kept), "--device", self.device, "--ensemble", "--decoders",
+            str(CORES),
         ]  # fmt: skip
         if self.device == "cuda":
             command += ["--max-batch-size", "256"]

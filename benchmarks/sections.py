@@ -7,7 +7,7 @@ from benchmarks import subjects
 from benchmarks.latency import latency
 from benchmarks.models import NULL
 from benchmarks.plan import Plan, Result, Say
-from benchmarks.rig import CORES, MODEL, Rig, mlserver_records
+from benchmarks.rig import CORES, ENSEMBLE, MODEL, Rig, mlserver_records
 from benchmarks.stages import stages
 from benchmarks.statistics import alternated
 from benchmarks.window import Watch, Window, drain, load, wait_until
@@ -29,9 +29,11 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
     batch, in_flight = _best_load(rig, plan, say)
     our_rate = [0.0]
 
-    def ours(source: str = backlog, settings: Mapping[str, str] = AT_LEAST_ONCE) -> Window:
+    def ours(
+        source: str = backlog, settings: Mapping[str, str] = AT_LEAST_ONCE, model: str = MODEL
+    ) -> Window:
         target = rig.topic("out")
-        subject = subjects.bridges(rig, source, target, settings=settings)
+        subject = subjects.bridges(rig, source, target, model=model, settings=settings)
         found = drain(rig, subject, source, target, plan.watch, model=MODEL)
         if settings is AT_LEAST_ONCE and source == backlog:
             our_rate[0] = found.rate
@@ -75,6 +77,7 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
         "ceiling with broker load": ceiling_beside,
         "bridge, exactly once": lambda: ours(settings=EXACTLY_ONCE),
         "bridge, PNG": lambda: ours(png),
+        "bridge, PNG decoded in Triton": lambda: ours(png, model=ENSEMBLE),
         "careful consumer": other(subjects.careful),
     }
     if subjects.peers_python() is not None:
