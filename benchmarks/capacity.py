@@ -1,10 +1,7 @@
-"""How many bridges, partitions, brokers and GPUs a stream of images needs. Pure but for `main`."""
+"""How many bridges, partitions, brokers and GPUs a stream of images needs. Pure."""
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
-
-import typer
 
 HEADROOM = 0.6
 """Share of what a part can do that is planned with: the rest is for peaks, rebalances, and a part
@@ -13,35 +10,53 @@ that is lost."""
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one of each part does; the defaults' sources are in docs/scaling.md.
+    """What one of each part does. Where each figure comes from is in docs/scaling.md.
 
     Attributes:
-        image_bytes: of an image message with its headers.
-        prediction_bytes: of a prediction with its headers.
+        image_bytes: of an image's record, headers included.
+        prediction_bytes: of a prediction's record.
         bridge_rate: images/s of one bridge process.
-        bridge_cores: CPU cores that a bridge at that rate keeps busy.
-        gpu_rate: images/s of the model on one GPU, through Triton.
-        gpu_watts: of a GPU at that rate, its share of the host included.
-        broker_bytes: bytes/s that one broker writes, replication included.
+        bridge_core_us: CPU microseconds of the bridge for each image.
+        decode_core_us: CPU microseconds for each image of a decoding step in Triton; 0: none.
+        broker_core_us: CPU microseconds of a broker for each image and its prediction, each copy.
+        gpu_rate: images/s of the network on one GPU, through Triton.
+        broker_bytes: bytes/s that one broker writes.
+        broker_cores: of one broker.
         partition_bytes: bytes/s of one partition.
-        core_watts: of a busy core.
         replication: copies of each record.
-        gpu_hour: price of a GPU for an hour, its host included; any currency.
-        core_hour: price of a core for an hour.
+        gpu_watts, core_watts, broker_watts: at that load, the share of the host included.
+        gpu_hour, core_hour, broker_hour: price of each for an hour; any currency.
     """
 
-    image_bytes: int = 3_300
-    prediction_bytes: int = 600
-    bridge_rate: float = 8_000
-    bridge_cores: float = 1.0
-    gpu_rate: float = 20_000
-    gpu_watts: float = 700
+    image_bytes: int
+    prediction_bytes: int
+    bridge_rate: float
+    bridge_core_us: float
+    broker_core_us: float
+    gpu_rate: float
+    decode_core_us: float = 0
     broker_bytes: float = 200e6
+    broker_cores: int = 8
     partition_bytes: float = 10e6
-    core_watts: float = 8
     replication: int = 3
+    gpu_watts: float = 700
+    core_watts: float = 8
+    broker_watts: float = 250
     gpu_hour: float = 3.0
     core_hour: float = 0.05
+    broker_hour: float = 0.8
+
+    @property
+    def broker_rate(self) -> float:
+        """Images/s that one broker's share of the cluster carries."""
+        written = (self.image_bytes + self.prediction_bytes) * self.replication
+        cpu = self.broker_core_us * self.replication
+        return min(self.broker_bytes / written, 1e6 * self.broker_cores / cpu)
+
+    @property
+    def partition_rate(self) -> float:
+        """Images/s of one partition."""
+        return self.partition_bytes / self.image_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +64,14 @@ class Plan:
     """What a stream needs.
 
     Attributes:
-        ingress_gbit: images into Kafka, before replication.
+        cores: CPU cores of the bridges, and of decoding in Triton.
+        ingress_gbit: images into Kafka, before replication, Gbit/s.
         first: the part with the least room: what saturates first.
-        watts_per_million, price_per_million: for a million images.
+        watt_hours_per_million, price_per_million: for a million images.
     """
 
     bridges: int
-    bridge_cores: int
+    cores: int
     partitions: int
     brokers: int
     gpus: int
@@ -73,49 +89,29 @@ def plan(rate: float, costs: Costs) -> Plan:
     """
     if rate <= 0:
         raise ValueError(f"a rate is positive, not {rate}")
-    images = rate * costs.image_bytes
-    written = (images + rate * costs.prediction_bytes) * costs.replication
     exact = {
         "bridge": rate / (costs.bridge_rate * HEADROOM),
         "GPU": rate / (costs.gpu_rate * HEADROOM),
-        "broker": written / (costs.broker_bytes * HEADROOM),
+        "broker": rate / (costs.broker_rate * HEADROOM),
     }
     bridges, gpus = math.ceil(exact["bridge"]), math.ceil(exact["GPU"])
     # A record has as many copies as brokers to keep them.
     brokers = max(costs.replication, math.ceil(exact["broker"]))
     counts = {"bridge": bridges, "GPU": gpus, "broker": brokers}
     # Twice as many as bridges, so that bridges can be added without touching the topic.
-    partitions = max(2 * bridges, math.ceil(images / (costs.partition_bytes * HEADROOM)))
-    cores = math.ceil(bridges * costs.bridge_cores)
-    watts = gpus * costs.gpu_watts + cores * costs.core_watts
-    price = gpus * costs.gpu_hour + cores * costs.core_hour
+    partitions = max(2 * bridges, math.ceil(rate / (costs.partition_rate * HEADROOM)))
+    cores = math.ceil(rate * (costs.bridge_core_us + costs.decode_core_us) / 1e6 / HEADROOM)
+    watts = gpus * costs.gpu_watts + cores * costs.core_watts + brokers * costs.broker_watts
+    price = gpus * costs.gpu_hour + cores * costs.core_hour + brokers * costs.broker_hour
     hours_per_million = 1e6 / rate / 3600
     return Plan(
         bridges=bridges,
-        bridge_cores=cores,
+        cores=cores,
         partitions=partitions,
         brokers=brokers,
         gpus=gpus,
-        ingress_gbit=images * 8 / 1e9,
+        ingress_gbit=rate * costs.image_bytes * 8 / 1e9,
         first=max(exact, key=lambda part: exact[part] / counts[part]),
         watt_hours_per_million=watts * hours_per_million,
         price_per_million=price * hours_per_million,
     )
-
-
-def main(
-    rate: Annotated[float, typer.Argument(min=1, help="Images/s.")],
-    image_bytes: Annotated[int, typer.Option(min=1)] = 3_300,
-    bridge_rate: Annotated[float, typer.Option(min=1)] = 8_000,
-    gpu_rate: Annotated[float, typer.Option(min=1)] = 20_000,
-) -> None:
-    """What a stream of RATE images/s needs."""
-    found = plan(rate, Costs(image_bytes=image_bytes, bridge_rate=bridge_rate, gpu_rate=gpu_rate))
-    for name in Plan.__slots__:
-        value = getattr(found, name)
-        shown = f"{value:,.4g}" if isinstance(value, float) else str(value)
-        typer.echo(f"{name.replace('_', ' '):24} {shown}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,127 +1,183 @@
 """The plots of the benchmark, from the sections' JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from benchmarks.results import Found, Section, points, rates, windows
 from benchmarks.statistics import Spread
 
-Found = Mapping[str, Mapping[str, Any]]
-
 mpl.use("Agg")
-SIZE = (7.0, 4.2)
+SIZE = (8.0, 4.5)
 DPI = 110
-PARTS = {"subject": "the subject", "kafka": "Kafka", "triton": "Triton"}
-COLOURS = {"Triton": "tab:green", "bridge": "tab:blue", "usual demo": "tab:red"}
+OURS, OTHERS, CEILING = "tab:blue", "tab:gray", "tab:green"
+COLOURS = {"Triton": CEILING, "bridge": OURS, "usual demo": "tab:red"}
+STAGES = ("envelope", "decode", "request", "answer", "prediction")
+REST = "Kafka's and gRPC's clients, threads"
 
 
-def draw(folder: Path, found: Found) -> list[Path]:
+class Picture(NamedTuple):
+    path: Path
+    title: str
+
+
+class _Plot(NamedTuple):
+    section: str
+    title: str
+    draw: Callable[[Axes, Section], None]
+
+
+def draw(folder: Path, found: Found) -> list[Picture]:
     """Draw what there are results for."""
-    drawn = []
-    makers = {
-        "throughput": ("throughput", _throughput),
-        "throughput_by_batch": ("batches", _batches),
-        "throughput_by_bridges": ("overhead", _bridges),
-        "cpu_per_image": ("overhead", _cpu),
-        "latency_by_load": ("latency", _latency),
-    }
-    for name, (section, maker) in makers.items():
-        if section not in found:
+    pictures = []
+    for name, plot in PLOTS.items():
+        if plot.section not in found:
             continue
         figure = Figure(figsize=SIZE, layout="constrained")
-        maker(figure.subplots(), found[section])
+        axes = figure.subplots()
+        axes.set_title(plot.title, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        plot.draw(axes, found[plot.section])
         path = folder / f"{name}.png"
         figure.savefig(path, dpi=DPI, metadata={"Software": ""})
-        drawn.append(path)
-    return drawn
+        pictures.append(Picture(path, plot.title))
+    return pictures
 
 
-def _rates(section: Mapping[str, Any], name: str) -> Spread:
-    return Spread.of([one["rate"] for one in section["measurements"][name]])
+def _errors(spreads: Sequence[Spread]) -> list[list[float]]:
+    return [[s.median - s.low for s in spreads], [s.high - s.median for s in spreads]]
 
 
-def _bars(axes: Axes, spreads: Mapping[str, Spread]) -> None:
-    names, values = list(spreads), list(spreads.values())
-    errors = [[v.median - v.low for v in values], [v.high - v.median for v in values]]
-    axes.barh(names, [v.median for v in values], xerr=errors, capsize=3)
+def _throughput(axes: Axes, section: Section) -> None:
+    spreads = {name: Spread.of(rates(section, name)) for name in section["measurements"]}
+    names = sorted(spreads, key=lambda name: -spreads[name].median)
+    values = [spreads[name] for name in names]
+    colours = [
+        CEILING if name.startswith("ceiling") else OURS if name.startswith("bridge") else OTHERS
+        for name in names
+    ]
+    medians = [value.median for value in values]
+    bars = axes.barh(names, medians, xerr=_errors(values), capsize=3, color=colours)
+    axes.bar_label(bars, [f" {value:,.0f}" for value in medians], padding=3)
     axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
+    axes.margins(x=0.12)
+    axes.set_xlabel("images/s (bars: median; whiskers: lowest to highest)")
 
 
-def _throughput(axes: Axes, section: Mapping[str, Any]) -> None:
-    _bars(axes, {name: _rates(section, name) for name in section["measurements"]})
-    axes.set_xlabel("images/s through the real model")
-
-
-def _batches(axes: Axes, section: Mapping[str, Any]) -> None:
+def _batches(axes: Axes, section: Section) -> None:
     sizes = [int(name) for name in section["measurements"]]
-    spreads = [_rates(section, str(size)) for size in sizes]
-    errors = [[v.median - v.low for v in spreads], [v.high - v.median for v in spreads]]
-    axes.errorbar(sizes, [v.median for v in spreads], yerr=errors, marker="o", capsize=3)
+    spreads = [Spread.of(rates(section, str(size))) for size in sizes]
+    medians = [spread.median for spread in spreads]
+    axes.errorbar(sizes, medians, yerr=_errors(spreads), marker="o", capsize=3, color=CEILING)
+    for size, value in zip(sizes, medians, strict=True):
+        axes.annotate(f"{value:,.0f}", (size, value), (0, 8), textcoords="offset points",
+                      ha="center", fontsize=8)  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("images in a request to Triton")
+    axes.set_ylim(0, 1.15 * max(spread.high for spread in spreads))
+    axes.set_xlabel("images in a request")
     axes.set_ylabel("images/s")
     axes.grid(alpha=0.3)
 
 
-def _bridges(axes: Axes, section: Mapping[str, Any]) -> None:
-    for encoding in ("raw", "PNG"):
+def _bridges(axes: Axes, section: Section) -> None:
+    most = 1
+    for encoding, colour in (("raw", OURS), ("PNG", "tab:orange")):
         by_count = {1: encoding} | {
-            int(name.split()[1]): name
+            int(name.removesuffix(" bridges").rpartition(" ")[2]): name
             for name in section["measurements"]
-            if name.startswith(f"{encoding}, ") and name.endswith("bridges")
+            if name.startswith(f"{encoding}, ") and name.endswith(" bridges")
         }
-        counts = [count for count, name in by_count.items() if name in section["measurements"]]
-        medians = [_rates(section, by_count[count]).median for count in counts]
-        if medians:
-            axes.plot(counts, medians, marker="o", label=encoding)
-            axes.plot(counts, [medians[0] * n for n in counts], ":", color="grey", alpha=0.6)
+        spreads = {
+            n: Spread.of(got) for n, name in by_count.items() if (got := rates(section, name))
+        }
+        if 1 not in spreads:
+            continue
+        counts, values = list(spreads), list(spreads.values())
+        medians = [value.median for value in values]
+        axes.errorbar(counts, medians, yerr=_errors(values), marker="o", capsize=3, color=colour,
+                      label=encoding)  # fmt: skip
+        axes.plot(counts, [medians[0] * n for n in counts], ":", color=colour, alpha=0.7,
+                  label=f"{encoding}, in proportion")  # fmt: skip
+        most = max(most, *counts)
+    axes.set_xticks(range(1, most + 1))
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("bridges (dotted: in proportion)")
-    axes.set_ylabel("images/s against the null model")
-    axes.legend()
+    axes.set_xlabel(f"bridges, each with its partitions ({section['machine']['cores']} cores, "
+                    "with the broker and Triton on them)")  # fmt: skip
+    axes.set_ylabel("images/s")
+    axes.legend(frameon=False)
     axes.grid(alpha=0.3)
 
 
-def _cpu(axes: Axes, section: Mapping[str, Any]) -> None:
-    names = list(section["measurements"])
-    left = [0.0] * len(names)
-    for part, label in PARTS.items():
-        costs = [
-            Spread.of([one["cpu_us"][part] for one in section["measurements"][name]]).median
-            for name in names
-        ]
-        axes.barh(names, costs, left=left, label="bridge" if part == "subject" else label)
-        left = [a + b for a, b in zip(left, costs, strict=True)]
+def _cpu(axes: Axes, section: Section) -> None:
+    kinds = [kind for kind in ("raw", "PNG") if windows(section, kind)]
+    parts: dict[str, list[float]] = {}
+    for kind in kinds:
+        stages = section.get("stages", {}).get(kind, {})
+        costs = {stage: median(stages[stage]) for stage in STAGES if stage in stages}
+        whole = {
+            part: median(one["cpu_us"][part] for one in windows(section, kind))
+            for part in ("subject", "kafka", "triton")
+        }
+        costs[REST] = max(0.0, whole["subject"] - sum(costs.values()))
+        costs |= {"Kafka's broker": whole["kafka"], "Triton, with a null model": whole["triton"]}
+        for name, cost in costs.items():
+            parts.setdefault(name, []).append(cost)
+    palette = mpl.colormaps["tab20c"].colors  # type: ignore[attr-defined]  # a ListedColormap
+    shades = [*palette[0:4], palette[4], palette[6], palette[16], palette[18]]
+    left = [0.0] * len(kinds)
+    for (name, costs_of), shade in zip(parts.items(), shades, strict=False):
+        axes.barh(kinds, costs_of, left=left, height=0.5, label=name, color=shade)
+        left = [a + b for a, b in zip(left, costs_of, strict=True)]
+    for place, kind in enumerate(kinds):
+        own = median(one["cpu_us"]["subject"] for one in windows(section, kind))
+        axes.plot([own, own], [place - 0.36, place + 0.36], color="black", linewidth=1)
+        axes.annotate(f"the bridge: {own:.0f} µs", (own, place - 0.38), ha="right", fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("CPU per image against the null model, µs")
-    axes.legend()
-    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("CPU time per image, µs")
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 
 
-def _latency(axes: Axes, section: Mapping[str, Any]) -> None:
+def _latency(axes: Axes, section: Section) -> None:
     for subject, colour in COLOURS.items():
-        rates = sorted({one["rate"] for one in section["points"] if one["subject"] == subject})
+        shares = sorted({one["share"] for one in section["points"] if one["subject"] == subject})
+        at = [share * section["top_rate"] for share in shares]
         for level, style in (("p50", "-"), ("p99", "--")):
             values = [
-                Spread.of(
-                    [
-                        one[level]
-                        for one in section["points"]
-                        if one["subject"] == subject and one["rate"] == rate
-                    ]
-                ).median
-                for rate in rates
+                Spread.of([one[level] for one in points(section, subject, share)])
+                for share in shares
             ]
-            axes.plot(rates, values, style, marker="o", color=colour, label=f"{subject}, {level}")
+            if values:
+                axes.errorbar(at, [v.median for v in values], yerr=_errors(values), fmt=style,
+                              marker="o", markersize=4, capsize=2, color=colour,
+                              label=f"{subject}, {level}")  # fmt: skip
+    axes.axvline(section["top_rate"], color=OURS, linestyle=":", alpha=0.7,
+                 label="the bridge's throughput")  # fmt: skip
+    if section["usual_demo_top_rate"]:
+        axes.axvline(section["usual_demo_top_rate"], color=COLOURS["usual demo"], linestyle=":",
+                     alpha=0.7, label="the usual demo's throughput")  # fmt: skip
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(left=0)
     axes.set_xlabel("offered load, images/s")
     axes.set_ylabel("latency from the due time, ms")
-    axes.legend(fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.grid(alpha=0.3)
+
+
+PLOTS = {
+    "throughput": _Plot("throughput", "Throughput through the real model", _throughput),
+    "throughput_by_batch": _Plot("batches", "Triton alone: throughput by batch size", _batches),
+    "latency_by_load": _Plot("latency", "Latency of single images by offered load", _latency),
+    "throughput_by_bridges": _Plot(
+        "overhead", "Throughput by number of bridges, null model", _bridges
+    ),
+    "cpu_per_image": _Plot("overhead", "CPU time per image by stage, null model", _cpu),
+}

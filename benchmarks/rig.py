@@ -2,22 +2,24 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import tritonclient.grpc as grpcclient
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from benchmarks.models import write_null_model
 from consumer.triton import ModelCounters, read_counters
 from producer.encoding import EncodedImage, Encoding
+from producer.sender import Sender, SendError, librdkafka_config
 from producer.sources import CIFAR10_FILE, cifar10
 from stack.errors import StackError
 from stack.kafka import Kafka
@@ -25,10 +27,17 @@ from stack.paths import ROOT, STACKS
 from stack.topics import create_topics
 from stack.triton import Triton
 from wire.image import encode_image
+from wire.record import Outgoing
 
 MODEL = "resnet20_cifar10"
+ENSEMBLE = f"{MODEL}_jpeg"
+"""The same network behind a step that decodes."""
 IMAGES = CIFAR10_FILE
-PARTITIONS = 4
+CORES = len(os.sched_getaffinity(0))
+PARTITIONS = max(4, CORES)
+"""Enough for a bridge on each core."""
+FILL_S = 120.0
+CUDA_BACKLOG = 20
 
 
 class Rig:
@@ -74,12 +83,18 @@ class Rig:
     def torch_device(self) -> str:
         return "cuda" if self.device == "cuda" else "cpu"
 
+    @property
+    def scale(self) -> int:
+        """Times as many images as for a model on the CPU."""
+        return CUDA_BACKLOG if self.device == "cuda" else 1
+
     def _export(self) -> None:
         # Kept between runs: an export that was done before writes nothing.
         kept = STACKS / f"bench-models-{self.device}"
         command = [
             sys.executable, str(ROOT / "scripts/export_model.py"), MODEL, "--backend", "python",
-            "--repository", str(kept), "--device", self.device,
+            "--repository", str(kept), "--device", self.device, "--ensemble", "--decoders",
+            str(CORES),
         ]  # fmt: skip
         if self.device == "cuda":
             command += ["--max-batch-size", "256"]
@@ -104,24 +119,19 @@ class Rig:
         self.fill(topic, image_records(cifar10(encoding), count))
         return topic
 
-    def fill(
-        self, topic: str, records: Iterable[tuple[bytes | None, bytes, list[tuple[str, Any]]]]
-    ) -> None:
-        """Produce (key, value, headers), and wait until the broker has them all."""
-        producer = Producer(
-            {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 20,
-             "queue.buffering.max.messages": 100_000}
-        )  # fmt: skip
-        for key, value, headers in records:
-            while True:
-                try:
-                    producer.produce(topic, value, key, headers=headers)
-                    break
-                except BufferError:
-                    producer.poll(0.1)
-            producer.poll(0)
-        if producer.flush(120):
-            raise StackError(f"topic {topic} could not be filled")
+    def fill(self, topic: str, records: Iterable[Outgoing]) -> None:
+        """Produce, and wait until the broker has them all."""
+        config = librdkafka_config(self.kafka.bootstrap, {"linger.ms": "20"})
+        try:
+            sender = Sender(config, topic, queue_timeout=FILL_S, connect_timeout=FILL_S)
+            for record in records:
+                sender.send(record, lambda: False)
+            left = sender.flush(FILL_S, lambda: False)
+        except SendError as error:
+            raise StackError(f"topic {topic} could not be filled: {error}") from None
+        if left or sender.failed:
+            reasons = ", ".join(sender.failed) or f"not acknowledged in {FILL_S:.0f} s"
+            raise StackError(f"{left + sender.failed.total()} records for {topic}: {reasons}")
 
     def counters(self, model: str) -> ModelCounters:
         """Triton's counters of one model."""
@@ -129,18 +139,22 @@ class Rig:
 
     def ends(self, topic: str) -> int:
         """Records (and transaction markers) in a topic."""
-        with_consumer = self._reader()
+        consumer = self._reader()
         try:
-            partitions = with_consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
             return sum(
-                with_consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
+                consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
                 for p in partitions
             )
         finally:
-            with_consumer.close()
+            consumer.close()
 
     def append_times(self, topic: str) -> list[int]:
-        """When the broker appended each (committed) record of a topic; epoch milliseconds."""
+        """When the broker appended each (committed) record of a topic; epoch milliseconds.
+
+        Raises:
+            StackError: the broker gives anything but records and ends of partitions.
+        """
         consumer = self._reader()
         try:
             partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -150,10 +164,12 @@ class Rig:
             while open_partitions:
                 for message in consumer.consume(5000, 1.0):
                     error = message.error()
-                    if error is not None:
-                        open_partitions.discard(message.partition() or 0)
-                        continue
-                    times.append(message.timestamp()[1])
+                    if error is None:
+                        times.append(message.timestamp()[1])
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        open_partitions.discard(message.partition())
+                    else:
+                        raise StackError(f"topic {topic} cannot be read: {error.str()}")
             return times
         finally:
             consumer.close()
@@ -166,26 +182,21 @@ class Rig:
         )  # fmt: skip
 
 
-def image_records(
-    images: list[EncodedImage], count: int
-) -> Iterator[tuple[bytes | None, bytes, list[tuple[str, Any]]]]:
+def image_records(images: Sequence[EncodedImage], count: int) -> Iterator[Outgoing]:
     """Records as the project's producer sends them."""
     now = time.time_ns()
     for index in range(count):
         image = images[index % len(images)]
-        record = encode_image(
+        yield encode_image(
             id=f"b{index}", value=image.value, content_type=image.content_type, source="bench",
             intended_ns=now, sent_ns=now, dtype=image.dtype, shape=image.shape,
         )  # fmt: skip
-        yield record.key, image.value, list(record.headers)
 
 
-def mlserver_records(
-    images: list[EncodedImage], count: int, model: str
-) -> Iterator[tuple[bytes | None, bytes, list[tuple[str, Any]]]]:
+def mlserver_records(images: Sequence[EncodedImage], count: int, model: str) -> Iterator[Outgoing]:
     """Records as MLServer wants them: a JSON inference request, the image in base64."""
-    headers: list[tuple[str, Any]] = [("mlserver-model", model.encode())]
+    headers: list[tuple[str, bytes | None]] = [("mlserver-model", model.encode())]
     for index in range(count):
         text = base64.b64encode(images[index % len(images)].value).decode()
         body = {"inputs": [{"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": [text]}]}
-        yield f"b{index}".encode(), json.dumps(body).encode(), headers
+        yield Outgoing(f"b{index}".encode(), json.dumps(body).encode(), headers)

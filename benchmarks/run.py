@@ -1,9 +1,9 @@
 """Measure the bridge beside Triton alone and beside others; write JSON, a table and plots."""
 
-import json
 import signal
 import sys
 import time
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +14,10 @@ from rich.console import Console
 if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import machine, report
+from benchmarks import machine, report, results
+from benchmarks.plan import FULL, QUICK
 from benchmarks.rig import Rig
-from benchmarks.sections import FULL, QUICK, SECTIONS, save
+from benchmarks.sections import SECTIONS
 from stack.errors import StackError
 from stack.paths import ROOT, STACKS
 
@@ -34,6 +35,9 @@ def main(
         list[str] | None, typer.Option(help=f"A section: {', '.join(SECTIONS)}; repeatable.")
     ] = None,
     quick: Annotated[bool, typer.Option(help="Fewer and shorter repeats.")] = False,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Of each comparison. Left out: 3, or 2 when quick.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where Triton runs the model.")] = Device.cpu,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = ROOT
     / "benchmarks/results",
@@ -49,6 +53,8 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     STACKS.mkdir(exist_ok=True)
     plan = QUICK if quick else FULL
+    if repeats is not None:
+        plan = replace(plan, repeats=repeats)
     folder = output / device.value if device is Device.cuda else output
     try:
         for name in [] if render else wanted:
@@ -58,7 +64,7 @@ def main(
             with Rig(device.value) as rig:
                 result = SECTIONS[name](rig, plan, lambda text: console.print("  " + text))
             took = time.monotonic() - started
-            save(folder, name, {
+            results.save(folder, name, {
                 "machine": about, "quick": quick, "repeats": plan.repeats,
                 "date": time.strftime("%Y-%m-%d"), "took_s": round(took), **result,
             })  # fmt: skip
@@ -69,12 +75,7 @@ def main(
     except KeyboardInterrupt:
         console.print("stopped")
         raise typer.Exit(130) from None
-    found = {
-        name: json.loads(path.read_text())
-        for name in SECTIONS
-        if (path := folder / f"{name}.json").exists()
-    }
-    console.print(report.write(folder, found), markup=False)
+    typer.echo(report.write(folder, results.read(folder, SECTIONS)))
 
 
 if __name__ == "__main__":

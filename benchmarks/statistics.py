@@ -42,16 +42,3 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 def alternated(names: Sequence[str], repeat: int) -> list[str]:
     """The order of one repeat: every second one is reversed, so that no one is always first."""
     return list(names) if repeat % 2 == 0 else list(reversed(names))
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` (0 to 1) of all values do not exceed.
-
-    Raises:
-        ValueError: no values.
-    """
-    if not values:
-        raise ValueError("no values")
-    ordered = sorted(values)
-    place = -int(-share * len(ordered) // 1) - 1  # ceiling of share * n, as an index
-    return ordered[min(max(place, 0), len(ordered) - 1)]

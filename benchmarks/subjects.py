@@ -109,6 +109,10 @@ def quix(rig: Rig, source: str, target: str, guarantee: str = "at-least-once") -
     return [_peer(rig, "quix.py", arguments)]
 
 
+def quix_exactly_once(rig: Rig, source: str, target: str) -> list[Service]:
+    return quix(rig, source, target, "exactly-once")
+
+
 def mlserver(rig: Rig, source: str, target: str) -> list[Service]:
     """Seldon MLServer with its Kafka support and its adaptive batching.
 
@@ -134,6 +138,11 @@ def mlserver(rig: Rig, source: str, target: str) -> list[Service]:
     }  # fmt: skip
     argv = [str(PEERS / "bin/mlserver"), "start", str(folder)]
     return [Program("mlserver", argv, folder, env)]
+
+
+def mlserver_consumes(server: Service) -> bool:
+    """Whether it has begun to read its topic; it says so nowhere but in its log."""
+    return "Kafka server consuming" in server.log_path.read_text(errors="replace")
 
 
 def _peer(rig: Rig, program: str, arguments: Sequence[str]) -> Program:

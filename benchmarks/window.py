@@ -11,8 +11,12 @@ from stack.bridge import Bridge
 from stack.errors import StackError
 from stack.service import Service
 
-FIRST_ANSWER_S = 90.0
+FIRST_ANSWER_S = 120.0
 POLL_S = 0.1
+LEAST_IMAGES = 500
+"""A window lasts until it holds so many: the rate of fewer would be chance."""
+LONGEST = 10
+"""Times its length that a window may last for that."""
 
 
 class Window(NamedTuple):
@@ -55,9 +59,18 @@ class Watch(NamedTuple):
     window_s: float
 
 
+class _Watched(NamedTuple):
+    """A window by Triton's count, and when it was; epoch milliseconds."""
+
+    begin_ms: int
+    end_ms: int
+    window: Window
+
+
 def drain(
     rig: Rig,
     subject: Sequence[Service],
+    source: str,
     target: str,
     watch: Watch,
     *,
@@ -67,6 +80,7 @@ def drain(
     """How fast `subject` answers a backlog, counted by the broker's stamps on the answers.
 
     Args:
+        source: the topic of the backlog.
         target: a topic of this measurement alone.
         model: whose counters in Triton are read.
         after_start: called when the subject's processes run.
@@ -81,35 +95,62 @@ def drain(
         for part in subject:
             part.wait_ready()
         after_start()
-        _await(lambda: rig.ends(target) > 0 and all(map(_takes_part, subject)), subject)
+        wait_until(
+            lambda: rig.ends(target) > 0 and all(map(_takes_part, subject)), subject, "an answer"
+        )
         time.sleep(watch.warm_s)
-        window = _watch(rig, subject, watch.window_s, model)
-        begin_ms, end_ms = window[0], window[1]
+        watched = _watch(rig, subject, watch.window_s, model, lambda: rig.ends(target))
         for part in subject:
             part.require_alive()
         # Answers of the window's last moments may still be on their way, or uncommitted.
         for part in subject:
             part.stop()
     times = rig.append_times(target)
-    if max(times) < end_ms - 500:
+    if len(times) >= rig.ends(source):
         raise StackError(f"{subject[0].name} ran out of images: a larger backlog is needed")
-    images = sum(begin_ms <= stamp < end_ms for stamp in times)
-    return window[2]._replace(images=images)
+    images = sum(watched.begin_ms <= stamp < watched.end_ms for stamp in times)
+    return watched.window._replace(images=images)
 
 
 def load(rig: Rig, subject: Sequence[Service], watch: Watch, *, model: str) -> Window:
-    """How fast Triton answers load that does not come through Kafka, by Triton's own count."""
+    """How fast Triton answers load that does not come through Kafka, by Triton's own count.
+
+    Raises:
+        StackError: the load died, or Triton did not answer it.
+    """
+
+    def answered() -> int:
+        return rig.counters(model).inferences
+
     with ExitStack() as running:
-        before = rig.counters(model).inferences
+        before = answered()
         for part in subject:
             running.callback(part.stop)
             part.launch()
-        _await(lambda: rig.counters(model).inferences > before, subject)
+        wait_until(lambda: answered() > before, subject, "an answer")
         time.sleep(watch.warm_s)
-        found = _watch(rig, subject, watch.window_s, model)[2]
+        window = _watch(rig, subject, watch.window_s, model, answered).window
         for part in subject:
             part.require_alive()
-    return found
+    return window
+
+
+def wait_until(condition: Callable[[], bool], subject: Sequence[Service], what: str) -> None:
+    """Return when `condition` holds.
+
+    Raises:
+        StackError: one of the subject died, or it took longer than `FIRST_ANSWER_S`.
+    """
+    deadline = time.monotonic() + FIRST_ANSWER_S
+    while not condition():
+        for part in subject:
+            part.require_alive()
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"{subject[0].name}: {what} did not come in {FIRST_ANSWER_S:.0f} s; "
+                f"see {subject[0].log_path}"
+            )
+        time.sleep(POLL_S)
 
 
 def _takes_part(part: Service) -> bool:
@@ -117,46 +158,37 @@ def _takes_part(part: Service) -> bool:
     return not isinstance(part, Bridge) or part.metrics()["bridge_images_answered_total"] > 0
 
 
-def _await(condition: Callable[[], bool], subject: Sequence[Service]) -> None:
-    deadline = time.monotonic() + FIRST_ANSWER_S
-    while not condition():
-        for part in subject:
-            part.require_alive()
-        if time.monotonic() > deadline:
-            raise StackError(f"{subject[0].name} answered nothing; see {subject[0].log_path}")
-        time.sleep(POLL_S)
-
-
 def _watch(
-    rig: Rig, subject: Sequence[Service], seconds: float, model: str
-) -> tuple[int, int, Window]:
-    """(begin, end) in epoch milliseconds, and the window with Triton's count of images."""
+    rig: Rig, subject: Sequence[Service], seconds: float, model: str, answered: Callable[[], int]
+) -> _Watched:
     roots = {
         "subject": [part.pid for part in subject],
         "kafka": [rig.kafka.pid],
         "triton": [rig.triton.pid],
     }
+    enough = answered() + LEAST_IMAGES
     counters, begin, begin_ms = rig.counters(model), time.monotonic(), time.time_ns() // 1_000_000
     before = {name: tree_usage(pids) for name, pids in roots.items()}
     time.sleep(seconds)
+    while answered() < enough and time.monotonic() < begin + LONGEST * seconds:
+        for part in subject:
+            part.require_alive()
+        time.sleep(POLL_S)
     after = {name: tree_usage(pids) for name, pids in roots.items()}
     end, end_ms = time.monotonic(), time.time_ns() // 1_000_000
     later = rig.counters(model)
     executions = later.executions - counters.executions
     images = later.inferences - counters.inferences
-    return (
-        begin_ms,
-        end_ms,
-        Window(
-            seconds=end - begin,
-            images=images,
-            cpu_s={name: after[name].cpu_s - before[name].cpu_s for name in roots},
-            rss_bytes=(before["subject"].rss_bytes, after["subject"].rss_bytes),
-            mean_batch=images / executions if executions else None,
-            queue_ms=_mean_ms(counters.spent["queue"], later.spent["queue"]),
-            compute_ms=_mean_ms(counters.spent["compute_infer"], later.spent["compute_infer"]),
-        ),
+    window = Window(
+        seconds=end - begin,
+        images=images,
+        cpu_s={name: after[name].cpu_s - before[name].cpu_s for name in roots},
+        rss_bytes=(before["subject"].rss_bytes, after["subject"].rss_bytes),
+        mean_batch=images / executions if executions else None,
+        queue_ms=_mean_ms(counters.spent["queue"], later.spent["queue"]),
+        compute_ms=_mean_ms(counters.spent["compute_infer"], later.spent["compute_infer"]),
     )
+    return _Watched(begin_ms, end_ms, window)
 
 
 def _mean_ms(before: tuple[int, int], after: tuple[int, int]) -> float | None:

@@ -241,7 +241,8 @@ class App:
     def _wait_for_model(self, triton: TritonServer) -> ModelSpec:
         def look() -> ModelSpec:
             spec = triton.load_spec()
-            if spec.shape is not None:
+            # A foreign model of encoded images may not read what this one would send.
+            if spec.shape is not None or spec.error_output is not None:
                 probe(triton, spec, self._settings.request_timeout_s)
             return spec
 

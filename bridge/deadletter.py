@@ -29,7 +29,8 @@ class Fuse:
         return self._dead_in_window / len(self._recent) if self._recent else 0.0
 
     def answered(self, count: int = 1) -> None:
-        self._in_a_row = 0
+        if count:
+            self._in_a_row = 0
         for _ in range(min(count, self._recent.maxlen or 0)):
             self._push(False)
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from bridge.model import ModelSpec
 from bridge.png import plain_png
-from wire.image import CONTENT_TYPES, NDARRAY, ImageEvent
+from wire.image import CONTENT_TYPES, NDARRAY, ImageEvent, sniff
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -90,9 +90,17 @@ def to_input(
         known = ", ".join(CONTENT_TYPES)
         raise ImageError("content_type", f"{event.content_type!r} is not one of {known}")
     if spec.shape is None:
+        _check_type(event.content_type, value)
         return value
     pixels = _plain(event.content_type, value, spec, max_pixels)
     return _decode(event.content_type, value, spec, max_pixels) if pixels is None else pixels
+
+
+def _check_type(content_type: str | None, value: bytes) -> None:
+    """All of the envelope that whoever decodes these bytes later does not see."""
+    claimed, found = _FORMATS.get(content_type or ""), _FORMATS.get(sniff(value) or "")
+    if claimed is not None and found is not None and claimed != found:
+        raise ImageError("content_type", f"content-type says {claimed}, the bytes {found}")
 
 
 def _from_raw(event: ImageEvent, value: bytes, shape: tuple[int, int, int]) -> Pixels:

@@ -1,6 +1,6 @@
 """What the bridge knows of a model: all of it read from Triton's metadata and configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,9 @@ class ModelSpec:
         classes: length of the output, None where it is variable.
         max_batch: images in one request, at least 1.
         batched: whether the model has a batch dimension (max_batch_size > 0).
-        instances: copies of the model that run side by side.
+        instances: copies of the model that run side by side; of an ensemble, of all its steps.
+        error_output: name of the output with which the model says of each image why it can never
+            use it; None: it has no such output.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ModelSpec:
     batched: bool
     instances: int
     preprocess: Preprocess
+    error_output: str | None = None
 
     @property
     def image_bytes(self) -> int:
@@ -58,16 +61,26 @@ class ModelSpec:
         return height * width * channels
 
 
+ERROR_OUTPUT = "ERROR"
+"""A BYTES [1] output of this name is empty for an image that was used, else "kind: message": that
+image goes to the dead letters, and the others of its batch are answered."""
+
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
-def read_spec(metadata: dict[str, Any], config: dict[str, Any], version: str = "") -> ModelSpec:
+def read_spec(
+    metadata: dict[str, Any],
+    config: dict[str, Any],
+    version: str = "",
+    steps: Sequence[dict[str, Any]] = (),
+) -> ModelSpec:
     """Understand a model from Triton's JSON metadata and configuration.
 
     Args:
         metadata: what `get_model_metadata(as_json=True)` gives.
         config: the `config` of what `get_model_config(as_json=True)` gives.
         version: the version asked for; empty: Triton's policy decides.
+        steps: of an ensemble, the configuration of each of its models.
 
     Raises:
         UnservableModelError: the model does not take one image and give class scores.
@@ -101,8 +114,9 @@ def read_spec(metadata: dict[str, Any], config: dict[str, Any], version: str = "
         classes=classes if classes > 0 else None,
         max_batch=max(1, max_batch),
         batched=batched,
-        instances=max(1, sum(int(g.get("count", 1)) for g in config.get("instance_group", []))),
-        preprocess=_preprocess(config.get("parameters", {}), refuse),
+        instances=max(1, sum(map(_instances, (config, *steps)))),
+        preprocess=read_preprocess(config.get("parameters", {}), refuse),
+        error_output=_errors(metadata.get("outputs", []), batched),
     )
 
 
@@ -135,12 +149,24 @@ def _scores(outputs: Sequence[dict[str, Any]], batched: bool, refuse: Any) -> di
     raise refuse(f"it needs a floating-point output [classes], it has: {seen or 'none'}")
 
 
+def _errors(outputs: Sequence[dict[str, Any]], batched: bool) -> str | None:
+    for tensor in outputs:
+        if tensor["name"] == ERROR_OUTPUT and tensor["datatype"] == "BYTES":
+            return ERROR_OUTPUT if _dims(tensor, batched) in ((1,), ()) else None
+    return None
+
+
+def _instances(config: dict[str, Any]) -> int:
+    return sum(int(group.get("count", 1)) for group in config.get("instance_group", []))
+
+
 def _dims(tensor: dict[str, Any], batched: bool) -> tuple[int, ...]:
     dims = tuple(int(size) for size in tensor.get("shape", ()))
     return dims[1:] if batched else dims
 
 
-def _preprocess(parameters: dict[str, Any], refuse: Any) -> Preprocess:
+def read_preprocess(parameters: dict[str, Any], refuse: Callable[[str], Exception]) -> Preprocess:
+    """Understand a model's `preprocess.*` parameters; raises what `refuse` makes of a bad one."""
     text = {name: str(one.get("string_value", "")) for name, one in parameters.items()}
     resize = text.get("preprocess.resize", "")
     if resize and not (resize.isascii() and resize.isdigit() and 0 < int(resize) <= 16384):

@@ -290,11 +290,17 @@ class Pipeline:
         )  # fmt: skip
 
     def _answer(self, outcome: Outcome, answer: Answer) -> None:
-        answered = 0
+        answered = told = 0
         for work, top in zip(outcome.batch, answer.tops, strict=True):
             arrival = work.arrival
             if arrival.tracker.revoked:
                 self._let_go(arrival)
+                continue
+            if isinstance(top, ImageError):
+                # In their order: the fuse counts dead letters in a row.
+                self._fuse.answered(answered - told)
+                told = answered
+                self._bury(arrival, "decode", top.kind, str(top), attempts=1)
                 continue
             prediction = Prediction(
                 id=work.event.id,
@@ -325,7 +331,7 @@ class Pipeline:
             )
             self._delivery.publish(arrival, Publication(self._settings.predictions_topic, record))
             answered += 1
-        self._fuse.answered(answered)
+        self._fuse.answered(answered - told)
         self._metrics.answered.inc(answered)
         self._observe(outcome)
 

@@ -1,5 +1,7 @@
 """The Triton edge: what the pipeline needs of an inference server, over gRPC."""
 
+import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -10,9 +12,10 @@ from typing import Any, Protocol
 import grpc
 import numpy as np
 import tritonclient.grpc as triton
+from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from bridge.images import Pixels
+from bridge.images import ImageError, Pixels
 from bridge.model import ModelSpec, UnservableModelError, read_spec
 from wire.prediction import ScoredLabel
 from wire.trace import TRACEPARENT
@@ -72,17 +75,20 @@ class InferenceError(Exception):
         return cls(status, error.message() or status)
 
 
+Top = tuple[ScoredLabel, ...] | ImageError
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A batch's classes, in the batch's order.
 
     Attributes:
         version: the model version that answered.
-        tops: for each image its k best classes, best first.
+        tops: for each image its k best classes, best first; or why the model can never use it.
     """
 
     version: str
-    tops: Sequence[tuple[ScoredLabel, ...]]
+    tops: Sequence[Top]
 
 
 Done = Callable[[Answer | InferenceError], None]
@@ -162,7 +168,14 @@ class TritonServer:
         config = self._client.get_model_config(
             self._model, self._version, as_json=True, client_timeout=timeout_s
         )
-        self.spec = read_spec(metadata, config.get("config", {}), self._version)
+        own = config.get("config", {})
+        steps = [
+            self._client.get_model_config(
+                step["model_name"], as_json=True, client_timeout=timeout_s
+            ).get("config", {})
+            for step in own.get("ensemble_scheduling", {}).get("step", [])
+        ]
+        self.spec = read_spec(metadata, own, self._version, steps)
         return self.spec
 
     def _explain_absence(self, timeout_s: float) -> None:
@@ -195,35 +208,27 @@ class TritonServer:
         spec = self.spec
         assert spec is not None, "load_spec comes first"
         count = len(images)
-        if spec.shape is None:
-            data = np.array(images, dtype=object).reshape((count, 1))
-            kind = "BYTES"
-        else:
-            data = np.stack(images)
-            kind = "UINT8"
-        tensor = triton.InferInput(
-            spec.input_name, data.shape if spec.batched else data.shape[1:], kind
-        )
-        tensor.set_data_from_numpy(data if spec.batched else data[0])
         top_k = self._top_k if spec.classes is None else min(self._top_k, spec.classes)
-        output = triton.InferRequestedOutput(spec.output_name, class_count=top_k)
+        outputs = [triton.InferRequestedOutput(spec.output_name, class_count=top_k)]
+        if spec.error_output is not None:
+            outputs.append(triton.InferRequestedOutput(spec.error_output))
 
         def answered(result: Any, error: InferenceServerException | None) -> None:
             if error is not None:
                 done(InferenceError.of(error))
                 return
             try:
-                done(parse_answer(result, spec.output_name, count))
+                done(parse_answer(result, spec, count))
             except (ValueError, TypeError, IndexError, AttributeError) as problem:
                 done(InferenceError("INTERNAL", f"an answer that cannot be read: {problem}"))
 
         try:
             self._client.async_infer(
                 spec.name,
-                [tensor],
+                [make_tensor(spec, images)],
                 answered,
                 model_version=self._version,
-                outputs=[output],
+                outputs=outputs,
                 headers=None if traceparent is None else {TRACEPARENT: traceparent},
                 # The server's queue forgets the request when the client does.
                 timeout=int(self._timeout_s * 1e6),
@@ -238,26 +243,58 @@ class TritonServer:
         self._client.close()
 
 
-def parse_answer(result: Any, output: str, count: int) -> Answer:
+def make_tensor(spec: ModelSpec, images: Sequence[Pixels | bytes]) -> triton.InferInput:
+    """The model's input: UINT8 [n, height, width, channels], or BYTES [n, 1] of encoded images."""
+    if spec.shape is None:
+        data = np.array(images, dtype=object).reshape((len(images), 1))
+        kind = "BYTES"
+    else:
+        data = np.stack(images)
+        kind = "UINT8"
+    tensor = triton.InferInput(
+        spec.input_name, data.shape if spec.batched else data.shape[1:], kind
+    )
+    tensor.set_data_from_numpy(data if spec.batched else data[0])
+    return tensor
+
+
+def parse_answer(result: Any, spec: ModelSpec, count: int) -> Answer:
     """Read the strings of Triton's classification extension, such as b"0.994124:3:cat".
 
     Args:
         result: a `tritonclient.grpc.InferResult`.
-        output: the output's name.
+        spec: the model that gave it.
         count: images in the request.
 
     Raises:
         ValueError: not `count` rows of such strings.
     """
+    rows = _rows(result, spec.output_name, count)
+    tops: list[Top] = [tuple(parse_class(cell) for cell in row) for row in rows.tolist()]
+    if spec.error_output is not None:
+        for index, (reason,) in enumerate(_rows(result, spec.error_output, count).tolist()):
+            if reason:
+                tops[index] = parse_error(reason)
+    return Answer(result.get_response().model_version, tops)
+
+
+def _rows(result: Any, output: str, count: int) -> Any:
     rows = result.as_numpy(output)
     if rows is None or rows.size == 0:
         raise ValueError(
             f"output {output} is empty (with a Python-backend model: does Triton's environment "
             "have numpy 2? Its stub needs numpy 1)"
         )
-    rows = rows.reshape((count, -1))
-    tops = [tuple(parse_class(cell) for cell in row) for row in rows.tolist()]
-    return Answer(result.get_response().model_version, tops)
+    return rows.reshape((count, -1))
+
+
+def parse_error(text: bytes) -> ImageError:
+    """Why the model could not use one image, "kind: message"; see `bridge.model.ERROR_OUTPUT`."""
+    kind, _, message = text.decode(errors="replace").partition(": ")
+    # The kind names a metric's series and a dead letter's class: nothing else may get there.
+    if not message or not re.fullmatch("[a-z_]{1,32}", kind):
+        return ImageError("model", text.decode(errors="replace"))
+    return ImageError(kind, message)
 
 
 def parse_class(text: bytes) -> ScoredLabel:
@@ -270,7 +307,8 @@ def parse_class(text: bytes) -> ScoredLabel:
 def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:
     """Send one grey image through the path that all images take, and read the answer.
 
-    It finds in time what metadata cannot show: a backend that answers with nothing.
+    It finds in time what metadata cannot show: a backend that answers with nothing. A model that
+    takes encoded images gets a PNG, and may refuse that one as an image.
 
     Raises:
         InferenceError: it was not answered.
@@ -283,8 +321,7 @@ def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answe
         outcome.append(result)
         finished.set()
 
-    assert spec.shape is not None
-    inference.infer([np.full(spec.shape, 128, np.uint8)], done)
+    inference.infer([_grey(spec)], done)
     if not finished.wait(timeout_s):
         raise InferenceError("DEADLINE_EXCEEDED", "the probe image was not answered")
     result = outcome[0]
@@ -293,3 +330,11 @@ def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answe
             raise UnservableModelError(f"model {spec.name!r} fails on a probe image: {result}")
         raise result
     return result
+
+
+def _grey(spec: ModelSpec) -> Pixels | bytes:
+    if spec.shape is not None:
+        return np.full(spec.shape, 128, np.uint8)
+    encoded = io.BytesIO()
+    Image.new("RGB", (32, 32), (128, 128, 128)).save(encoded, "PNG")
+    return encoded.getvalue()

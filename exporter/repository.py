@@ -42,14 +42,12 @@ def install(
     record = f"{version}/{RECORD}"
     digests = {name: _sha256(source) for name, source in files.items()}
     text = json.dumps({"made_from": made_from, "files": digests}, indent=2) + "\n"
-    created = [
-        folder
-        for folder in (directory.parent, directory, directory / str(version))
-        if not folder.exists()
-    ]
+    folders = dict.fromkeys((directory / name).parent for name in (record, *files))
+    created = [folder for folder in (directory.parent, directory, *folders) if not folder.exists()]
     staged: list[tuple[Path, Path]] = []
     try:
-        (directory / str(version)).mkdir(parents=True, exist_ok=True)
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
         for name in (*files, record):
             target = directory / name
             beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")

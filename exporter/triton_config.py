@@ -158,6 +158,15 @@ def warmup_sizes(max_batch_size: int) -> list[int]:
     return sizes if max_batch_size == 1 else [*sizes, max_batch_size]
 
 
+def preprocess_parameters(model: Model) -> dict[str, str]:
+    """What is done to an image before the network gets it, as the bridge reads it."""
+    return {
+        "preprocess.color": "RGB",
+        "preprocess.resize": str(model.resize),
+        "preprocess.interpolation": model.interpolation,
+    }
+
+
 def _batching(model: Model, serving: Serving) -> str:
     return BATCHING.format(
         delay=serving.queue_delay_us,
@@ -167,12 +176,7 @@ def _batching(model: Model, serving: Serving) -> str:
 
 
 def _parameters(model: Model, serving: Serving, filename: str) -> dict[str, str]:
-    # preprocess.*: what the bridge does to an image before it sends it.
-    parameters = {
-        "preprocess.color": "RGB",
-        "preprocess.resize": str(model.resize),
-        "preprocess.interpolation": model.interpolation,
-    }
+    parameters = preprocess_parameters(model)
     if serving.threads is not None:
         parameters["INTRA_OP_THREAD_COUNT"] = str(serving.threads)
     if serving.backend == "python":

@@ -1,4 +1,4 @@
-"""Pixels to the bytes of an image message, and what kind of image some bytes are."""
+"""Pixels to the bytes of an image message."""
 
 import io
 from enum import StrEnum
@@ -57,20 +57,3 @@ def encode(pixels: Pixels, encoding: Encoding, label: str | None = None) -> Enco
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, encoding.value, **_SAVE_OPTIONS[encoding])
     return EncodedImage(buffer.getvalue(), f"image/{encoding.value}", label)
-
-
-SNIFF_BYTES = 12
-"""How many leading bytes `sniff` looks at."""
-
-
-def sniff(head: bytes) -> str | None:
-    """The content type that the first bytes of a file show, or None: not an image known here."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    if head.startswith(b"BM"):
-        return "image/bmp"
-    return None

@@ -6,7 +6,8 @@ from typing import overload
 
 import numpy as np
 
-from producer.encoding import SNIFF_BYTES, EncodedImage, Encoding, encode, sniff
+from producer.encoding import EncodedImage, Encoding, encode
+from wire.image import SNIFF_BYTES, sniff
 
 CIFAR10_CLASSES = (
     "airplane",

@@ -27,6 +27,7 @@ Examples:
   python scripts/export_model.py resnet50 --device cuda --precision fp16
   python scripts/export_model.py resnet56_cifar10 --weights checkpoint.pt
   python scripts/export_model.py resnet18 --weights none --backend python
+  python scripts/export_model.py resnet50 --ensemble --decoders 16
 """
 
 
@@ -112,12 +113,30 @@ def main(
             "this kind of CPU or GPU; needs a C++ compiler.",
         ),
     ] = Format.torchscript,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            help="Write NAME_decode and NAME_jpeg too: an ensemble that takes encoded images, for "
+            "bridges that should not decode. Triton's Python needs numpy, Pillow and pyspng."
+        ),
+    ] = False,
+    decoders: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1024, help="Processes that decode for the ensemble: one for each core."
+        ),
+    ] = 2,
 ) -> None:
     # Imported late: torch takes seconds, and --help should not.
     from exporter.errors import ExportError  # noqa: PLC0415
     from exporter.export import export  # noqa: PLC0415
     from exporter.formats import find_format  # noqa: PLC0415
+    from exporter.passthrough import export_ensemble  # noqa: PLC0415
 
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    written = None
     try:
         done = export(
             name,
@@ -132,12 +151,24 @@ def main(
             threads=threads,
             precision=precision.value,
             model_format=find_format(model_format.value, device.value),
-            report=lambda line: typer.echo(line, err=True),
+            report=say,
         )
+        if ensemble:
+            written = export_ensemble(
+                name,
+                repository,
+                weights=weights,
+                version=version,
+                max_batch_size=max_batch_size,
+                decoders=decoders,
+                report=say,
+            )
     except ExportError as error:
         typer.echo(f"export_model: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(done.directory)
+    if written is not None:
+        typer.echo(written)
 
 
 if __name__ == "__main__":

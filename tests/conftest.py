@@ -13,6 +13,7 @@ from stack.triton import Triton
 
 PARTITIONS = 4
 MODEL = "resnet20_cifar10"
+ENSEMBLE = f"{MODEL}_jpeg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,11 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 @pytest.fixture(scope="session")
 def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from exporter.export import export  # noqa: PLC0415 - torch takes seconds to import
+    from exporter.passthrough import export_ensemble  # noqa: PLC0415
 
     repository = tmp_path_factory.mktemp("models")
     export(name=MODEL, repository=repository, backend="python")
+    export_ensemble(MODEL, repository)
     return repository
 
 

@@ -15,6 +15,9 @@ NDARRAY = "application/x-ndarray"
 
 CONTENT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", NDARRAY)
 
+SNIFF_BYTES = 12
+"""How many leading bytes `sniff` looks at."""
+
 MAX_ID = 256
 """Bytes of an id: it ends up in logs, traces and every prediction."""
 MAX_HEADER = 1024
@@ -176,3 +179,16 @@ def _parse_shape(text: str) -> tuple[int, ...]:
     if len(parts) > MAX_RANK or not all(part.isascii() and part.isdigit() for part in parts):
         raise ContractError(f"ce_shape is not a list of sizes such as 32,32,3: {text[:40]!r}")
     return tuple(int(part) for part in parts)
+
+
+def sniff(head: bytes) -> str | None:
+    """The content type that the first bytes of a file show, or None: not an image known here."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head.startswith(b"BM"):
+        return "image/bmp"
+    return None

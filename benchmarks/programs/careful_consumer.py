@@ -3,16 +3,15 @@
 At least once: offsets are committed after the answers before them are acknowledged.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from confluent_kafka import Consumer, Producer
 
+from benchmarks.programs.common import model_parser, producer_config
 from benchmarks.programs.in_process import Classifier
 
 COMMIT_S = 0.5
@@ -21,25 +20,17 @@ GATHER_S = 0.01
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--brokers", required=True)
-    parser.add_argument("--source", required=True)
-    parser.add_argument("--target", required=True)
-    parser.add_argument("--group", required=True)
-    parser.add_argument("--model", type=Path, required=True, help="model.pt")
-    parser.add_argument("--device", default="cpu")
+    parser = model_parser(__doc__)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     options = parser.parse_args()
     classifier = Classifier(options.model, options.device, options.threads)
-    common: dict[str, Any] = {"bootstrap.servers": options.brokers}
     consumer = Consumer(
-        {**common, "group.id": options.group, "auto.offset.reset": "earliest",
-         "enable.auto.commit": False, "partition.assignment.strategy": "cooperative-sticky"}
+        {"bootstrap.servers": options.brokers, "group.id": options.group,
+         "auto.offset.reset": "earliest", "enable.auto.commit": False,
+         "partition.assignment.strategy": "cooperative-sticky"}
     )  # fmt: skip
-    producer = Producer(
-        {**common, "enable.idempotence": True, "linger.ms": 0.5, "compression.type": "lz4"}
-    )
+    producer = Producer(producer_config(options.brokers))
     consumer.subscribe([options.source])
     commit_at, open_answers = time.monotonic() + COMMIT_S, False
     while True:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-TOP_K = 3
+from benchmarks.programs.common import TOP_K
 
 
 class Classifier:

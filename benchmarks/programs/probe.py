@@ -8,7 +8,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -17,24 +18,30 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
 import tritonclient.grpc as triton
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from benchmarks.programs.common import TOP_K
 from wire.image import NDARRAY, encode_image
-from wire.record import raw_bytes
+from wire.prediction import decode_prediction
+from wire.record import ContractError, raw_bytes
 
-TOP_K = 3
 SPIN_S = 0.0005
 SETTLE_S = 10.0
 """How long the last answers may take."""
 
 
 class Clock:
-    """Due times, and latencies from them, in milliseconds."""
+    """Due times, and latencies from them, in milliseconds.
+
+    Attributes:
+        waits: of images in the bridge, from decoded to requested.
+    """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._start = time.monotonic() + 0.5
         self.latencies: dict[int, float] = {}
+        self.waits: list[float] = []
 
     def due(self, index: int) -> float:
         return self._start + index / self._rate
@@ -68,6 +75,8 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
         raise SystemExit("no answer to the first images")
     clock = Clock(options.rate)
 
+    answers: list[Message] = []
+
     def read() -> None:
         while not stop.is_set():
             message = consumer.poll(0.1)
@@ -76,6 +85,7 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
             key = message.key()
             if isinstance(key, bytes) and key.startswith(b"p"):
                 clock.answered(int(key[1:]))
+                answers.append(message)
 
     reader = Thread(target=read)
     reader.start()
@@ -89,7 +99,15 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
     stop.set()
     reader.join()
     consumer.close()
+    clock.waits = list(_waits(answers))
     return clock
+
+
+def _waits(answers: Iterable[Message]) -> Iterator[float]:
+    for message in answers:
+        with suppress(ContractError):  # not the bridge's
+            stamps = decode_prediction(message).stamps
+            yield (stamps["requested"] - stamps["decoded"]) / 1e6
 
 
 def _produce(producer: Producer, topic: str, id: str, pixels: Any) -> None:
@@ -169,7 +187,8 @@ def main() -> None:
     clock = through_kafka(options, pixels) if options.brokers else straight(options, pixels)
     count = int(options.rate * options.seconds)
     latencies = [clock.latencies[i] for i in sorted(clock.latencies)]
-    result = {"sent": count, "answered": len(latencies), "latencies_ms": latencies}
+    result = {"sent": count, "answered": len(latencies), "latencies_ms": latencies,
+              "waits_ms": clock.waits}  # fmt: skip
     options.output.write_text(json.dumps(result))
 
 

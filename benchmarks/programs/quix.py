@@ -1,6 +1,5 @@
 """Quix Streams with the model inside its processing function."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -8,17 +7,12 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from quixstreams import Application
 
+from benchmarks.programs.common import model_parser
 from benchmarks.programs.in_process import Classifier
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--brokers", required=True)
-    parser.add_argument("--source", required=True)
-    parser.add_argument("--target", required=True)
-    parser.add_argument("--group", required=True)
-    parser.add_argument("--model", type=Path, required=True, help="model.pt")
-    parser.add_argument("--device", default="cpu")
+    parser = model_parser(__doc__)
     parser.add_argument("--guarantee", default="at-least-once")
     options = parser.parse_args()
     classifier = Classifier(options.model, options.device)

@@ -1,12 +1,14 @@
 """The bridge's load on Kafka without the bridge: reads images, writes answers, at a given rate."""
 
-import argparse
-import signal
+import sys
 import time
-from threading import Event
-from typing import Any
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from confluent_kafka import Consumer, Producer
+
+from benchmarks.programs.common import kafka_parser, producer_config, stop_on_signal
 
 ANSWER = b"x" * 480
 """As long as a prediction with its headers."""
@@ -14,25 +16,16 @@ SLICE_S = 0.05
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--brokers", required=True)
-    parser.add_argument("--source", required=True)
-    parser.add_argument("--target", required=True)
-    parser.add_argument("--group", required=True)
+    parser = kafka_parser(__doc__)
     parser.add_argument("--rate", type=float, required=True, help="images/s")
     options = parser.parse_args()
 
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    common: dict[str, Any] = {"bootstrap.servers": options.brokers}
+    stop = stop_on_signal()
     consumer = Consumer(
-        {**common, "group.id": options.group, "auto.offset.reset": "earliest",
-         "queued.max.messages.kbytes": 32 * 1024}
+        {"bootstrap.servers": options.brokers, "group.id": options.group,
+         "auto.offset.reset": "earliest", "queued.max.messages.kbytes": 32 * 1024}
     )  # fmt: skip
-    producer = Producer(
-        {**common, "enable.idempotence": True, "linger.ms": 0.5, "compression.type": "lz4"}
-    )
+    producer = Producer(producer_config(options.brokers))
     consumer.subscribe([options.source])
     start, done = time.monotonic(), 0
     while not stop.is_set():

@@ -1,16 +1,21 @@
 """Load straight at Triton's gRPC: batches of real pixels, so many in flight, until SIGTERM."""
 
 import argparse
-import signal
+import sys
+import time
 from pathlib import Path
-from threading import Event, Semaphore
+from threading import Semaphore
 from typing import Any
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
 import tritonclient.grpc as triton
 
-TOP_K = 3
-"""As the bridge asks for."""
+from benchmarks.programs.common import TOP_K, stop_on_signal
+
+DRAIN_S = 20.0
+"""How long requests in flight are waited for at the end."""
 
 
 def main() -> None:
@@ -22,9 +27,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, required=True, help="requests")
     options = parser.parse_args()
 
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signal()
     with np.load(options.images) as data:
         pixels = data["images"]
     # Made once: a load generator that is cheaper than any real client finds the highest ceiling.
@@ -51,8 +54,9 @@ def main() -> None:
                 tensor = requests[turn % len(requests)]
                 client.async_infer(options.model, [tensor], answered, outputs=[output])
                 turn += 1
+        deadline = time.monotonic() + DRAIN_S
         for _ in range(options.in_flight):
-            slots.acquire(timeout=5)
+            slots.acquire(timeout=max(0.0, deadline - time.monotonic()))
     if failures:
         raise SystemExit(f"Triton: {failures[0]}")
 

@@ -14,6 +14,8 @@ ABOUT = {
     "quick": False, "repeats": 2, "date": "2026-01-31", "failures": {},
 }  # fmt: skip
 
+LATENCY = {**ABOUT, "top_rate": 1000.0, "usual_demo_top_rate": 0.0}
+
 
 def window(rate: float, cpu_us: float = 30.0) -> dict[str, Any]:
     return {
@@ -40,10 +42,24 @@ def test_a_goal_is_judged_by_the_median_ratio(tmp_path: Path, ours: float, verdi
     assert found["bridge ÷ usual demo"] == "yes"
 
 
-def test_what_was_not_measured_is_not_judged(tmp_path: Path) -> None:
+def test_each_goal_has_its_line_and_says_so_where_it_was_not_measured(tmp_path: Path) -> None:
     text = report.write(tmp_path, {"throughput": throughput(960.0)})
-    assert "MLServer" not in text
-    assert "null" not in text.lower()
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines()]
+    goals = {row[0]: row[2] for row in cells if len(row) == 4}
+    assert goals["bridge ÷ usual demo"] != "not measured"
+    assert goals["bridge's CPU per image, PNG, null model, µs"] == "not measured"
+    assert goals["bridge ÷ best peer, at least once (Quix Streams, MLServer)"] == "not measured"
+    assert verdicts(text)["2 bridges ÷ one, raw, null model"] == ""
+
+
+def test_the_peer_to_beat_is_the_fastest(tmp_path: Path) -> None:
+    section = throughput(960.0)
+    section["measurements"] |= {
+        "Quix Streams": [window(300.0)] * 2,
+        "MLServer": [window(600.0)] * 2,
+    }
+    found = verdicts(report.write(tmp_path, {"throughput": section}))
+    assert found["bridge ÷ best peer, at least once (MLServer)"] == "**no**"
 
 
 def test_a_peer_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
@@ -54,19 +70,21 @@ def test_a_peer_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
 def test_latency_is_judged_as_a_difference_to_triton_alone(tmp_path: Path) -> None:
     points = [
         {"repeat": r, "share": 0.1, "subject": s, "rate": 100.0, "sent": 10, "answered": 10,
-         "p50": p50, "p99": p99, "mean_batch": 1.0}
+         "p50": p50, "p99": p99, "mean_batch": 1.0, "wait_p50": 0.1}
         for r in range(2)
         for s, p50, p99 in (("Triton", 4.0, 6.0), ("bridge", 6.5, 30.0))
     ]  # fmt: skip
-    found = verdicts(report.write(tmp_path, {"latency": {**ABOUT, "points": points}}))
-    assert found["p50 at 10% load, bridge less Triton, ms"] == "yes"
-    assert found["p99 at 10% load, bridge less Triton, ms"] == "**no**"
+    found = verdicts(report.write(tmp_path, {"latency": {**LATENCY, "points": points}}))
+    assert found["p50 at 10% load, bridge less Triton alone, ms"] == "yes"
+    assert found["p99 at 10% load, bridge less Triton alone, ms"] == "**no**"
+    assert found["wait for a batch at 10% load, p50, ms"] == "yes"
 
 
 def test_each_section_has_its_plots(tmp_path: Path) -> None:
     overhead = {
         **ABOUT,
         "measurements": {name: [window(5000.0)] * 2 for name in ("raw", "PNG", "raw, 2 bridges")},
+        "stages": {"raw": {"decode": [1.0, 2.0]}, "PNG": {"decode": [20.0, 30.0]}},
     }
     report.write(tmp_path, {"overhead": overhead})
     pictures = {path.name for path in tmp_path.glob("*.png")}

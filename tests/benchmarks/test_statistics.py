@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.statistics import Spread, alternated, percentile, ratio
+from benchmarks.statistics import Spread, alternated, ratio
 
 
 def test_a_ratio_is_taken_within_each_repeat() -> None:
@@ -26,12 +26,3 @@ def test_every_second_repeat_is_reversed() -> None:
         ["c", "b", "a"],
         ["a", "b", "c"],
     ]
-
-
-@pytest.mark.parametrize(
-    ("share", "value"), [(0.0, 1), (0.5, 50), (0.501, 51), (0.99, 99), (1.0, 100)]
-)
-def test_a_percentile_is_the_smallest_value_with_that_share_below_or_at_it(
-    share: float, value: int
-) -> None:
-    assert percentile(list(range(100, 0, -1)), share) == value

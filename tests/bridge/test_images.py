@@ -197,6 +197,8 @@ def test_without_a_resize_parameter_the_size_must_fit() -> None:
 def test_a_model_of_encoded_images_gets_them_untouched() -> None:
     encoded = ModelSpec("m", "", "IN", "OUT", None, 10, 8, True, 1, Preprocess())
     assert to_input(event(), PNG, encoded, **LIMITS) is PNG
+    with pytest.raises(ImageError, match="content-type says JPEG, the bytes PNG"):
+        to_input(event(content_type="image/jpeg"), PNG, encoded, **LIMITS)
 
 
 SEEDS = [PNG, JPEG, encode(noise(), "WEBP"), encode(noise(), "BMP"), animation(), gif()]

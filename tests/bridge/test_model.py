@@ -43,6 +43,32 @@ def test_a_model_of_encoded_images_is_understood() -> None:
     assert spec.image_bytes == 0
 
 
+def test_an_ensemble_says_of_each_image_why_it_can_not_be_used() -> None:
+    inputs = [{"name": "IMAGE", "datatype": "BYTES", "shape": ["-1", "1"]}]
+    outputs = [
+        {"name": "ERROR", "datatype": "BYTES", "shape": ["-1", "1"]},
+        {"name": "OUT", "datatype": "FP32", "shape": ["-1", "10"]},
+    ]
+    steps = [{"instance_group": [{"count": 4}]}, {"instance_group": [{"count": 2}]}]
+    ensemble = {"max_batch_size": 64}
+    spec = read_spec(metadata(inputs=inputs, outputs=outputs), ensemble, steps=steps)
+    assert (spec.output_name, spec.error_output, spec.instances) == ("OUT", "ERROR", 6)
+
+
+@pytest.mark.parametrize(
+    "other", [("ERRORS", "BYTES", 1), ("ERROR", "FP32", 1), ("ERROR", "BYTES", 7)]
+)
+def test_an_output_that_gives_no_reason_for_each_image_is_left_alone(
+    other: tuple[str, str, int],
+) -> None:
+    name, datatype, size = other
+    outputs = [
+        {"name": "OUT", "datatype": "FP32", "shape": ["-1", "10"]},
+        {"name": name, "datatype": datatype, "shape": ["-1", str(size)]},
+    ]
+    assert read_spec(metadata(outputs=outputs), config()).error_output is None
+
+
 def test_a_model_without_batches_is_fed_one_at_a_time() -> None:
     inputs = [{"name": "IN", "datatype": "UINT8", "shape": ["32", "32", "3"]}]
     outputs = [{"name": "OUT", "datatype": "FP32", "shape": ["10"]}]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bridge.images import ImageError
 from bridge.triton import TritonServer, probe
 from exporter.errors import ExportError
 from exporter.export import export
@@ -40,7 +41,9 @@ def test_triton_serves_a_pt2_export(repository: Path, tmp_path: Path) -> None:
         client = TritonServer(server.grpc, NAME)
         answer = probe(client, client.load_spec())
         client.close()
-    assert len(answer.tops[0]) == 3
+    (top,) = answer.tops
+    assert not isinstance(top, ImageError)
+    assert len(top) == 3
 
 
 def test_an_unknown_format_is_refused_with_those_that_exist() -> None:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from producer import sources
-from producer.encoding import EncodedImage, Encoding, encode, sniff
-from wire.image import NDARRAY
+from producer.encoding import EncodedImage, Encoding, encode
+from wire.image import NDARRAY, sniff
 
 LOSSLESS = [Encoding.PNG, Encoding.WEBP, Encoding.BMP, Encoding.RAW]
 

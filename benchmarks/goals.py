@@ -1,0 +1,155 @@
+"""What is promised, beside what was measured. Pure: a goal without a measurement says so."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from benchmarks.plan import LOW
+from benchmarks.results import Found, Section, points, rates, windows
+from benchmarks.statistics import Spread, ratio
+
+AT_LEAST_ONCE_PEERS = ("Quix Streams", "MLServer")
+"""MLServer's guarantee is weaker: it reads without a group, from the end of its topic."""
+FLAT = 0.05
+"""Growth of resident memory over one window that still counts as none."""
+AT_ONCE_MS = 1.0
+"""A lone image goes to Triton in less: what a busy machine's scheduler may add, no timer would."""
+
+
+class Goal(NamedTuple):
+    """One line of the verdict.
+
+    Attributes:
+        met: None where there is nothing to judge.
+    """
+
+    what: str
+    wanted: str
+    measured: str = "not measured"
+    met: bool | None = None
+
+
+def judge(found: Found) -> list[Goal]:
+    """Every goal, in the order in which the project states them."""
+    throughput, overhead = found.get("throughput"), found.get("overhead")
+    latency = found.get("latency")
+    cores = 2 if overhead is None else int(overhead["machine"]["cores"])
+    return [
+        *_ceiling(throughput),
+        *_usual_demo(throughput, latency),
+        *_peers(throughput),
+        *_low_load(latency),
+        *_own_cost(overhead),
+        *_batches(throughput, latency),
+        *_bridges(overhead, cores),
+    ]
+
+
+def _at_least(what: str, ours: Sequence[float], theirs: Sequence[float], goal: float) -> Goal:
+    if not ours or len(ours) != len(theirs):
+        return Goal(what, f"≥ {goal:g}")
+    spread = ratio(ours, theirs)
+    return Goal(what, f"≥ {goal:g}", spread.text(), spread.median >= goal)
+
+
+def _at_most(what: str, values: Sequence[float], goal: float, digits: int) -> Goal:
+    if not values:
+        return Goal(what, f"≤ {goal:g}")
+    spread = Spread.of(values)
+    return Goal(what, f"≤ {goal:g}", spread.text(digits), spread.median <= goal)
+
+
+def _shown(what: str, ours: Sequence[float], theirs: Sequence[float]) -> Goal:
+    return _at_least(what, ours, theirs, 0)._replace(wanted="", met=None)
+
+
+def _ceiling(section: Section | None) -> Iterator[Goal]:
+    ours = rates(section, "bridge")
+    beside = rates(section, "ceiling with broker load")
+    yield _at_least("bridge ÷ ceiling with the same broker load", ours, beside, 0.95)
+    yield _shown("bridge ÷ ceiling alone", ours, rates(section, "ceiling"))
+
+
+def _usual_demo(section: Section | None, latency: Section | None) -> Iterator[Goal]:
+    yield _at_least(
+        "bridge ÷ usual demo", rates(section, "bridge"), rates(section, "usual demo"), 3
+    )
+    what = "p99 ÷ usual demo's, at"
+    shares = [] if latency is None else sorted(
+        {one["share"] for one in latency["points"] if one["subject"] == "usual demo"}
+    )  # fmt: skip
+    if latency is None or not shares:
+        yield Goal(f"{what} each rate that it sustains", "< 1")
+        return
+    for share in shares:
+        ours, demo = points(latency, "bridge", share), points(latency, "usual demo", share)
+        spread = ratio([one["p99"] for one in ours], [one["p99"] for one in demo])
+        yield Goal(f"{what} {share:.0%} load", "< 1", spread.text(), spread.median < 1)
+
+
+def _peers(section: Section | None) -> Iterator[Goal]:
+    best = max(
+        (name for name in AT_LEAST_ONCE_PEERS if rates(section, name)),
+        key=lambda name: Spread.of(rates(section, name)).median,
+        default=None,
+    )
+    ours, exactly = rates(section, "bridge"), rates(section, "bridge, exactly once")
+    yield _at_least(
+        f"bridge ÷ best peer, at least once ({best or 'Quix Streams, MLServer'})",
+        ours, rates(section, best) if best else [], 2,
+    )  # fmt: skip
+    yield _at_least(
+        "bridge ÷ best peer, exactly once (Quix Streams)",
+        exactly, rates(section, "Quix Streams, exactly once"), 2,
+    )  # fmt: skip
+    yield _shown("bridge, exactly once ÷ at least once", exactly, ours)
+    yield _shown(
+        "bridge, PNG: decoded in Triton ÷ decoded in the bridge",
+        rates(section, "bridge, PNG decoded in Triton"), rates(section, "bridge, PNG"),
+    )  # fmt: skip
+    for name in (*AT_LEAST_ONCE_PEERS, "careful consumer"):
+        if rates(section, name) and name != best:
+            yield _shown(f"bridge ÷ {name}", ours, rates(section, name))
+
+
+def _low_load(section: Section | None) -> Iterator[Goal]:
+    ours = [] if section is None else points(section, "bridge", LOW)
+    alone = [] if section is None else points(section, "Triton", LOW)
+    for name, extra in (("p50", 3), ("p99", 10)):
+        less = [a[name] - b[name] for a, b in zip(ours, alone, strict=True)]
+        yield _at_most(f"{name} at {LOW:.0%} load, bridge less Triton alone, ms", less, extra, 1)
+    waits = [one["wait_p50"] for one in ours if one["wait_p50"] is not None]
+    yield _at_most(f"wait for a batch at {LOW:.0%} load, p50, ms", waits, AT_ONCE_MS, 2)
+
+
+def _own_cost(section: Section | None) -> Iterator[Goal]:
+    for name, limit in (("raw", 40), ("PNG", 120)):
+        costs = [one["cpu_us"]["subject"] for one in windows(section, name)]
+        yield _at_most(f"bridge's CPU per image, {name}, null model, µs", costs, limit, 0)
+    growth = [
+        one["rss_bytes"][1] / max(1, one["rss_bytes"][0]) - 1 for one in windows(section, "raw")
+    ]
+    what = "growth of the bridge's memory over a window, %"
+    yield _at_most(what, [100 * one for one in growth], 100 * FLAT, 1)
+
+
+def _batches(throughput: Section | None, latency: Section | None) -> Iterator[Goal]:
+    what = "mean batch in Triton, saturated"
+    full = [one["mean_batch"] for one in windows(throughput, "bridge") if one["mean_batch"]]
+    spread = Spread.of(full) if full else None
+    yield (
+        Goal(what, "≥ 16", spread.text(1), spread.median >= 16) if spread else Goal(what, "≥ 16")
+    )
+    lone = [] if latency is None else points(latency, "bridge", LOW)
+    yield _at_most(
+        f"mean batch in Triton at {LOW:.0%} load", [one["mean_batch"] for one in lone], 1.1, 2
+    )
+
+
+def _bridges(section: Section | None, cores: int) -> Iterator[Goal]:
+    for encoding in ("raw", "PNG"):
+        for count in range(2, cores + 1):
+            several = rates(section, f"{encoding}, {count} bridges")
+            yield _at_least(
+                f"{count} bridges ÷ one, {encoding}, null model",
+                several, rates(section, encoding), 0.9 * count,
+            )  # fmt: skip

@@ -1,0 +1,46 @@
+"""What the programs share: their command line, how they stop, their producer."""
+
+import argparse
+import signal
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+TOP_K = 3
+"""Classes in an answer, as the bridge asks for."""
+
+
+def kafka_parser(description: str | None) -> argparse.ArgumentParser:
+    """From one topic to another."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--brokers", required=True)
+    parser.add_argument("--source", required=True, help="topic to read")
+    parser.add_argument("--target", required=True, help="topic to write")
+    parser.add_argument("--group", required=True)
+    return parser
+
+
+def model_parser(description: str | None) -> argparse.ArgumentParser:
+    """From one topic to another, through a model in the same process."""
+    parser = kafka_parser(description)
+    parser.add_argument("--model", type=Path, required=True, help="model.pt")
+    parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def stop_on_signal() -> Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def producer_config(brokers: str) -> dict[str, Any]:
+    """A librdkafka producer like the bridge's."""
+    return {
+        "bootstrap.servers": brokers,
+        "enable.idempotence": True,
+        "linger.ms": 0.5,
+        "compression.type": "lz4",
+    }

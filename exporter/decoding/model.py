@@ -1,0 +1,85 @@
+"""Decodes and resizes images inside Triton, by the bridge's own rules.
+
+It stands alone: the exporter puts the files of `bridge` and `wire` that it needs beside it, as they
+are, so that an image is judged and scaled alike wherever it is decoded. Everything else that it
+needs to know is in `config.pbtxt`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+# First: the local stack's copy of it says where this environment's packages are.
+import triton_python_backend_utils as pb_utils  # isort: split
+
+import numpy as np
+import numpy.typing as npt
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from bridge.images import ImageError, to_input
+from bridge.model import ModelSpec, read_preprocess
+from wire.image import ImageEvent
+
+IMAGE, PIXELS, ERROR = "IMAGE", "PIXELS", "ERROR"
+# Its envelope stays with the bridge, which has checked it: here the bytes alone say what it is.
+UNTYPED = ImageEvent("", None, None, None, 0, 0)
+
+
+class TritonPythonModel:
+    """One instance: BYTES [N, 1] of images to uint8 [N, H, W, 3], and BYTES [N, 1] of reasons.
+
+    An image that cannot be used has black pixels and a reason "kind: message"; the others of its
+    batch an empty one.
+    """
+
+    def initialize(self, args: dict[str, str]) -> None:
+        config = json.loads(args["model_config"])
+        outputs = {one["name"]: one for one in config["output"]}
+        height, width, channels = (int(size) for size in outputs[PIXELS]["dims"])
+        self.spec = ModelSpec(
+            name=args["model_name"],
+            version=args["model_version"],
+            input_name=IMAGE,
+            output_name=PIXELS,
+            shape=(height, width, channels),
+            classes=None,
+            max_batch=max(1, int(config["max_batch_size"])),
+            batched=True,
+            instances=1,
+            preprocess=read_preprocess(config["parameters"], ValueError),
+            error_output=ERROR,
+        )
+        self.max_bytes = int(config["parameters"]["max_image_bytes"]["string_value"])
+        self.max_pixels = int(config["parameters"]["max_pixels"]["string_value"])
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Each request by itself: what is wrong with one says nothing about another."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        tensor = pb_utils.get_input_tensor_by_name(request, IMAGE)
+        try:
+            pixels, errors = self._decode(tensor.as_numpy().reshape(-1))
+        except MemoryError:
+            error = pb_utils.TritonError("not enough memory to decode this batch")
+            return pb_utils.InferenceResponse(error=error)
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(PIXELS, pixels), pb_utils.Tensor(ERROR, errors)]
+        )
+
+    def _decode(
+        self, images: npt.NDArray[np.object_]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.object_]]:
+        assert self.spec.shape is not None
+        pixels = np.zeros((len(images), *self.spec.shape), np.uint8)
+        errors = np.full((len(images), 1), b"", dtype=np.object_)
+        for index, image in enumerate(images):
+            try:
+                pixels[index] = to_input(
+                    UNTYPED, image, self.spec, max_bytes=self.max_bytes, max_pixels=self.max_pixels
+                )
+            except ImageError as error:
+                errors[index] = f"{error.kind}: {error}".encode()
+        return pixels, errors

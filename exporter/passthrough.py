@@ -1,0 +1,174 @@
+"""A model that takes encoded images: a decoding step and the network, as one Triton ensemble.
+
+The bridge passes encoded images on to it; what cannot be decoded comes back image by image, in the
+output that the bridge looks for (see `bridge/model.py`).
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from exporter import models
+from exporter import weights as checkpoints
+from exporter.errors import ExportError
+from exporter.repository import install, is_current
+from exporter.triton_config import (
+    INPUT,
+    LABELS,
+    OUTPUT,
+    PARAMETER,
+    parse,
+    preprocess_parameters,
+)
+
+ENSEMBLE, STEP = "{name}_jpeg", "{name}_decode"
+
+DECODERS = 2
+"""Decoding processes where nothing else is asked for; one for each core is what pays."""
+
+MAX_IMAGE_BYTES = 16 << 20
+MAX_PIXELS = 50_000_000
+"""What the bridge allows where it decodes by itself, unless told otherwise."""
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = ROOT / "exporter/decoding/model.py"
+RULES = (
+    "bridge/__init__.py",
+    "bridge/images.py",
+    "bridge/model.py",
+    "bridge/png.py",
+    "wire/__init__.py",
+    "wire/clock.py",
+    "wire/image.py",
+    "wire/record.py",
+)
+"""How the bridge decodes: the step runs these very files. They need numpy, Pillow and pyspng."""
+
+HEADER = "# Written by scripts/export_model.py: change its options, not this file.\n"
+
+STEP_CONFIG = """\
+{header}
+name: "{step}"
+backend: "python"
+max_batch_size: {max_batch_size}
+
+# An encoded image: PNG, JPEG, WebP or BMP.
+input {{ name: "IMAGE" data_type: TYPE_STRING dims: [ 1 ] }}
+
+# Its pixels: height, width, RGB; and why there are none, "kind: message", else empty.
+output {{ name: "PIXELS" data_type: TYPE_UINT8 dims: [ {dims} ] }}
+output {{ name: "ERROR" data_type: TYPE_STRING dims: [ 1 ] }}
+
+instance_group {{ count: {decoders} kind: KIND_CPU }}
+
+{parameters}
+"""
+
+ENSEMBLE_CONFIG = """\
+{header}
+name: "{ensemble}"
+platform: "ensemble"
+max_batch_size: {max_batch_size}
+
+input {{ name: "IMAGE" data_type: TYPE_STRING dims: [ 1 ] }}
+output {{
+  name: "{output}" data_type: TYPE_FP32 dims: [ {classes} ] label_filename: "{labels}"
+}}
+output {{ name: "ERROR" data_type: TYPE_STRING dims: [ 1 ] }}
+
+ensemble_scheduling {{
+  step {{
+    model_name: "{step}" model_version: -1
+    input_map {{ key: "IMAGE" value: "IMAGE" }}
+    output_map {{ key: "PIXELS" value: "PIXELS" }}
+    output_map {{ key: "ERROR" value: "ERROR" }}
+  }}
+  step {{
+    model_name: "{name}" model_version: -1
+    input_map {{ key: "{input}" value: "PIXELS" }}
+    output_map {{ key: "{output}" value: "{output}" }}
+  }}
+}}
+"""
+
+
+def export_ensemble(
+    name: str,
+    repository: Path,
+    *,
+    weights: str | Path | None = None,
+    version: int = 1,
+    max_batch_size: int = 64,
+    decoders: int = DECODERS,
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Write `<name>_decode` and `<name>_jpeg` beside the network, where they are not there already.
+
+    Args:
+        name, weights, version, max_batch_size: as the network was exported with them.
+        decoders: processes of the decoding step.
+        report: called with a line for each step.
+
+    Returns:
+        The ensemble's directory.
+
+    Raises:
+        ExportError: an argument is not right, or a file can't be read or written.
+    """
+    model = models.find(name, downloaded=weights in (None, checkpoints.DEFAULT))
+    if not 1 <= decoders <= 1024:
+        raise ExportError(f"decoders is between 1 and 1024, not {decoders}")
+    rules = {f"{version}/{name}": ROOT / name for name in RULES}
+    absent = [str(path) for path in rules.values() if not path.is_file()]
+    if absent:
+        raise ExportError(f"the decoding step needs {', '.join(absent)}: not found")
+    names = {"name": name, "step": STEP.format(name=name), "ensemble": ENSEMBLE.format(name=name)}
+    common = {**names, "header": HEADER, "max_batch_size": max_batch_size}
+    parameters = {
+        **preprocess_parameters(model),
+        "max_image_bytes": str(MAX_IMAGE_BYTES),
+        "max_pixels": str(MAX_PIXELS),
+    }
+    step = STEP_CONFIG.format(
+        **common,
+        dims=f"{model.size[0]}, {model.size[1]}, 3",
+        decoders=decoders,
+        parameters="\n".join(PARAMETER.format(key=k, value=v) for k, v in parameters.items()),
+    )
+    ensemble = ENSEMBLE_CONFIG.format(
+        **common, input=INPUT, output=OUTPUT, labels=LABELS, classes=len(model.labels)
+    )
+    code = {f"{version}/model.py": CODE, **rules}
+    _install(repository / names["step"], version, step, code, {}, report)
+    labels = {LABELS: "\n".join(model.labels) + "\n"}
+    _install(repository / names["ensemble"], version, ensemble, {}, labels, report)
+    return repository / names["ensemble"]
+
+
+def _install(
+    directory: Path,
+    version: int,
+    config: str,
+    files: dict[str, Path],
+    texts: dict[str, str],
+    report: Callable[[str], None],
+) -> None:
+    parse(config)
+    texts = {**texts, "config.pbtxt": config}
+    made_from: dict[str, object] = {
+        "texts": texts,
+        "files": {
+            name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()
+        },
+    }
+    if is_current(directory, version, made_from):
+        report(f"{directory.name}: unchanged, nothing to write in {directory}")
+        return
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        staged = dict(files)
+        for name, text in texts.items():
+            staged[name] = Path(folder) / name
+            staged[name].write_text(text)
+        install(directory, version, staged, made_from)
+    report(f"{directory.name}: version {version} is in {directory}")

@@ -1,0 +1,91 @@
+"""The ensemble that takes encoded images: what is written, and that Triton serves it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpcclient
+
+from bridge.config import Settings
+from exporter.errors import ExportError
+from exporter.passthrough import MAX_IMAGE_BYTES, MAX_PIXELS, ROOT, RULES, export_ensemble
+from exporter.triton_config import parse
+from producer.encoding import Encoding
+from producer.sources import cifar10
+from stack.triton import Triton
+from tests.conftest import ENSEMBLE, MODEL
+
+
+@pytest.fixture
+def client(triton: Triton) -> Iterator[grpcclient.InferenceServerClient]:
+    with grpcclient.InferenceServerClient(triton.grpc) as client:
+        yield client
+
+
+def infer(client: grpcclient.InferenceServerClient, images: list[bytes]) -> grpcclient.InferResult:
+    tensor = grpcclient.InferInput("IMAGE", [len(images), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array(images, dtype=object).reshape(-1, 1))
+    return client.infer(ENSEMBLE, [tensor])
+
+
+def test_the_step_decodes_with_the_bridges_own_files_and_limits(tmp_path: Path) -> None:
+    export_ensemble(MODEL, tmp_path)
+    step = tmp_path / f"{MODEL}_decode"
+    for name in RULES:
+        assert (step / "1" / name).read_bytes() == (ROOT / name).read_bytes()
+    bridge = {name: field.default for name, field in Settings.model_fields.items()}
+    assert bridge["max_image_bytes"] == MAX_IMAGE_BYTES
+    assert bridge["max_pixels"] == MAX_PIXELS
+
+
+def test_an_image_is_resized_as_the_network_wants_it(tmp_path: Path) -> None:
+    export_ensemble("resnet50", tmp_path, weights="none", max_batch_size=32, decoders=3)
+    step = parse((tmp_path / "resnet50_decode/config.pbtxt").read_text())
+    ensemble = parse((tmp_path / "resnet50_jpeg/config.pbtxt").read_text())
+    assert list(step.output[0].dims) == [224, 224, 3]
+    assert step.parameters["preprocess.resize"].string_value == "256"
+    assert step.instance_group[0].count == 3
+    assert step.max_batch_size == ensemble.max_batch_size == 32
+    assert [one.model_name for one in ensemble.ensemble_scheduling.step] == [
+        "resnet50_decode", "resnet50",
+    ]  # fmt: skip
+
+
+def test_a_second_export_writes_nothing(tmp_path: Path) -> None:
+    export_ensemble(MODEL, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    lines: list[str] = []
+    export_ensemble(MODEL, tmp_path, report=lines.append)
+    assert [line.partition(":")[2].split()[0] for line in lines] == ["unchanged,"] * 2
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_no_decoder_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="decoders is between 1 and 1024, not 0"):
+        export_ensemble(MODEL, tmp_path, decoders=0)
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_triton_classifies_915_of_the_1000_encoded_images(
+    client: grpcclient.InferenceServerClient, batch: int
+) -> None:
+    images = cifar10(Encoding.PNG)
+    scores = []
+    for start in range(0, len(images), batch):
+        answer = infer(client, [image.value for image in images[start : start + batch]])
+        assert not answer.as_numpy("ERROR").any()
+        scores.append(answer.as_numpy("OUTPUT__0"))
+    with np.load(ROOT / "data/cifar10_test_1000.npz") as archive:
+        labels = archive["labels"]
+    assert int((np.concatenate(scores).argmax(1) == labels).sum()) == 915
+
+
+def test_a_bad_image_fails_alone(client: grpcclient.InferenceServerClient) -> None:
+    good = cifar10(Encoding.PNG, limit=1)[0].value
+    answer = infer(client, [good, b"junk", good])
+    assert [row[0].partition(b": ")[0] for row in answer.as_numpy("ERROR")] == [
+        b"", b"not_an_image", b"",
+    ]  # fmt: skip
+    best = answer.as_numpy("OUTPUT__0").argmax(1)
+    assert best[0] == best[2] == 3
