@@ -1,6 +1,5 @@
 """Two runs side by side. Pure."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,7 @@ Better = Literal["lower", "higher", "neither"]
 Verdict = Literal["better", "worse", ""]
 
 NOTICEABLE = 0.05
-"""Relative change; less is what two runs of one set-up differ by, and is called neither."""
+"""Relative change; less, two runs of one set-up differ by, and it is called neither."""
 FEW = 10
 """Images beyond a percentile; with fewer, one image more or less moves it."""
 
@@ -24,7 +23,7 @@ class Line:
         a, b: None: the run does not have it.
         unit: ms, images/s, % or empty.
         few: fewer than `FEW` images stand behind it in one of the runs.
-        noticeable: relative change from which on it is better or worse.
+        least: difference from which on it is better or worse; None: `NOTICEABLE` of a.
     """
 
     group: str
@@ -34,16 +33,7 @@ class Line:
     unit: str
     better: Better = "neither"
     few: bool = False
-    noticeable: float = NOTICEABLE
-
-    @property
-    def change(self) -> float | None:
-        """(b - a) / a, infinite where a is nothing; None: one of them is not there."""
-        if self.a is None or self.b is None:
-            return None
-        if self.a == self.b:
-            return 0.0
-        return (self.b - self.a) / self.a if self.a else math.copysign(math.inf, self.b)
+    least: float | None = None
 
     @property
     def change_text(self) -> str:
@@ -53,15 +43,17 @@ class Line:
             return "="
         if self.unit == "%":
             return f"{self.b - self.a:+.2f} points"
-        return f"{self.change:+.1%}" if self.a else "from none"
+        return f"{self.b / self.a - 1:+.1%}" if self.a else "from none"
 
     @property
     def verdict(self) -> Verdict:
         """What the change means; empty: neither, or nothing that one may say."""
-        change = self.change
-        if not change or self.better == "neither" or self.few or abs(change) < self.noticeable:
+        if self.a is None or self.b is None or self.better == "neither" or self.few:
             return ""
-        return "better" if (change > 0) == (self.better == "higher") else "worse"
+        least = NOTICEABLE * self.a if self.least is None else self.least
+        if self.a == self.b or abs(self.b - self.a) < least:
+            return ""
+        return "better" if (self.b > self.a) == (self.better == "higher") else "worse"
 
     def text(self, value: float | None) -> str:
         if value is None:
@@ -77,8 +69,8 @@ class Line:
 def compare(a: Summary, b: Summary) -> list[Line]:
     """Each figure that both runs or one of them have, in the order in which to read them."""
     lines = [
-        *_latency("latency, from the time due", a.intended, b.intended),
-        *_latency("latency, from the actual send", a.sent_latency, b.sent_latency),
+        *_latency("latency from due", a.intended, b.intended),
+        *_latency("latency from send", a.sent_latency, b.sent_latency),
         Line("rate", "offered", a.offered_rate, b.offered_rate, "images/s"),
         Line("rate", "answered", a.throughput, b.throughput, "images/s", "higher"),
         Line("rate", "images a request", a.mean_request, b.mean_request, ""),
@@ -88,15 +80,16 @@ def compare(a: Summary, b: Summary) -> list[Line]:
     for name in ("dead_lettered", "missing", "duplicates"):
         text = name.replace("_", "-")
         counts = (getattr(a, name), getattr(b, name))
-        lines.append(Line("images", text, *counts, "", "lower", noticeable=0))
+        lines.append(Line("images", text, *counts, "", "lower", least=0))
     # Nearly always of the same images: there is no noise in it.
-    lines.append(Line("images", "correct", _correct(a), _correct(b), "%", "higher", noticeable=0))
+    lines.append(Line("images", "correct", _correct(a), _correct(b), "%", "higher", least=0))
     stages = [{stage.name: stage.mean_ms for stage in run.stages} for run in (a, b)]
+    # Twice nothing is nothing: a stage is judged by what it does to the whole.
+    least = NOTICEABLE * sum(stages[0].values())
     for name in dict.fromkeys([*stages[0], *stages[1]]):
         text = name.replace("_", " ")
-        lines.append(
-            Line("stage, mean", text, stages[0].get(name), stages[1].get(name), "ms", "lower")
-        )
+        ms = (stages[0].get(name), stages[1].get(name))
+        lines.append(Line("stage, mean", text, *ms, "ms", "lower", least=least))
     return [line for line in lines if line.a is not None or line.b is not None]
 
 
