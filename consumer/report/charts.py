@@ -13,7 +13,7 @@ from consumer.units import duration
 BINS = 60
 WINDOWS = 60
 """Parts of a run whose percentiles make the lines over time, at least `PER_WINDOW` images each."""
-PER_WINDOW = 20
+PER_WINDOW = 100
 LEAST_MS = 0.001
 """What a log axis shows of zero: the resolution of a latency."""
 MARKED = (50.0, 90.0, 99.0, 99.9)

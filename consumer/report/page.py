@@ -131,11 +131,8 @@ def _charts(chosen: Measured, summary: Summary) -> list[Chart]:
 def _write(file: BinaryIO, template: str, **content: object) -> None:
     script = (TEMPLATES / "theme.js").read_text()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = (
-        _environment()
-        .get_template(template)
-        .render(**content, script_hash=f"sha256-{digest}", svg=svg)
-    )
+    page = _environment().get_template(template)
+    text = page.render(**content, svg=svg, script=script, script_hash=f"sha256-{digest}")
     # A lone surrogate (JSON may hold one) has no UTF-8.
     file.write(text.encode(errors="replace"))
 

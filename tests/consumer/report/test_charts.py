@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.distribution import distribution
@@ -10,9 +10,12 @@ from consumer.report import charts, svg
 from consumer.statistics import latency
 from consumer.summary import SummaryError
 
+# The first call imports and compiles; how long it takes is no promise.
+anyhow = settings(deadline=None)
 LATENCIES = st.lists(st.integers(0, 10**10), min_size=1, max_size=60)
 
 
+@anyhow
 @given(low=st.floats(1e-3, 1e3), ratio=st.floats(1.01, 1e6), log=st.booleans())
 def test_ticks_lie_within_their_scale_and_are_few(low: float, ratio: float, log: bool) -> None:
     scale = svg.horizontal(low, low * ratio, log=log)
@@ -21,6 +24,7 @@ def test_ticks_lie_within_their_scale_and_are_few(low: float, ratio: float, log:
     assert len(ticks) <= 12
 
 
+@anyhow
 @given(values=LATENCIES)
 def test_a_chart_of_any_latencies_stays_within_its_drawing(values: list[int]) -> None:
     found = latency(np.array(values, np.int64))
@@ -43,6 +47,7 @@ def test_a_chart_of_any_latencies_stays_within_its_drawing(values: list[int]) ->
             assert svg.LEFT <= mark.at <= svg.RIGHT
 
 
+@anyhow
 @given(values=LATENCIES)
 def test_the_distribution_in_a_summary_gives_its_percentiles(values: list[int]) -> None:
     found = latency(np.array(values, np.int64))

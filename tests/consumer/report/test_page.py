@@ -10,7 +10,7 @@ from consumer.report.page import write_comparison, write_report
 from consumer.summary import Stage
 from tests.consumer.runs import RUNS_US, Run, make_run
 
-EVIL = "<script>alert(1)</script>\"'><img src=http://x/ onerror=alert(1)>{{ 7*7 }}"
+EVIL = "<script>alert(1)</script>\"'><img src=http://x/ onerror=alert(1)>{{ 7*191 }}"
 VOID = {"meta", "link", "img", "path", "br"}
 
 
@@ -105,7 +105,7 @@ def test_what_a_stranger_sent_is_text_and_never_markup() -> None:
         assert_inert(page)
         assert page.count("img") == 0
         assert "<script>alert(1)</script>" in page.text
-        assert "49" not in page.text.replace("149", "")
+        assert "1337" not in page.text
 
 
 def test_a_text_with_half_a_character_in_it_does_not_stop_the_report() -> None:
