@@ -1,12 +1,12 @@
 """From matched images to the summary of a run. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from consumer import statistics, validity
-from consumer.matching import DEAD, SEEN, Matcher, Rows
+from consumer.matching import DEAD, SEEN, STORED, Matcher, Rows
 from consumer.statistics import Measured
 from consumer.summary import Summary, TritonStages
 
@@ -24,6 +24,8 @@ def evaluate(
     unreadable: int,
     allow_backlog: bool,
     triton: Sequence[TritonStages] = (),
+    settings: Mapping[str, str] | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> Summary:
     """Summarise a run.
 
@@ -38,6 +40,7 @@ def evaluate(
     change = validity.trend(chosen.intended, chosen.from_intended)
     latencies = [found.clock_errors for found in (intended, sent_latency) if found is not None]
     clock_errors = max([*latencies, *(stage.clock_errors for stage in stages)], default=0)
+    stored = int((rows.state[chosen.rows] & STORED != 0).sum())
     reasons = validity.reasons(
         sent=sent,
         missing=missing,
@@ -48,6 +51,7 @@ def evaluate(
         change=change,
         answered=matcher.answered,
         measured=len(chosen.rows),
+        stored=stored,
         allow_backlog=allow_backlog,
     )
     labelled, correct = statistics.accuracy(rows)
@@ -79,7 +83,17 @@ def evaluate(
         models=dict(matcher.models),
         dead_letters_by_reason=dict(Counter(rows.names[number] for number in dead.tolist())),
         triton=list(triton),
+        offered_rate=statistics.offered_rate(rows),
+        stored=stored,
+        began_ns=_began(rows),
+        settings=dict(settings or {}),
+        versions=dict(versions or {}),
     )
+
+
+def _began(rows: Rows) -> int:
+    due = rows.times["intended"][rows.state & SEEN != 0]
+    return int(due.min()) if len(due) else 0
 
 
 def _mean_request(rows: Rows, chosen: Measured) -> float | None:

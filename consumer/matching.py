@@ -10,10 +10,12 @@ from wire.prediction import STAMPS, Prediction
 
 Int64 = npt.NDArray[np.int64]
 
-SEEN, ANSWERED, DEAD = 1, 2, 4
-"""Bits of a row's state: the image itself was read; its first outcome. At most one outcome."""
+SEEN, ANSWERED, DEAD, STORED = 1, 2, 4, 8
+"""Bits of a row's state: the image itself was read; its first outcome, at most one; whether that
+was on its topic before reading began, so that nobody knows how long a reader would have waited."""
 
 NO_NAME = -1
+NO_OFFSET = -1
 MAX_NAMES = 1 << 16
 """Distinct labels and reasons kept: names come from strangers, rows hold only their number."""
 OTHER = "(other)"
@@ -32,13 +34,15 @@ class Rows:
 
     Attributes:
         ids: image ids.
-        state: uint8 [n], `SEEN | ANSWERED | DEAD`.
+        state: uint8 [n], `SEEN | ANSWERED | DEAD | STORED`.
         times: int64 [n] for each of `TIMES`.
         best: int32 [n], index into `names` of the predicted label, or of the reason of a dead
             letter; `NO_NAME` where there is none.
         label: int32 [n], index into `names` of the true label.
         score: float32 [n], of the predicted label.
         batch: int32 [n], images in the request that carried this one to Triton.
+        partition: int32 [n], of the image on its topic.
+        offset: int64 [n], of the image in its partition; `NO_OFFSET` where it was not read.
     """
 
     ids: list[str]
@@ -49,10 +53,12 @@ class Rows:
     label: npt.NDArray[np.int32]
     score: npt.NDArray[np.float32]
     batch: npt.NDArray[np.int32]
+    partition: npt.NDArray[np.int32]
+    offset: Int64
 
 
 class Matcher:
-    """Keeps one compact row an image: about 250 bytes, of which 73 are columns, the rest its id.
+    """Keeps one compact row an image: about 260 bytes, of which 85 are columns, the rest its id.
 
     Every image is sent = answered + dead-lettered + missing, exactly one of the three: its first
     outcome stands, and each further one counts as a duplicate.
@@ -80,6 +86,8 @@ class Matcher:
         self._label = array("i")
         self._batch = array("i")
         self._score = array("f")
+        self._partition = array("i")
+        self._offset = array("q")
         self._sent = 0
         self._answered = 0
         self._dead = 0
@@ -112,8 +120,15 @@ class Matcher:
         """Ids with an outcome of which no image was read."""
         return len(self._index) - self._sent
 
-    def image(self, id: str, intended_ns: int, sent_ns: int, label: str | None) -> None:
-        """An image was read."""
+    def image(
+        self,
+        id: str,
+        intended_ns: int,
+        sent_ns: int,
+        label: str | None,
+        place: tuple[int, int] = (0, NO_OFFSET),
+    ) -> None:
+        """An image was read; `place`: its partition and offset."""
         row = self._row(id)
         if row is None:
             return
@@ -122,15 +137,16 @@ class Matcher:
             return
         self._times["intended"][row] = _time(intended_ns)
         self._times["sent"][row] = _time(sent_ns)
+        self._partition[row], self._offset[row] = place
         if label is not None:
             self._label[row] = self._name(label)
         if self._expect_images:
             self._see(row)
 
-    def prediction(self, prediction: Prediction, consumed_ns: int) -> None:
-        """A prediction was read at `consumed_ns`."""
+    def prediction(self, prediction: Prediction, consumed_ns: int, *, stored: bool = False) -> None:
+        """A prediction could be had at `consumed_ns`; `stored`: it was there before anyone read."""
         row = self._row(prediction.id)
-        if row is None or not self._resolve(row, ANSWERED):
+        if row is None or not self._resolve(row, ANSWERED | (STORED if stored else 0)):
             return
         model = f"{prediction.model}/{prediction.version}"
         if model in self.models or len(self.models) < MAX_NAMES:
@@ -168,6 +184,8 @@ class Matcher:
             label=np.array(self._label, np.int32),
             score=np.array(self._score, np.float32),
             batch=np.array(self._batch, np.int32),
+            partition=np.array(self._partition, np.int32),
+            offset=np.array(self._offset, np.int64),
         )
 
     def _row(self, id: str) -> int | None:
@@ -185,6 +203,8 @@ class Matcher:
         self._label.append(NO_NAME)
         self._batch.append(0)
         self._score.append(0.0)
+        self._partition.append(0)
+        self._offset.append(NO_OFFSET)
         return row
 
     def _resolve(self, row: int, outcome: int) -> bool:

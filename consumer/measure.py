@@ -59,7 +59,7 @@ class Collector:
 
     def take(self, received: Received) -> bool:
         """False: a record of another run."""
-        record, at_ns = received
+        record, at_ns, stored = received
         if self._run_id is not None:
             headers = first_headers(record.headers(), ("ce_runid",))
             if headers.get("ce_runid") != self._run_id:
@@ -78,20 +78,21 @@ class Collector:
             except ContractError:
                 self.unreadable += 1
             else:
-                self._matcher.prediction(prediction, at_ns)
+                self._matcher.prediction(prediction, at_ns, stored=stored)
                 if self._tracing is not None:
                     self._tracing.prediction(record, prediction, at_ns)
         return True
 
     def _image(self, record: KafkaRecord) -> None:
+        place = (record.partition() or 0, record.offset() or 0)
         try:
             image = decode_image(record)
         except ContractError:
             # It was sent all the same, and its dead letter will have this id too.
             kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
-            self._matcher.image(image_id(record), kafka_ns, kafka_ns, None)
+            self._matcher.image(image_id(record), kafka_ns, kafka_ns, None, place)
         else:
-            self._matcher.image(image.id, image.intended_ns, image.sent_ns, image.label)
+            self._matcher.image(image.id, image.intended_ns, image.sent_ns, image.label, place)
 
 
 def measure(

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from consumer.matching import Rows
 from consumer.statistics import Measured
 from consumer.summary import Summary
-from wire.deadletter import one_line
+from consumer.units import clipped, duration
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def draw(file: BinaryIO, rows: Rows, chosen: Measured, summary: Summary) -> None
 
 
 def _headline(figure: Figure, summary: Summary) -> None:
-    name = "all runs" if summary.run_id is None else f"run {_plain(summary.run_id, 60)}"
+    name = "all runs" if summary.run_id is None else f"run {clipped(summary.run_id, 60)}"
     figure.text(0.012, 0.968, "End-to-end latency", fontsize=17, weight="bold", va="center")
     figure.text(0.99, 0.968, name, fontsize=10, color=GREY, ha="right", va="center")
     facts = [
@@ -80,9 +80,12 @@ def _headline(figure: Figure, summary: Summary) -> None:
     if summary.labelled:
         facts.append(f"{summary.correct:,} of {summary.labelled:,} correct")
     figure.text(0.012, 0.936, "  ·  ".join(facts), fontsize=11, color=GREY, va="center")
+    remark = "; ".join(summary.notes)
     if not summary.valid:
-        why = _plain("INVALID: " + "; ".join(summary.reasons), 165)
-        figure.text(0.012, 0.909, why, fontsize=9, color=RED, weight="bold", va="center")
+        remark = "INVALID: " + "; ".join([*summary.reasons, *summary.notes])
+    if remark:
+        colour = GREY if summary.valid else RED
+        figure.text(0.012, 0.909, clipped(remark, 165), fontsize=9, color=colour, va="center")
 
 
 def _histogram(panel: Axes, latency: Floats, summary: Summary) -> None:
@@ -108,7 +111,7 @@ def _histogram(panel: Axes, latency: Floats, summary: Summary) -> None:
         panel.plot([ms, ms], [0, height], color=ORANGE, linewidth=1.1, alpha=0.9)
         left = np.log(max(ms, low) / low) > 0.6 * np.log(high / low)
         panel.annotate(
-            f"{name}  {_ms(ms)}",
+            f"{name}  {duration(ms)}",
             (ms, height),
             xytext=(-4 if left else 4, -1),
             textcoords="offset points",
@@ -168,7 +171,7 @@ def _percentile_curve(panel: Axes, intended: Floats, sent: Floats) -> None:
     panel.set_xticks([at for at, _ in shown], [f"{text} %" for _, text in shown])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_ylim(bottom=0)
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _ms(value)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
     panel.set_title("By percentile", pad=12)
     panel.set_xlabel("share of images within the latency (log axis of the rest)")
     panel.set_ylabel("latency")
@@ -178,7 +181,9 @@ def _percentile_curve(panel: Axes, intended: Floats, sent: Floats) -> None:
 def _stages(panel: Axes, summary: Summary) -> None:
     names = [stage.name.replace("_", " ") for stage in summary.stages]
     means = [stage.mean_ms for stage in summary.stages]
-    notes = [f"{_ms(stage.mean_ms)}  (p99 {_ms(stage.p99_ms)})" for stage in summary.stages]
+    notes = [
+        f"{duration(stage.mean_ms)}  (p99 {duration(stage.p99_ms)})" for stage in summary.stages
+    ]
     colours = list(STAGE_COLOURS[: len(names)])
     for triton in summary.triton[:1]:
         place = names.index("triton") + 1 if "triton" in names else len(names)
@@ -190,7 +195,7 @@ def _stages(panel: Axes, summary: Summary) -> None:
         )
         names[place:place] = [f"└ {name}" for name, _ in parts]
         means[place:place] = [ms for _, ms in parts]
-        notes[place:place] = [_ms(ms) for _, ms in parts]
+        notes[place:place] = [duration(ms) for _, ms in parts]
         colours[place:place] = ["#a9d0b6"] * len(parts)
     _bars(panel, names, means, notes, colours)
     panel.set_title("Where the time goes", pad=12)
@@ -211,7 +216,7 @@ def _bars(
     panel.grid(visible=False, axis="y")
     longest = max(means, default=0) or 1
     panel.set_xlim(0, longest * 1.5)
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _ms(value)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
     panel.locator_params(axis="x", nbins=6)
     for place, mean, note in zip(places, means, notes, strict=True):
         panel.text(mean + longest * 0.015, place, note, va="center", fontsize=8.5, color=GREY)
@@ -224,20 +229,6 @@ def _milliseconds(panel: Axes, axis: str, low: float, high: float) -> None:
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     shown = [tick for tick in ticks if low <= tick <= high]
     target = panel.xaxis if axis == "x" else panel.yaxis
-    target.set_ticks(shown, [_ms(tick) for tick in shown])
+    target.set_ticks(shown, [duration(tick) for tick in shown])
     target.set_minor_locator(NullLocator())
     (panel.set_xlim if axis == "x" else panel.set_ylim)(low, high)
-
-
-def _ms(value: float) -> str:
-    """Milliseconds for a person, three digits, in the unit that suits: 250 us, 4.7 ms, 1.25 s."""
-    if value == 0:
-        return "0"
-    if value < 1:
-        return f"{value * 1000:.3g} µs"
-    return f"{value:.3g} ms" if value < 999.5 else f"{value / 1000:.3g} s"
-
-
-def _plain(text: str, length: int) -> str:
-    clean = one_line(text)
-    return clean if len(clean) <= length else clean[: length - 1] + "…"

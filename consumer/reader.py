@@ -9,6 +9,7 @@ from confluent_kafka import (
     Consumer,
     KafkaError,
     KafkaException,
+    Message,
     TopicPartition,
 )
 
@@ -27,10 +28,18 @@ class ReadError(Exception):
 
 
 class Received(NamedTuple):
-    """A record, and the wall clock when it was handed over (epoch nanoseconds)."""
+    """A record, and when a reader could have it.
+
+    Attributes:
+        at_ns: the wall clock when it was handed over; of a stored record the end of the
+            millisecond that is its Kafka timestamp: when the bridge handed it to Kafka, or where
+            the topic says LogAppendTime, when the broker had it. Epoch nanoseconds.
+        stored: it was on the topic before reading began: when it is read says nothing of it.
+    """
 
     record: KafkaRecord
     at_ns: int
+    stored: bool = False
 
 
 def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
@@ -70,6 +79,7 @@ class Reader:
             ReadError: a setting that librdkafka refuses, no broker, or no such topic.
         """
         brokers = config["bootstrap.servers"]
+        self._ends: dict[tuple[str, int], int] = {}
         try:
             self._consumer = Consumer(dict(config))
         except KafkaException as error:
@@ -100,7 +110,7 @@ class Reader:
             return None
         problem = message.error()
         if problem is None:
-            return Received(message, at_ns)
+            return self._received(message, at_ns)
         # The others (a broker that is away) librdkafka retries by itself, and logs.
         if problem.fatal() or problem.code() in _HOPELESS:
             raise ReadError(f"cannot read topic {message.topic()!r}: {problem.str()}")
@@ -108,6 +118,15 @@ class Reader:
 
     def close(self) -> None:
         self._consumer.close()
+
+    def _received(self, message: Message, now_ns: int) -> Received:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None, "a record has a topic"
+        assert partition is not None, "and a partition"
+        assert offset is not None, "and an offset"
+        if offset >= self._ends[topic, partition]:
+            return Received(message, now_ns)
+        return Received(message, max(0, message.timestamp()[1] + 1) * 1_000_000, stored=True)
 
     def _assignment(
         self, topics: Sequence[str], start: Start, timeout: float
@@ -122,9 +141,10 @@ class Reader:
                 time.sleep(RETRY_SECONDS)
             for partition in metadata.partitions:
                 at = TopicPartition(topic, partition, OFFSET_BEGINNING)
+                # OFFSET_END would be looked up at the first fetch: too late by then.
+                self._ends[topic, partition] = end = self._end(at, deadline)
                 if start == "latest":
-                    # OFFSET_END would be looked up at the first fetch: too late by then.
-                    at.offset = self._end(at, deadline)
+                    at.offset = end
                 found.append(at)
         return found
 

@@ -16,12 +16,16 @@ import typer
 from rich.console import Console
 
 from consumer import plots, text
+from consumer.circumstances import settings, versions
 from consumer.evaluate import evaluate
 from consumer.files import write_atomically
 from consumer.live import LiveLine
 from consumer.matching import Matcher
 from consumer.measure import Collector, Topics, measure
+from consumer.pictures import fetch_pictures
 from consumer.reader import Reader, ReadError, librdkafka_config
+from consumer.report import gallery
+from consumer.report.page import write_report
 from consumer.statistics import measured
 from consumer.table import print_summary
 from consumer.triton import ModelCounters, TritonError, difference, read_counters
@@ -33,7 +37,8 @@ if TYPE_CHECKING:
 
     from consumer.tracing import ConsumerTracing
 
-RESULTS, SUMMARY, FIGURE = "latency_results.txt", "latency_summary.json", "latency_histogram.png"
+RESULTS, FIGURE = "latency_results.txt", "latency_histogram.png"
+REPORT, SUMMARY = "latency_report.html", "latency_summary.json"
 
 app = typer.Typer(
     add_completion=False,
@@ -95,6 +100,7 @@ def _start_tracing() -> "tuple[TracerProvider, ConsumerTracing]":
 
 @app.command()
 def main(  # one parameter an option: this signature is the command's help
+    context: typer.Context,
     *,
     brokers: Annotated[
         str, typer.Option(help="Kafka brokers, host:port, comma separated.")
@@ -150,6 +156,12 @@ def main(  # one parameter an option: this signature is the command's help
             show_default=False,
         ),
     ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            help="Show the slowest and the wrong images in the report, read from their topic again."
+        ),
+    ] = True,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results"),
     ready_file: Annotated[
         Path | None,
@@ -176,7 +188,8 @@ def main(  # one parameter an option: this signature is the command's help
 ) -> None:
     """Match predictions to images and measure the latency of each.
 
-    Writes latency_results.txt, latency_summary.json and latency_histogram.png.
+    Writes latency_report.html (one file, for any browser), latency_results.txt,
+    latency_histogram.png and latency_summary.json (what consumer/compare.py reads).
 
     Exit code: 0 a valid run, 1 an invalid one (it says why) or none at all, 2 usage.
     """
@@ -224,9 +237,16 @@ def main(  # one parameter an option: this signature is the command's help
             unreadable=collector.unreadable,
             allow_backlog=allow_backlog,
             triton=difference(before, _counters(triton), matcher.models) if before else (),
+            settings=settings(context.params),
+            versions=versions(triton),
         )
+        places = gallery.places(rows, chosen) if pictures else ()
+        seen = fetch_pictures(config, topics.images, places)
         write_atomically(output / RESULTS, lambda file: text.write_results(file, rows, summary))
         write_atomically(output / FIGURE, lambda file: plots.draw(file, rows, chosen, summary))
+        write_atomically(
+            output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen)
+        )
         # Last: whoever finds a new summary finds the other files of the same run.
         write_atomically(output / SUMMARY, lambda file: file.write(summary.to_json()))
     except (ReadError, OSError) as error:
@@ -234,7 +254,7 @@ def main(  # one parameter an option: this signature is the command's help
         raise typer.Exit(1) from None
     console = Console()
     print_summary(console, summary)
-    for name in (RESULTS, FIGURE, SUMMARY):
+    for name in (REPORT, RESULTS, FIGURE, SUMMARY):
         typer.echo(str(output / name))
     raise typer.Exit(0 if summary.valid else 1)
 

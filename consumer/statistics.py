@@ -111,6 +111,13 @@ def throughput(rows: Rows, chosen: Measured) -> float:
     return len(chosen.rows) * 1e9 / span if span > 0 else 0.0
 
 
+def offered_rate(rows: Rows) -> float | None:
+    """Images/s that were due, over the whole run; None where it can't be said."""
+    due = rows.times["intended"][rows.state & SEEN != 0]
+    span = int(due.max()) - int(due.min()) if len(due) else 0
+    return (len(due) - 1) * 1e9 / span if span > 0 else None
+
+
 def accuracy(rows: Rows) -> tuple[int, int]:
     """(answered images with a known label, those answered right), warm-up included."""
     answered = (rows.state & SEEN != 0) & (rows.state & ANSWERED != 0) & (rows.label != NO_NAME)

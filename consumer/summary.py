@@ -102,6 +102,12 @@ class Summary:
         stages: in the order in which they happen.
         latency_rise_ms: by how much the latency grew through the run; None: too few images.
         mean_request: mean number of images in a request to Triton.
+        offered_rate: images/s that were due; None: it can't be said.
+        stored: measured images whose answer was on its topic before reading began: their latency
+            ends at the Kafka timestamp of the answer, and leaves out the way to a consumer.
+        began_ns: when the first image was due; epoch nanoseconds, 0: no image.
+        settings: options of the consumer.
+        versions: of what it was measured with.
         valid: whether the figures may be quoted.
         reasons: why not.
     """
@@ -132,7 +138,22 @@ class Summary:
     models: dict[str, int] = field(default_factory=dict)
     dead_letters_by_reason: dict[str, int] = field(default_factory=dict)
     triton: list[TritonStages] = field(default_factory=list)
+    offered_rate: float | None = None
+    stored: int = 0
+    began_ns: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the figures has to know, a sentence each."""
+        if not self.stored:
+            return []
+        return [
+            f"{self.stored:,} answers were on their topic before reading began: their latency ends "
+            "at their Kafka timestamp and leaves out the way to a consumer"
+        ]
 
     def to_json(self) -> bytes:
         return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

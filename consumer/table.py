@@ -40,6 +40,8 @@ def print_summary(console: Console, summary: Summary) -> None:
     console.print(counts)
     _latencies(console, summary)
     _stages(console, summary)
+    for note in summary.notes:
+        console.print(Text(f"Note: {note}."))
     if summary.valid:
         console.print("Valid run.", style="bold green")
     else:

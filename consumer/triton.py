@@ -46,6 +46,20 @@ def read_counters(address: str) -> dict[tuple[str, str], ModelCounters]:
     }
 
 
+def read_version(address: str) -> str:
+    """The version of the server at host:port (gRPC).
+
+    Raises:
+        TritonError: it can't be reached, or refuses.
+    """
+    try:
+        with grpcclient.InferenceServerClient(address) as client:
+            answer = client.get_server_metadata(as_json=True, client_timeout=TIMEOUT_SECONDS)
+    except InferenceServerException as error:
+        raise TritonError(f"no version from Triton at {address}: {error.message()}") from None
+    return str(answer.get("version", "not said"))
+
+
 def difference(
     before: Mapping[tuple[str, str], ModelCounters],
     after: Mapping[tuple[str, str], ModelCounters],

@@ -59,6 +59,7 @@ def reasons(
     change: Trend | None,
     answered: int,
     measured: int,
+    stored: int,
     allow_backlog: bool,
 ) -> list[str]:
     """Why a run is invalid, a sentence each; empty: it is valid."""
@@ -80,6 +81,11 @@ def reasons(
     if clock_errors:
         found.append(
             f"{clock_errors:,} images arrived before they left: the clocks of the machines differ"
+        )
+    if 0 < stored < measured:
+        found.append(
+            f"{stored:,} of {measured:,} answers were on their topic before reading began: their "
+            "latency ends when they were stored, that of the others when they were read"
         )
     if change is not None and change.growing and not allow_backlog:
         found.append(

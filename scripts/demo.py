@@ -190,7 +190,12 @@ def report(summary: Summary, output: Path) -> None:
         console.print("The run is not valid:", style="red")
         for reason in summary.reasons:
             console.print(f"  {reason}", markup=False)
-    for name in ("latency_results.txt", "latency_histogram.png", "latency_summary.json"):
+    for name in (
+        "latency_results.txt",
+        "latency_histogram.png",
+        "latency_summary.json",
+        "latency_report.html",
+    ):
         console.print(f"{output / name}", markup=False)
 
 

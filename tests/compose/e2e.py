@@ -146,7 +146,12 @@ def test_a_thousand_images_are_answered_and_measured(pipeline: Project) -> None:
     assert_all_answered(report)
     assert pipeline.docker("wait", consumer).strip() == "0", pipeline.logs(consumer)
     pipeline.docker("cp", f"{consumer}:/results", CACHE / "engine")
-    for name in ("latency_results.txt", "latency_histogram.png", "latency_summary.json"):
+    for name in (
+        "latency_results.txt",
+        "latency_histogram.png",
+        "latency_report.html",
+        "latency_summary.json",
+    ):
         assert (CACHE / "engine" / "results" / name).stat().st_size > 0
     pipeline.docker("rm", consumer)
 

@@ -157,7 +157,12 @@ def test_a_run_with_everything_resolved_is_valid_and_ends_by_count(
         assert figure.format == "PNG"
         assert figure.width >= 1000
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"latency_results.txt", "latency_summary.json", "latency_histogram.png"}
+    assert names == {
+        "latency_results.txt",
+        "latency_summary.json",
+        "latency_histogram.png",
+        "latency_report.html",
+    }
 
 
 def test_the_text_has_a_line_an_image_and_says_what_became_of_each(
@@ -271,16 +276,38 @@ def test_an_image_with_a_broken_envelope_is_matched_with_its_dead_letter(
     assert (found.sent, found.dead_lettered, found.missing) == (1, 1, 0)
 
 
-def test_reading_from_the_start_measures_a_run_that_is_over(
+def test_a_late_reader_measures_to_when_answers_were_stored_not_to_when_it_read_them(
     bridge: Bridge, measuring: Measuring, summary: Callable[[], Summary]
 ) -> None:
-    for number in range(10):
+    sent = [bridge.image(number) for number in range(10)]
+    for image in sent:
+        bridge.answer(image)
+    bridge.flush()
+    stored_ns = time.time_ns()
+    with measuring("--start", "earliest", "--count", "10") as child:
+        output = finish(child)
+    assert child.returncode == 0
+    found = summary()
+    assert (found.answered, found.stored) == (10, 10)
+    assert "10 answers were on their topic before reading began" in output
+    assert found.intended is not None
+    longest_ms = (stored_ns - min(decode_image(image).intended_ns for image in sent)) / MS
+    assert 0 < found.intended.max_ms <= longest_ms + 1
+
+
+def test_a_run_that_was_joined_half_way_is_invalid(
+    bridge: Bridge, measuring: Measuring, summary: Callable[[], Summary]
+) -> None:
+    for number in range(5):
         bridge.answer(bridge.image(number))
     bridge.flush()
     with measuring("--start", "earliest", "--count", "10") as child:
+        for number in range(5, 10):
+            bridge.answer(bridge.image(number))
+        bridge.flush()
         finish(child)
-    assert child.returncode == 0
-    assert summary().answered == 10
+    assert child.returncode == 1
+    assert "5 of 10 answers were on their topic before reading began" in summary().reasons[0]
 
 
 def test_without_images_the_count_says_what_is_missing(

@@ -19,6 +19,7 @@ def why(
     change: Trend | None = None,
     answered: int = 100,
     measured: int = 100,
+    stored: int = 0,
     allow_backlog: bool = False,
 ) -> str:
     return "; ".join(
@@ -32,6 +33,7 @@ def why(
             change=change,
             answered=answered,
             measured=measured,
+            stored=stored,
             allow_backlog=allow_backlog,
         )
     )
@@ -39,6 +41,7 @@ def why(
 
 def test_a_run_with_everything_answered_is_valid() -> None:
     assert why() == ""
+    assert why(stored=100) == ""
     assert why(expected=100, change=Trend(20, 5)) == ""
 
 
@@ -51,6 +54,7 @@ def test_every_fault_is_named() -> None:
     assert "clocks" in why(clock_errors=1)
     assert "--max-images" in why(unmeasured=1)
     assert "not what their topic" in why(unreadable=1)
+    assert "40 of 100 answers were on their topic" in why(stored=40)
     assert "backlog grew" in why(change=Trend(900, 50))
     assert why(change=Trend(900, 50), allow_backlog=True) == ""
 

@@ -1,0 +1,138 @@
+"""Two runs side by side. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from consumer.summary import Latency, Summary
+from consumer.units import duration
+
+Better = Literal["lower", "higher", "neither"]
+Verdict = Literal["better", "worse", ""]
+
+NOTICEABLE = 0.05
+"""Relative change; less, two runs of one set-up differ by, and it is called neither."""
+FEW = 10
+"""Images beyond a percentile; with fewer, one image more or less moves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A figure of both runs.
+
+    Attributes:
+        a, b: None: the run does not have it.
+        unit: ms, images/s, % or empty.
+        few: fewer than `FEW` images stand behind it in one of the runs.
+        least: difference from which on it is better or worse; None: `NOTICEABLE` of a.
+    """
+
+    group: str
+    name: str
+    a: float | None
+    b: float | None
+    unit: str
+    better: Better = "neither"
+    few: bool = False
+    least: float | None = None
+
+    @property
+    def change_text(self) -> str:
+        if self.a is None or self.b is None:
+            return ""
+        if self.a == self.b:
+            return "="
+        if self.unit == "%":
+            return f"{self.b - self.a:+.2f} points"
+        return f"{self.b / self.a - 1:+.1%}" if self.a else "from none"
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the change means; empty: neither, or nothing that one may say."""
+        if self.a is None or self.b is None or self.better == "neither" or self.few:
+            return ""
+        least = NOTICEABLE * self.a if self.least is None else self.least
+        if self.a == self.b or abs(self.b - self.a) < least:
+            return ""
+        return "better" if (self.b > self.a) == (self.better == "higher") else "worse"
+
+    def text(self, value: float | None) -> str:
+        if value is None:
+            return "-"
+        if self.unit == "ms":
+            return duration(value)
+        if self.unit == "%":
+            return f"{value:.2f} %"
+        digits = 0 if value == int(value) else 1
+        return f"{value:,.{digits}f}{f' {self.unit}' if self.unit else ''}"
+
+
+def compare(a: Summary, b: Summary) -> list[Line]:
+    """Each figure that both runs or one of them have, in the order in which to read them."""
+    lines = [
+        *_latency("latency from due", a.intended, b.intended),
+        *_latency("latency from send", a.sent_latency, b.sent_latency),
+        Line("rate", "offered", a.offered_rate, b.offered_rate, "images/s"),
+        Line("rate", "answered", a.throughput, b.throughput, "images/s", "higher"),
+        Line("rate", "images a request", a.mean_request, b.mean_request, ""),
+    ]
+    lines.append(Line("images", "sent", a.sent, b.sent, ""))
+    lines.append(Line("images", "answered", a.answered, b.answered, ""))
+    for name in ("dead_lettered", "missing", "duplicates"):
+        text = name.replace("_", "-")
+        counts = (getattr(a, name), getattr(b, name))
+        lines.append(Line("images", text, *counts, "", "lower", least=0))
+    # Nearly always of the same images: there is no noise in it.
+    lines.append(Line("images", "correct", _correct(a), _correct(b), "%", "higher", least=0))
+    stages = [{stage.name: stage.mean_ms for stage in run.stages} for run in (a, b)]
+    # Twice nothing is nothing: a stage is judged by what it does to the whole.
+    least = NOTICEABLE * sum(stages[0].values())
+    for name in dict.fromkeys([*stages[0], *stages[1]]):
+        text = name.replace("_", " ")
+        ms = (stages[0].get(name), stages[1].get(name))
+        lines.append(Line("stage, mean", text, *ms, "ms", "lower", least=least))
+    return [line for line in lines if line.a is not None or line.b is not None]
+
+
+def caveats(a: Summary, b: Summary) -> list[str]:
+    """Why the two may not be compared, a sentence each."""
+    found = []
+    for name, run in (("A", a), ("B", b)):
+        if not run.valid:
+            found.append(f"run {name} is not valid: {'; '.join(run.reasons)}")
+        found += [f"run {name}: {note}" for note in run.notes]
+    if set(a.models) != set(b.models):
+        found.append(f"different models: A {_listed(a)}, B {_listed(b)}")
+    if a.warmup != b.warmup:
+        found.append(f"different warm-ups: A left out {a.warmup:,} images, B {b.warmup:,}")
+    if a.offered_rate and b.offered_rate and abs(b.offered_rate / a.offered_rate - 1) > NOTICEABLE:
+        found.append(
+            f"different load: A was offered {a.offered_rate:,.1f} images/s, "
+            f"B {b.offered_rate:,.1f}; latencies depend on it"
+        )
+    return found
+
+
+def _latency(group: str, a: Latency | None, b: Latency | None) -> list[Line]:
+    def mean(latency: Latency | None) -> float | None:
+        return None if latency is None else latency.mean_ms
+
+    lines = [Line(group, "mean", mean(a), mean(b), "ms", "lower")]
+    both = [
+        {entry.percentile: entry.ms for entry in run.percentiles} if run is not None else {}
+        for run in (a, b)
+    ]
+    counts = [run.count for run in (a, b) if run is not None]
+    for percentile in sorted({*both[0], *both[1]}):
+        few = min(counts) * (100 - percentile) / 100 < FEW
+        ms = [levels.get(percentile) for levels in both]
+        lines.append(Line(group, f"p{percentile:g}", ms[0], ms[1], "ms", "lower", few))
+    longest = [None if run is None else run.max_ms for run in (a, b)]
+    return [*lines, Line(group, "max", longest[0], longest[1], "ms", "lower", few=True)]
+
+
+def _correct(run: Summary) -> float | None:
+    return 100 * run.correct / run.labelled if run.labelled else None
+
+
+def _listed(run: Summary) -> str:
+    return ", ".join(sorted(run.models)[:5]) or "none"

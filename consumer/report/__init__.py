@@ -1,0 +1,1 @@
+"""A run, or two of them, as one HTML file that needs nothing else."""

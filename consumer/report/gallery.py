@@ -1,0 +1,76 @@
+"""The images worth looking at: the slowest, and those answered most surely and wrongly. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from consumer.matching import NO_NAME, NO_OFFSET, Int64, Rows
+from consumer.report.confusion import labelled
+from consumer.statistics import STAGES, Measured
+
+SLOWEST, WRONG = 12, 24
+"""Images shown at most: a look, not a data set."""
+
+Place = tuple[int, int]
+"""Partition and offset of an image on its topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One image.
+
+    Attributes:
+        label: the true one; None: not known.
+        parts: (stage, milliseconds) in the order in which they happened.
+        picture: a data URI; None: it could not be had.
+    """
+
+    id: str
+    predicted: str
+    score: float
+    label: str | None
+    latency_ms: float
+    parts: list[tuple[str, float]]
+    picture: str | None
+
+
+def slowest(chosen: Measured) -> Int64:
+    """Rows of the measured images that took longest, the slowest first."""
+    order = np.argsort(-chosen.from_intended, kind="stable")[:SLOWEST]
+    found: Int64 = chosen.rows[order]
+    return found
+
+
+def wrong(rows: Rows) -> Int64:
+    """Rows of the images answered wrongly, the surest answer first: it says most."""
+    found = np.flatnonzero(labelled(rows) & (rows.best != rows.label))
+    surest: Int64 = found[np.argsort(-rows.score[found], kind="stable")[:WRONG]]
+    return surest
+
+
+def places(rows: Rows, chosen: Measured) -> set[Place]:
+    """Where the images worth looking at lie on their topic, as far as it is known."""
+    return {
+        (int(rows.partition[row]), int(rows.offset[row]))
+        for row in (*wrong(rows).tolist(), *slowest(chosen).tolist())
+        if rows.offset[row] != NO_OFFSET
+    }
+
+
+def cards(rows: Rows, shown: Int64, pictures: Mapping[Place, str]) -> list[Card]:
+    return [_card(rows, row, pictures) for row in shown.tolist()]
+
+
+def _card(rows: Rows, row: int, pictures: Mapping[Place, str]) -> Card:
+    times = {name: int(column[row]) for name, column in rows.times.items()}
+    best, label = int(rows.best[row]), int(rows.label[row])
+    return Card(
+        id=rows.ids[row],
+        predicted="no answer" if best == NO_NAME else rows.names[best],
+        score=float(rows.score[row]),
+        label=None if label == NO_NAME else rows.names[label],
+        latency_ms=(times["consumed"] - times["intended"]) / 1e6,
+        parts=[(name, max(0, times[end] - times[start]) / 1e6) for name, start, end in STAGES],
+        picture=pictures.get((int(rows.partition[row]), int(rows.offset[row]))),
+    )

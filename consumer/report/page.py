@@ -1,0 +1,158 @@
+"""The pages themselves: what is in them, given to the templates.
+
+Every text in them may come from a stranger: the templates escape all of it, and the page's own
+policy forbids scripts other than its own and anything from the network.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from consumer.comparison import caveats, compare
+from consumer.distribution import Distribution, distribution
+from consumer.matching import Rows
+from consumer.report import charts, gallery, svg
+from consumer.report.charts import Chart
+from consumer.report.confusion import confusion
+from consumer.report.gallery import Place
+from consumer.statistics import Measured
+from consumer.summary import Stage, Summary
+from consumer.units import clipped, duration
+
+TEMPLATES = Path(__file__).parent / "templates"
+NAME_LENGTH = 80
+"""Characters of an id or a label: a longer one says no more and breaks the layout."""
+
+STAGE_WORDS = {
+    "producer_lag": "due until really sent",
+    "kafka_in": "sent until the bridge had it",
+    "decode": "decoding, resizing",
+    "bridge_wait": "waiting for a slot with Triton",
+    "triton": "with Triton and back",
+    "kafka_out": "answered until read from Kafka",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """A stage and its share (0..1) of the mean latency."""
+
+    stage: Stage
+    words: str
+    share: float
+
+
+def write_report(
+    file: BinaryIO,
+    rows: Rows,
+    chosen: Measured,
+    summary: Summary,
+    pictures: Mapping[Place, str],
+) -> None:
+    """Write a run as a page.
+
+    Args:
+        file: where to.
+        rows: its images.
+        chosen: those of them that were measured.
+        summary: the run.
+        pictures: data URIs of images, by partition and offset.
+    """
+    _write(
+        file,
+        "report.html",
+        run=summary,
+        charts=_charts(chosen, summary),
+        stages=stage_rows(summary),
+        confusion=confusion(rows),
+        wrong=gallery.cards(rows, gallery.wrong(rows), pictures),
+        slowest=gallery.cards(rows, gallery.slowest(chosen), pictures),
+    )
+
+
+def write_comparison(file: BinaryIO, names: tuple[str, str], a: Summary, b: Summary) -> None:
+    """Write two runs side by side as a page.
+
+    Raises:
+        SummaryError: a histogram that can't be decoded.
+    """
+    runs = [
+        (name, found)
+        for name, summary in zip(names, (a, b), strict=True)
+        if (found := _distribution(summary)) is not None
+    ]
+    _write(
+        file,
+        "compare.html",
+        names=names,
+        runs=(a, b),
+        caveats=caveats(a, b),
+        lines=compare(a, b),
+        stages=(stage_rows(a), stage_rows(b)),
+        charts=[charts.histogram(runs, marks=False), charts.by_percentile(runs)] if runs else [],
+    )
+
+
+def stage_rows(summary: Summary) -> list[StageRow]:
+    total = sum(stage.mean_ms for stage in summary.stages)
+    return [
+        StageRow(stage, STAGE_WORDS.get(stage.name, ""), stage.mean_ms / total if total else 0.0)
+        for stage in summary.stages
+    ]
+
+
+def _distribution(summary: Summary) -> Distribution | None:
+    return None if summary.intended is None else distribution(summary.intended)
+
+
+def _charts(chosen: Measured, summary: Summary) -> list[Chart]:
+    found = _distribution(summary)
+    if found is None:
+        return []
+    curves = [("from the time due", found)]
+    sent = None if summary.sent_latency is None else distribution(summary.sent_latency)
+    if sent is not None:
+        curves.append(("from the actual send", sent))
+    good = chosen.from_intended >= 0
+    start = int(chosen.intended[0])
+    return [
+        charts.histogram(curves[:1], marks=True),
+        charts.over_time((chosen.intended[good] - start) / 1e9, chosen.from_intended[good] / 1000),
+        charts.by_percentile(curves),
+    ]
+
+
+def _write(file: BinaryIO, template: str, **content: object) -> None:
+    script = (TEMPLATES / "theme.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = _environment().get_template(template)
+    text = page.render(**content, svg=svg, script=script, script_hash=f"sha256-{digest}")
+    # A lone surrogate (JSON may hold one) has no UTF-8.
+    file.write(text.encode(errors="replace"))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = duration
+    environment.filters["plain"] = lambda text: clipped(str(text), NAME_LENGTH)
+    environment.filters["when"] = _when
+    return environment
+
+
+def _when(ns: int) -> str:
+    try:
+        return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError):
+        return "not a date"
