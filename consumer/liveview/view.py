@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from consumer.liveview.board import Board
-from consumer.liveview.recent import Item, Picture, Recent
+from consumer.liveview.recent import MAX_ITEMS, Item, Picture, Recent
 from consumer.liveview.window import Window
 from consumer.measure import Topics
 from consumer.reader import Received
@@ -41,18 +41,23 @@ class View:
     Args:
         source: where the records come from, in words.
         topics: which record is what.
+        max_items: images that are remembered.
         clock: seconds; injected.
     """
 
     def __init__(
-        self, source: str, topics: Topics, clock: Callable[[], float] = time.monotonic
+        self,
+        source: str,
+        topics: Topics,
+        max_items: int = MAX_ITEMS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._topics = topics
         self._clock = clock
         self._lock = threading.Lock()
         now = clock()
-        self._recent = Recent()
+        self._recent = Recent(max_items)
         self._window = Window(now)
         self._wall = Board(WALL, WALL_PER_SECOND, now)
         self._odd = Board(ODD, ODD_PER_SECOND, now)

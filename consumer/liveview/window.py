@@ -136,8 +136,8 @@ class Window:
         if over <= 0:
             return
         self._second += over
-        # After a longer silence nothing older than the history is left to show.
-        for _ in range(min(over, HISTORY_SECONDS)):
+        # After a longer silence nothing of before it is left to show.
+        for _ in range(min(over, HISTORY_SECONDS + 1)):
             self._close()
         self.summary = self._summarise()
 
