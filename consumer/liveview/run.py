@@ -14,20 +14,15 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from consumer.liveview.feed import Feed
 from consumer.liveview.view import View
-from consumer.liveview.web import create_app
+from consumer.liveview.web import make_server
 from consumer.measure import Topics
 from consumer.options import kafka_options
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-MAX_CONNECTIONS = 128
-"""Six of each browser and some; more are refused."""
-STOP_SECONDS = 2
-"""For pages that do not read what they are sent: they are cut off."""
 
 app = typer.Typer(
     add_completion=False,
@@ -99,19 +94,7 @@ def main(
         raise typer.Exit(1) from None
     name = f"[{host}]" if ":" in host else host
     view = View(f"{brokers}  {topics.images} → {topics.predictions}", topics)
-    web = create_app(view, [*LOOPBACK, name, *(allow_host or ())], lambda: server.should_exit)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            web,
-            lifespan="off",
-            ws="none",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
-    )
+    server = make_server(view, [*LOOPBACK, name, *(allow_host or ())])
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.should_exit = True

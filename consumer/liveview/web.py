@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -24,6 +25,10 @@ MAX_VIEWERS = 16
 """Open pages; one more is told so instead of slowing all others."""
 MAX_DECODING = 2
 """Pictures decoded at a time: bounds their memory, and leaves processors to others."""
+MAX_CONNECTIONS = 128
+"""Six of each browser and some; more are refused."""
+STOP_SECONDS = 2
+"""For pages that do not read what they are sent: then they are cut off."""
 
 _HEADERS = {
     # Nothing but the page's own files, whatever a label may say.
@@ -40,15 +45,32 @@ _HEADERS = {
 }
 
 
-def create_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) -> Starlette:
-    """The web application.
+def make_server(view: View, hosts: Sequence[str]) -> uvicorn.Server:
+    """A server for one view, to be run on a listening socket.
 
     Args:
         view: what is shown.
         hosts: names under which the page may be asked for: a page elsewhere whose name is made
             to lead here (DNS rebinding) is refused.
-        stopping: True ends the streams, which have no end of their own.
     """
+    # Streams have no end of their own: they look whether the server's has come.
+    app = _make_app(view, hosts, lambda: server.should_exit)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    )
+    return server
+
+
+def _make_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) -> Starlette:
     decoding = asyncio.Semaphore(MAX_DECODING)
 
     async def picture(request: Request) -> Response:
