@@ -93,7 +93,7 @@ def main(
         typer.echo(f"error: cannot listen on {host}:{port}: {error.strerror or error}", err=True)
         raise typer.Exit(1) from None
     name = f"[{host}]" if ":" in host else host
-    view = View(f"{brokers}  {topics.images} → {topics.predictions}", topics)
+    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics)
     server = make_server(view, [*LOOPBACK, name, *(allow_host or ())])
 
     def stop(_number: int, _frame: FrameType | None) -> None:

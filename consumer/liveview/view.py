@@ -21,8 +21,10 @@ from wire.record import ContractError, KafkaRecord, raw_bytes
 FRAME_SECONDS = 0.25
 """Between two frames: four a second look alive, and cost a browser little."""
 
-WALL, WALL_PER_SECOND = 48, 24.0
-ODD, ODD_PER_SECOND = 12, 4.0
+WALL, WALL_PER_SECOND = 24, 12.0
+"""Places for whatever passes by, and how many of them change in a second: each stays for two."""
+ROW, ROW_PER_SECOND = 10, 2.0
+"""The same for the wrong and for the dead-lettered ones, which deserve a longer look."""
 
 MAX_TEXT = 120
 """Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
@@ -60,7 +62,8 @@ class View:
         self._recent = Recent(max_items)
         self._window = Window(now)
         self._wall = Board(WALL, WALL_PER_SECOND, now)
-        self._odd = Board(ODD, ODD_PER_SECOND, now)
+        self._wrong = Board(ROW, ROW_PER_SECOND, now)
+        self._dead = Board(ROW, ROW_PER_SECOND, now)
         self._totals = dict.fromkeys(
             ("images", "answered", "dead_lettered", "duplicates", "unreadable", "skipped"), 0
         )
@@ -172,13 +175,16 @@ class View:
 
     def _settled(self, item: Item) -> None:
         self._wall.settled(item)
-        if item.state == "dead-lettered" or item.right is False:
-            self._odd.settled(item)
+        if item.state == "dead-lettered":
+            self._dead.settled(item)
+        elif item.right is False:
+            self._wrong.settled(item)
 
     def _describe(self, now: float) -> dict[str, Any]:
         self._window.advance(now)
-        self._wall.turn(now)
-        self._odd.turn(now)
+        boards = {"wall": self._wall, "wrong": self._wrong, "dead": self._dead}
+        for board in boards.values():
+            board.turn(now)
         columns = zip(*self._window.history, strict=True) if self._window.history else [()] * 6
         names = ("images", "answered", "dead_lettered", "p50", "p90", "p99")
         return {
@@ -192,8 +198,9 @@ class View:
             "history": dict(zip(names, columns, strict=True)),
             "latest": self._wall.latest,
             "wall_per_second": WALL_PER_SECOND,
-            "wall": [self._card(item) for item in self._wall.places],
-            "odd": [self._card(item) for item in self._odd.places],
+            "boards": {
+                name: [self._card(item) for item in board.places] for name, board in boards.items()
+            },
         }
 
     def _card(self, item: Item | None) -> dict[str, Any] | None:

@@ -4,12 +4,12 @@ import { bytes, element, milliseconds, words } from "./format.js";
 
 const SMALL = 64; // pixels: enlarged without blur, each pixel is a square
 
-function picture(item) {
+function picture(item, loaded) {
   const image = element("img");
   image.alt = "";
-  image.decoding = "async";
   image.addEventListener("load", () => {
     image.classList.toggle("small", image.naturalWidth <= SMALL && image.naturalHeight <= SMALL);
+    loaded();
   });
   image.src = item.picture ? `pictures/${item.number}` : "no-picture.svg";
   return image;
@@ -34,22 +34,32 @@ function lines(item) {
 
 /** A card that is made once for its image and then brought up to date. */
 export class Card {
-  constructor(item, open) {
+  /** It takes its `place` in `parent` once its picture is there; till then the old one stays. */
+  constructor(item, open, parent, place) {
     this.number = item.number;
+    this.abandoned = false;
     this.root = element("button", "card new");
     this.root.type = "button";
-    this.best = element("span");
+    this.best = element("span", "best");
     this.score = element("em");
-    this.under = element("span", "under");
+    this.under = element("span");
     this.bar = element("i");
     const track = element("span", "score");
     track.append(this.bar);
-    const best = element("span", "best");
-    best.append(this.best, this.score);
+    const second = element("span", "second");
+    second.append(this.under, this.score);
     const text = element("span", "text");
-    text.append(best, this.under);
-    this.root.append(picture(item), track, text);
+    text.append(this.best, second);
+    const image = picture(item, () => {
+      if (!this.abandoned) put(this.root, parent, place);
+    });
+    this.root.append(image, track, text);
     this.root.addEventListener("click", () => open(this.item, this.root.firstChild));
+  }
+
+  /** Its place went to another image, maybe before its own picture came. */
+  abandon() {
+    this.abandoned = true;
   }
 
   update(item, latest) {
@@ -68,6 +78,15 @@ export class Card {
     this.under.textContent = under;
     this.bar.style.width = item.top.length ? share(item.top[0][1]) : "0";
   }
+}
+
+/** Put `card` at its place, which may be further on than there are cards yet. */
+function put(card, parent, place) {
+  card.dataset.place = String(place);
+  const others = [...parent.children];
+  const old = others.find((other) => other.dataset.place === card.dataset.place);
+  if (old) old.replaceWith(card);
+  else parent.insertBefore(card, others.find((other) => Number(other.dataset.place) > place) ?? null);
 }
 
 function meters(rows) {
@@ -106,7 +125,7 @@ export function describe(body, item, stages, shown) {
     ["true class", item.truth],
     ["reason", item.reason],
     ["model", item.model],
-    ["request", item.batch_size ? `of ${item.batch_size} images` : ""],
+    ["went to Triton", item.batch_size > 1 ? `with ${item.batch_size - 1} others` : item.batch_size ? "alone" : ""],
     ["image", item.where ? `${item.content_type || "no content type"}, ${bytes(item.size)}` : "not seen"],
     ["source", item.source],
     ["topic/partition/offset", item.where],

@@ -3,7 +3,7 @@
 import { element } from "./format.js";
 
 const SECONDS = 120;
-const LEFT = 52, RIGHT = 92, TOP = 8, BOTTOM = 20, LINE = 15;
+const LEFT = 52, RIGHT = 104, TOP = 8, BOTTOM = 20, LINE = 15;
 
 function svg(tag, className, attributes = {}, text = "") {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -43,9 +43,10 @@ function logScale(values) {
 export class Chart {
   /**
    * @param {SVGElement} root where it is drawn
-   * @param {{names: string[], area?: string, log?: boolean, write: (n: number) => string,
-   *   label: (name: string) => string}} options names of the series, which are keys of the
-   *   history; `area` is one of them that is filled
+   * @param {{names: string[], area?: string, optional?: string, log?: boolean,
+   *   write: (n: number) => string, label: (name: string) => string}} options names of the series,
+   *   which are keys of the history; `area` is one of them that is filled, `optional` one that is
+   *   left out while it is zero
    */
   constructor(root, options) {
     this.root = root;
@@ -73,7 +74,10 @@ export class Chart {
     if (!this.history || width < LEFT + RIGHT + 20) return;
     this.right = width - RIGHT;
     this.bottom = height - BOTTOM;
-    const all = this.options.names.flatMap((name) => this.history[name]);
+    this.shown = this.options.names.filter(
+      (name) => name !== this.options.optional || this.history[name].some((value) => value),
+    );
+    const all = this.shown.flatMap((name) => this.history[name]);
     const values = all.filter((value) => value !== null);
     this.scale = (this.options.log ? logScale : linearScale)(values);
     const parts = [...this.grid(), ...this.series(), ...this.names(), ...this.cross()];
@@ -97,7 +101,7 @@ export class Chart {
       const y = this.y(tick);
       parts.push(svg("line", "grid", { x1: LEFT, x2: this.right, y1: y, y2: y }));
       const place = { x: LEFT - 8, y: y + 4, "text-anchor": "end" };
-      parts.push(svg("text", "", place, this.options.write(tick)));
+      parts.push(svg("text", "", place, this.options.write(tick).replace(/\.0+(?= |$)/, "")));
     }
     for (const [ago, anchor] of [[120, "start"], [90, "middle"], [60, "middle"], [30, "middle"], [0, "end"]]) {
       const x = this.right - (ago / 120) * (this.right - LEFT);
@@ -109,7 +113,7 @@ export class Chart {
 
   series() {
     const parts = [];
-    for (const name of this.options.names) {
+    for (const name of this.shown) {
       for (const run of this.runs(this.history[name])) {
         const points = run.map(([index, value]) => `${this.x(index)},${this.y(value)}`).join(" ");
         if (name === this.options.area && run.length > 1) {
@@ -141,7 +145,7 @@ export class Chart {
   /** Each series named at its end, moved apart where they would overlap. */
   names() {
     const ends = [];
-    for (const name of this.options.names) {
+    for (const name of this.shown) {
       const last = this.history[name].findLast((value) => value !== null);
       if (last !== undefined) ends.push({ name, y: this.y(last) + 4 });
     }
@@ -166,7 +170,7 @@ export class Chart {
     const x = this.x(index);
     const parts = [svg("line", "cross", { x1: x, x2: x, y1: TOP, y2: this.bottom })];
     const lines = [index === length - 1 ? "now" : `${length - 1 - index} s ago`];
-    for (const name of this.options.names) {
+    for (const name of this.shown) {
       const value = this.history[name][index];
       if (value === null) continue;
       parts.push(svg("circle", `dot s-${name}`, { cx: x, cy: this.y(value), r: 4 }));

@@ -8,6 +8,7 @@ const at = (id) => document.getElementById(id);
 const rates = new Chart(at("rates"), {
   names: ["images", "answered", "dead_lettered"],
   area: "answered",
+  optional: "dead_lettered",
   write: count,
   label: (name) => (name === "images" ? "came" : words(name)),
 });
@@ -18,7 +19,7 @@ const latencies = new Chart(at("latencies"), {
   label: (name) => name,
 });
 const stages = new Stages(at("stages"), milliseconds, words);
-const walls = { wall: [], odd: [] };
+const boards = { wall: [], wrong: [], dead: [] }; // cards by place
 let paused = false;
 let lastFrame = null;
 let events = null;
@@ -53,17 +54,14 @@ function open(item, image) {
 }
 
 function showCards(name, items, latest) {
-  const cards = walls[name];
+  const cards = boards[name];
   items.forEach((item, place) => {
     if (item === null) return;
-    let card = cards[place];
-    if (!card || card.number !== item.number) {
-      const next = new Card(item, open);
-      if (card) card.root.replaceWith(next.root);
-      else at(name).append(next.root);
-      card = cards[place] = next;
+    if (cards[place]?.number !== item.number) {
+      cards[place]?.abandon();
+      cards[place] = new Card(item, open, at(name), place);
     }
-    card.update(item, item.number === latest);
+    cards[place].update(item, item.number === latest);
   });
 }
 
@@ -76,8 +74,8 @@ function showFigures({ summary, totals, waiting }) {
   const right = summary.labelled ? (100 * summary.correct) / summary.labelled : null;
   figure("accuracy", right === null ? "–" : `${right.toFixed(1)} %`);
   say("accuracy-of", right === null ? "right: no labels come" : `right, of ${count(summary.labelled)} labelled`);
-  figure("dead", count(totals.dead_lettered));
-  at("dead").classList.toggle("bad", totals.dead_lettered > 0);
+  figure("dead-count", count(totals.dead_lettered));
+  at("dead-count").classList.toggle("bad", totals.dead_lettered > 0);
 }
 
 function showTotals({ totals, summary }) {
@@ -102,10 +100,10 @@ function show(frame) {
   rates.update(frame.history);
   latencies.update(frame.history);
   stages.update(frame.stages, frame.summary.stages);
-  showCards("wall", frame.wall, frame.latest);
-  showCards("odd", frame.odd, -1);
-  at("odd-section").hidden = frame.odd.every((item) => item === null);
-  at("empty").hidden = frame.wall.some((item) => item !== null);
+  for (const [name, items] of Object.entries(frame.boards)) {
+    showCards(name, items, name === "wall" ? frame.latest : -1);
+    at(`${name}-section`).classList.toggle("empty", items.every((item) => item === null));
+  }
   const most = frame.wall_per_second;
   say("share", frame.summary.rate > most ? `the latest ${most} of ${count(frame.summary.rate)} a second` : "");
 }

@@ -106,8 +106,8 @@ def test_dead_letters_and_waiting_images_look_their_part(page: Any, port: int, v
     letter = refuse(broken, "not a readable image")
     view.take(Received(stored(letter, "images.dlq"), NOW_NS))
     page.locator("#wall .card.waiting").wait_for()
-    page.locator("#odd .card.dead-lettered", has_text="not a readable image").wait_for()
-    assert page.locator("#dead").inner_text() == "1"
+    page.locator("#dead .card.dead-lettered", has_text="not a readable image").wait_for()
+    assert page.locator("#dead-count").inner_text() == "1"
     assert page.locator("#waiting").inner_text() == "1"
 
 
@@ -119,7 +119,7 @@ def test_the_page_holds_no_more_than_its_places_however_much_passes_by(
         for _ in range(4 * WALL):
             passes_by(view, value=png(size=4))
         page.locator(".card").nth(0).wait_for()
-    page.wait_for_function("document.querySelector('#totals').textContent.includes('576 images')")
+    page.wait_for_function("document.querySelector('#totals').textContent.includes('288 images')")
     assert page.locator("#wall .card").count() <= WALL
 
 

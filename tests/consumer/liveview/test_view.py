@@ -49,7 +49,7 @@ def frame(view: View, clock: Clock, seconds: float = 1.0) -> dict[str, Any]:
 
 
 def wall(shown: dict[str, Any]) -> list[dict[str, Any]]:
-    return [item for item in shown["wall"] if item is not None]
+    return [item for item in shown["boards"]["wall"] if item is not None]
 
 
 def test_an_image_and_its_answer_are_one_card_with_latency_and_verdict(
@@ -107,7 +107,7 @@ def test_a_dead_letter_finds_its_image_by_where_it_was(view: View, clock: Clock)
     assert card["state"] == "dead-lettered"
     assert card["reason"] == "decode/not_an_image: ce_time is no time"
     assert card["where"] == "images/0/41"
-    assert [item["number"] for item in shown["odd"] if item] == [card["number"]]
+    assert [item["number"] for item in shown["boards"]["dead"] if item] == [card["number"]]
 
 
 def test_a_wrong_answer_is_set_apart_and_a_right_one_is_not(view: View, clock: Clock) -> None:
@@ -116,7 +116,7 @@ def test_a_wrong_answer_is_set_apart_and_a_right_one_is_not(view: View, clock: C
         take(view, sent, "images", offset=number)
         take(view, answer(stored(sent), label), "predictions")
     shown = frame(view, clock)
-    assert [item["id"] for item in shown["odd"] if item] == ["image-1"]
+    assert [item["id"] for item in shown["boards"]["wrong"] if item] == ["image-1"]
     assert (shown["summary"]["labelled"], shown["summary"]["correct"]) == (2, 1)
 
 
@@ -222,4 +222,4 @@ def test_no_record_stops_the_view(data: st.DataObject, topic: str) -> None:
         [*kind, *headers], data.draw(st.integers(-1, 1 << 50)),
     )  # fmt: skip
     view.take(Received(record, NOW_NS))
-    assert isinstance(frame(view, clock, 2)["wall"], list)
+    assert isinstance(frame(view, clock, 2)["boards"]["wall"], list)
