@@ -21,10 +21,10 @@ from bridge.health import HealthServer
 from bridge.intake import Intake
 from bridge.kafka import make_consumer, make_producer, read_statistics
 from bridge.metrics import Metrics
-from bridge.model import ModelSpec
+from bridge.model import ModelSpec, UnservableModelError
 from bridge.pipeline import Pipeline, PipelineSettings
 from bridge.transactions import ExactlyOnce, FencedError
-from bridge.triton import InferenceError, Tls, TritonServer, probe
+from bridge.triton import Failure, InferenceError, Tls, TritonServer, probe
 from bridge.work import Publication, Work
 
 if TYPE_CHECKING:
@@ -239,11 +239,24 @@ class App:
         )
 
     def _wait_for_model(self, triton: TritonServer) -> ModelSpec:
+        failures = 0
+
         def look() -> ModelSpec:
+            nonlocal failures
             spec = triton.load_spec()
             # A foreign model of encoded images may not read what this one would send.
-            if spec.shape is not None or spec.error_output is not None:
+            if spec.shape is None and spec.error_output is None:
+                return spec
+            try:
                 probe(triton, spec, self._settings.request_timeout_s)
+            except InferenceError as error:
+                # A backend that is just restarting its processes says INTERNAL, too.
+                failures += error.failure is Failure.INTERNAL
+                if failures < self._settings.max_attempts:
+                    raise
+                raise UnservableModelError(
+                    f"model {spec.name!r} fails on a probe image: {error}"
+                ) from None
             return spec
 
         return self._retry("waiting_for_triton", look, InferenceError)

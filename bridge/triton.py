@@ -312,7 +312,7 @@ def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answe
 
     Raises:
         InferenceError: it was not answered.
-        UnservableModelError: the answer cannot be read.
+        UnservableModelError: the model refuses it.
     """
     finished = Event()
     outcome: list[Answer | InferenceError] = []
@@ -326,7 +326,7 @@ def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answe
         raise InferenceError("DEADLINE_EXCEEDED", "the probe image was not answered")
     result = outcome[0]
     if isinstance(result, InferenceError):
-        if result.failure in (Failure.INTERNAL, Failure.INVALID):
+        if result.failure is Failure.INVALID:
             raise UnservableModelError(f"model {spec.name!r} fails on a probe image: {result}")
         raise result
     return result

@@ -7,7 +7,6 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import signal
-from collections.abc import Sequence
 from enum import StrEnum
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +21,7 @@ from consumer.files import write_atomically
 from consumer.live import LiveLine
 from consumer.matching import Matcher
 from consumer.measure import Collector, Topics, measure
+from consumer.options import kafka_options
 from consumer.pictures import fetch_pictures
 from consumer.reader import Reader, ReadError, librdkafka_config
 from consumer.report import gallery
@@ -65,16 +65,6 @@ class StopSignal:
 
     def __call__(self) -> bool:
         return self.received
-
-
-def _kafka_options(pairs: Sequence[str]) -> dict[str, str]:
-    options = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--kafka")
-        options[key] = value
-    return options
 
 
 def _counters(address: str | None) -> dict[tuple[str, str], ModelCounters]:
@@ -197,7 +187,7 @@ def main(  # one parameter an option: this signature is the command's help
     read = [*([topics.images] if images else []), topics.predictions, topics.dead_letters]
     if len(set(read)) != len(read):
         raise typer.BadParameter("images, predictions and dead letters are three topics")
-    config = librdkafka_config(brokers, _kafka_options(kafka or ()))
+    config = librdkafka_config(brokers, kafka_options(kafka or ()))
     matcher = Matcher(max_images, expect_images=images)
     provider, tracer = _start_tracing() if tracing else (None, None)
     collector = Collector(matcher, topics, run_id, tracer)

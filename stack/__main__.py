@@ -13,6 +13,7 @@ from rich.table import Table
 from stack import state
 from stack.errors import StackError
 from stack.kafka import Kafka, jars
+from stack.liveview import LiveView
 from stack.paths import STACKS
 from stack.service import Service
 from stack.topics import create_topics
@@ -58,6 +59,10 @@ def up(
     partitions: Annotated[int, typer.Option(min=1, max=1000, help="Of each topic.")] = 4,
     kafka: Annotated[bool, typer.Option(help="Run Kafka.")] = True,
     triton: Annotated[bool, typer.Option(help="Run Triton.")] = True,
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Serve a page with the images and answers as they come.")
+    ] = False,
+    ui_port: Port = None,
 ) -> None:
     """Start Kafka and Triton, and stop them on Ctrl-C or SIGTERM.
 
@@ -65,6 +70,8 @@ def up(
     """
     if not kafka and not triton:
         raise typer.BadParameter("nothing to run with both --no-kafka and --no-triton")
+    if ui and not kafka:
+        raise typer.BadParameter("the page of --ui shows what is in Kafka: not with --no-kafka")
     directory = STACKS / name
     ports = (triton_grpc_port, triton_http_port, triton_metrics_port)
     for number in STOP_SIGNALS:
@@ -73,10 +80,12 @@ def up(
         if triton:
             _require_model(model_repository)
         with state.claim(directory):
+            broker = Kafka(directory / "kafka", kafka_port) if kafka else None
             _run(
                 directory,
-                Kafka(directory / "kafka", kafka_port) if kafka else None,
+                broker,
                 Triton(model_repository, directory / "triton", *ports) if triton else None,
+                LiveView(broker.bootstrap, directory / "ui", ui_port) if ui and broker else None,
                 partitions,
             )
     except KeyboardInterrupt:
@@ -115,7 +124,13 @@ def down(name: Name = "default") -> None:
     console.print(f"stack {name!r} is stopped")
 
 
-def _run(directory: Path, broker: Kafka | None, server: Triton | None, partitions: int) -> NoReturn:
+def _run(
+    directory: Path,
+    broker: Kafka | None,
+    server: Triton | None,
+    page: LiveView | None,
+    partitions: int,
+) -> NoReturn:
     """Run until a signal (KeyboardInterrupt) or until a server dies (StackError)."""
     services: list[Service] = [part for part in (broker, server) if part is not None]
     endpoints = {} if broker is None else {"kafka": broker.bootstrap}
@@ -125,6 +140,8 @@ def _run(directory: Path, broker: Kafka | None, server: Triton | None, partition
             "triton http": server.http,
             "triton metrics": server.metrics,
         }
+    if page is not None:
+        endpoints["live view"] = page.url
     try:
         state.publish(directory, ready=False, endpoints=endpoints)
         if broker is not None and not jars.is_cached():
@@ -137,6 +154,9 @@ def _run(directory: Path, broker: Kafka | None, server: Triton | None, partition
             if broker is not None:
                 topics = dict.fromkeys((IMAGES, PREDICTIONS, DEAD_LETTERS), partitions)
                 create_topics(broker.bootstrap, topics)
+            if page is not None:
+                services.append(page)
+                page.start()
         state.publish(directory, ready=True, endpoints=endpoints)
         _print(directory, endpoints)
         console.print("Ctrl-C stops it.")

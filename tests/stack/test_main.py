@@ -1,5 +1,6 @@
 """`python -m stack` as a user runs it."""
 
+import http.client
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,26 @@ def test_nothing_outlives_a_killed_stack_and_its_name_is_free_again(
         read_until(running, "Ctrl-C")
         running.send_signal(signal.SIGINT)
         assert running.wait(60) == 0
+
+
+def test_the_page_of_ui_is_served_while_the_stack_runs(name: str) -> None:
+    with up("--name", name, "--no-triton", "--ui") as running:
+        found = re.search(r"127\.0\.0\.1:(\d+)/", read_until(running, "Ctrl-C"))
+        assert found is not None
+        with closing(http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=60)) as page:
+            page.request("GET", "/")
+            assert b"<title>Live view</title>" in page.getresponse().read()
+        servers = servers_of(running.pid)
+        assert len(servers) == 2
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+    assert [started_at(pid) for pid in servers] == [None, None]
+
+
+def test_the_page_is_not_to_be_had_without_kafka() -> None:
+    answer = stack("up", "--name", "none", "--no-kafka", "--ui")
+    assert answer.returncode == 2
+    assert "--no-kafka" in answer.stderr
 
 
 def test_a_server_that_dies_ends_the_stack_with_the_reason(

@@ -1,0 +1,53 @@
+"""Which of the images are on the page, and where: as many as an eye can follow. Pure."""
+
+from collections import deque
+
+from consumer.liveview.recent import Item
+
+PATIENCE_SECONDS = 1.0
+"""An image that has waited for this long is shown as waiting; most have an answer by then."""
+
+
+class Board:
+    """A fixed number of places, filled in turn, so that an image stays where it is till it goes.
+
+    At most `per_second` images are taken, the latest ones; the others pass unseen.
+
+    Attributes:
+        places: what is in each place; None: nothing yet.
+        latest: number of the item that came last; -1: none did.
+    """
+
+    def __init__(self, size: int, per_second: float, now: float) -> None:
+        self.places: list[Item | None] = [None] * size
+        self.latest = -1
+        self._per_second = per_second
+        self._turned = now
+        self._next = 0
+        # No more than these can be taken at the next turn, however much comes before it.
+        self._settled: deque[Item] = deque(maxlen=size)
+        self._arrived: deque[Item] = deque(maxlen=size)
+
+    def arrived(self, item: Item) -> None:
+        """It has no outcome yet: it may be shown once it has waited."""
+        if len(self._arrived) < (self._arrived.maxlen or 0):
+            self._arrived.append(item)
+
+    def settled(self, item: Item) -> None:
+        """It has its outcome."""
+        if item not in self.places:
+            self._settled.append(item)
+
+    def turn(self, now: float) -> None:
+        """Take in what came since the last turn."""
+        allowed = max(1, round((now - self._turned) * self._per_second))
+        self._turned = now
+        while self._arrived and now - self._arrived[0].seen >= PATIENCE_SECONDS:
+            waiting = self._arrived.popleft()
+            if waiting.state == "waiting":
+                self._settled.append(waiting)
+        for item in list(self._settled)[-allowed:]:
+            self.places[self._next] = item
+            self.latest = item.number
+            self._next = (self._next + 1) % len(self.places)
+        self._settled.clear()

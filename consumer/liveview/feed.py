@@ -1,0 +1,131 @@
+"""The thread that reads Kafka for the view, and reads on whatever happens."""
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from confluent_kafka import KafkaError
+
+from consumer.liveview.view import View
+from consumer.reader import Reader, ReadError, librdkafka_config
+
+log = logging.getLogger("liveview")
+
+POLL_SECONDS = 0.1
+CONNECT_SECONDS = 3.0
+"""A try that takes longer is given up and made again; also how long a stop may take."""
+RETRY_SECONDS = 2.0
+MAX_BEHIND = 20_000
+"""Records not yet read, in all partitions: seconds of delay, which would look like latency."""
+
+_DEFAULTS = {
+    "client.id": "live-view",
+    "group.id": "live-view",  # required by librdkafka; nothing is joined or committed
+    # Tells whether a broker is there and how far behind this reader is, at no request.
+    "statistics.interval.ms": "1000",
+    # Fetched and not yet taken, for each partition: the view follows what is new.
+    "queued.max.messages.kbytes": "4096",
+}
+
+# What librdkafka would print is told by the view itself, once and not many times a second.
+_silent = logging.getLogger("liveview.librdkafka")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class Feed:
+    """Reads all partitions from their ends on, as no member of any group, and commits nothing.
+
+    What is wrong is said on the page and, once, in the log; it goes on by itself.
+
+    Args:
+        brokers: host:port, comma separated.
+        options: any librdkafka option.
+        topics: what to read.
+        view: takes it.
+    """
+
+    def __init__(
+        self, brokers: str, options: Mapping[str, str], topics: Sequence[str], view: View
+    ) -> None:
+        self._brokers = brokers
+        self._topics = topics
+        self._view = view
+        self._config: dict[str, Any] = {
+            **librdkafka_config(brokers, {**_DEFAULTS, **options}),
+            "error_cb": self._on_error,
+            "stats_cb": self._on_statistics,
+            "logger": _silent,
+        }
+        self._stop = threading.Event()
+        self._last_error = "no broker answers"
+        self._behind = 0
+        self._said: str | None = None
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._behind = 0
+            try:
+                reader = Reader(self._config, self._topics, "latest", CONNECT_SECONDS)
+            except ReadError as error:
+                self._say(str(error))
+                self._stop.wait(RETRY_SECONDS)
+                continue
+            self._say(None)
+            try:
+                self._read(reader)
+            except ReadError as error:
+                self._say(str(error))
+                self._stop.wait(RETRY_SECONDS)
+            finally:
+                reader.close()
+
+    def _read(self, reader: Reader) -> None:
+        """Read until the stop, or until too much is unread: the next reader starts at the ends."""
+        while not self._stop.is_set():
+            received = reader.poll(POLL_SECONDS)
+            if received is not None:
+                self._view.take(received)
+            if self._behind > MAX_BEHIND:
+                log.warning("passed over %d records to stay with what happens now", self._behind)
+                self._view.skipped(self._behind)
+                return
+
+    def _say(self, trouble: str | None) -> None:
+        self._view.set_trouble(trouble)
+        if trouble == self._said:
+            return
+        if trouble is None:
+            log.info("reading from Kafka at %s", self._brokers)
+        else:
+            log.warning("%s; trying again", trouble)
+        self._said = trouble
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Called within a poll; what it means is seen in the statistics that follow."""
+        self._last_error = error.str()
+
+    def _on_statistics(self, text: str) -> None:
+        """Called within a poll."""
+        found = orjson.loads(text)
+        # A client knows a broker by its address and again by its number: one of them is enough.
+        connected = any(broker["state"] == "UP" for broker in found["brokers"].values())
+        if connected:
+            self._say(None)
+        else:
+            self._say(f"cannot read from Kafka at {self._brokers}: {self._last_error}")
+        self._behind = sum(
+            max(0, partition["consumer_lag_stored"])
+            for topic in found["topics"].values()
+            for partition in topic["partitions"].values()
+        )

@@ -1,0 +1,141 @@
+"""The images seen last, each found again by what its outcome says of it. Pure; bounded."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+State = Literal["waiting", "answered", "dead-lettered"]
+
+Key = tuple[str, int] | tuple[str, int, int]
+"""(id, when it was due), which a prediction repeats; or topic, partition and offset, which a dead
+letter does. An id alone is not enough: a camera may send every image under one key."""
+
+MAX_ITEMS = 4096
+MAX_PICTURE_BYTES = 64 << 20
+MAX_PICTURE = 16 << 20
+"""As large as the bridge takes an image by default; a larger one is listed without its picture."""
+
+
+class Picture(NamedTuple):
+    """An image as it came; `shape` is that of raw pixels."""
+
+    value: bytes
+    content_type: str | None
+    dtype: str | None
+    shape: tuple[int, ...] | None
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One image and what became of it; every text in it is bounded.
+
+    Attributes:
+        number: unique in this process, in the order in which images were first heard of.
+        seen: when that was, seconds.
+        where: topic/partition/offset of the image; empty until the image itself was read.
+        top: (label, score), best first.
+        latency_ms: from due to received.
+        stages_ms: of each of `consumer.statistics.STAGES`.
+        reason: of a dead letter, as stage/class: message.
+    """
+
+    number: int
+    id: str
+    seen: float
+    state: State = "waiting"
+    where: str = ""
+    content_type: str = ""
+    source: str = ""
+    truth: str | None = None
+    size: int = 0
+    top: tuple[tuple[str, float], ...] = ()
+    model: str = ""
+    batch_size: int = 0
+    latency_ms: float | None = None
+    stages_ms: tuple[float, ...] = ()
+    reason: str = ""
+    keys: list[Key] = field(default_factory=list)
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the best class is the true one; None: not known."""
+        if self.truth is None or not self.top:
+            return None
+        return self.top[0][0] == self.truth
+
+
+class Recent:
+    """The last `max_items` images, and of their pictures the last `max_bytes`.
+
+    Attributes:
+        waiting: images among them without an outcome.
+    """
+
+    def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_PICTURE_BYTES) -> None:
+        self.waiting = 0
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._items: OrderedDict[int, Item] = OrderedDict()
+        self._by_key: dict[Key, Item] = {}
+        self._pictures: OrderedDict[int, Picture] = OrderedDict()
+        self._picture_bytes = 0
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def picture_bytes(self) -> int:
+        return self._picture_bytes
+
+    def find(self, *keys: Key) -> Item | None:
+        return next((self._by_key[key] for key in keys if key in self._by_key), None)
+
+    def add(self, id: str, now: float, *keys: Key) -> Item:
+        """A new item, which from now on is what these keys find; the oldest one may go."""
+        item = Item(self._next, id, now)
+        self._next += 1
+        self._items[item.number] = item
+        self.waiting += 1
+        self.name(item, *keys)
+        if len(self._items) > self._max_items:
+            self._drop(next(iter(self._items.values())))
+        return item
+
+    def name(self, item: Item, *keys: Key) -> None:
+        """Let these keys find the item too."""
+        item.keys.extend(keys)
+        self._by_key.update(dict.fromkeys(keys, item))
+
+    def settle(self, item: Item, state: State) -> bool:
+        """Give an item its outcome; False: it had one already."""
+        if item.state != "waiting":
+            return False
+        item.state = state
+        self.waiting -= 1
+        return True
+
+    def keep(self, item: Item, picture: Picture) -> None:
+        """Keep a picture for as long as there is room; older ones go first."""
+        if len(picture.value) > MAX_PICTURE or item.number in self._pictures:
+            return
+        self._pictures[item.number] = picture
+        self._picture_bytes += len(picture.value)
+        while self._picture_bytes > self._max_bytes:
+            self._drop_picture(next(iter(self._pictures)))
+
+    def picture(self, number: int) -> Picture | None:
+        return self._pictures.get(number)
+
+    def _drop(self, item: Item) -> None:
+        del self._items[item.number]
+        self.waiting -= item.state == "waiting"
+        for key in item.keys:
+            if self._by_key.get(key) is item:
+                del self._by_key[key]
+        self._drop_picture(item.number)
+
+    def _drop_picture(self, number: int) -> None:
+        picture = self._pictures.pop(number, None)
+        if picture is not None:
+            self._picture_bytes -= len(picture.value)

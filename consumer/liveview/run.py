@@ -1,0 +1,117 @@
+"""Watch images and their answers as they come: `python consumer/liveview/run.py --help`."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import ipaddress
+import logging
+import signal
+import socket
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from consumer.liveview.feed import Feed
+from consumer.liveview.view import View
+from consumer.liveview.web import make_server
+from consumer.measure import Topics
+from consumer.options import kafka_options
+from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"auto_envvar_prefix": "LIVEVIEW"},
+)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises OSError, which says why not."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@app.command()
+def main(
+    *,
+    brokers: Annotated[
+        str, typer.Option(help="Kafka brokers, host:port, comma separated.")
+    ] = "127.0.0.1:9092",
+    images_topic: Annotated[str, typer.Option(help="Topic of the images.")] = IMAGES,
+    predictions_topic: Annotated[str, typer.Option(help="Topic of the answers.")] = PREDICTIONS,
+    dead_letters_topic: Annotated[
+        str, typer.Option(help="Topic of the images set aside.")
+    ] = DEAD_LETTERS,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; whoever reaches it sees the images.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8090,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name, beside localhost and --host, that browsers may ask for; may be repeated.",
+        ),
+    ] = None,
+    kafka: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Any librdkafka option, e.g. security.protocol=SSL; may be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Show images, their predictions and their latency on a local page, as they come.
+
+    It reads beside all others: it joins no group and commits nothing. Ctrl-C or SIGTERM stops it.
+
+    Exit code: 0 stopped, 1 it cannot listen, 2 usage.
+    """
+    topics = Topics(images_topic, predictions_topic, dead_letters_topic)
+    read = (topics.images, topics.predictions, topics.dead_letters)
+    if len(set(read)) != len(read):
+        raise typer.BadParameter("images, predictions and dead letters are three topics")
+    options = kafka_options(kafka or ())
+    logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("liveview").setLevel(logging.INFO)
+    try:
+        listener = _listen(host, port)
+    except OSError as error:
+        typer.echo(f"error: cannot listen on {host}:{port}: {error.strerror or error}", err=True)
+        raise typer.Exit(1) from None
+    name = f"[{host}]" if ":" in host else host
+    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics)
+    server = make_server(view, [*LOOPBACK, name, *(allow_host or ())])
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # uvicorn has handlers of its own while it runs, and then repeats the signal for these.
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    feed = Feed(brokers, options, read, view)
+    feed.start()
+    typer.echo(f"live view: http://{name}:{listener.getsockname()[1]}/")
+    if not _is_loopback(host):
+        typer.echo(f"warning: whoever reaches {host} sees the images; there is no login", err=True)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        feed.stop()
+
+
+if __name__ == "__main__":
+    app()

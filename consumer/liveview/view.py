@@ -1,0 +1,234 @@
+"""What the page shows: records in, frames out. Pure but for its lock; its memory is bounded."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from consumer.liveview.board import Board
+from consumer.liveview.recent import MAX_ITEMS, Item, Picture, Recent
+from consumer.liveview.window import Window
+from consumer.measure import Topics
+from consumer.reader import Received
+from consumer.statistics import STAGES
+from wire.deadletter import decode_dead_letter, one_line
+from wire.image import ImageEvent, decode_image, image_id
+from wire.prediction import Prediction, decode_prediction
+from wire.record import ContractError, KafkaRecord, raw_bytes
+
+FRAME_SECONDS = 0.25
+"""Between two frames: four a second look alive, and cost a browser little."""
+
+WALL, WALL_PER_SECOND = 24, 12.0
+"""Places for whatever passes by, and how many of them change in a second: each stays for two."""
+ROW, ROW_PER_SECOND = 10, 2.0
+"""The same for the wrong and for the dead-lettered ones, which deserve a longer look."""
+
+MAX_TEXT = 120
+"""Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
+MAX_TOP = 5
+_LATEST_NS = 1 << 62
+_LARGEST = (1 << 31) - 1
+# Numbers come from strangers too: they are held inside what JSON and JavaScript take.
+
+
+class View:
+    """Takes records on one thread and gives frames on others.
+
+    A frame is all that the page shows, whatever it has seen before: a browser that is slow, or
+    was away, takes the latest one and has missed nothing that it would need.
+
+    Args:
+        source: where the records come from, in words.
+        topics: which record is what.
+        max_items: images that are remembered.
+        clock: seconds; injected.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        topics: Topics,
+        max_items: int = MAX_ITEMS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._topics = topics
+        self._clock = clock
+        self._lock = threading.Lock()
+        now = clock()
+        self._recent = Recent(max_items)
+        self._window = Window(now)
+        self._wall = Board(WALL, WALL_PER_SECOND, now)
+        self._wrong = Board(ROW, ROW_PER_SECOND, now)
+        self._dead = Board(ROW, ROW_PER_SECOND, now)
+        self._totals = dict.fromkeys(
+            ("images", "answered", "dead_lettered", "duplicates", "unreadable", "skipped"), 0
+        )
+        self._model = ""
+        self._trouble: str | None = "connecting to Kafka"
+        self._frame = b""
+        self._frame_at = float("-inf")
+
+    def take(self, received: Received) -> None:
+        """Take one record of any of the topics, whatever is in it."""
+        record, at_ns = received
+        topic = record.topic()
+        with self._lock:
+            now = self._clock()
+            if topic == self._topics.images:
+                self._image(record, now)
+            elif topic == self._topics.dead_letters:
+                self._dead_letter(record, now)
+            else:
+                try:
+                    prediction = decode_prediction(record)
+                except ContractError:
+                    self._totals["unreadable"] += 1
+                else:
+                    self._answer(prediction, at_ns, now)
+
+    def set_trouble(self, text: str | None) -> None:
+        """Why nothing may come just now; None: all is well."""
+        with self._lock:
+            self._trouble = text
+
+    def skipped(self, records: int) -> None:
+        """So many records were passed over unread, to stay with what happens now."""
+        with self._lock:
+            self._totals["skipped"] += records
+
+    def picture(self, number: int) -> Picture | None:
+        """The image of an item, as it came, if it is still kept."""
+        with self._lock:
+            return self._recent.picture(number)
+
+    def frame(self) -> bytes:
+        """All that the page shows now, as JSON; made anew every `FRAME_SECONDS` at most."""
+        with self._lock:
+            now = self._clock()
+            if now - self._frame_at >= FRAME_SECONDS / 2:
+                self._frame_at = now
+                self._frame = orjson.dumps(self._describe(now))
+            return self._frame
+
+    def _image(self, record: KafkaRecord, now: float) -> None:
+        kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
+        try:
+            image = decode_image(record)
+        except ContractError:
+            # Its dead letter will say why; till then it is seen to have come.
+            image = ImageEvent(image_id(record), None, None, None, kafka_ns, kafka_ns)
+        at = (record.topic() or "", record.partition() or 0, record.offset() or 0)
+        keys = (at, (image.id, image.intended_ns))
+        item = self._recent.find(*keys)
+        if item is not None and not item.where:
+            self._recent.name(item, *keys)  # its outcome was read first
+        else:
+            item = self._recent.add(image.id, now, *keys)
+        value = raw_bytes(record.value())
+        item.where = "/".join(map(str, at))
+        item.content_type = _text(image.content_type or "")
+        item.source = _text(image.source or "")
+        item.truth = None if image.label is None else _text(image.label)
+        item.size = len(value)
+        if value:
+            self._recent.keep(item, Picture(value, image.content_type, image.dtype, image.shape))
+        self._totals["images"] += 1
+        self._window.image(now)
+        if item.state == "waiting":
+            self._wall.arrived(item)
+
+    def _answer(self, prediction: Prediction, at_ns: int, now: float) -> None:
+        key = (prediction.id, prediction.stamps["intended"])
+        item = self._recent.find(key) or self._recent.add(_text(prediction.id), now, key)
+        if not self._recent.settle(item, "answered"):
+            self._totals["duplicates"] += 1
+            return
+        times = {name: _bounded(ns, _LATEST_NS) for name, ns in prediction.stamps.items()}
+        times["consumed"] = at_ns
+        stages_us = [(times[end] - times[start]) // 1000 for _, start, end in STAGES]
+        latency_us = (at_ns - times["intended"]) // 1000
+        item.top = tuple((_text(label), score) for label, _, score in prediction.top[:MAX_TOP])
+        item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
+        item.batch_size = _bounded(prediction.batch_size, _LARGEST)
+        item.latency_ms = latency_us / 1000
+        item.stages_ms = tuple(spent / 1000 for spent in stages_us)
+        self._totals["answered"] += 1
+        self._window.answer(now, latency_us, stages_us, item.batch_size, item.right)
+        self._settled(item)
+
+    def _dead_letter(self, record: KafkaRecord, now: float) -> None:
+        letter = decode_dead_letter(record)
+        key = (letter.topic, letter.partition, letter.offset)
+        item = self._recent.find(key) or self._recent.add(image_id(record), now, key)
+        if not self._recent.settle(item, "dead-lettered"):
+            self._totals["duplicates"] += 1
+            return
+        reason = f"{letter.stage}/{letter.error_class}: {letter.message}"
+        item.reason = one_line(reason)
+        self._totals["dead_lettered"] += 1
+        self._window.dead_letter(now)
+        self._settled(item)
+
+    def _settled(self, item: Item) -> None:
+        self._wall.settled(item)
+        if item.state == "dead-lettered":
+            self._dead.settled(item)
+        elif item.right is False:
+            self._wrong.settled(item)
+
+    def _describe(self, now: float) -> dict[str, Any]:
+        self._window.advance(now)
+        boards = {"wall": self._wall, "wrong": self._wrong, "dead": self._dead}
+        for board in boards.values():
+            board.turn(now)
+        columns = zip(*self._window.history, strict=True) if self._window.history else [()] * 6
+        names = ("images", "answered", "dead_lettered", "p50", "p90", "p99")
+        return {
+            "source": self._source,
+            "trouble": self._trouble,
+            "model": self._model,
+            "totals": self._totals,
+            "waiting": self._recent.waiting,
+            "summary": self._window.summary._asdict(),
+            "stages": [name for name, _, _ in STAGES],
+            "history": dict(zip(names, columns, strict=True)),
+            "latest": self._wall.latest,
+            "wall_per_second": WALL_PER_SECOND,
+            "boards": {
+                name: [self._card(item) for item in board.places] for name, board in boards.items()
+            },
+        }
+
+    def _card(self, item: Item | None) -> dict[str, Any] | None:
+        if item is None:
+            return None
+        return {
+            "number": item.number,
+            "id": item.id,
+            "state": item.state,
+            "picture": self._recent.picture(item.number) is not None,
+            "where": item.where,
+            "content_type": item.content_type,
+            "source": item.source,
+            "size": item.size,
+            "truth": item.truth,
+            "right": item.right,
+            "top": item.top,
+            "model": item.model,
+            "batch_size": item.batch_size,
+            "latency_ms": item.latency_ms,
+            "stages_ms": item.stages_ms,
+            "reason": item.reason,
+        }
+
+
+def _text(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def _bounded(number: int, largest: int) -> int:
+    return min(max(number, 0), largest)

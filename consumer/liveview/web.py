@@ -1,0 +1,141 @@
+"""The page, its frames as server-sent events, and its pictures, over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from http import HTTPStatus
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from consumer.liveview.thumbnail import PictureError, thumbnail
+from consumer.liveview.view import FRAME_SECONDS, View
+
+PAGE = Path(__file__).parent / "page"
+MAX_VIEWERS = 16
+"""Open pages; one more is told so instead of slowing all others."""
+MAX_DECODING = 2
+"""Pictures decoded at a time: bounds their memory, and leaves processors to others."""
+MAX_CONNECTIONS = 128
+"""Six of each browser and some; more are refused."""
+STOP_SECONDS = 2
+"""For pages that do not read what they are sent: then they are cut off."""
+
+_HEADERS = {
+    # Nothing but the page's own files, whatever a label may say.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # Images of others, and numbers that begin anew with each start.
+    "Cache-Control": "no-store",
+}
+
+
+def make_server(view: View, hosts: Sequence[str]) -> uvicorn.Server:
+    """A server for one view, to be run on a listening socket.
+
+    Args:
+        view: what is shown.
+        hosts: names under which the page may be asked for: a page elsewhere whose name is made
+            to lead here (DNS rebinding) is refused.
+    """
+    # Streams have no end of their own: they look whether the server's has come.
+    app = _make_app(view, hosts, lambda: server.should_exit)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    )
+    return server
+
+
+def _make_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) -> Starlette:
+    decoding = asyncio.Semaphore(MAX_DECODING)
+
+    async def picture(request: Request) -> Response:
+        found = view.picture(request.path_params["number"])
+        if found is not None:
+            try:
+                async with decoding:
+                    made = await run_in_threadpool(thumbnail, found)
+            except PictureError:
+                pass
+            else:
+                return Response(made.value, media_type=made.content_type)
+        # Not an error: images come that are none, and old ones go while a page asks for them.
+        return FileResponse(PAGE / "no-picture.svg")
+
+    return Starlette(
+        routes=[
+            Route("/events", _Events(view, stopping), methods=["GET"]),
+            Route("/pictures/{number:int}", picture),
+            Mount("/", StaticFiles(directory=PAGE, html=True)),
+        ],
+        middleware=[
+            Middleware(_SafeHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        ],
+    )
+
+
+class _Events:
+    """Frames for each open page; one that reads slowly gets fewer, and nothing is kept for it."""
+
+    def __init__(self, view: View, stopping: Callable[[], bool]) -> None:
+        self._view = view
+        self._stopping = stopping
+        self._viewers = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response: Response
+        if self._viewers >= MAX_VIEWERS:
+            text = f"{MAX_VIEWERS} pages are open already; close one\n"
+            response = PlainTextResponse(text, HTTPStatus.SERVICE_UNAVAILABLE)
+            await response(scope, receive, send)
+            return
+        self._viewers += 1
+        try:
+            response = StreamingResponse(self._frames(), media_type="text/event-stream")
+            await response(scope, receive, send)
+        finally:
+            self._viewers -= 1
+
+    async def _frames(self) -> AsyncIterator[bytes]:
+        yield b"retry: 1000\n\n"
+        while not self._stopping():
+            yield b"data: " + self._view.frame() + b"\n\n"
+            await asyncio.sleep(FRAME_SECONDS)
+
+
+class _SafeHeaders:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

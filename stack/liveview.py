@@ -1,0 +1,43 @@
+"""The live view as a child process, from this checkout: a local page of what passes by."""
+
+import http.client
+import sys
+from pathlib import Path
+
+from stack.paths import ROOT
+from stack.ports import HOST, free_ports, require_free
+from stack.service import Command, Service
+
+
+class LiveView(Service):
+    """The page at 127.0.0.1; ready when it is served.
+
+    Args:
+        brokers: what it reads, host:port, comma separated.
+        directory: keeps the log.
+        port: None: a free one.
+    """
+
+    def __init__(self, brokers: str, directory: Path, port: int | None = None) -> None:
+        super().__init__("live-view", directory)
+        self._brokers = brokers
+        self._port = free_ports(1)[0] if port is None else port
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._port}/"
+
+    def _prepare(self) -> Command:
+        require_free(self._port, "the live view")
+        run = str(ROOT / "consumer/liveview/run.py")
+        return Command([sys.executable, run, "--brokers", self._brokers, "--port", str(self._port)])
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=1)
+        try:
+            connection.request("HEAD", "/")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,95 @@
+"""The page, served."""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from socket import create_server
+from typing import Any
+
+import pytest
+
+from consumer.liveview.view import View
+from consumer.liveview.web import make_server
+from consumer.measure import Topics
+
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
+Eventually = Callable[[Callable[[], Any]], None]
+
+
+@pytest.fixture
+def view() -> View:
+    found = View("127.0.0.1:9092", Topics("images", "predictions", "images.dlq"))
+    found.set_trouble(None)
+    return found
+
+
+@contextmanager
+def serving(view: View) -> Iterator[int]:
+    """The port at which the view's page is served."""
+    listener = create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = make_server(view, HOSTS)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def port(view: View) -> Iterator[int]:
+    # What a client that was cut off leaves behind is said by asyncio; here it is meant.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+    with serving(view) as found:
+        yield found
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    def wait(condition: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come to be"
+            time.sleep(0.05)
+
+    return wait
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with ExitStack() as stack:
+        driver = stack.enter_context(playwright.sync_playwright())
+        found = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        stack.callback(found.close)
+        yield found
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page of the browser; whatever its console complains of fails the test."""
+    opened = browser.new_page()
+    opened.set_default_timeout(60_000)
+    complaints: list[str] = []
+
+    def note(said: Any) -> None:
+        if said.type in ("error", "warning"):
+            complaints.append(said.text)
+
+    opened.on("console", note)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    yield opened
+    opened.close()
+    assert not complaints
