@@ -40,4 +40,4 @@ test-ansible/%: ansible-lab
 	$(ANSIBLE_PYTEST) tests/ansible/$*
 
 ansible-lab: $(ANSIBLE_VENV)/.installed
-	$(ANSIBLE_BIN)/python -c "from tests.ansible.lab.build import build; print(build())"
+	$(ANSIBLE_BIN)/python -c "from tests.ansible.lab.build import SYSTEMS, build; print(*map(build, SYSTEMS), sep='\n')"

@@ -60,7 +60,12 @@ def run_playbook(
         *arguments,
     ]
     if variables:
-        command += ["--extra-vars", json.dumps(dict(variables))]
+        # Numbers and flags as text, as "-e name=value" gives them.
+        given = {
+            name: str(value).lower() if isinstance(value, bool | int) else value
+            for name, value in variables.items()
+        }
+        command += ["--extra-vars", json.dumps(given)]
     env = {
         name: value
         for name, value in os.environ.items()
