@@ -310,8 +310,9 @@ def build(system: System) -> Lab:
     lab = Lab(CACHE / f"base-{system.suite}", home / "shared", home / "docker")
     if (home / ".complete").exists():
         return lab
-    if home.exists():
-        shutil.rmtree(home)
+    # What older descriptions made, and what was left half made of this one.
+    for old in CACHE.glob(f"{'[0-9a-f]' * 12}-{system.suite}"):
+        shutil.rmtree(old)
     CACHE.mkdir(parents=True, exist_ok=True)
     for name in ("system", "docker", "nvidia", "toolkit"):
         (lab.shared / "apt" / name).mkdir(parents=True)
