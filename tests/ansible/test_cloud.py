@@ -22,6 +22,9 @@ NODES = [
 ]
 
 
+pytestmark = pytest.mark.timeout(1800)
+
+
 @dataclass
 class Site:
     cloud: Cloud
@@ -117,7 +120,7 @@ def test_machines_are_made_once_handed_over_and_removed(site: Site, ssh: int) ->
     assert f"Floating address {variables['lab-gpu-1']['ansible_host']}" in first.words
     assert "cloud_state=absent" in first.words
 
-    assert site.play().succeeded().changed == 0
+    site.play().changed_nothing()
     assert site.cloud.made("servers") == 2
     assert site.cloud.made("floatingips") == 2
 
@@ -125,7 +128,7 @@ def test_machines_are_made_once_handed_over_and_removed(site: Site, ssh: int) ->
     left = {kind: found for kind, found in site.cloud.resources.items() if found}
     assert left == {}
     assert not site.inventory.exists()
-    assert site.play(cloud_state="absent").succeeded().changed == 0
+    site.play(cloud_state="absent").changed_nothing()
 
 
 def test_bare_metal_is_leased_first_and_the_reservation_is_the_scheduler_hint(site: Site) -> None:
@@ -251,3 +254,18 @@ def test_wrong_variables_are_refused_before_anything_is_asked_of_the_cloud(
 ) -> None:
     assert "Set cloud_provider" in site.play(**wrong).failed().words
     assert site.cloud.requests == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cloud_openstack_lease_type": "virtual:host"},
+        {"cloud_openstack_lease_hours": "a day"},
+        {"cloud_openstack_public_key_file": "/nowhere.pub"},
+    ],
+    ids=["choice", "number", "file"],
+)
+def test_wrong_variables_of_the_provider_make_nothing(site: Site, wrong: dict[str, Any]) -> None:
+    (value,) = wrong.values()
+    assert value in site.play(**wrong).failed().words
+    assert {kind: found for kind, found in site.cloud.resources.items() if found} == {}

@@ -28,6 +28,9 @@ KEY_ID, SECRET = "lab-key-id", "lab-secret-key"
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBVRhKZ1XH0oQmkVnN0Pw1GZs0zFqzXh1dVDUuJrnlRp lab"
 
 
+pytestmark = pytest.mark.timeout(1800)
+
+
 @dataclass
 class Region:
     """EC2 of one region, and the playbook run against it."""
@@ -186,14 +189,14 @@ def test_machines_are_made_once_handed_over_and_removed(region: Region) -> None:
     )
     assert sorted(str(rule.get("FromPort")) for rule in group["IpPermissions"]) == ["22", "None"]
 
-    assert region.play().succeeded().changed == 0
+    region.play().changed_nothing()
     assert len(region.instances()) == 2, "none was made twice"
 
     region.play(cloud_state="absent").succeeded()
     assert region.instances("pending", "running", "stopping", "stopped") == []
     assert region.keys_and_groups() == []
     assert not region.inventory.exists()
-    assert region.play(cloud_state="absent").succeeded().changed == 0
+    region.play(cloud_state="absent").changed_nothing()
 
 
 def test_a_run_that_failed_half_way_is_resumed_or_torn_down(region: Region) -> None:

@@ -115,11 +115,11 @@ def test_one_run_takes_a_bare_host_to_a_healthy_service(node: Node) -> None:
 
 
 def test_a_second_run_changes_nothing(node: Node) -> None:
-    assert node.play("gpu.yaml").succeeded().changed == 0
+    node.play("gpu.yaml").changed_nothing()
 
 
 def test_check_mode_on_a_finished_host_reports_no_change(node: Node) -> None:
-    assert node.play("gpu.yaml", "--check", "--diff").succeeded().changed == 0
+    node.play("gpu.yaml", "--check", "--diff").changed_nothing()
 
 
 def test_gpus_and_service_survive_daemon_reload_and_a_reboot(node: Node) -> None:
@@ -250,7 +250,7 @@ def test_a_model_version_is_deployed_served_and_taken_away(node: Node, deploy: D
     deploy(1, "first").succeeded()
     deploy(2, "second").succeeded()
     assert versions(node) == {"1", "2"}
-    assert deploy(2, "second").succeeded().changed == 0
+    deploy(2, "second").changed_nothing()
     refused = deploy(2, "another").failed()
     assert "version 2 of resnet is there already, with other content" in refused.words
     node.play(
@@ -283,4 +283,4 @@ def test_teardown_leaves_the_host_clean(node: Node, bare: tuple[dict[str, str], 
     assert packages(node).keys() - bare[0].keys() <= NOT_REMOVED
     assert sorted(left for left in files(node) - bare[1] if not MAY_STAY.match(left)) == []
     assert "triton_kafka" not in node.machine.run("nft", "list", "tables")
-    assert node.play("teardown.yaml", **everything).succeeded().changed == 0
+    node.play("teardown.yaml", **everything).changed_nothing()

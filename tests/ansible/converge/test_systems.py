@@ -36,8 +36,8 @@ def test_one_run_takes_it_to_a_healthy_service_and_a_second_changes_nothing(node
     assert node.http(8000, "/v2/health/ready")
     assert node.http(8080, "/health/ready")
     assert "tritonserver:26.07-py3" in node.machine.run("docker", "ps")
-    assert node.play("gpu.yaml").succeeded().changed == 0
-    assert node.play("gpu.yaml", "--check", "--diff").succeeded().changed == 0
+    node.play("gpu.yaml").changed_nothing()
+    node.play("gpu.yaml", "--check", "--diff").changed_nothing()
 
 
 def test_it_serves_after_a_reboot(node: Node) -> None:
@@ -54,4 +54,4 @@ def test_teardown_takes_everything_away(node: Node) -> None:
     assert not node.machine.exists("/opt/triton-kafka")
     for package in ("docker-ce", "nvidia-open", "nvidia-container-toolkit"):
         assert not node.machine.succeeds("dpkg", "--status", package)
-    assert node.play("teardown.yaml", **everything).succeeded().changed == 0
+    node.play("teardown.yaml", **everything).changed_nothing()

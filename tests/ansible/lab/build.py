@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,8 @@ SYSTEMS = (DEBIAN_12, UBUNTU_24_04, UBUNTU_22_04)
 UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 UBUNTU_KEYRING_DEB = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
 UBUNTU_KEYRING_SHA256 = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
+# What older descriptions made goes when nothing has used it for a week.
+UNUSED_S = 7 * 24 * 3600
 DRIVERS = ("470.256.02-1", "580.95.05-1", "580.105.08-1", "595.10.01-1")
 TOOLKITS = ("1.17.8-1", "1.18.1-1")
 DOCKERS = ("5:28.5.1-1", "5:28.5.2-1")
@@ -309,10 +312,13 @@ def build(system: System) -> Lab:
     home = CACHE / f"{described}-{system.suite}"
     lab = Lab(CACHE / f"base-{system.suite}", home / "shared", home / "docker")
     if (home / ".complete").exists():
+        (home / ".complete").touch()
         return lab
-    # What older descriptions made, and what was left half made of this one.
-    for old in CACHE.glob(f"{'[0-9a-f]' * 12}-{system.suite}"):
-        shutil.rmtree(old)
+    if home.exists():
+        shutil.rmtree(home)
+    for old in CACHE.glob("*/.complete"):
+        if time.time() - old.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(old.parent)
     CACHE.mkdir(parents=True, exist_ok=True)
     for name in ("system", "docker", "nvidia", "toolkit"):
         (lab.shared / "apt" / name).mkdir(parents=True)

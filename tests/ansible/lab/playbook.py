@@ -35,6 +35,18 @@ class Outcome:
         """The output with all white space as single blanks: messages are wrapped for reading."""
         return " ".join(self.output.split())
 
+    def changed_nothing(self) -> None:
+        """Fails with the tasks that changed something."""
+        self.succeeded()
+        task, tasks = "", []
+        for line in self.output.splitlines():
+            if line.startswith(("TASK ", "RUNNING HANDLER ")):
+                task = line
+            elif line.startswith("changed: "):
+                tasks.append(f"{task} {line}")
+        assert not tasks, "\n".join(tasks)
+        assert self.changed == 0
+
     def succeeded(self) -> Outcome:
         assert self.returncode == 0, self.output[-6000:]
         return self
