@@ -114,7 +114,8 @@ def new_node(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         lab_sources(root)
         (root / "srv/pci").mkdir()
         # Stands in for an image registry: what Docker would otherwise pull is there already.
-        copy_tree(lab.images, root / "var/lib/docker")
+        for directory in lab.images.iterdir():
+            copy_tree(directory, root / "var/lib" / directory.name)
         connection = {
             "ansible_host": str(root),
             "ansible_connection": "community.general.chroot",

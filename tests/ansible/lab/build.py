@@ -2,7 +2,7 @@
 
 ``base``: a debootstrap root. ``shared/apt/*``: signed repositories with the system's own docker.io
 and its dependencies, and stand-ins for NVIDIA's packages and Docker's package names. ``images``: a
-/var/lib/docker that holds the stand-in images, which no registry could give here.
+/var/lib/docker and containerd that hold the stand-in images, which no registry could give here.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _stand_ins(system: System, apt: Path) -> None:
 
 
 def _images(system: System, base: Path, shared: Path, target: Path, scratch: Path) -> None:
-    """Fill a /var/lib/docker by running Docker once in a machine of its own."""
+    """Fill /var/lib/docker and containerd by running Docker once in a machine of its own."""
     image = scratch.with_name("image")
     shutil.copytree(HERE / "image", image)
     for directory in ("bin", "tmp"):
@@ -290,7 +290,10 @@ def _images(system: System, base: Path, shared: Path, target: Path, scratch: Pat
                 name,
             )
         machine.run("systemctl", "stop", "docker.service", "docker.socket", "containerd.service")
-        _run("cp", "-a", machine.root / "var/lib/docker", target)
+        # From Docker 29 on, images are containerd's.
+        target.mkdir()
+        for directory in ("docker", "containerd"):
+            _run("cp", "-a", machine.root / "var/lib" / directory, target)
     finally:
         machine.destroy()
 
@@ -310,7 +313,7 @@ def build(system: System) -> Lab:
         b"".join(part.read_bytes() for part in sorted(parts) if part.is_file())
     ).hexdigest()[:12]
     home = CACHE / f"{described}-{system.suite}"
-    lab = Lab(CACHE / f"base-{system.suite}", home / "shared", home / "docker")
+    lab = Lab(CACHE / f"base-{system.suite}", home / "shared", home / "images")
     if (home / ".complete").exists():
         (home / ".complete").touch()
         return lab
@@ -341,6 +344,6 @@ def build(system: System) -> Lab:
     (lab.shared / "key.asc").write_text(make_key(home / "gpg"))
     for repository in (lab.shared / "apt").iterdir():
         publish(repository, home / "gpg")
-    _images(system, lab.base, lab.shared, lab.images, home / "images")
+    _images(system, lab.base, lab.shared, lab.images, home / "scratch")
     (home / ".complete").touch()
     return lab
