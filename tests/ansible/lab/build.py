@@ -255,6 +255,7 @@ def _images(system: System, base: Path, shared: Path, target: Path, scratch: Pat
     shutil.copytree(HERE / "image", image)
     for directory in ("bin", "tmp"):
         (image / directory).mkdir(exist_ok=True)
+    (image / "tmp").chmod(0o1777)
     shutil.copy(base / "bin/busybox", image / "bin/busybox")
     for applet in (
         "sh",
