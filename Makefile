@@ -18,7 +18,7 @@ help: ## this list
 demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured
 	$(BIN)/python scripts/demo.py
 
-test: $(VENV)/.installed lint lint-ansible ## lint, types, and all tests on real servers
+test: $(VENV)/.installed lint test-ansible-short ## lint, types, and all tests on real servers
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews README's table

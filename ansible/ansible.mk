@@ -26,13 +26,15 @@ ANSIBLE_PYTEST := $(ANSIBLE_ENV) $(ANSIBLE_BIN)/python -m pytest --confcutdir te
 
 # Needs nothing but the environment; under three minutes.
 test-ansible-short: lint-ansible
-	$(ANSIBLE_PYTEST) tests/ansible/test_filters.py \
-	  tests/ansible/test_cloud.py::test_machines_are_made_once_handed_over_and_removed
+	$(ANSIBLE_PYTEST) tests/ansible/test_filters.py tests/ansible/test_roles.py \
+	  tests/ansible/test_cloud.py::test_machines_are_made_once_handed_over_and_removed \
+	  tests/ansible/test_cloud_ec2.py::test_machines_are_made_once_handed_over_and_removed
 
 # Needs root, debootstrap, systemd-container and gnupg. The first run builds its machines' parts into
-# $$ANSIBLE_LAB_CACHE (default ~/.cache/triton-kafka-ansible-lab); DEBIAN_MIRROR names the mirror.
-# The three parts share nothing but those: make -j3 test-ansible runs them side by side.
-ANSIBLE_TESTS := converge/test_lifecycle.py converge/test_refusals.py test_cloud.py
+# $$ANSIBLE_LAB_CACHE (default ~/.cache/triton-kafka-ansible-lab); DEBIAN_MIRROR and UBUNTU_MIRROR name the mirrors.
+# The parts share nothing but those: make -j6 test-ansible runs them side by side.
+ANSIBLE_TESTS := converge/test_lifecycle.py converge/test_refusals.py converge/test_several.py \
+  converge/test_systems.py test_cloud.py test_cloud_ec2.py
 
 test-ansible: $(addprefix test-ansible/,$(ANSIBLE_TESTS))
 
@@ -40,4 +42,4 @@ test-ansible/%: ansible-lab
 	$(ANSIBLE_PYTEST) tests/ansible/$*
 
 ansible-lab: $(ANSIBLE_VENV)/.installed
-	$(ANSIBLE_BIN)/python -c "from tests.ansible.lab.build import build; print(build())"
+	$(ANSIBLE_BIN)/python -c "from tests.ansible.lab.build import SYSTEMS, build; print(*map(build, SYSTEMS), sep='\n')"

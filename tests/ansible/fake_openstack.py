@@ -6,6 +6,7 @@ every request in ``requests``, and knobs make it refuse what a real cloud refuse
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -42,8 +43,10 @@ class Cloud:
     server_quota: int = 10
     lease_refusal: str = ""
     looks_until_ready: int = 1
+    lease_status: str = "ACTIVE"
     has_blazar: bool = True
     lock: threading.Lock = field(default_factory=threading.Lock)
+    hosts: Iterator[int] = field(default_factory=lambda: itertools.count(10))
 
     def names(self, kind: str) -> list[str]:
         return sorted(r["name"] for r in self.resources[kind].values())
@@ -182,7 +185,8 @@ class Cloud:
         ip = {
             "id": ip_id,
             "name": "",
-            "floating_ip_address": f"192.0.2.{len(self.requests) % 200 + 10}",
+            # Of this machine, so that a test can have something answer there.
+            "floating_ip_address": f"127.0.2.{next(self.hosts)}",
             "floating_network_id": wanted["floating_network_id"],
             "port_id": None,
             "fixed_ip_address": None,
@@ -242,8 +246,8 @@ class Cloud:
 
     def see_lease(self, lease: Json) -> Json:
         lease["looks"] += 1
-        if lease["looks"] > self.looks_until_ready:
-            lease["status"] = "ACTIVE"
+        if lease["looks"] > self.looks_until_ready and lease["status"] == "PENDING":
+            lease["status"] = self.lease_status
         return lease
 
 

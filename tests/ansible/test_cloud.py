@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ NODES = [
     {"name": "gpu-1", "group": "gpu", "flavor": "m1.large"},
     {"name": "kafka-1", "group": "kafka", "flavor": "m1.large"},
 ]
+
+
+pytestmark = pytest.mark.timeout(1800)
 
 
 @dataclass
@@ -78,6 +82,7 @@ class Site:
                 "cloud_openstack_cloud": "site",
                 "cloud_openstack_public_key_file": str(key),
                 "cloud_inventory": str(self.inventory),
+                "cloud_ssh_timeout": 0,
                 "cloud_openstack_lease_delay": 0,
                 "cloud_openstack_server_timeout": 60,
             }
@@ -92,19 +97,30 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(cloud, tmp_path)
 
 
-def test_machines_are_made_once_handed_over_and_removed(site: Site) -> None:
-    first = site.play().succeeded()
+@pytest.fixture
+def ssh() -> Iterator[int]:
+    """A port on which the first two floating addresses of a cloud answer."""
+    with socket.create_server(("127.0.2.10", 0)) as first:
+        port: int = first.getsockname()[1]
+        with socket.create_server(("127.0.2.11", port)):
+            yield port
+
+
+def test_machines_are_made_once_handed_over_and_removed(site: Site, ssh: int) -> None:
+    first = site.play(cloud_ssh_port=ssh, cloud_ssh_timeout=60).succeeded()
     assert site.cloud.names("servers") == ["lab-gpu-1", "lab-kafka-1"]
     inventory = site.hosts()
     assert inventory["gpu"]["hosts"] == ["lab-gpu-1"]
     assert inventory["kafka"]["hosts"] == ["lab-kafka-1"]
     variables = inventory["_meta"]["hostvars"]
-    assert variables["lab-gpu-1"]["ansible_host"].startswith("192.0.2.")
+    assert variables["lab-gpu-1"]["ansible_host"].startswith("127.0.2.")
+    assert variables["lab-gpu-1"]["ansible_port"] == ssh
     assert variables["lab-kafka-1"]["kafka_address"].startswith("10.0.0.")
     assert "Server lab-gpu-1" in first.words
+    assert f"Floating address {variables['lab-gpu-1']['ansible_host']}" in first.words
     assert "cloud_state=absent" in first.words
 
-    assert site.play().succeeded().changed == 0
+    site.play().changed_nothing()
     assert site.cloud.made("servers") == 2
     assert site.cloud.made("floatingips") == 2
 
@@ -112,7 +128,7 @@ def test_machines_are_made_once_handed_over_and_removed(site: Site) -> None:
     left = {kind: found for kind, found in site.cloud.resources.items() if found}
     assert left == {}
     assert not site.inventory.exists()
-    assert site.play(cloud_state="absent").succeeded().changed == 0
+    site.play(cloud_state="absent").changed_nothing()
 
 
 def test_bare_metal_is_leased_first_and_the_reservation_is_the_scheduler_hint(site: Site) -> None:
@@ -139,6 +155,33 @@ def test_bare_metal_is_leased_first_and_the_reservation_is_the_scheduler_hint(si
 
     site.play(**lease, cloud_state="absent").succeeded()
     assert site.cloud.resources["leases"] == {}
+
+
+def test_removal_finds_the_lease_that_it_was_not_told_of(site: Site) -> None:
+    site.play(cloud_openstack_lease_type="physical:host").succeeded()
+    site.play(cloud_state="absent").succeeded()
+    assert {kind: found for kind, found in site.cloud.resources.items() if found} == {}
+
+
+def test_a_lease_that_failed_is_named_and_the_next_run_asks_for_a_new_one(site: Site) -> None:
+    lease = {"cloud_openstack_lease_type": "physical:host"}
+    site.cloud.lease_status = "ERROR"
+    outcome = site.play(**lease).failed()
+    assert "Lease lab is ERROR: the nodes could not be reserved" in outcome.words
+    assert site.cloud.resources["servers"] == {}
+    site.cloud.lease_status = "ACTIVE"
+    site.play(**lease).succeeded()
+    assert site.cloud.made("leases") == 2
+    assert site.cloud.made("servers") == 2
+
+
+def test_a_machine_that_does_not_answer_is_named(site: Site) -> None:
+    site.play().succeeded()
+    machine = site.hosts()["_meta"]["hostvars"]["lab-gpu-1"]
+    with socket.create_server((machine["ansible_host"], 0)) as other:
+        closed = other.getsockname()[1]
+    outcome = site.play(cloud_ssh_port=closed, cloud_ssh_timeout=1).failed()
+    assert f"lab-gpu-1 ({machine['ansible_host']}) did not answer on port {closed}" in outcome.words
 
 
 def test_at_kvm_sites_the_reservation_is_the_flavour(site: Site) -> None:
@@ -211,3 +254,18 @@ def test_wrong_variables_are_refused_before_anything_is_asked_of_the_cloud(
 ) -> None:
     assert "Set cloud_provider" in site.play(**wrong).failed().words
     assert site.cloud.requests == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cloud_openstack_lease_type": "virtual:host"},
+        {"cloud_openstack_lease_hours": "a day"},
+        {"cloud_openstack_public_key_file": "/nowhere.pub"},
+    ],
+    ids=["choice", "number", "file"],
+)
+def test_wrong_variables_of_the_provider_make_nothing(site: Site, wrong: dict[str, Any]) -> None:
+    (value,) = wrong.values()
+    assert value in site.play(**wrong).failed().words
+    assert {kind: found for kind, found in site.cloud.resources.items() if found} == {}

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
-from tests.ansible.lab.build import Lab, build, lab_sources
+from tests.ansible.lab.build import DEBIAN_12, System, build, lab_sources
 from tests.ansible.lab.machine import Machine, clone, copy_tree, missing_tools
 from tests.ansible.lab.playbook import ROOT, Outcome, run_playbook
 
-TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "gpg", "dpkg-deb")
+TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "gpg", "dpkg-deb", "ip")
 
 # Everything that points the roles at the lab instead of the internet and real hardware.
 LAB_VARIABLES: dict[str, Any] = {
@@ -50,23 +50,25 @@ class Node:
 
     machine: Machine
     inventory: Path
+    connection: dict[str, str]
     variables: dict[str, Any]
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> Outcome:
-        return run_playbook(
-            playbook, self.inventory, *arguments, variables=self.variables | variables
-        )
+        """Run a playbook with the lab's variables; None takes one of those away."""
+        given = {k: v for k, v in (self.variables | variables).items() if v is not None}
+        return run_playbook(playbook, self.inventory, *arguments, variables=given)
 
     def add_gpus(self, *gpus: tuple[str, str]) -> None:
         """Put GPUs (PCI device id, compute capability) on the bus, and in front of nvidia-smi."""
-        rows = []
+        listed = self.machine.root / "etc/lab-gpus"
+        listed.mkdir()
         for index, (device, capability) in enumerate(gpus):
             entry = self.machine.root / f"srv/pci/0000:{index + 1:02x}:00.0"
             entry.mkdir(parents=True)
             for name, text in (("vendor", "0x10de"), ("device", device), ("class", "0x030200")):
                 (entry / name).write_text(f"{text}\n")
-            rows.append(f"{index},GPU-{index:08d},Lab GPU,{capability}\n")
-        (self.machine.root / "etc/lab-gpus.csv").write_text("".join(rows))
+            row = f"{index},GPU-{index:08d},Lab GPU,{capability}\n"
+            (listed / str(index)).write_text(row)
 
     def http(self, port: int, path: str) -> bool:
         """Whether something inside answers 200."""
@@ -75,70 +77,55 @@ class Node:
         )
 
 
-@pytest.fixture(scope="session")
-def lab() -> Lab:
+def need_tools() -> None:
     if os.geteuid() or (missing := missing_tools(TOOLS)):
         pytest.fail(
             "the converge tests need root and "
             + ", ".join(missing if not os.geteuid() else TOOLS)
-            + " (Debian: apt-get install debootstrap systemd-container gnupg)"
+            + " (Debian: apt-get install debootstrap systemd-container gnupg iproute2)"
         )
-    return build()
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the roles ship: the project's own Compose file, with a model repository of its own."""
     copy = tmp_path_factory.mktemp("project")
-    compose = (ROOT / "docker-compose.yaml").read_text()
-    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] != resource.RLIM_INFINITY:
-        # Where the kernel does not let this machine lift the limit, neither can a container.
-        compose = compose.replace("memlock: -1, ", "")
-    (copy / "docker-compose.yaml").write_text(compose)
+    shutil.copy(ROOT / "docker-compose.yaml", copy)
     (copy / "model_repository/resnet").mkdir(parents=True)
     (copy / "model_repository/resnet/config.pbtxt").write_text('name: "resnet"\n')
     return copy
 
 
+class NewNode(Protocol):
+    def __call__(self, name: str, system: System = DEBIAN_12) -> Node: ...
+
+
 @pytest.fixture(scope="module")
-def new_node(
-    lab: Lab, project: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Node]]:
+def new_node(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewNode]:
     """Boots fresh machines; all are shut down and removed at the end of the module."""
+    need_tools()
     nodes: list[Node] = []
 
-    def make(name: str) -> Node:
+    def make(name: str, system: System = DEBIAN_12) -> Node:
+        lab = build(system)
         directory = tmp_path_factory.mktemp(name)
         root = directory / name
         machine = clone(lab.base, root, lab.shared)
         lab_sources(root)
         (root / "srv/pci").mkdir()
         # Stands in for an image registry: what Docker would otherwise pull is there already.
-        copy_tree(lab.images, root / "var/lib/docker")
-        inventory = directory / "inventory.yaml"
-        host = {
+        for directory in lab.images.iterdir():
+            copy_tree(directory, root / "var/lib" / directory.name)
+        connection = {
             "ansible_host": str(root),
             "ansible_connection": "community.general.chroot",
             "ansible_chroot_exe": str(machine.enter),
             "ansible_python_interpreter": "/usr/bin/python3",
         }
-        inventory.write_text(
-            json.dumps(
-                {
-                    "all": {
-                        "hosts": {name: host},
-                        "children": {
-                            "gpu": {"hosts": {name: {}}},
-                            "kafka": {"hosts": {name: {}}},
-                            "load": {"hosts": {}},
-                        },
-                    }
-                }
-            )
-        )
         node = Node(
             machine,
-            inventory,
+            inventory(directory, {name: connection}, gpu=[name], kafka=[name]),
+            connection,
             LAB_VARIABLES
             | {"serving_source": str(project), "compose_service_source": str(project)},
         )
@@ -150,3 +137,14 @@ def new_node(
     yield make
     for node in nodes:
         node.machine.destroy()
+
+
+def inventory(directory: Path, hosts: dict[str, dict[str, str]], **groups: list[str]) -> Path:
+    """An inventory file of ``hosts``, with gpu.yaml's groups."""
+    children: dict[str, dict[str, dict[str, Any]]] = {
+        group: {"hosts": {name: {} for name in groups.get(group, [])}}
+        for group in ("gpu", "kafka", "load")
+    }
+    path = directory / "inventory.json"
+    path.write_text(json.dumps({"all": {"hosts": hosts, "children": children}}))
+    return path

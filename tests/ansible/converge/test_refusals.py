@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ansible.converge.conftest import H100, P100, Node
+from tests.ansible.converge.conftest import H100, P100, NewNode, Node, inventory
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
-def bare(new_node: Callable[[str], Node]) -> Node:
+def bare(new_node: NewNode) -> Node:
     """A host on which nothing must ever be changed."""
     return new_node("bare")
 
@@ -35,8 +35,21 @@ def bare(new_node: Callable[[str], Node]) -> Node:
         ({"gpu_required": False, "preflight_minimum_free_gib": 999999}, "999999 needed"),
         ({"gpu_required": False, "preflight_minimum_kernel": "99.0"}, "is older than 99.0"),
         ({"preflight_minimum_free_gib": "plenty"}, "preflight_minimum_free_gib"),
+        # Of roles whose turn would come late.
+        ({"gpu_required": False, "serving_start": "perhaps"}, "serving_start"),
+        ({"gpu_required": False, "nvidia_driver_flavour": "opened"}, "nvidia_driver_flavour"),
+        ({"gpu_required": False, "compose_service_keep": "all"}, "compose_service_keep"),
     ],
-    ids=["no GPU", "unknown OS", "full disk", "old kernel", "wrong type"],
+    ids=[
+        "no GPU",
+        "unknown OS",
+        "full disk",
+        "old kernel",
+        "wrong type",
+        "wrong flag of a later role",
+        "wrong choice of a later role",
+        "wrong number of a later role",
+    ],
 )
 def test_a_host_that_cannot_serve_is_refused_before_it_is_touched(
     bare: Node, variables: dict[str, Any], message: str
@@ -47,14 +60,49 @@ def test_a_host_that_cannot_serve_is_refused_before_it_is_touched(
     assert not bare.machine.exists("/etc/apt/keyrings/docker.asc")
 
 
-def test_a_user_without_sudo_is_told_so(bare: Node) -> None:
-    if not bare.machine.succeeds("id", "plain"):
-        bare.machine.run("useradd", "plain")
-    outcome = bare.play(
-        "gpu.yaml", ansible_become_method="su", ansible_become_user="nobody-there"
-    ).failed()
-    assert "bare: cannot become root" in outcome.words
-    assert "--ask-become-pass" in outcome.words
+def test_secure_boot_is_refused_until_a_key_is_enrolled(bare: Node) -> None:
+    entry = bare.machine.root / "srv/pci-with-gpu/0000:01:00.0"
+    entry.mkdir(parents=True)
+    for name, text in (("vendor", "0x10de"), ("device", H100), ("class", "0x030200")):
+        (entry / name).write_text(f"{text}\n")
+    efivars = bare.machine.root / "srv/efivars"
+    efivars.mkdir()
+    # As the kernel shows it: four bytes of attributes, then the value.
+    state = efivars / "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    state.write_bytes(b"\x06\0\0\0\x01")
+    firmware = {"preflight_pci_devices": "/srv/pci-with-gpu", "preflight_efivars": "/srv/efivars"}
+    # Nothing but the look at the machine, which has the tag "always".
+    look = ["--tags", "none"]
+
+    outcome = bare.play("gpu.yaml", *look, **firmware).failed()
+    assert "bare: Secure Boot is on" in outcome.words
+    assert "mokutil --import" in outcome.words
+    bare.play("gpu.yaml", *look, **firmware, preflight_secure_boot_ok=True).succeeded()
+    state.write_bytes(b"\x06\0\0\0\0")
+    bare.play("gpu.yaml", *look, **firmware).succeeded()
+
+
+def test_a_user_without_sudo_is_told_so(bare: Node, tmp_path: Path) -> None:
+    bare.machine.run("useradd", "--create-home", "plain")
+    enter = tmp_path / "enter"
+    as_plain = "setpriv --reuid=plain --regid=plain --clear-groups env HOME=/home/plain"
+    enter.write_text(
+        f'#!/bin/sh\nroot=$1; shift\nexec {bare.machine.enter} "$root" {as_plain} "$@"\n'
+    )
+    enter.chmod(0o755)
+    plain = Node(
+        bare.machine,
+        inventory(
+            tmp_path,
+            {"bare": bare.connection | {"ansible_chroot_exe": str(enter)}},
+            gpu=["bare"],
+        ),
+        bare.connection,
+        bare.variables,
+    )
+    outcome = plain.play("gpu.yaml", ansible_user="plain").failed()
+    assert "bare: cannot become root (sudo: a password is required)" in outcome.words
+    assert "Give user plain sudo rights, or pass --ask-become-pass" in outcome.words
 
 
 def test_an_unreachable_apt_source_is_named_and_the_run_can_be_repeated(bare: Node) -> None:
@@ -69,11 +117,11 @@ def test_a_cpu_node_is_set_up_where_no_gpu_is_required(bare: Node) -> None:
     assert bare.http(8000, "/v2/health/ready")
     assert bare.http(8080, "/health/ready")
     assert not bare.machine.exists("/usr/bin/nvidia-ctk")
-    assert bare.play("gpu.yaml", gpu_required=False).succeeded().changed == 0
+    bare.play("gpu.yaml", gpu_required=False).changed_nothing()
 
 
 def test_pascal_gets_its_own_driver_modules_and_an_older_triton_or_a_clear_no(
-    new_node: Callable[[str], Node],
+    new_node: NewNode,
 ) -> None:
     node = new_node("pascal")
     node.add_gpus((P100, "6.0"))
@@ -89,13 +137,22 @@ def test_pascal_gets_its_own_driver_modules_and_an_older_triton_or_a_clear_no(
 
 
 def test_a_new_driver_reboots_only_when_the_old_one_is_in_its_way(
-    new_node: Callable[[str], Node],
+    new_node: NewNode,
 ) -> None:
     node = new_node("driver")
     node.add_gpus((H100, "9.0"))
+    # The repository is there already, as in images with CUDA: with a second source and another key
+    # apt would read neither.
+    keyring = node.machine.root / "usr/share/keyrings/theirs.asc"
+    keyring.write_text((node.machine.shared / "key.asc").read_text())
+    (node.machine.root / "etc/apt/sources.list.d/theirs.list").write_text(
+        "deb [signed-by=/usr/share/keyrings/theirs.asc] file:/srv/lab/apt/nvidia /\n"
+    )
     node.play(
         "gpu.yaml", "--tags", "driver", nvidia_driver_branch="470", nvidia_driver_reboot=False
     ).succeeded()
+
+    assert not node.machine.exists("/etc/apt/sources.list.d/nvidia-driver.sources")
 
     old = node.play(
         "gpu.yaml", "--tags", "toolkit", nvidia_container_toolkit_minimum_driver="535"
@@ -109,4 +166,7 @@ def test_a_new_driver_reboots_only_when_the_old_one_is_in_its_way(
     boot = node.machine.run("cat", "/proc/sys/kernel/random/boot_id")
     node.play("gpu.yaml", "--tags", "driver").succeeded()
     assert node.machine.run("cat", "/proc/sys/kernel/random/boot_id") != boot
-    assert node.play("gpu.yaml", "--tags", "driver").succeeded().changed == 0
+    # New enough, it is left alone: not even its source is looked at.
+    node.play(
+        "gpu.yaml", "--tags", "driver", nvidia_driver_repository="file:/srv/nowhere"
+    ).changed_nothing()

@@ -1,8 +1,8 @@
-"""Builds what the lab's machines are made of, once, into a cache.
+"""Builds what the lab's machines are made of, once a system, into a cache.
 
-``base``: a debootstrap root. ``shared/apt/*``: signed repositories with Debian's own docker.io and
-its dependencies, and stand-ins for NVIDIA's packages and Docker's package names. ``images``: a
-/var/lib/docker that holds the stand-in images, which no registry could give here.
+``base``: a debootstrap root. ``shared/apt/*``: signed repositories with the system's own docker.io
+and its dependencies, and stand-ins for NVIDIA's packages and Docker's package names. ``images``: a
+/var/lib/docker and containerd that hold the stand-in images, which no registry could give here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,22 +24,58 @@ HERE = Path(__file__).parent
 CACHE = Path(
     os.environ.get("ANSIBLE_LAB_CACHE", Path.home() / ".cache" / "triton-kafka-ansible-lab")
 )
-SUITE = "bookworm"
-# Debian 12's own docker.io has no Compose plugin; the next release's packages run on 12's libc.
-NEXT_SUITE = "trixie"
 BASE_PACKAGES = (
     "systemd,systemd-sysv,dbus,python3,python3-apt,ca-certificates,kmod,iproute2,sudo,"
     "gpgv,procps,busybox-static"
 )
-DOWNLOADED = (
-    f"docker.io/{NEXT_SUITE}",
-    f"docker-cli/{NEXT_SUITE}",
-    f"docker-compose/{NEXT_SUITE}",
-    "containerd",
-    "runc",
-    "nftables",
-    "iptables",
+
+
+@dataclass(frozen=True)
+class System:
+    """An operating system that the roles are written for, and where its packages come from."""
+
+    suite: str
+    archive: str
+    mirror_variable: str
+    components: str
+    # Suites to download Docker from, and whether all but the first give way to it.
+    more_suites: tuple[str, ...]
+    later: bool
+    engine: tuple[str, ...]
+    compose: str
+
+
+# Debian 12's own docker.io has no Compose plugin; the next release's packages run on 12's libc.
+DEBIAN_12 = System(
+    suite="bookworm",
+    archive="http://deb.debian.org/debian",
+    mirror_variable="DEBIAN_MIRROR",
+    components="main",
+    more_suites=("trixie",),
+    later=True,
+    engine=("docker.io/trixie", "docker-cli/trixie"),
+    compose="docker-compose/trixie",
 )
+UBUNTU_24_04, UBUNTU_22_04 = (
+    System(
+        suite=suite,
+        archive="http://archive.ubuntu.com/ubuntu",
+        mirror_variable="UBUNTU_MIRROR",
+        components="main universe",
+        more_suites=(f"{suite}-updates",),
+        later=False,
+        engine=("docker.io",),
+        compose="docker-compose-v2",
+    )
+    for suite in ("noble", "jammy")
+)
+SYSTEMS = (DEBIAN_12, UBUNTU_24_04, UBUNTU_22_04)
+# Debian has no package of Ubuntu's keys; they are taken from Ubuntu's, known by its SHA-256.
+UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
+UBUNTU_KEYRING_DEB = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
+UBUNTU_KEYRING_SHA256 = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
+# What older descriptions made goes when nothing has used it for a week.
+UNUSED_S = 7 * 24 * 3600
 DRIVERS = ("470.256.02-1", "580.95.05-1", "580.105.08-1", "595.10.01-1")
 TOOLKITS = ("1.17.8-1", "1.18.1-1")
 DOCKERS = ("5:28.5.1-1", "5:28.5.2-1")
@@ -58,16 +96,17 @@ class Lab:
     images: Path
 
 
-def mirror() -> str:
-    """Debian's mirror: DEBIAN_MIRROR, or the first Debian archive in this machine's apt sources."""
-    if "DEBIAN_MIRROR" in os.environ:
-        return os.environ["DEBIAN_MIRROR"]
+def mirror(system: System) -> str:
+    """The one that the environment names, or this machine's apt sources, or the archive."""
+    if system.mirror_variable in os.environ:
+        return os.environ[system.mirror_variable]
+    name = system.archive.rpartition("/")[2]
     for file in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
         if file.is_file() and (
-            found := re.search(r"https?://\S+/debian/?(?=\s)", file.read_text())
+            found := re.search(rf"https?://\S+/{name}/?(?=\s)", file.read_text())
         ):
             return found[0]
-    return "http://deb.debian.org/debian"
+    return system.archive
 
 
 def _run(*command: str | Path) -> None:
@@ -78,14 +117,43 @@ def _run(*command: str | Path) -> None:
         )
 
 
-def _debootstrap(base: Path) -> None:
-    _run("debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", SUITE, base, mirror())
+def _keyring(system: System) -> list[str]:
+    """debootstrap's option that names the archive's keys, where it does not know them."""
+    if system is DEBIAN_12 or UBUNTU_KEYRING.exists():
+        return []
+    keyring = CACHE / UBUNTU_KEYRING.name
+    if not keyring.exists():
+        with tempfile.TemporaryDirectory() as scratch:
+            deb = Path(scratch) / "keyring.deb"
+            url = f"{mirror(system)}/{UBUNTU_KEYRING_DEB}"
+            helper = "/usr/lib/apt/apt-helper"
+            _run(helper, "download-file", url, deb, f"SHA256:{UBUNTU_KEYRING_SHA256}")
+            _run("dpkg-deb", "--extract", deb, scratch)
+            shutil.copy(Path(scratch) / UBUNTU_KEYRING.relative_to("/"), keyring)
+    return [f"--keyring={keyring}"]
+
+
+def _debootstrap(system: System, base: Path) -> None:
+    # Scripts of later suites are the same; older debootstraps do not name them all.
+    script = Path("/usr/share/debootstrap/scripts") / system.suite
+    known = script if script.exists() else script.with_name("jammy")
+    _run(
+        "debootstrap",
+        "--variant=minbase",
+        f"--components={system.components.replace(' ', ',')}",
+        f"--include={BASE_PACKAGES}",
+        *_keyring(system),
+        system.suite,
+        base,
+        mirror(system),
+        known,
+    )
     (base / "etc/apt/sources.list").unlink(missing_ok=True)
     shutil.rmtree(base / "var/cache/apt/archives")
     (base / "var/cache/apt/archives/partial").mkdir(parents=True)
 
 
-def _download(base: Path, target: Path, scratch: Path) -> None:
+def _download(system: System, base: Path, target: Path, scratch: Path) -> None:
     _run("cp", "-a", base, scratch)
     for name in ("hosts", "resolv.conf"):
         shutil.copy(f"/etc/{name}", scratch / "etc" / name)
@@ -94,11 +162,18 @@ def _download(base: Path, target: Path, scratch: Path) -> None:
         if re.search(r"Acquire", conf.read_text()):
             shutil.copy(conf, scratch / "etc/apt/apt.conf.d" / conf.name)
     (scratch / "etc/apt/sources.list").write_text(
-        "".join(f"deb {mirror()} {suite} main\n" for suite in (SUITE, NEXT_SUITE))
+        "".join(
+            f"deb {mirror(system)} {suite} {system.components}\n"
+            for suite in (system.suite, *system.more_suites)
+        )
     )
-    (scratch / "etc/apt/preferences.d/next").write_text(
-        f"Package: *\nPin: release n={NEXT_SUITE}\nPin-Priority: 100\n"
-    )
+    if system.later:
+        (scratch / "etc/apt/preferences.d/later").write_text(
+            "".join(
+                f"Package: *\nPin: release n={suite}\nPin-Priority: 100\n"
+                for suite in system.more_suites
+            )
+        )
     _run("chroot", scratch, "apt-get", "update")
     _run(
         "chroot",
@@ -110,32 +185,39 @@ def _download(base: Path, target: Path, scratch: Path) -> None:
         "--no-install-recommends",
         "-o",
         "APT::Keep-Downloaded-Packages=true",
-        *DOWNLOADED,
+        *system.engine,
+        system.compose,
+        "containerd",
+        "runc",
+        "nftables",
+        "iptables",
     )
     for deb in (scratch / "var/cache/apt/archives").glob("*.deb"):
         shutil.copy(deb, target / deb.name)
     shutil.rmtree(scratch)
 
 
-def _stand_ins(apt: Path) -> None:
-    def debian(pattern: str) -> Path:
-        return next((apt / "debian").glob(pattern))
+def _stand_ins(system: System, apt: Path) -> None:
+    def own(package: str) -> Path:
+        return next((apt / "system").glob(f"{package.partition('/')[0]}_*"))
 
     stubs = {stub.name: stub.read_text() for stub in (HERE / "stubs").iterdir()}
+    tini = ", tini" if list((apt / "system").glob("tini_*")) else ""
     for version in DOCKERS:
         rename_deb(
-            debian("docker.io_*"),
+            own("docker.io"),
             apt / "docker",
             "docker-ce",
             version,
-            "adduser, containerd.io, runc, iptables, tini, docker-ce-cli",
+            f"adduser, containerd.io, runc, iptables, docker-ce-cli{tini}",
         )
-        rename_deb(debian("docker-cli_*"), apt / "docker", "docker-ce-cli", version, "libc6")
+        if len(system.engine) > 1:
+            rename_deb(own(system.engine[1]), apt / "docker", "docker-ce-cli", version, "libc6")
+        else:  # the engine's package has the client too
+            build_deb(apt / "docker", "docker-ce-cli", version)
     build_deb(apt / "docker", "containerd.io", "1.7.29-1", depends="containerd")
     build_deb(apt / "docker", "docker-buildx-plugin", "0.29.1-1")
-    rename_deb(
-        debian("docker-compose_*"), apt / "docker", "docker-compose-plugin", "2.40.3-1", "libc6"
-    )
+    rename_deb(own(system.compose), apt / "docker", "docker-compose-plugin", "2.40.3-1", "libc6")
     for version in DRIVERS:
         smi = stubs["nvidia-smi"].replace("@VERSION@", version.split("-")[0])
         for name in ("nvidia-open", "cuda-drivers"):
@@ -167,14 +249,26 @@ def _stand_ins(apt: Path) -> None:
             build_deb(apt / "toolkit", name, version)
 
 
-def _images(base: Path, shared: Path, target: Path, scratch: Path) -> None:
-    """Fill a /var/lib/docker by running Docker once in a machine of its own."""
+def _images(system: System, base: Path, shared: Path, target: Path, scratch: Path) -> None:
+    """Fill /var/lib/docker and containerd by running Docker once in a machine of its own."""
     image = scratch.with_name("image")
     shutil.copytree(HERE / "image", image)
     for directory in ("bin", "tmp"):
         (image / directory).mkdir(exist_ok=True)
+    (image / "tmp").chmod(0o1777)
     shutil.copy(base / "bin/busybox", image / "bin/busybox")
-    for applet in ("sh", "httpd", "wget", "sleep", "cat", "test", "echo", "env"):
+    for applet in (
+        "sh",
+        "httpd",
+        "wget",
+        "sleep",
+        "cat",
+        "env",
+        "mkdir",
+        "touch",
+        "basename",
+        "dirname",
+    ):
         (image / "bin" / applet).symlink_to("busybox")
     _run("tar", "-C", image, "-cf", shared / "image.tar", ".")
     shutil.rmtree(image)
@@ -183,9 +277,8 @@ def _images(base: Path, shared: Path, target: Path, scratch: Path) -> None:
     machine.boot()
     try:
         machine.run("apt-get", "update")
-        machine.run(
-            "apt-get", "install", "--yes", "--no-install-recommends", "docker.io", "docker-cli"
-        )
+        engine = [package.partition("/")[0] for package in system.engine]
+        machine.run("apt-get", "install", "--yes", "--no-install-recommends", *engine)
         for name, program in IMAGES.items():
             machine.run(
                 "docker",
@@ -198,52 +291,60 @@ def _images(base: Path, shared: Path, target: Path, scratch: Path) -> None:
                 name,
             )
         machine.run("systemctl", "stop", "docker.service", "docker.socket", "containerd.service")
-        _run("cp", "-a", machine.root / "var/lib/docker", target)
+        # From Docker 29 on, images are containerd's.
+        target.mkdir()
+        for directory in ("docker", "containerd"):
+            _run("cp", "-a", machine.root / "var/lib" / directory, target)
     finally:
         machine.destroy()
 
 
 def lab_sources(root: Path) -> None:
-    """Debian's packages come from the lab's repository, which the machine sees under /srv/lab."""
-    (root / "etc/apt/sources.list.d/debian.sources").write_text(
-        "Types: deb\nURIs: file:/srv/lab/apt/debian\nSuites: /\nSigned-By: /srv/lab/key.asc\n"
+    """The system's packages come from the lab's repository, which the machine sees as /srv/lab."""
+    (root / "etc/apt/sources.list.d/system.sources").write_text(
+        "Types: deb\nURIs: file:/srv/lab/apt/system\nSuites: /\nSigned-By: /srv/lab/key.asc\n"
     )
 
 
-def build() -> Lab:
+def build(system: System) -> Lab:
     """The lab's parts, from the cache where they were built from the same description."""
     parts = [HERE / "build.py", HERE / "aptrepo.py", *(HERE / "stubs").rglob("*")]
     parts += (HERE / "image").rglob("*")
     described = hashlib.sha256(
         b"".join(part.read_bytes() for part in sorted(parts) if part.is_file())
     ).hexdigest()[:12]
-    home = CACHE / described
-    lab = Lab(CACHE / f"base-{SUITE}", home / "shared", home / "docker")
+    home = CACHE / f"{described}-{system.suite}"
+    lab = Lab(CACHE / f"base-{system.suite}", home / "shared", home / "images")
     if (home / ".complete").exists():
+        (home / ".complete").touch()
         return lab
     if home.exists():
         shutil.rmtree(home)
-    for name in ("debian", "docker", "nvidia", "toolkit"):
+    for old in CACHE.glob("*/.complete"):
+        if time.time() - old.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(old.parent)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for name in ("system", "docker", "nvidia", "toolkit"):
         (lab.shared / "apt" / name).mkdir(parents=True)
     if not lab.base.exists():
-        partial = CACHE / "base.partial"
+        partial = CACHE / f"base-{system.suite}.partial"
         if partial.exists():
             shutil.rmtree(partial)
-        _debootstrap(partial)
+        _debootstrap(system, partial)
         partial.rename(lab.base)
-    debs = CACHE / f"debs-{SUITE}"
+    debs = CACHE / f"debs-{system.suite}"
     if not debs.exists():
-        partial = CACHE / "debs.partial"
+        partial = CACHE / f"debs-{system.suite}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        _download(lab.base, partial, home / "download")
+        _download(system, lab.base, partial, home / "download")
         partial.rename(debs)
     for deb in debs.glob("*.deb"):
-        shutil.copy(deb, lab.shared / "apt/debian" / deb.name)
-    _stand_ins(lab.shared / "apt")
+        shutil.copy(deb, lab.shared / "apt/system" / deb.name)
+    _stand_ins(system, lab.shared / "apt")
     (lab.shared / "key.asc").write_text(make_key(home / "gpg"))
     for repository in (lab.shared / "apt").iterdir():
         publish(repository, home / "gpg")
-    _images(lab.base, lab.shared, lab.images, home / "images")
+    _images(system, lab.base, lab.shared, lab.images, home / "scratch")
     (home / ".complete").touch()
     return lab

@@ -53,6 +53,12 @@ class Machine:
         """The program that stands in for chroot(8)."""
         return self.root.with_suffix(".enter")
 
+    @property
+    def init(self) -> int:
+        """Process id, as seen from outside, of its systemd."""
+        nspawn = self.root.with_suffix(".pid").read_text().strip()
+        return int(Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()[0])
+
     def boot(self) -> None:
         """Start it and wait until systemd has finished booting."""
         self.root.with_suffix(".pid").unlink(missing_ok=True)

@@ -35,6 +35,18 @@ class Outcome:
         """The output with all white space as single blanks: messages are wrapped for reading."""
         return " ".join(self.output.split())
 
+    def changed_nothing(self) -> None:
+        """Fails with the tasks that changed something."""
+        self.succeeded()
+        task, tasks = "", []
+        for line in self.output.splitlines():
+            if line.startswith(("TASK ", "RUNNING HANDLER ")):
+                task = line
+            elif line.startswith("changed: "):
+                tasks.append(f"{task} {line}")
+        assert not tasks, "\n".join(tasks)
+        assert self.changed == 0
+
     def succeeded(self) -> Outcome:
         assert self.returncode == 0, self.output[-6000:]
         return self
@@ -60,7 +72,12 @@ def run_playbook(
         *arguments,
     ]
     if variables:
-        command += ["--extra-vars", json.dumps(dict(variables))]
+        # Numbers and flags as text, as "-e name=value" gives them.
+        given = {
+            name: str(value).lower() if isinstance(value, bool | int) else value
+            for name, value in variables.items()
+        }
+        command += ["--extra-vars", json.dumps(given)]
     env = {
         name: value
         for name, value in os.environ.items()

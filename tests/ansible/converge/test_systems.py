@@ -1,0 +1,57 @@
+"""The other systems that the roles are written for: from nothing to serving to nothing again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ansible.converge.conftest import H100, NewNode, Node
+from tests.ansible.lab.build import UBUNTU_22_04, UBUNTU_24_04
+
+pytestmark = pytest.mark.timeout(1800)
+SYSTEMS = {"ubuntu2404": UBUNTU_24_04, "ubuntu2204": UBUNTU_22_04}
+DRIVERS = "https://developer.download.nvidia.com/compute/cuda/repos/{}/x86_64/"
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def node(new_node: NewNode, request: pytest.FixtureRequest) -> Node:
+    node = new_node(request.param, SYSTEMS[request.param])
+    node.add_gpus((H100, "9.0"))
+    return node
+
+
+def test_sources_that_cannot_be_reached_are_those_of_the_system(node: Node) -> None:
+    name = node.machine.root.name
+    driver = node.play(
+        "gpu.yaml", "--tags", "driver", nvidia_driver_repository=None, nvidia_driver_key_url=None
+    ).failed()
+    assert f"{name}: apt source nvidia-driver ({DRIVERS.format(name)}, key" in driver.words
+    docker = node.play(
+        "gpu.yaml", "--tags", "docker", docker_repository=None, docker_key_url=None
+    ).failed()
+    assert f"{name}: apt source docker (https://download.docker.com/linux/ubuntu" in docker.words
+
+
+def test_one_run_takes_it_to_a_healthy_service_and_a_second_changes_nothing(node: Node) -> None:
+    node.play("gpu.yaml").succeeded()
+    assert node.http(8000, "/v2/health/ready")
+    assert node.http(8080, "/health/ready")
+    assert "tritonserver:26.07-py3" in node.machine.run("docker", "ps")
+    node.play("gpu.yaml").changed_nothing()
+    node.play("gpu.yaml", "--check", "--diff").changed_nothing()
+
+
+def test_it_serves_after_a_reboot(node: Node) -> None:
+    node.machine.reboot()
+    assert node.http(8000, "/v2/health/ready")
+    assert node.http(8080, "/health/ready")
+
+
+def test_teardown_takes_everything_away(node: Node) -> None:
+    everything = dict.fromkeys(
+        ("teardown_data", "teardown_docker", "teardown_toolkit", "teardown_driver"), True
+    )
+    node.play("teardown.yaml", **everything).succeeded()
+    assert not node.machine.exists("/opt/triton-kafka")
+    for package in ("docker-ce", "nvidia-open", "nvidia-container-toolkit"):
+        assert not node.machine.succeeds("dpkg", "--status", package)
+    node.play("teardown.yaml", **everything).changed_nothing()

@@ -1,0 +1,159 @@
+"""The roles agree with each other, with the project they deploy, and with their page."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+
+from tests.ansible.lab.playbook import ROOT
+from tests.ansible.variables import PAGE, ROLES, defaults, options, read, roles, with_table
+
+# What Compose reads itself.
+PROJECT_FILES = {"docker-compose.yaml", "Dockerfile", ".dockerignore"}
+# The role that ships the parts of each image.
+SHIPS = {
+    "bridge": ("serving", "serving_files"),
+    "export": ("serving", "serving_files"),
+    "client": ("load_generator", "load_generator_files"),
+}
+
+
+@pytest.mark.parametrize("role", roles())
+def test_each_default_has_an_argument_spec_and_each_optional_argument_a_default(role: str) -> None:
+    optional = {name for name, option in options(role).items() if not option.get("required")}
+    # What one role hands another has no default: it is not for users.
+    handed_over = {"docker_daemon_extra", "compose_service_instances"}
+    assert optional - handed_over == set(defaults(role)) - handed_over
+
+
+def test_the_page_lists_every_variable_of_every_role() -> None:
+    page = PAGE.read_text()
+    assert all(f"| `{name}` |" in with_table(page) for role in roles() for name in defaults(role))
+    assert page == with_table(page), "write it anew: python -m tests.ansible.variables"
+
+
+def test_the_page_lists_the_variables_of_the_playbooks() -> None:
+    page = PAGE.read_text()
+    (play,) = yaml.safe_load((ROOT / "ansible/cloud.yaml").read_text())
+    own = {name for name in play["vars"] if name.startswith("cloud_")}
+    own -= {"cloud_machines", "cloud_bill"}  # what a provider answers
+    asked = set()
+    for path in [*ROOT.glob("ansible/*.yaml"), *ROLES.rglob("defaults/main.yml")]:
+        asked |= set(re.findall(r"\{\{ (\w+) \| default\(", path.read_text()))
+    known = {name for role in roles() for name in defaults(role)}
+    missing = [name for name in sorted(own | asked - known) if f"`{name}`" not in page]
+    assert missing == []
+
+
+def stages() -> dict[str, list[str]]:
+    """Stages of the Dockerfile: the lines of each, and of those that it is made from."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
+    for line in text.splitlines():
+        if start := re.match(r"FROM (\S+) AS (\S+)", line):
+            name = start[2]
+            found[name] = list(found.get(start[1], []))
+        elif copied := re.match(r"COPY --from=(\S+)", line):
+            found[name] += found[copied[1]]
+        elif name:
+            found[name].append(line)
+    return found
+
+
+def copied(target: str) -> set[str]:
+    """What an image is made of: paths of the project."""
+    lock = re.search(r"^ARG EXPORT_LOCK=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert lock is not None
+    found = [re.match(r"COPY (\S+) \S+$", line) for line in stages()[target]]
+    return {match[1].replace("${EXPORT_LOCK}", lock[1]) for match in found if match}
+
+
+def within(path: str, shipped: list[str]) -> bool:
+    return any(path == one or path.startswith(f"{one}/") for one in shipped)
+
+
+@pytest.mark.parametrize("target", SHIPS)
+def test_a_node_gets_all_that_its_images_are_built_from(target: str) -> None:
+    role, variable = SHIPS[target]
+    shipped = defaults(role)[variable]
+    assert copied(target), "the Dockerfile was understood"
+    assert [path for path in copied(target) if not within(path, shipped)] == []
+
+
+@pytest.mark.parametrize("role", sorted({role for role, _ in SHIPS.values()}))
+def test_a_node_gets_nothing_that_no_image_is_built_from(role: str) -> None:
+    variable = next(v for r, v in SHIPS.values() if r == role)
+    needed = set().union(*(copied(target) for target, (r, _) in SHIPS.items() if r == role))
+    assert set(defaults(role)[variable]) == needed | PROJECT_FILES
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level packages of the project that a file imports, inside of functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return {name for name in found if (ROOT / name).is_dir()}
+
+
+@pytest.mark.parametrize("target", SHIPS)
+def test_what_runs_in_an_image_imports_nothing_that_is_not_in_it(target: str) -> None:
+    there = copied(target)
+    sources = [
+        source
+        for path in there
+        for source in ([ROOT / path] if path.endswith(".py") else (ROOT / path).rglob("*.py"))
+    ]
+    assert sources
+    missing = {
+        f"{source.relative_to(ROOT)} imports {package}"
+        for source in sources
+        for package in imports(source)
+        if package not in there
+    }
+    assert missing == set()
+
+
+def test_services_that_units_start_are_in_the_compose_file() -> None:
+    compose = yaml.safe_load(
+        re.sub(r"!(reset|override)", "", (ROOT / "docker-compose.yaml").read_text())
+    )
+    started = {"kafka", "topics", *defaults("serving")["serving_services"]}
+    started |= set(defaults("load_generator")["load_generator_services"])
+    assert started <= set(compose["services"])
+
+
+def test_the_newest_triton_of_the_table_is_the_one_of_the_compose_file() -> None:
+    table = read(ROLES / "serving/vars/main.yml")["serving_known_releases"]
+    image = re.search(r"tritonserver:([\d.]+)-py3", (ROOT / "docker-compose.yaml").read_text())
+    assert image is not None
+    assert max(release["tag"] for release in table) == image[1]
+
+
+@pytest.mark.parametrize(
+    ("facts", "repository"),
+    [
+        (("Ubuntu", "22.04", "22"), "ubuntu2204"),
+        (("Ubuntu", "24.04", "24"), "ubuntu2404"),
+        (("Debian", "12.11", "12"), "debian12"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
+)
+def test_nvidias_repository_is_the_one_of_the_system(
+    facts: tuple[str, str, str], repository: str
+) -> None:
+    names = ("distribution", "distribution_version", "distribution_major_version")
+    environment = jinja2.Environment(autoescape=True)
+    environment.filters["regex_replace"] = lambda text, old, new: re.sub(old, new, text)
+    template: Any = environment.from_string(defaults("nvidia_driver")["nvidia_driver_repository"])
+    url = template.render(ansible_facts=dict(zip(names, facts, strict=True)))
+    assert url == f"https://developer.download.nvidia.com/compute/cuda/repos/{repository}/x86_64/"
