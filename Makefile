@@ -53,6 +53,8 @@ $(VENV)/.installed: requirements.lock | prerequisites
 lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links -o ansible/requirements.lock ansible/requirements.in
 	$(MAKE) lock-compose
 
 clean: ## remove what was built, fetched and measured here

@@ -74,7 +74,7 @@ class View:
 
     def take(self, received: Received) -> None:
         """Take one record of any of the topics, whatever is in it."""
-        record, at_ns = received
+        record, at_ns, _ = received
         topic = record.topic()
         with self._lock:
             now = self._clock()
