@@ -1,7 +1,5 @@
 """A model whose versions can be told apart, in a Triton that loads and unloads on request."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import tritonclient.grpc as triton
@@ -40,8 +38,11 @@ import triton_python_backend_utils as pb
 
 class TritonPythonModel:
     def execute(self, requests):
-        error = pb.TritonError("this version fails on every image")
-        return [pb.InferenceResponse([], error) for _ in requests]
+        # An error of its own for each: Triton crashes over one that several answers share.
+        return [
+            pb.InferenceResponse([], pb.TritonError("this version fails on every image"))
+            for _ in requests
+        ]
 """
 
 
@@ -68,17 +69,9 @@ class Versions:
 
     def load(self) -> None:
         """Load what is in the folder now; the newest version answers from then on."""
-        with self._client() as client:
+        with triton.InferenceServerClient(self.server.grpc) as client:
             client.load_model(MODEL)
 
     def unload(self) -> None:
-        with self._client() as client:
+        with triton.InferenceServerClient(self.server.grpc) as client:
             client.unload_model(MODEL)
-
-    @contextmanager
-    def _client(self) -> Iterator[triton.InferenceServerClient]:
-        client = triton.InferenceServerClient(self.server.grpc)
-        try:
-            yield client
-        finally:
-            client.close()
