@@ -15,14 +15,13 @@ _NOT_KEPT = frozenset({"run_id", "output", "ready_file"})
 def settings(options: Mapping[str, object]) -> dict[str, str]:
     """The options that the run was given or took by default, as text.
 
-    Of librdkafka's options the names alone are kept: their values may be passwords.
+    Of KEY=VALUE pairs (librdkafka's options) the keys alone are kept: a value may be a password.
     """
     kept = {}
     for name, value in options.items():
-        if value is None or name in _NOT_KEPT:
+        if value in (None, (), []) or name in _NOT_KEPT:
             continue
-        if name == "kafka":
-            assert isinstance(value, list)
+        if isinstance(value, list | tuple):
             names = ", ".join(str(pair).partition("=")[0] for pair in value)
             kept[name] = f"{names} (values not kept)"
         else:

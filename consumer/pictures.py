@@ -17,7 +17,9 @@ from wire.record import ContractError, KafkaRecord, raw_bytes
 SECONDS = 10.0
 """For all of them: a report without pictures is better than one that never comes."""
 SIDE = 144
-"""Longest side of a picture, in pixels; smaller ones stay as they are."""
+"""Longest side of a picture, in pixels."""
+EXACT_SIDE = 64
+"""Up to here an image is kept to the pixel; of a larger one an impression is enough."""
 MAX_BYTES = 16 << 20
 MAX_PIXELS = 50_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
@@ -74,12 +76,14 @@ def thumbnail(record: KafkaRecord) -> str | None:
     try:
         event = decode_image(record)
         if event.content_type == NDARRAY:
-            return _encoded(_from_raw(value, event.dtype, event.shape))
+            pixels = _from_raw(value, event.dtype, event.shape)
+            return _encoded(pixels, max(pixels.size) <= EXACT_SIDE)
         with Image.open(io.BytesIO(value), formats=FORMATS) as image:
             if math.prod(image.size) > MAX_PIXELS:
                 return None
+            exact = max(image.size) <= EXACT_SIDE
             image.draft("RGB", (SIDE, SIDE))
-            return _encoded(ImageOps.exif_transpose(image))
+            return _encoded(ImageOps.exif_transpose(image), exact)
     except Exception:
         # Decoders raise whatever their parsing runs into; each means: this is not an image.
         return None
@@ -92,14 +96,12 @@ def _from_raw(value: bytes, dtype: str | None, shape: tuple[int, ...] | None) ->
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _encoded(image: Image.Image) -> str:
-    small = max(image.size) <= SIDE
+def _encoded(image: Image.Image, exact: bool) -> str:
     shown = image.convert("RGB")
     shown.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
-    # Small images are kept to the pixel; of large ones an impression is enough.
-    shown.save(file, "PNG" if small else "WEBP", quality=80)
-    kind = "png" if small else "webp"
+    shown.save(file, "PNG" if exact else "WEBP", quality=80)
+    kind = "png" if exact else "webp"
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
