@@ -137,7 +137,8 @@ def _load(path: Path) -> nn.Module:
             f"{path} is not a TorchScript file ({reason}); for a checkpoint of weights, give "
             "--network FILE.py:NAME and --weights FILE"
         ) from None
-    return _require_network(network, str(path))
+    # A copy of a script module keeps the history of its weights, unless they have none.
+    return _require_network(network, str(path)).requires_grad_(False)
 
 
 def _require_network(network: object, where: str) -> nn.Module:
