@@ -137,8 +137,10 @@ def _load(path: Path) -> nn.Module:
             f"{path} is not a TorchScript file ({reason}); for a checkpoint of weights, give "
             "--network FILE.py:NAME and --weights FILE"
         ) from None
-    # A copy of a script module keeps the history of its weights, unless they have none.
-    return _require_network(network, str(path)).requires_grad_(False)
+    module = _require_network(network, str(path))
+    for weight in module.parameters():  # else a copy would keep the history of each
+        weight.requires_grad_(False)
+    return module
 
 
 def _require_network(network: object, where: str) -> nn.Module:
