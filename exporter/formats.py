@@ -95,9 +95,7 @@ class AotInductor:
             )
         except Exception as error:  # a network of the user's fails in as many ways as there are
             reason = str(error).strip().partition("\n")[0]
-            raise ExportError(
-                f"torch.export can't take the network (a TorchScript file it never can): {reason}"
-            ) from error
+            raise ExportError(f"torch.export can't take the network: {reason}") from error
         try:
             aoti_compile_and_package(program, package_path=str(path))
         except (RuntimeError, subprocess.CalledProcessError, OSError) as error:
