@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+REPEAT_S = 60.0
+"""Between two lines of the same complaint of a library."""
+
 
 def configure(level: str, style: str) -> None:
     """Set up logging for the process.
@@ -30,12 +33,22 @@ def configure(level: str, style: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # OpenTelemetry says by itself what it can't send; it repeats nothing within 20 s.
     logging.getLogger("opentelemetry").handlers = [_Forward(logging.WARNING)]
 
 
 class _Forward(logging.Handler):
-    """What a library logs, as an event of ours."""
+    """What OpenTelemetry logs, as an event of ours.
+
+    A collector that is away is told of at each try: the same is said once in `REPEAT_S`.
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        text = str(record.msg)  # the template, of which there are few
+        if record.created - self._said.get(text, -REPEAT_S) < REPEAT_S:
+            return
+        self._said[text] = record.created
         structlog.get_logger().warning("tracing", error=record.getMessage()[:300])

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from exporter.errors import ExportError
 from exporter.formats import Predict
-from exporter.models import DATA, Model
+from exporter.models import CIFAR10_LABELS, DATA, Model
 
 BATCH = 50
 LARGE_SAMPLE = 8
@@ -52,7 +52,7 @@ def sample(model: Model) -> Sample:
     with np.load(DATA / "cifar10_test_1000.npz") as archive:
         images = torch.from_numpy(archive["images"])
         labels = torch.from_numpy(archive["labels"].astype(np.int64))
-    if model.size == (32, 32):
+    if model.size == (32, 32) and model.labels == CIFAR10_LABELS:
         return Sample(images, labels)
     planes = images[:LARGE_SAMPLE].permute(0, 3, 1, 2).float()
     resized = functional.interpolate(planes, model.size, mode="bilinear", align_corners=False)

@@ -15,6 +15,8 @@ from exporter import weights as checkpoints
 from exporter.errors import ExportError
 from exporter.formats import MAX_BATCH_SIZE, ModelFormat, TorchScript
 from exporter.graph import PRECISIONS, classifier
+from exporter.models import Model
+from exporter.own import require_output
 from exporter.repository import install, is_current
 from exporter.triton_config import BACKENDS, DEVICES, INSTANCES, LABELS, Serving, render
 
@@ -37,7 +39,7 @@ class Exported(NamedTuple):
 
 
 def export(
-    name: str,
+    name: str | Model,
     repository: Path,
     *,
     backend: str = "pytorch",
@@ -58,7 +60,7 @@ def export(
     repository as it was.
 
     Args:
-        name: one of `exporter.models.NAMES`.
+        name: one of `exporter.models.NAMES`, or a model of the user's own.
         weights: see `exporter.weights.load`.
         instances: copies of the model on each device; by default `INSTANCES` of the backend.
         precision: of the network's weights and activations: fp32, fp16 or bf16.
@@ -73,12 +75,14 @@ def export(
     _validate(serving, version, precision)
     model_format = model_format or TorchScript()
     model = models.find(name, downloaded=weights in (None, checkpoints.DEFAULT))
+    name = model.name
     directory = repository / name
     report(f"{name}: loading the weights")
     network = checkpoints.load(model, weights)
     made_from: dict[str, object] = {
         "model": name,
         "weights": checkpoints.digest(network),
+        "surroundings": model.surroundings,
         "precision": precision,
         "format": model_format.filename,
         "serving": asdict(serving),
@@ -95,10 +99,11 @@ def export(
         report(f"{name}: compiling")
         images = check.sample(model)
         example = images.pixels[:2]
+        reference = classifier(network, model)
+        require_output(reference, example, model.labels)
         how = model_format.save(classifier(network, model, precision), example, graph)
         report(f"{name}: {how}, {graph.stat().st_size / 1e6:.1f} MB")
         report(f"{name}: checking the exported file on {len(images.pixels)} images")
-        reference = classifier(network, model)
         verdict = check.compare(reference, model_format.load(graph), images, precision)
         report(f"{name}: {verdict}")
         labels, config = staged / LABELS, staged / "config.pbtxt"

@@ -52,7 +52,7 @@ class TorchScript:
     platform = "pytorch_libtorch"
 
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
-        with _quiet():
+        with quiet():
             try:
                 compiled, how = torch.jit.script(module), "scripted"
             except (RuntimeError, NotImplementedError, torch.jit.frontend.FrontendError) as error:
@@ -64,7 +64,7 @@ class TorchScript:
         return f"TorchScript, {how}, frozen"
 
     def load(self, path: Path) -> Predict:
-        with _quiet():
+        with quiet():
             module: Predict = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # untyped
         return module
 
@@ -89,9 +89,13 @@ class AotInductor:
         # An example of one image would be taken to mean that there is always one.
         batch = torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE)
         module = copy.deepcopy(module).to(self._device)
-        program = torch.export.export(
-            module, (example.to(self._device),), dynamic_shapes=({0: batch},)
-        )
+        try:
+            program = torch.export.export(
+                module, (example.to(self._device),), dynamic_shapes=({0: batch},)
+            )
+        except Exception as error:  # a network of the user's fails in as many ways as there are
+            reason = str(error).strip().partition("\n")[0]
+            raise ExportError(f"torch.export can't take the network: {reason}") from error
         try:
             aoti_compile_and_package(program, package_path=str(path))
         except (RuntimeError, subprocess.CalledProcessError, OSError) as error:
@@ -125,7 +129,7 @@ def find_format(name: str, device: str) -> ModelFormat:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without torch's notice that TorchScript is no longer developed: Triton needs it still."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated")

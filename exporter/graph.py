@@ -11,7 +11,8 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 
 
 class PixelClassifier(nn.Module):
-    """uint8 [N, H, W, 3] RGB to float32 [N, classes]: permute, scale, normalise, network, softmax.
+    """uint8 [N, H, W, 3] RGB to float32 [N, classes]: permute, scale, normalise, network, softmax
+    (unless the network ends in one).
 
     Pixels are uint8 because they cross the network: a quarter of float32. Normalisation and
     softmax are done in float32 whatever the network's own precision.
@@ -24,6 +25,7 @@ class PixelClassifier(nn.Module):
         super().__init__()
         self.network = network
         self.dtype = dtype
+        self.probabilities = model.probabilities
         mean = torch.tensor(model.mean).view(1, 3, 1, 1)
         std = torch.tensor(model.std).view(1, 3, 1, 1)
         # (pixel / 255 - mean) / std, as one multiplication and one addition.
@@ -33,7 +35,8 @@ class PixelClassifier(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         # Permuted NHWC pixels are channels_last as they lie in memory: nothing is copied.
         x = pixels.permute(0, 3, 1, 2).to(torch.float32) * self.scale + self.shift
-        return torch.softmax(self.network(x.to(self.dtype)).to(torch.float32), dim=1)
+        y = self.network(x.to(self.dtype)).to(torch.float32)
+        return y if self.probabilities else torch.softmax(y, dim=1)
 
 
 def classifier(network: nn.Module, model: Model, precision: str = "fp32") -> PixelClassifier:

@@ -1,5 +1,6 @@
 """The models that can be exported, and what each needs around its network."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +45,9 @@ class Model:
         mean, std: what the weights were trained with, for RGB pixels in [0, 1].
         shipped: the checkpoint that comes with the project, if one does.
         pretrained: torchvision's `WeightsEnum` member that can be downloaded, if there is one.
+        source: digest of the file that builds it, where that is the user's; then the weights that
+            it is built with are meant.
+        probabilities: it gives these itself; otherwise softmax is put behind it.
     """
 
     name: str
@@ -56,6 +60,15 @@ class Model:
     interpolation: str = "bilinear"
     shipped: Path | None = None
     pretrained: Any = None
+    source: str = ""
+    probabilities: bool = False
+
+    @property
+    def surroundings(self) -> str:
+        """Digest of all that is put around the weights."""
+        fields = (self.source, self.labels, self.size, self.resize, self.mean, self.std)
+        text = repr((*fields, self.interpolation, self.probabilities))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _cifar(depth: int) -> Model:
@@ -91,12 +104,17 @@ NAMES = (
 )
 
 
-def find(name: str, *, downloaded: bool = False) -> Model:
-    """The model of that name; `downloaded` says that torchvision's own weights will be used.
+def find(name: str | Model, *, downloaded: bool = False) -> Model:
+    """The model of that name, or the model itself.
+
+    Args:
+        downloaded: whether torchvision's own weights will be used.
 
     Raises:
         ExportError: no model has that name.
     """
+    if isinstance(name, Model):
+        return name
     if name not in NAMES:
         raise ExportError(f"no model is named {name!r}; there are {', '.join(NAMES)}")
     depth = int(name.removeprefix("resnet").removesuffix("_cifar10"))

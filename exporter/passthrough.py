@@ -12,6 +12,7 @@ from pathlib import Path
 from exporter import models
 from exporter import weights as checkpoints
 from exporter.errors import ExportError
+from exporter.models import Model
 from exporter.repository import install, is_current
 from exporter.triton_config import (
     INPUT,
@@ -94,7 +95,7 @@ ensemble_scheduling {{
 
 
 def export_ensemble(
-    name: str,
+    name: str | Model,
     repository: Path,
     *,
     weights: str | Path | None = None,
@@ -117,6 +118,7 @@ def export_ensemble(
         ExportError: an argument is not right, or a file can't be read or written.
     """
     model = models.find(name, downloaded=weights in (None, checkpoints.DEFAULT))
+    name = model.name
     if not 1 <= decoders <= 1024:
         raise ExportError(f"decoders is between 1 and 1024, not {decoders}")
     rules = {f"{version}/{name}": ROOT / name for name in RULES}

@@ -33,8 +33,8 @@ def load(model: Model, weights: str | Path | None) -> nn.Module:
     Args:
         weights: a checkpoint file; "DEFAULT" for torchvision's pretrained weights (downloaded
             once, then cached by torch.hub); "none" for random weights from a fixed seed, which
-            serve load tests; None for the best that needs no choice: the shipped checkpoint,
-            else DEFAULT.
+            serve load tests; None for the best that needs no choice: those that the user's own
+            network is built with, the shipped checkpoint, else DEFAULT.
 
     Raises:
         ExportError: the checkpoint can't be had, can't be read, or does not fit.
@@ -42,7 +42,7 @@ def load(model: Model, weights: str | Path | None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = model.build().eval()
-    if weights == RANDOM:
+    if weights == RANDOM or (weights is None and model.source):
         return network
     if weights is None and model.shipped is not None:
         weights = model.shipped

@@ -1,16 +1,19 @@
-"""Export a ResNet into a model repository that Triton serves."""
+"""Export a ResNet, or the user's own network, into a model repository that Triton serves."""
 
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-HELP = """Export a ResNet into a model repository that Triton serves.
+if TYPE_CHECKING:
+    from exporter.models import Model
+
+HELP = """Export a ResNet, or your own network, into a model repository that Triton serves.
 
 Writes REPOSITORY/NAME/config.pbtxt, labels.txt and VERSION/model.pt: uint8 pixels [N, H, W, 3] in,
 probabilities [N, classes] out. The exported file is checked against the network that it was made
@@ -19,7 +22,9 @@ from; a failed export changes nothing, and one that was done before writes nothi
 \b
 Names: resnet20_cifar10 (its weights come with the project),
        resnet32_cifar10, resnet44_cifar10, resnet56_cifar10, resnet110_cifar10,
-       resnet18, resnet34, resnet50, resnet101, resnet152 (torchvision, ImageNet).
+       resnet18, resnet34, resnet50, resnet101, resnet152 (torchvision, ImageNet);
+       or any, for your own network: --network, --labels and --size say what it is. It takes
+       float32 pixels [N, 3, H, W] and gives [N, classes].
 
 \b
 Examples:
@@ -28,6 +33,7 @@ Examples:
   python scripts/export_model.py resnet56_cifar10 --weights checkpoint.pt
   python scripts/export_model.py resnet18 --weights none --backend python
   python scripts/export_model.py resnet50 --ensemble --decoders 16
+  python scripts/export_model.py fruit --network fruit.py:build --labels fruit.txt --size 224x224
 """
 
 
@@ -45,6 +51,13 @@ class Device(StrEnum):
 class Format(StrEnum):
     torchscript = "torchscript"
     pt2 = "pt2"
+
+
+class Interpolation(StrEnum):
+    nearest = "nearest"
+    bilinear = "bilinear"
+    bicubic = "bicubic"
+    lanczos = "lanczos"
 
 
 class Precision(StrEnum):
@@ -71,8 +84,8 @@ def main(
         typer.Option(
             metavar="DEFAULT|FILE|none",
             help="DEFAULT: torchvision's pretrained weights (a download). FILE: a checkpoint of "
-            "tensors. none: random weights, for load tests. Left out: the weights that come with "
-            "the project, else DEFAULT.",
+            "tensors. none: random weights, for load tests. Left out: the weights that your own "
+            "network is built with or that come with the project, else DEFAULT.",
         ),
     ] = None,
     version: Annotated[int, typer.Option(help="The version's number.")] = 1,
@@ -126,11 +139,52 @@ def main(
             min=1, max=1024, help="Processes that decode for the ensemble: one for each core."
         ),
     ] = 2,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:NAME|FILE.pt",
+            help="Your own network: a function or class in a Python file, which is run, or a "
+            "TorchScript file.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Its classes in the order of its outputs, a name a line.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Of its input, pixels.")
+    ] = None,
+    resize: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=16384,
+            help="Shorter side that images are scaled to before --size is cut from their centre. "
+            "Left out: the shorter side of --size.",
+        ),
+    ] = None,
+    interpolation: Annotated[
+        Interpolation, typer.Option(help="How they are scaled.")
+    ] = Interpolation.bilinear,
+    mean: Annotated[
+        str,
+        typer.Option(metavar="R,G,B", help="Subtracted from its pixels, which are in [0, 1]."),
+    ] = "0,0,0",
+    std: Annotated[
+        str, typer.Option(metavar="R,G,B", help="Then they are divided by this.")
+    ] = "1,1,1",
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities", help="It ends in a softmax; else one is put behind it."),
+    ] = False,
 ) -> None:
+    own = (network, labels, size)
+    if any(one is not None for one in own) and None in own:
+        raise typer.BadParameter("your own network needs all of --network, --labels and --size")
     # Imported late: torch takes seconds, and --help should not.
     from exporter.errors import ExportError  # noqa: PLC0415
     from exporter.export import export  # noqa: PLC0415
     from exporter.formats import find_format  # noqa: PLC0415
+    from exporter.own import own_model  # noqa: PLC0415
     from exporter.passthrough import export_ensemble  # noqa: PLC0415
 
     def say(line: str) -> None:
@@ -138,8 +192,14 @@ def main(
 
     written = None
     try:
+        model: str | Model = name
+        if network is not None and labels is not None and size is not None:
+            model = own_model(
+                name, network, labels, size, resize=resize, mean=mean, std=std,
+                interpolation=interpolation.value, probabilities=probabilities,
+            )  # fmt: skip
         done = export(
-            name,
+            model,
             repository,
             backend=backend.value,
             weights=weights,
@@ -155,7 +215,7 @@ def main(
         )
         if ensemble:
             written = export_ensemble(
-                name,
+                model,
                 repository,
                 weights=weights,
                 version=version,

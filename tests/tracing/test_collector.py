@@ -65,6 +65,7 @@ def collector() -> Iterator[Collector]:
     thread.join()
 
 
+@pytest.mark.timeout(900)  # three programs beside both servers, each slow to start
 def test_a_trace_has_spans_of_all_three_programs(
     kafka: Kafka,
     triton: Triton,
