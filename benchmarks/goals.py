@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from benchmarks.plan import LOW
 from benchmarks.results import Found, Section, pairs, points, rates, windows
-from benchmarks.statistics import Spread, ratio
+from benchmarks.spread import Spread, ratio
 
 AT_LEAST_ONCE_PEERS = ("Quix Streams", "MLServer")
 """MLServer's guarantee is weaker: it reads without a group, from the end of its topic."""

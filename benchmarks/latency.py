@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks import subjects
 from benchmarks.plan import LOW, Plan, Result, Say
 from benchmarks.rig import IMAGES, MODEL, Rig
-from benchmarks.statistics import alternated
+from benchmarks.spread import alternated
 from benchmarks.window import drain
 from producer.encoding import Encoding
 from stack.errors import StackError

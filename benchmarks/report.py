@@ -6,7 +6,7 @@ from statistics import median
 
 from benchmarks import goals, plots
 from benchmarks.results import Found, Section, points
-from benchmarks.statistics import Spread
+from benchmarks.spread import Spread
 
 INTRODUCTION = """\
 Median (lowest to highest) of the repeats. Ratios are taken repeat by repeat between things measured
