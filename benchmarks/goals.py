@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.plan import LOW
-from benchmarks.results import Found, Section, points, rates, windows
-from benchmarks.statistics import Spread, ratio
+from benchmarks.results import Found, Section, pairs, points, rates, windows
+from benchmarks.spread import Spread, ratio
 
 AT_LEAST_ONCE_PEERS = ("Quix Streams", "MLServer")
 """MLServer's guarantee is weaker: it reads without a group, from the end of its topic."""
@@ -81,9 +81,11 @@ def _usual_demo(section: Section | None, latency: Section | None) -> Iterator[Go
         yield Goal(f"{what} each rate that it sustains", "< 1")
         return
     for share in shares:
-        ours, demo = points(latency, "bridge", share), points(latency, "usual demo", share)
-        spread = ratio([one["p99"] for one in ours], [one["p99"] for one in demo])
-        yield Goal(f"{what} {share:.0%} load", "< 1", spread.text(), spread.median < 1)
+        both = pairs(latency, "bridge", "usual demo", share)
+        ratios = [ours["p99"] / demo["p99"] for ours, demo in both]
+        spread = Spread.of(ratios) if ratios else None
+        goal = Goal(f"{what} {share:.0%} load", "< 1")
+        yield goal._replace(measured=spread.text(), met=spread.median < 1) if spread else goal
 
 
 def _peers(section: Section | None) -> Iterator[Goal]:
@@ -113,9 +115,9 @@ def _peers(section: Section | None) -> Iterator[Goal]:
 
 def _low_load(section: Section | None) -> Iterator[Goal]:
     ours = [] if section is None else points(section, "bridge", LOW)
-    alone = [] if section is None else points(section, "Triton", LOW)
+    both = pairs(section, "bridge", "Triton", LOW)
     for name, extra in (("p50", 3), ("p99", 10)):
-        less = [a[name] - b[name] for a, b in zip(ours, alone, strict=True)]
+        less = [a[name] - b[name] for a, b in both]
         yield _at_most(f"{name} at {LOW:.0%} load, bridge less Triton alone, ms", less, extra, 1)
     waits = [one["wait_p50"] for one in ours if one["wait_p50"] is not None]
     yield _at_most(f"wait for a batch at {LOW:.0%} load, p50, ms", waits, AT_ONCE_MS, 2)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.results import Found, Section, points, rates, windows
-from benchmarks.statistics import Spread
+from benchmarks.spread import Spread
 
 mpl.use("Agg")
 SIZE = (8.0, 4.5)

@@ -6,7 +6,7 @@ from statistics import median
 
 from benchmarks import goals, plots
 from benchmarks.results import Found, Section, points
-from benchmarks.statistics import Spread
+from benchmarks.spread import Spread
 
 INTRODUCTION = """\
 Median (lowest to highest) of the repeats. Ratios are taken repeat by repeat between things measured
@@ -71,6 +71,10 @@ def _measurements(section: Section) -> Iterator[str]:
         )
     head = ("", "images/s", "its CPU, µs/image", "Kafka's", "Triton's", "mean batch in Triton")
     yield from table(head, rows)
+    yield from _failures(section)
+
+
+def _failures(section: Section) -> Iterator[str]:
     for name, text in section["failures"].items():
         yield f"\n{name} failed: {text.splitlines()[0]}"
 
@@ -97,6 +101,7 @@ def _latency(section: Section) -> Iterator[str]:
                 )  # fmt: skip
     head = ("load", "images/s", "", "p50, ms", "p99, ms", "unanswered in time")
     yield from table(head, rows)
+    yield from _failures(section)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

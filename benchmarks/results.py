@@ -38,3 +38,17 @@ def rates(section: Section | None, name: str) -> list[float]:
 def points(section: Section, subject: str, share: float) -> list[Mapping[str, Any]]:
     """The repeats of one point of the latency curve."""
     return [one for one in section["points"] if one["subject"] == subject and one["share"] == share]
+
+
+def pairs(
+    section: Section | None, first: str, second: str, share: float
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """One point of two subjects, from each repeat that has both."""
+    if section is None:
+        return []
+    others = {one["repeat"]: one for one in points(section, second, share)}
+    return [
+        (one, others[one["repeat"]])
+        for one in points(section, first, share)
+        if one["repeat"] in others
+    ]

@@ -9,15 +9,15 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
 import tritonclient.grpc as grpcclient
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from benchmarks.models import write_null_model
-from consumer.triton import ModelCounters, read_counters
+from consumer.triton import ModelCounters, TritonError, read_counters
 from producer.encoding import EncodedImage, Encoding
 from producer.sender import Sender, SendError, librdkafka_config
 from producer.sources import CIFAR10_FILE, cifar10
@@ -37,6 +37,7 @@ CORES = len(os.sched_getaffinity(0))
 PARTITIONS = max(4, CORES)
 """Enough for a bridge on each core."""
 FILL_S = 120.0
+READ_S = 30.0
 CUDA_BACKLOG = 20
 
 
@@ -135,19 +136,19 @@ class Rig:
 
     def counters(self, model: str) -> ModelCounters:
         """Triton's counters of one model."""
-        return read_counters(self.triton.grpc)[model, "1"]
+        try:
+            return read_counters(self.triton.grpc)[model, "1"]
+        except TritonError as error:
+            raise StackError(str(error)) from None
 
     def ends(self, topic: str) -> int:
         """Records (and transaction markers) in a topic."""
-        consumer = self._reader()
-        try:
-            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        with self._reader() as consumer:
+            partitions = consumer.list_topics(topic, timeout=READ_S).topics[topic].partitions
             return sum(
-                consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
+                consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=READ_S)[1]
                 for p in partitions
             )
-        finally:
-            consumer.close()
 
     def append_times(self, topic: str) -> list[int]:
         """When the broker appended each (committed) record of a topic; epoch milliseconds.
@@ -155,9 +156,8 @@ class Rig:
         Raises:
             StackError: the broker gives anything but records and ends of partitions.
         """
-        consumer = self._reader()
-        try:
-            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        with self._reader() as consumer:
+            partitions = consumer.list_topics(topic, timeout=READ_S).topics[topic].partitions
             consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
             open_partitions = set(partitions)
             times: list[int] = []
@@ -171,15 +171,20 @@ class Rig:
                     else:
                         raise StackError(f"topic {topic} cannot be read: {error.str()}")
             return times
-        finally:
-            consumer.close()
 
-    def _reader(self) -> Consumer:
-        return Consumer(
+    @contextmanager
+    def _reader(self) -> Iterator[Consumer]:
+        consumer = Consumer(
             {"bootstrap.servers": self.kafka.bootstrap, "group.id": "bench-reader",
              "enable.auto.commit": False, "enable.partition.eof": True,
              "isolation.level": "read_committed"}
         )  # fmt: skip
+        try:
+            yield consumer
+        except KafkaException as error:
+            raise StackError(f"Kafka cannot be read: {error.args[0].str()}") from None
+        finally:
+            consumer.close()
 
 
 def image_records(images: Sequence[EncodedImage], count: int) -> Iterator[Outgoing]:

@@ -15,7 +15,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import machine, report, results
-from benchmarks.plan import FULL, QUICK
+from benchmarks.plan import FULL, QUICK, Plan, Result
 from benchmarks.rig import Rig
 from benchmarks.sections import SECTIONS
 from stack.errors import StackError
@@ -56,26 +56,37 @@ def main(
     if repeats is not None:
         plan = replace(plan, repeats=repeats)
     folder = output / device.value if device is Device.cuda else output
-    try:
-        for name in [] if render else wanted:
-            started = time.monotonic()
-            console.print(f"[bold]{name}[/bold]")
-            about = machine.describe(device.value)
-            with Rig(device.value) as rig:
-                result = SECTIONS[name](rig, plan, lambda text: console.print("  " + text))
-            took = time.monotonic() - started
-            results.save(folder, name, {
-                "machine": about, "quick": quick, "repeats": plan.repeats,
-                "date": time.strftime("%Y-%m-%d"), "took_s": round(took), **result,
-            })  # fmt: skip
-            console.print(f"  {took:.0f} s")
-    except StackError as error:
-        console.print(f"bench: {error}", style="red", markup=False)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        console.print("stopped")
-        raise typer.Exit(130) from None
+    failed = []
+    for name in [] if render else wanted:
+        console.print(name, style="bold")
+        try:
+            results.save(folder, name, {**_measure(name, device.value, plan), "quick": quick})
+        except StackError as error:
+            failed.append(name)
+            console.print(f"bench: {name}: {error}", style="red", markup=False)
+        except KeyboardInterrupt:
+            console.print("stopped")
+            raise typer.Exit(130) from None
     typer.echo(report.write(folder, results.read(folder, SECTIONS)))
+    if failed:
+        console.print(f"bench: not measured: {', '.join(failed)}", style="red", markup=False)
+        raise typer.Exit(1)
+
+
+def _measure(name: str, device: str, plan: Plan) -> Result:
+    def say(text: str) -> None:
+        console.print("  " + text, markup=False)
+
+    started = time.monotonic()
+    about = machine.describe(device)
+    with Rig(device) as rig:
+        result = SECTIONS[name](rig, plan, say)
+    took = time.monotonic() - started
+    say(f"{took:.0f} s")
+    date = time.strftime("%Y-%m-%d")
+    return {
+        "machine": about, "repeats": plan.repeats, "date": date, "took_s": round(took), **result,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from benchmarks.latency import latency
 from benchmarks.models import NULL
 from benchmarks.plan import Plan, Result, Say
 from benchmarks.rig import CORES, ENSEMBLE, MODEL, Rig, mlserver_records
+from benchmarks.spread import alternated
 from benchmarks.stages import stages
-from benchmarks.statistics import alternated
 from benchmarks.window import Watch, Window, drain, load, wait_until
 from producer.encoding import Encoding
 from producer.sources import cifar10

@@ -26,6 +26,7 @@ from wire.prediction import decode_prediction
 from wire.record import ContractError, raw_bytes
 
 SPIN_S = 0.0005
+FIRST_ANSWER_S = 120.0
 SETTLE_S = 10.0
 """How long the last answers may take."""
 
@@ -127,7 +128,7 @@ def _send_warm(
         _produce(producer, options.source, f"w{i}", pixels[i % len(pixels)])
         time.sleep(0.01)
     producer.flush(SETTLE_S)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + FIRST_ANSWER_S
     while wanted and time.monotonic() < deadline:
         message = consumer.poll(0.2)
         if message is not None and message.error() is None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.statistics import Spread, alternated, ratio
+from benchmarks.spread import Spread, alternated, ratio
 
 
 def test_a_ratio_is_taken_within_each_repeat() -> None:
