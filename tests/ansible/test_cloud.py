@@ -107,7 +107,8 @@ def ssh() -> Iterator[int]:
 
 
 def test_machines_are_made_once_handed_over_and_removed(site: Site, ssh: int) -> None:
-    first = site.play(cloud_ssh_port=ssh, cloud_ssh_timeout=60).succeeded()
+    answering = {"cloud_ssh_port": ssh, "cloud_ssh_timeout": 60}
+    first = site.play(**answering).succeeded()
     assert site.cloud.names("servers") == ["lab-gpu-1", "lab-kafka-1"]
     inventory = site.hosts()
     assert inventory["gpu"]["hosts"] == ["lab-gpu-1"]
@@ -120,7 +121,7 @@ def test_machines_are_made_once_handed_over_and_removed(site: Site, ssh: int) ->
     assert f"Floating address {variables['lab-gpu-1']['ansible_host']}" in first.words
     assert "cloud_state=absent" in first.words
 
-    site.play().changed_nothing()
+    site.play(**answering).changed_nothing()
     assert site.cloud.made("servers") == 2
     assert site.cloud.made("floatingips") == 2
 

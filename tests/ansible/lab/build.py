@@ -7,6 +7,7 @@ and its dependencies, and stand-ins for NVIDIA's packages and Docker's package n
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -308,6 +309,13 @@ def lab_sources(root: Path) -> None:
 
 def build(system: System) -> Lab:
     """The lab's parts, from the cache where they were built from the same description."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:  # tests that run side by side build it once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build(system)
+
+
+def _build(system: System) -> Lab:
     parts = [HERE / "build.py", HERE / "aptrepo.py", *(HERE / "stubs").rglob("*")]
     parts += (HERE / "image").rglob("*")
     described = hashlib.sha256(
@@ -323,7 +331,6 @@ def build(system: System) -> Lab:
     for old in CACHE.glob("*/.complete"):
         if time.time() - old.stat().st_mtime > UNUSED_S:
             shutil.rmtree(old.parent)
-    CACHE.mkdir(parents=True, exist_ok=True)
     for name in ("system", "docker", "nvidia", "toolkit"):
         (lab.shared / "apt" / name).mkdir(parents=True)
     if not lab.base.exists():
