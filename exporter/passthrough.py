@@ -12,6 +12,7 @@ from pathlib import Path
 from exporter import models
 from exporter import weights as checkpoints
 from exporter.errors import ExportError
+from exporter.imports import needed_files
 from exporter.models import Model
 from exporter.repository import install, is_current
 from exporter.triton_config import (
@@ -34,17 +35,7 @@ MAX_PIXELS = 50_000_000
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "exporter/decoding/model.py"
-RULES = (
-    "bridge/__init__.py",
-    "bridge/images.py",
-    "bridge/model.py",
-    "bridge/png.py",
-    "wire/__init__.py",
-    "wire/clock.py",
-    "wire/image.py",
-    "wire/record.py",
-)
-"""How the bridge decodes: the step runs these very files. They need numpy, Pillow and pyspng."""
+"""It runs the very files of `bridge` and `wire` that it imports: numpy, Pillow, pyspng are there."""
 
 HEADER = "# Written by scripts/export_model.py: change its options, not this file.\n"
 
@@ -121,10 +112,7 @@ def export_ensemble(
     name = model.name
     if not 1 <= decoders <= 1024:
         raise ExportError(f"decoders is between 1 and 1024, not {decoders}")
-    rules = {f"{version}/{name}": ROOT / name for name in RULES}
-    absent = [str(path) for path in rules.values() if not path.is_file()]
-    if absent:
-        raise ExportError(f"the decoding step needs {', '.join(absent)}: not found")
+    rules = {f"{version}/{path.relative_to(ROOT)}": path for path in needed_files(CODE, ROOT)}
     names = {"name": name, "step": STEP.format(name=name), "ensemble": ENSEMBLE.format(name=name)}
     common = {**names, "header": HEADER, "max_batch_size": max_batch_size}
     parameters = {

@@ -9,7 +9,7 @@ import tritonclient.grpc as grpcclient
 
 from bridge.config import Settings
 from exporter.errors import ExportError
-from exporter.passthrough import MAX_IMAGE_BYTES, MAX_PIXELS, ROOT, RULES, export_ensemble
+from exporter.passthrough import MAX_IMAGE_BYTES, MAX_PIXELS, ROOT, export_ensemble
 from exporter.triton_config import parse
 from producer.encoding import Encoding
 from producer.sources import cifar10
@@ -32,8 +32,10 @@ def infer(client: grpcclient.InferenceServerClient, images: list[bytes]) -> grpc
 def test_the_step_decodes_with_the_bridges_own_files_and_limits(tmp_path: Path) -> None:
     export_ensemble(MODEL, tmp_path)
     step = tmp_path / f"{MODEL}_decode"
-    for name in RULES:
-        assert (step / "1" / name).read_bytes() == (ROOT / name).read_bytes()
+    copies = [path for package in ("bridge", "wire") for path in (step / "1" / package).iterdir()]
+    assert step / "1/bridge/images.py" in copies
+    for copy in copies:
+        assert copy.read_bytes() == (ROOT / copy.relative_to(step / "1")).read_bytes()
     bridge = {name: field.default for name, field in Settings.model_fields.items()}
     assert bridge["max_image_bytes"] == MAX_IMAGE_BYTES
     assert bridge["max_pixels"] == MAX_PIXELS

@@ -1,0 +1,25 @@
+"""Which of the project's own files a file of it needs."""
+
+import ast
+from pathlib import Path
+
+
+def needed_files(start: Path, root: Path) -> set[Path]:
+    """The files under `root` that `start` imports, directly and indirectly; without `start`.
+
+    Args:
+        start: a Python file that imports by full names, `from package.module import name`.
+        root: the folder that the packages are in.
+    """
+    found: set[Path] = set()
+    left = [start]
+    while left:
+        for node in ast.walk(ast.parse(left.pop().read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.module is None:
+                continue
+            module = root.joinpath(*node.module.split("."))
+            for path in (module.with_suffix(".py"), module.parent / "__init__.py"):
+                if path.is_file() and path not in found and path.parent != root:
+                    found.add(path)
+                    left.append(path)
+    return found
