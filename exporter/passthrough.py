@@ -35,7 +35,7 @@ MAX_PIXELS = 50_000_000
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "exporter/decoding/model.py"
-"""It runs the very files of `bridge` and `wire` that it imports: numpy, Pillow, pyspng are there."""
+"""Runs the very files of `bridge` and `wire` that it imports, on numpy, Pillow and pyspng."""
 
 HEADER = "# Written by scripts/export_model.py: change its options, not this file.\n"
 
