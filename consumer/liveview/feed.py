@@ -9,7 +9,7 @@ import orjson
 from confluent_kafka import KafkaError
 
 from consumer.liveview.view import View
-from consumer.reader import Reader, ReadError, librdkafka_config
+from consumer.reader import Reader, ReadError, check, librdkafka_config
 
 log = logging.getLogger("liveview")
 
@@ -45,6 +45,9 @@ class Feed:
         options: any librdkafka option.
         topics: what to read.
         view: takes it.
+
+    Raises:
+        ReadError: an option that librdkafka refuses.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Feed:
             "stats_cb": self._on_statistics,
             "logger": _silent,
         }
+        check(self._config)
         self._stop = threading.Event()
         self._last_error = "no broker answers"
         self._behind = 0
