@@ -61,6 +61,11 @@ def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any
     }
 
 
+def check(config: Mapping[str, Any]) -> None:
+    """Raises ReadError for a setting that librdkafka refuses."""
+    _make(config).close()
+
+
 class Reader:
     """Reads every partition that the topics have when it is made; belongs to no group."""
 
@@ -80,10 +85,7 @@ class Reader:
         """
         brokers = config["bootstrap.servers"]
         self._ends: dict[tuple[str, int], int] = {}
-        try:
-            self._consumer = Consumer(dict(config))
-        except KafkaException as error:
-            raise ReadError(f"librdkafka refuses its settings: {_reason(error)}") from None
+        self._consumer = _make(config)
         try:
             self._consumer.assign(self._assignment(topics, start, timeout))
         except KafkaException as error:
@@ -161,6 +163,13 @@ class Reader:
                 if time.monotonic() >= deadline:
                     raise
             time.sleep(RETRY_SECONDS)
+
+
+def _make(config: Mapping[str, Any]) -> Consumer:
+    try:
+        return Consumer(dict(config))
+    except KafkaException as error:
+        raise ReadError(f"librdkafka refuses its settings: {_reason(error)}") from None
 
 
 _HOPELESS = (

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import orjson
 from confluent_kafka import KafkaError
 
 from consumer.liveview.view import View
-from consumer.reader import Reader, ReadError, librdkafka_config
+from consumer.reader import Reader, ReadError, check, librdkafka_config
 
 log = logging.getLogger("liveview")
 
@@ -17,6 +18,8 @@ POLL_SECONDS = 0.1
 CONNECT_SECONDS = 3.0
 """A try that takes longer is given up and made again; also how long a stop may take."""
 RETRY_SECONDS = 2.0
+REPEAT_SECONDS = 60.0
+"""Between two log lines while Kafka is away: each broker that is tried has a reason of its own."""
 MAX_BEHIND = 20_000
 """Records not yet read, in all partitions: seconds of delay, which would look like latency."""
 
@@ -45,6 +48,9 @@ class Feed:
         options: any librdkafka option.
         topics: what to read.
         view: takes it.
+
+    Raises:
+        ReadError: an option that librdkafka refuses.
     """
 
     def __init__(
@@ -59,10 +65,13 @@ class Feed:
             "stats_cb": self._on_statistics,
             "logger": _silent,
         }
+        check(self._config)
         self._stop = threading.Event()
-        self._last_error = "no broker answers"
+        self._connection_error = ""
         self._behind = 0
-        self._said: str | None = None
+        self._reading = False
+        self._in_trouble = False
+        self._logged = float("-inf")
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
@@ -75,19 +84,22 @@ class Feed:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._behind = 0
+            self._connection_error = ""
             try:
                 reader = Reader(self._config, self._topics, "latest", CONNECT_SECONDS)
             except ReadError as error:
-                self._say(str(error))
+                self._say(self._connection_error or str(error))
                 self._stop.wait(RETRY_SECONDS)
                 continue
             self._say(None)
+            self._reading = True
             try:
                 self._read(reader)
             except ReadError as error:
                 self._say(str(error))
                 self._stop.wait(RETRY_SECONDS)
             finally:
+                self._reading = False
                 reader.close()
 
     def _read(self, reader: Reader) -> None:
@@ -103,27 +115,29 @@ class Feed:
 
     def _say(self, trouble: str | None) -> None:
         self._view.set_trouble(trouble)
-        if trouble == self._said:
-            return
         if trouble is None:
-            log.info("reading from Kafka at %s", self._brokers)
-        else:
+            if self._in_trouble:
+                log.info("reading from Kafka at %s", self._brokers)
+                self._logged = float("-inf")
+        elif time.monotonic() - self._logged > REPEAT_SECONDS:
             log.warning("%s; trying again", trouble)
-        self._said = trouble
+            self._logged = time.monotonic()
+        self._in_trouble = trouble is not None
 
     def _on_error(self, error: KafkaError) -> None:
         """Called within a poll; what it means is seen in the statistics that follow."""
-        self._last_error = error.str()
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            reason = error.str().partition(" (after ")[0]
+            self._connection_error = f"cannot read from Kafka at {self._brokers}: {reason}"
 
     def _on_statistics(self, text: str) -> None:
         """Called within a poll."""
         found = orjson.loads(text)
         # A client knows a broker by its address and again by its number: one of them is enough.
         connected = any(broker["state"] == "UP" for broker in found["brokers"].values())
-        if connected:
-            self._say(None)
-        else:
-            self._say(f"cannot read from Kafka at {self._brokers}: {self._last_error}")
+        if self._reading:
+            nobody = f"cannot read from Kafka at {self._brokers}: no broker answers"
+            self._say(None if connected else self._connection_error or nobody)
         self._behind = sum(
             max(0, partition["consumer_lag_stored"])
             for topic in found["topics"].values()

@@ -20,6 +20,7 @@ from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measure import Topics
 from consumer.options import kafka_options
+from consumer.reader import ReadError
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -33,8 +34,15 @@ app = typer.Typer(
 
 def _listen(host: str, port: int) -> socket.socket:
     """Raises OSError, which says why not."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _is_loopback(host: str) -> bool:
@@ -84,16 +92,18 @@ def main(
     read = (topics.images, topics.predictions, topics.dead_letters)
     if len(set(read)) != len(read):
         raise typer.BadParameter("images, predictions and dead letters are three topics")
-    options = kafka_options(kafka or ())
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("liveview").setLevel(logging.INFO)
+    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics)
     try:
+        feed = Feed(brokers, kafka_options(kafka or ()), read, view)
         listener = _listen(host, port)
+    except ReadError as error:
+        raise typer.BadParameter(str(error), param_hint="--kafka") from None
     except OSError as error:
         typer.echo(f"error: cannot listen on {host}:{port}: {error.strerror or error}", err=True)
         raise typer.Exit(1) from None
     name = f"[{host}]" if ":" in host else host
-    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics)
     server = make_server(view, [*LOOPBACK, name, *(allow_host or ())])
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -102,7 +112,6 @@ def main(
     # uvicorn has handlers of its own while it runs, and then repeats the signal for these.
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    feed = Feed(brokers, options, read, view)
     feed.start()
     typer.echo(f"live view: http://{name}:{listener.getsockname()[1]}/")
     if not _is_loopback(host):

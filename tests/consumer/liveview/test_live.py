@@ -1,13 +1,13 @@
 """The live view as a user starts it, on a real Kafka."""
 
 import http.client
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from itertools import count, repeat
 from pathlib import Path
 from socket import create_server
 from typing import Any
@@ -16,6 +16,7 @@ import orjson
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from consumer.liveview.feed import MAX_BEHIND
 from stack.kafka import Kafka
 from stack.ports import free_ports
 from stack.topics import create_topics
@@ -69,11 +70,8 @@ def started(directory: Path, *options: str) -> Iterator[LiveView]:
     command = [sys.executable, str(RUN), "--port", "0", *options]
     with (
         log.open("w") as file,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=file, text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        ) as child,
-    ):  # fmt: skip
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True) as child,
+    ):
         try:
             yield LiveView(child, log)
         finally:
@@ -165,6 +163,23 @@ def test_a_broker_that_goes_is_said_and_its_return_too(tmp_path: Path) -> None:
             assert "Traceback" not in live.log
 
 
+def test_one_that_has_fallen_behind_goes_on_with_what_happens_now(
+    live: LiveView, kafka: Kafka, topics: Topics
+) -> None:
+    live.child.send_signal(signal.SIGSTOP)
+    send(kafka.bootstrap, topics.images, repeat(Outgoing(b"k", b"x", []), 5 * MAX_BEHIND))
+    live.child.send_signal(signal.SIGCONT)
+    live.until(lambda frame: frame["totals"]["skipped"] > MAX_BEHIND)
+    live.until(lambda frame: frame["trouble"] is None)
+    assert "passed over" in live.log
+    # What it reads after that begins at a moment that only its answers show.
+    batches = count(0, 5)
+    for frame in live.frames():
+        if frame["totals"]["answered"]:
+            break
+        send_answered(kafka, topics, 5, next(batches))
+
+
 def test_no_broker_is_said_on_the_page_and_once_in_the_log(tmp_path: Path) -> None:
     nobody = f"127.0.0.1:{free_ports(1)[0]}"
     with started(tmp_path, "--brokers", nobody) as live:
@@ -189,7 +204,13 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [["--kafka", "x"], ["--port", "70000"], ["--images-topic", "predictions"]]
+    "bad",
+    [
+        ["--kafka", "x"],
+        ["--kafka", "no.such=1"],
+        ["--port", "70000"],
+        ["--images-topic", "predictions"],
+    ],
 )
 def test_wrong_usage_exits_with_2(bad: list[str]) -> None:
     done = run(*bad)
