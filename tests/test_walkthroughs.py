@@ -76,6 +76,8 @@ class Walk:
         self._env = {
             **os.environ,
             "HOME": str(folder),
+            # Each block is a shell of its own: what the text activates once, all of them have.
+            "PATH": os.pathsep.join((str(folder / ".venv" / "bin"), os.environ["PATH"])),
             "BRIDGE_BROKERS": brokers,
             "BRIDGE_TRITON": f"127.0.0.1:{triton}",
             "BRIDGE_HTTP_PORT": str(http),
