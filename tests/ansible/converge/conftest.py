@@ -114,8 +114,8 @@ def new_node(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         lab_sources(root)
         (root / "srv/pci").mkdir()
         # Stands in for an image registry: what Docker would otherwise pull is there already.
-        for directory in lab.images.iterdir():
-            copy_tree(directory, root / "var/lib" / directory.name)
+        for store in lab.images.iterdir():
+            copy_tree(store, root / "var/lib" / store.name)
         connection = {
             "ansible_host": str(root),
             "ansible_connection": "community.general.chroot",
