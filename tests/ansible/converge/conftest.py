@@ -37,7 +37,7 @@ LAB_VARIABLES: dict[str, Any] = {
     "preflight_pci_devices": "/srv/pci",
     "serving_files": ["docker-compose.yaml"],  # the images are there; nothing is built
     "serving_export": False,
-    "compose_service_health_retries": 10,
+    "compose_service_health_retries": 60,
     "compose_service_health_delay": 1,
     "compose_service_stop_timeout": 10,
 }
