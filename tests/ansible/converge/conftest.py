@@ -37,7 +37,7 @@ LAB_VARIABLES: dict[str, Any] = {
     "preflight_pci_devices": "/srv/pci",
     "serving_files": ["docker-compose.yaml"],  # the images are there; nothing is built
     "serving_export": False,
-    "compose_service_health_retries": 10,
+    "compose_service_health_retries": 60,
     "compose_service_health_delay": 1,
     "compose_service_stop_timeout": 10,
 }
@@ -114,8 +114,8 @@ def new_node(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         lab_sources(root)
         (root / "srv/pci").mkdir()
         # Stands in for an image registry: what Docker would otherwise pull is there already.
-        for directory in lab.images.iterdir():
-            copy_tree(directory, root / "var/lib" / directory.name)
+        for store in lab.images.iterdir():
+            copy_tree(store, root / "var/lib" / store.name)
         connection = {
             "ansible_host": str(root),
             "ansible_connection": "community.general.chroot",

@@ -143,7 +143,7 @@ def test_ports_are_closed_to_other_machines_but_where_they_were_opened(node: Nod
             "--tags",
             "firewall,serving",
             serving_bind_address="0.0.0.0",
-            firewall_allow=[{"port": 8000, "sources": ["198.51.100.0/24"]}],
+            firewall_allow=[{"port": 8000, "sources": [lan.subnet]}],
         ).succeeded()
         assert "0.0.0.0:8080->8080" in node.machine.run("docker", "ps", "--format", "{{.Ports}}")
         assert node.http(8080, "/health/ready")

@@ -75,7 +75,7 @@ def test_one_command_sets_up_a_pipeline_across_machines(pipeline: Pipeline) -> N
 def test_load_is_shipped_but_never_started_by_itself(pipeline: Pipeline) -> None:
     machine = pipeline.second.machine
     settings = machine.read("/opt/triton-kafka/load/current/service.env")
-    assert f"PRODUCER_BROKERS='{pipeline.addresses['first']}:9092'" in settings
+    assert f'PRODUCER_BROKERS="{pipeline.addresses["first"]}:9092"' in settings
     assert not machine.succeeds("systemctl", "is-enabled", "triton-kafka-load.service")
     assert not machine.succeeds("systemctl", "is-active", "triton-kafka-load.service")
     compose = ["docker", "compose", "--project-directory", "/opt/triton-kafka/load/current"]

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 from tests.ansible.lab.machine import Machine
 
-# TEST-NET-2: in use nowhere.
-PREFIX = "198.51.100"
-TESTER = f"{PREFIX}.1"
 # Long enough for a loaded machine to answer; what the firewall drops takes all of it.
 CONNECT_TIMEOUT_S = 5
 
@@ -27,12 +24,17 @@ class Network:
     """A bridge."""
 
     name: str
+    prefix: str
     attached: int = 0
+
+    @property
+    def subnet(self) -> str:
+        return f"{self.prefix}.0/24"
 
     def attach(self, machine: Machine) -> str:
         """Give a booted machine an interface until it reboots; its address."""
         self.attached += 1
-        port, address = f"{self.name}p{self.attached}", f"{PREFIX}.{9 + self.attached}"
+        port, address = f"{self.name}p{self.attached}", f"{self.prefix}.{9 + self.attached}"
         peer = ["peer", "name", "lab0", "netns", str(machine.init)]
         _ip("link", "add", port, "type", "veth", *peer)
         _ip("link", "set", port, "master", self.name, "up")
@@ -43,10 +45,11 @@ class Network:
 
 @contextmanager
 def network() -> Iterator[Network]:
-    made = Network(f"lab{os.getpid()}")
+    # Of RFC 2544's range, in use nowhere; another one for each run that goes on beside this one.
+    made = Network(f"lab{os.getpid()}", f"198.18.{os.getpid() % 256}")
     _ip("link", "add", made.name, "type", "bridge")
     try:
-        _ip("address", "add", f"{TESTER}/24", "dev", made.name)
+        _ip("address", "add", f"{made.prefix}.1/24", "dev", made.name)
         _ip("link", "set", made.name, "up")
         yield made
     finally:
