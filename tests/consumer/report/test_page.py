@@ -1,6 +1,8 @@
 """What the pages hold, for runs of every kind and from whatever messages."""
 
+import base64
 import dataclasses
+import hashlib
 import io
 from html.parser import HTMLParser
 
@@ -21,6 +23,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.script = ""
         self._open: list[str] = []
         self.feed(text)
         self.close()
@@ -37,6 +40,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self._open[-1:] == ["script"]:
+            self.script += data
 
     def count(self, wanted: str) -> int:
         return sum(tag == wanted for tag, _ in self.tags)
@@ -57,6 +62,11 @@ def comparison(a: Run, b: Run, names: tuple[str, str] = ("a", "b")) -> Page:
 def assert_inert(page: Page) -> None:
     """Nothing in it runs but its own script, and nothing is asked for from anywhere."""
     assert page.count("script") == 1
+    digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest()).decode()
+    policy = next(a["content"] for _, a in page.tags if "Content-Security-Policy" in a.values())
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert policy.endswith(f"script-src 'sha256-{digest}'")
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href"):
