@@ -1,7 +1,6 @@
 """The Kafka edge: reading all dead letters there are, and sending some again."""
 
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Any, Self, cast
 
 from confluent_kafka import (
@@ -65,12 +64,7 @@ class Letters:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
     def chunks(self) -> Iterator[list[Message]]:
@@ -107,7 +101,10 @@ class Letters:
 
 
 class Originals:
-    """Single records by their place: for letters whose image was too large to be kept in them."""
+    """Single records by their place: for letters whose image was too large to be kept in them.
+
+    A context manager.
+    """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._consumer = Consumer(
@@ -134,7 +131,10 @@ class Originals:
             return None
         return message.value()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
 

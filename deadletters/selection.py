@@ -1,14 +1,11 @@
-"""Which dead letters are meant, and what they are when they are sent again. Pure."""
+"""Which dead letters are meant, and what is said about them. Pure."""
 
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from wire.deadletter import PREFIX, DeadLetter
-from wire.record import KafkaRecord, Outgoing, raw_bytes
-
-OMITTED = "dlq.value.omitted"
-"""Marks a letter whose image was too large to be kept with it."""
+from wire.deadletter import DeadLetter
+from wire.record import KafkaRecord, raw_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +41,6 @@ class Selection:
 
 def reason(letter: DeadLetter) -> str:
     return f"{letter.stage or '?'}/{letter.error_class or '?'}"
-
-
-def is_omitted(record: KafkaRecord) -> bool:
-    """Whether the image itself was too large to be kept in the letter."""
-    return any(name == OMITTED for name, _ in record.headers() or ())
-
-
-def restored(record: KafkaRecord, value: bytes | None) -> Outgoing:
-    """The message as it first arrived: its key and headers, without the reason."""
-    headers = [(name, text) for name, text in record.headers() or () if not name.startswith(PREFIX)]
-    key = record.key()
-    return Outgoing(None if key is None else raw_bytes(key), value, headers)
 
 
 @dataclass(slots=True)

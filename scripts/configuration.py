@@ -35,7 +35,7 @@ HEAD = """\
 Every program explains itself with `--help`; this is all of it on one page. What a message may look
 like is in [messages.md](messages.md), what a model tells the bridge in
 [bring-your-own-model.md](bring-your-own-model.md#what-else-a-model-can-be). What Docker Compose
-reads is in [`.env.example`](../.env.example), and the `OTEL_*` variables in [tracing.md](tracing.md).
+reads is in [`.env.example`](../.env.example), the `OTEL_*` variables in [tracing.md](tracing.md).
 
 ## Bridge
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from deadletters.kafka import DeadLetterError, Letters, Originals, Resender
-from deadletters.selection import Group, Selection, is_omitted, moment, reason, restored
-from wire.deadletter import DeadLetter, decode_dead_letter
-from wire.record import KafkaRecord, Outgoing, raw_bytes
+from deadletters.selection import Group, Selection, moment, reason
+from wire.deadletter import DeadLetter, decode_dead_letter, is_omitted, restored
+from wire.record import KafkaRecord, Outgoing
 from wire.topics import DEAD_LETTERS
 
 app = typer.Typer(
@@ -127,10 +127,10 @@ def replay(
     name = group or f"dead-letters-replay-{topic}-{selection.digest}"
     sent = gone = 0
     try:
-        originals = Originals(options)
         resender = None if dry_run else Resender(options, name)
         columns = TextColumn("{task.completed:,} letters read, {task.fields[sent]:,} sent again")
         with (
+            Originals(options) as originals,
             Letters(options, topic, name) as letters,
             Progress(columns, console=Console(stderr=True)) as progress,
         ):
@@ -150,7 +150,6 @@ def replay(
                     resender.send(records, chunk, letters.group_metadata())
                 sent += len(records)
                 progress.update(task, advance=len(chunk), sent=sent)
-        originals.close()
     except DeadLetterError as error:
         _fail(error)
     typer.echo(f"{sent:,} {'would be sent' if dry_run else 'sent'} again, {gone:,} gone")
@@ -160,14 +159,15 @@ def replay(
 
 def _again(record: KafkaRecord, letter: DeadLetter, originals: Originals) -> Outgoing | None:
     """The message as it first arrived; None, and a line about it, when its image is gone."""
-    value = record.value()
-    if is_omitted(record):
-        value = originals.value(letter.topic, letter.partition, letter.offset)
-        if value is None:
-            place = f"{letter.topic}/{letter.partition}/{letter.offset}"
-            typer.echo(f"gone: the image at {place}", err=True)
-            return None
-    return restored(record, None if value is None else raw_bytes(value))
+    original = restored(record)
+    if not is_omitted(record):
+        return original
+    value = originals.value(letter.topic, letter.partition, letter.offset)
+    if value is None:
+        place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        typer.echo(f"gone: the image at {place}", err=True)
+        return None
+    return original._replace(value=value)
 
 
 def _origin(letter: DeadLetter) -> str:

@@ -9,6 +9,8 @@ MAX_MESSAGE = 512
 """Characters of an error text in a header: it may quote what a stranger sent."""
 
 PREFIX = "dlq."
+OMITTED = "dlq.value.omitted"
+"""Marks a letter whose image was too large to be kept with it; its value is the image's size."""
 
 
 class DeadLetter(NamedTuple):
@@ -46,9 +48,8 @@ def encode_dead_letter(
     Args:
         traceparent: replaces the image's own, where the trace goes on from here.
     """
-    headers: list[tuple[str, bytes | None]] = [
-        (name, value) for name, value in record.headers() or () if not name.startswith(PREFIX)
-    ]
+    original = restored(record)
+    headers = original.headers
     if traceparent is not None:
         headers = [one for one in headers if one[0] != TRACEPARENT]
         headers.append((TRACEPARENT, traceparent.encode()))
@@ -62,7 +63,13 @@ def encode_dead_letter(
         ("dlq.attempts", str(letter.attempts)),
         ("dlq.timestamp", str(letter.timestamp_ms)),
     )
-    headers += [(name, text.encode()) for name, text in reason]
+    headers = [*headers, *((name, text.encode()) for name, text in reason)]
+    return original._replace(headers=headers)
+
+
+def restored(record: KafkaRecord) -> Outgoing:
+    """The message as it first arrived: its key, value and headers, without a reason."""
+    headers = [(name, text) for name, text in record.headers() or () if not name.startswith(PREFIX)]
     key, value = record.key(), record.value()
     return Outgoing(
         None if key is None else raw_bytes(key),
@@ -99,4 +106,9 @@ def without_value(record: Outgoing) -> Outgoing | None:
     if record.value is None or not any(name == "dlq.topic" for name, _ in record.headers):
         return None
     size = str(len(record.value)).encode()
-    return Outgoing(record.key, None, [*record.headers, ("dlq.value.omitted", size)])
+    return Outgoing(record.key, None, [*record.headers, (OMITTED, size)])
+
+
+def is_omitted(record: KafkaRecord) -> bool:
+    """Whether the image itself was too large to be kept in the letter."""
+    return any(name == OMITTED for name, _ in record.headers() or ())
