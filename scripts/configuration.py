@@ -33,8 +33,9 @@ HEAD = """\
 <!-- Written by scripts/configuration.py from the programs: change those, not this page. -->
 
 Every program explains itself with `--help`; this is all of it on one page. What a message may look
-like is in [messages.md](messages.md). What Docker Compose reads is in
-[`.env.example`](../.env.example).
+like is in [messages.md](messages.md), what a model tells the bridge in
+[bring-your-own-model.md](bring-your-own-model.md#what-else-a-model-can-be). What Docker Compose
+reads is in [`.env.example`](../.env.example), the `OTEL_*` variables in [tracing.md](tracing.md).
 
 ## Bridge
 

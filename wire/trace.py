@@ -35,10 +35,11 @@ def read_traceparent(raw: bytes | None) -> str | None:
     """
     if raw is None or len(raw) > _MAX_LENGTH or _FORM.match(raw) is None:
         return None
-    if len(raw) != _LENGTH and (raw[:2] == b"00" or raw[_LENGTH : _LENGTH + 1] != b"-"):
+    if raw.startswith(b"00"):
+        return raw.decode() if len(raw) == _LENGTH else None
+    if len(raw) > _LENGTH and raw[_LENGTH : _LENGTH + 1] != b"-":
         return None
-    text = raw[:_LENGTH].decode()
-    return text if text.startswith("00") else f"00{text[2:]}"
+    return f"00{raw[2:_LENGTH].decode()}"
 
 
 def is_sampled(text: str) -> bool:
