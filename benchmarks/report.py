@@ -51,7 +51,7 @@ def _about(found: Found) -> Iterator[str]:
             f"load average before: {about['load_average']}"
         )
         if about["load_average"] > about["cores"] / 2:
-            yield "  (**other programs used this machine meanwhile: a trial, no more**)"
+            yield "  (**other programs used the machine meanwhile: take this for a trial**)"
 
 
 def _measurements(section: Section) -> Iterator[str]:

@@ -38,6 +38,7 @@ PARTITIONS = max(4, CORES)
 """Enough for a bridge on each core."""
 FILL_S = 120.0
 READ_S = 30.0
+POLL_S = 0.1
 CUDA_BACKLOG = 20
 
 
@@ -145,10 +146,7 @@ class Rig:
         """Records (and transaction markers) in a topic."""
         with self._reader() as consumer:
             partitions = consumer.list_topics(topic, timeout=READ_S).topics[topic].partitions
-            return sum(
-                consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=READ_S)[1]
-                for p in partitions
-            )
+            return sum(_end(consumer, TopicPartition(topic, p)) for p in partitions)
 
     def append_times(self, topic: str) -> list[int]:
         """When the broker appended each (committed) record of a topic; epoch milliseconds.
@@ -185,6 +183,19 @@ class Rig:
             raise StackError(f"Kafka cannot be read: {error.args[0].str()}") from None
         finally:
             consumer.close()
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    deadline = time.monotonic() + READ_S
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(partition, timeout=READ_S)[1])
+        except KafkaException as error:
+            # A topic that was just made: not every node knows its leader yet.
+            leaderless = error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION
+            if not leaderless or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_S)
 
 
 def image_records(images: Sequence[EncodedImage], count: int) -> Iterator[Outgoing]:

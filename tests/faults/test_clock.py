@@ -6,14 +6,14 @@ import pytest
 
 from tests.faults.conftest import Judge, StartTrial
 
-# Python's clock alone, in the bridge's process alone: the machine's own is not a test's to set.
+# The clock that the bridge's own code reads, in its process alone: the machine's is not a test's to
+# set. gRPC's client asks `time.time` for a deadline that its core compares with the true clock.
 SHIM = """\
 import os, time
 real_ns, switch = time.time_ns, os.environ["CLOCK_SWITCH"]
 def time_ns():
     return real_ns() - (3_600_000_000_000 if os.path.exists(switch) else 0)
 time.time_ns = time_ns
-time.time = lambda: time_ns() / 1e9
 """
 
 
