@@ -22,7 +22,7 @@ NODES = [
 ]
 
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(7200)
 
 
 @dataclass

@@ -28,7 +28,7 @@ KEY_ID, SECRET = "lab-key-id", "lab-secret-key"
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBVRhKZ1XH0oQmkVnN0Pw1GZs0zFqzXh1dVDUuJrnlRp lab"
 
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(7200)
 
 
 @dataclass

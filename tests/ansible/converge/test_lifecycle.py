@@ -13,7 +13,7 @@ from tests.ansible.converge.conftest import H100, NewNode, Node
 from tests.ansible.lab.network import network, reaches
 from tests.ansible.lab.playbook import Outcome
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(7200)
 
 Deploy = Callable[[int, str], Outcome]
 UNITS = (

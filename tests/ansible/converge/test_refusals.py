@@ -9,7 +9,7 @@ import pytest
 
 from tests.ansible.converge.conftest import H100, P100, NewNode, Node, inventory
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(7200)
 
 
 @pytest.fixture(scope="module")

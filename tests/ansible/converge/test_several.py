@@ -12,7 +12,7 @@ import pytest
 from tests.ansible.converge.conftest import NewNode, Node, inventory
 from tests.ansible.lab.network import network, reaches
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(7200)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from tests.ansible.converge.conftest import H100, NewNode, Node
 from tests.ansible.lab.build import UBUNTU_22_04, UBUNTU_24_04
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(7200)
 SYSTEMS = {"ubuntu2404": UBUNTU_24_04, "ubuntu2204": UBUNTU_22_04}
 DRIVERS = "https://developer.download.nvidia.com/compute/cuda/repos/{}/x86_64/"
 
