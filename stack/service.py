@@ -131,9 +131,14 @@ class Service(ABC):
     def pid(self) -> int:
         return self._require_running().pid
 
+    @property
+    def died(self) -> bool:
+        """Whether it ended by itself, and was not killed or stopped from here."""
+        return self._child is not None and self._child.exited
+
     def require_alive(self) -> None:
         """Raises StackError, with the end of the log, when it died by itself."""
-        if self._child is not None and self._child.exited:
+        if self._child is not None and self.died:
             raise self._failure(f"{self.name} died: it {self._child.fate}")
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ from stack.triton import Triton
 from tests.conftest import Topics
 from tests.faults.ledger import Ledger
 from tests.faults.load import RATE
-from tests.faults.trial import Trial
+from tests.faults.trial import Trial, kept_running
 
 
 class StartTrial(Protocol):
@@ -45,7 +45,7 @@ def start_trial(
     kafka: Kafka, triton: Triton, topics: Topics, tmp_path: Path, delivery: str
 ) -> Iterator[StartTrial]:
     sessions = (kafka.bootstrap, triton.grpc, topics)
-    with ExitStack() as running:
+    with kept_running(triton), ExitStack() as running:
 
         def start(
             kafka: str = "",

@@ -5,7 +5,7 @@ import pytest
 from stack.triton import Triton
 from tests.faults.conftest import Judge, StartTrial
 from tests.faults.proxy import Proxy
-from tests.faults.trial import bad_network, kept_running
+from tests.faults.trial import bad_network
 
 pytestmark = pytest.mark.soak
 
@@ -30,15 +30,14 @@ def test_triton_frozen(start_trial: StartTrial, judge: Judge, triton: Triton) ->
         trial.unready(bridge)
     finally:
         triton.resume()
-    with kept_running(triton):
-        trial.flowing(bridge)
-        judge(trial.settle())
+    trial.flowing(bridge)
+    judge(trial.settle())
 
 
 def test_network_to_triton_cut_slowed_and_dripping(
     start_trial: StartTrial, judge: Judge, triton: Triton
 ) -> None:
-    with Proxy(int(triton.grpc.rpartition(":")[2])) as proxy, kept_running(triton):
+    with Proxy(int(triton.grpc.rpartition(":")[2])) as proxy:
         trial = start_trial(triton=f"127.0.0.1:{proxy.port}")
         bad_network(trial, proxy)
         judge(trial.settle())

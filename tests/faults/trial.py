@@ -229,7 +229,7 @@ def kept_running(server: Service) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(0.2):
-            if not server.running:
+            if server.died:
                 server.start()
 
     watcher = Thread(target=watch, name="keeper")
