@@ -147,11 +147,14 @@ def straight(options: argparse.Namespace, pixels: Any) -> Clock:
         for tensor in tensors[: options.warm]:
             client.infer(options.model, [tensor], outputs=[output])
         clock = Clock(options.rate)
+        failures: list[str] = []
 
         def callback(index: int) -> Callable[[Any, Exception | None], None]:
-            def answered(_result: Any, error: Exception | None) -> None:
+            def answered(result: Any, error: Exception | None) -> None:  # noqa: ARG001 - by name
                 if error is None:
                     clock.answered(index)
+                else:
+                    failures.append(str(error))
 
             return answered
 
@@ -160,7 +163,9 @@ def straight(options: argparse.Namespace, pixels: Any) -> Clock:
             clock.wait(index)
             tensor = tensors[index % len(tensors)]
             client.async_infer(options.model, [tensor], callback(index), outputs=[output])
-        _settle(lambda: len(clock.latencies) >= count)
+        _settle(lambda: len(clock.latencies) + len(failures) >= count)
+    if failures:
+        raise SystemExit(f"Triton: {failures[0]}")
     return clock
 
 

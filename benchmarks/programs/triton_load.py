@@ -41,7 +41,7 @@ def main() -> None:
     slots = Semaphore(options.in_flight)
     failures: list[str] = []
 
-    def answered(_result: Any, error: Exception | None) -> None:
+    def answered(result: Any, error: Exception | None) -> None:  # noqa: ARG001 - passed by name
         if error is not None:
             failures.append(str(error))
             stop.set()
