@@ -1,6 +1,7 @@
 """The page, served."""
 
 import logging
+import re
 import shutil
 import threading
 import time
@@ -15,6 +16,8 @@ from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measure import Topics
 
+MORE_THAN_NOTHING = re.compile(r"[1-9]")
+"""A figure of the page that is not zero."""
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 Eventually = Callable[[Callable[[], Any]], None]
 
@@ -66,12 +69,14 @@ def eventually() -> Eventually:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
+    from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - takes a second
+
+    expect.set_options(timeout=60_000)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine")
     with ExitStack() as stack:
-        driver = stack.enter_context(playwright.sync_playwright())
+        driver = stack.enter_context(sync_playwright())
         found = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         stack.callback(found.close)
         yield found

@@ -7,10 +7,11 @@ from itertools import count
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from consumer.liveview.view import WALL, View
 from consumer.reader import Received
-from tests.consumer.liveview.conftest import serving
+from tests.consumer.liveview.conftest import MORE_THAN_NOTHING, serving
 from tests.consumer.liveview.records import MS, NOW_NS, answer, image, png, refuse, stored
 from wire.record import Outgoing
 
@@ -51,16 +52,16 @@ def test_images_answers_figures_and_charts_arrive(page: Any, port: int, view: Vi
     page.get_by_text("Nothing has come yet").wait_for()
     with traffic(view):
         page.locator(".card.answered").nth(10).wait_for()
-        page.wait_for_function("parseFloat(document.getElementById('rate').textContent) > 0")
+        expect(page.locator("#rate")).to_have_text(MORE_THAN_NOTHING)
         page.locator("#rates .line.s-answered").wait_for()
-        page.locator("#latencies .line.s-p99").wait_for()
+        page.locator("#latencies .line.s-p99").wait_for(state="attached")  # flat: it has no height
     card = page.locator(".card").first
     assert "cat" in card.inner_text()
     assert "20.0 ms" in card.inner_text()
     assert page.locator("#status").inner_text() == "live"
     assert page.get_by_text("Nothing has come yet").is_hidden()
     # The picture itself is there: 8 x 8 pixels, drawn.
-    page.wait_for_function("document.querySelector('.card img').naturalWidth === 8")
+    expect(page.locator(".card img").first).to_have_js_property("naturalWidth", 8)
 
 
 def test_a_hostile_label_and_id_are_shown_as_text(page: Any, port: int, view: View) -> None:
@@ -119,7 +120,7 @@ def test_the_page_holds_no_more_than_its_places_however_much_passes_by(
         for _ in range(4 * WALL):
             passes_by(view, value=png(size=4))
         page.locator(".card").nth(0).wait_for()
-    page.wait_for_function("document.querySelector('#totals').textContent.includes('288 images')")
+    expect(page.locator("#totals")).to_contain_text("288 images")
     assert page.locator("#wall .card").count() <= WALL
 
 
@@ -135,7 +136,7 @@ def test_a_pause_holds_the_page_still_and_ends(page: Any, port: int, view: View)
     assert seen.value.ok
     assert page.locator("#totals").inner_text() == shown
     page.get_by_role("button", name="Go on").click()
-    page.wait_for_function("document.querySelectorAll('#wall .card').length === 2")
+    expect(page.locator("#wall .card")).to_have_count(2)
 
 
 def test_what_is_wrong_with_kafka_is_said_and_goes_away(page: Any, port: int, view: View) -> None:
