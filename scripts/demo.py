@@ -66,7 +66,7 @@ def main(
         with ExitStack() as running:
             summary = run(directory, output, rate, delivery, running)
             console.print("stopping")
-    except (StackError, DemoError) as error:
+    except (StackError, DemoError, InferenceError) as error:
         console.print(f"demo: {error}", style="red", markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

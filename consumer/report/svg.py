@@ -9,7 +9,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 600.0, 290.0
-LEFT, RIGHT, TOP, BOTTOM = 56.0, WIDTH - 14.0, 12.0, HEIGHT - 42.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, WIDTH - 14.0, 22.0, HEIGHT - 42.0
 """Of the area within the axes; the rest is for their labels. y grows downwards."""
 
 CELL = 2.0
