@@ -148,6 +148,7 @@ def test_a_new_driver_reboots_only_when_the_old_one_is_in_its_way(
     (node.machine.root / "etc/apt/sources.list.d/theirs.list").write_text(
         "deb [signed-by=/usr/share/keyrings/theirs.asc] file:/srv/lab/apt/nvidia /\n"
     )
+    node.machine.run("apt-get", "update")
     node.play(
         "gpu.yaml", "--tags", "driver", nvidia_driver_branch="470", nvidia_driver_reboot=False
     ).succeeded()
