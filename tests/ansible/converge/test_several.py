@@ -81,6 +81,7 @@ def test_load_is_shipped_but_never_started_by_itself(pipeline: Pipeline) -> None
     compose = ["docker", "compose", "--project-directory", "/opt/triton-kafka/load/current"]
     files = ["docker-compose.yaml", "node-load.yaml"]
     names = [f"--file=/opt/triton-kafka/load/current/{name}" for name in files]
+    names.append("--env-file=/opt/triton-kafka/load/current/service.env")
     shown = machine.run(*compose, *names, "config", "--format", "json", "producer")
     producer = json.loads(shown)["services"]["producer"]
     assert producer["environment"]["PRODUCER_BROKERS"] == f"{pipeline.addresses['first']}:9092"
