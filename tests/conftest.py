@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from stack.kafka import Kafka
 from stack.topics import create_topics
 from stack.triton import Triton
+
+# A machine that is busy is no reason to fail.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 PARTITIONS = 4
 MODEL = "resnet20_cifar10"
