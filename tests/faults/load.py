@@ -60,9 +60,9 @@ class Load:
         started, sent = time.monotonic(), 0
         while not self._stop.wait(0.01):
             due = int((time.monotonic() - started) * self._rate)
-            for _ in range(sent, due):
+            while sent < due and not self._stop.is_set():
                 self._send_one()
-            sent = max(sent, due)
+                sent += 1
 
     def _send_one(self) -> None:
         number = len(self.ids)

@@ -9,7 +9,7 @@ from stack.bridge import Bridge
 from tests.faults.conftest import Judge, StartTrial
 from tests.faults.trial import answered, eventually
 
-BACKLOG = 20_000
+BACKLOG = 60_000
 """Images sent as fast as Kafka takes them; the model answers them over a minute or more."""
 GROWTH = 1.2
 PLATEAU_ANSWERS = 3_000
