@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -116,14 +116,20 @@ class Trial:
         self._await_answers(len(sent))
         for bridge in self.bridges.values():
             bridge.stop()
-        answers, dead = self._read_all()
-        return balance(sent, answers, dead)
+        answers, dead = self._read_all(self._topics.predictions, self._topics.dead_letters)
+        ledger = balance(sent, answers, dead)
+        if ledger.lost:
+            (there,) = self._read_all(self._topics.images)
+            gone = set(sent) - there.keys()
+            print(f"{len(gone)} of the images sent are not in Kafka, acknowledged or not")
+        return ledger
 
     def _await_answers(self, count: int) -> None:
         """Return when `count` ids have come back, or none has for `PATIENCE_S`."""
         seen: set[str] = set()
         last = time.monotonic()
-        with Answers(self._kafka, self._topics) as answers:
+        both = (self._topics.predictions, self._topics.dead_letters)
+        with Records(self._kafka, both) as answers:
             while len(seen) < count and time.monotonic() - last < PATIENCE_S:
                 before = len(seen)
                 for _, name in answers.read():
@@ -131,25 +137,21 @@ class Trial:
                 if len(seen) > before:
                     last = time.monotonic()
 
-    def _read_all(self) -> tuple[Counter[str], Counter[str]]:
-        topics = self._topics
-        counts = {topics.predictions: Counter[str](), topics.dead_letters: Counter[str]()}
-        with Answers(self._kafka, topics) as answers:
+    def _read_all(self, *topics: str) -> tuple[Counter[str], ...]:
+        """How often each id is in each of these topics."""
+        counts = {topic: Counter[str]() for topic in topics}
+        with Records(self._kafka, topics) as answers:
             while not answers.at_end:
                 for topic, name in answers.read():
                     counts[topic][name] += 1
-        return counts[topics.predictions], counts[topics.dead_letters]
+        return tuple(counts.values())
 
 
-class Answers:
-    """The answers' topics from their start. A context manager."""
+class Records:
+    """Some topics from their start. A context manager."""
 
-    def __init__(self, brokers: str, topics: Topics) -> None:
-        self._left = {
-            (topic, p)
-            for topic in (topics.predictions, topics.dead_letters)
-            for p in range(PARTITIONS)
-        }
+    def __init__(self, brokers: str, topics: Sequence[str]) -> None:
+        self._left = {(topic, p) for topic in topics for p in range(PARTITIONS)}
         self._consumer = Consumer(
             {
                 "bootstrap.servers": brokers,
