@@ -30,6 +30,7 @@ PARTS = (
     "bridge",
     "consumer",
     "data",
+    "deadletters",
     "exporter",
     "producer",
     "scripts",
