@@ -53,6 +53,9 @@ class Backlog(Generic[T]):
     def add(self, item: T) -> None:
         self._waiting.append(item)
 
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._suspects)
+
     def next_slice(self) -> Slice[T] | None:
         if self._suspects:
             return self._suspects.popleft()
@@ -123,11 +126,13 @@ class Decoders(Generic[T]):
         Raises:
             DecoderError: decoders do not start.
         """
-        for decoder in [one for one in self._idle if not one.alive]:
-            self._idle.remove(decoder)  # with nothing in hand: no image's doing
-            self._replace(decoder, "while it was idle")
-        while self._idle and (piece := self._backlog.next_slice()) is not None:
+        while self._idle and self._backlog:
             decoder = self._idle.popleft()
+            if not decoder.alive:  # it died with nothing in hand: no image's doing
+                self._replace(decoder, "while it was idle")
+                continue
+            piece = self._backlog.next_slice()
+            assert piece is not None
             self._working[decoder] = piece
             decoder.decode([item.job for item in piece.items])
         now = time.monotonic()
