@@ -9,6 +9,7 @@ from pathlib import Path
 from stack.errors import StackError
 from stack.paths import ROOT
 from stack.ports import HOST, free_ports
+from stack.probe import is_ok, status
 from stack.service import Command, Service
 
 
@@ -50,12 +51,7 @@ class Bridge(Service):
 
     def health(self, what: str) -> int:
         """HTTP status of /health/`what`."""
-        connection = http.client.HTTPConnection(self.http, timeout=2)
-        try:
-            connection.request("GET", f"/health/{what}")
-            return connection.getresponse().status
-        finally:
-            connection.close()
+        return status(self.http, f"/health/{what}")
 
     def _get(self, path: str) -> bytes:
         connection = http.client.HTTPConnection(self.http, timeout=2)
@@ -72,7 +68,4 @@ class Bridge(Service):
         return Command([sys.executable, str(ROOT / "bridge/run.py")], {**inherited, **settings})
 
     def _is_ready(self) -> bool:
-        try:
-            return self.health("ready") == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
+        return is_ok(self.http, "/health/ready")

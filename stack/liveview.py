@@ -1,11 +1,11 @@
 """The live view as a child process, from this checkout: a local page of what passes by."""
 
-import http.client
 import sys
 from pathlib import Path
 
 from stack.paths import ROOT
 from stack.ports import HOST, free_ports, require_free
+from stack.probe import is_ok
 from stack.service import Command, Service
 
 
@@ -33,11 +33,4 @@ class LiveView(Service):
         return Command([sys.executable, run, "--brokers", self._brokers, "--port", str(self._port)])
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=1)
-        try:
-            connection.request("HEAD", "/")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return is_ok(f"{HOST}:{self._port}", "/", method="HEAD", timeout_s=1)

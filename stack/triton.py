@@ -5,7 +5,6 @@ It is the real server with the Python backend alone: `config.pbtxt` says `backen
 
 import contextlib
 import hashlib
-import http.client
 import importlib.util
 import os
 import re
@@ -18,6 +17,7 @@ from find_libpython import find_libpython
 
 from stack.errors import StackError
 from stack.ports import HOST, free_ports, require_free
+from stack.probe import is_ok
 from stack.service import Command, Service
 
 EXIT_TIMEOUT_S = 10
@@ -110,14 +110,7 @@ class Triton(Service):
         return [line.replace("\\n", "\n") for line in lines if "CudaDriverHelper" not in line]
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(self.http, timeout=1)
-        try:
-            connection.request("GET", "/v2/health/ready")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return is_ok(self.http, "/v2/health/ready", timeout_s=1)
 
     def _clean_up(self) -> None:
         for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
