@@ -1,8 +1,17 @@
 """Options that the commands of this package share."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
+
+KafkaOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Any librdkafka option, e.g. security.protocol=SSL; may be repeated.",
+    ),
+]
 
 
 def kafka_options(pairs: Sequence[str]) -> dict[str, str]:
@@ -14,3 +23,9 @@ def kafka_options(pairs: Sequence[str]) -> dict[str, str]:
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--kafka")
         options[key] = value
     return options
+
+
+def require_distinct(topics: Sequence[str]) -> None:
+    """A usage error where one topic is to be read as two."""
+    if len(set(topics)) != len(topics):
+        raise typer.BadParameter("images, predictions and dead letters are three topics")

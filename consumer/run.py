@@ -21,7 +21,7 @@ from consumer.files import write_atomically
 from consumer.live import LiveLine
 from consumer.matching import Matcher
 from consumer.measure import Collector, Topics, measure
-from consumer.options import kafka_options
+from consumer.options import KafkaOptions, kafka_options, require_distinct
 from consumer.pictures import fetch_pictures
 from consumer.reader import Reader, ReadError, librdkafka_config
 from consumer.report import gallery
@@ -168,13 +168,7 @@ def main(  # one parameter an option: this signature is the command's help
             "--tracing", help="End the OpenTelemetry traces of answers; see OTEL_* variables."
         ),
     ] = False,
-    kafka: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Any librdkafka option, e.g. security.protocol=SSL; may be repeated.",
-        ),
-    ] = None,
+    kafka: KafkaOptions = None,
 ) -> None:
     """Match predictions to images and measure the latency of each.
 
@@ -185,8 +179,7 @@ def main(  # one parameter an option: this signature is the command's help
     """
     topics = Topics(images_topic, predictions_topic, dead_letters_topic)
     read = [*([topics.images] if images else []), topics.predictions, topics.dead_letters]
-    if len(set(read)) != len(read):
-        raise typer.BadParameter("images, predictions and dead letters are three topics")
+    require_distinct(read)
     config = librdkafka_config(brokers, kafka_options(kafka or ()))
     matcher = Matcher(max_images, expect_images=images)
     provider, tracer = _start_tracing() if tracing else (None, None)

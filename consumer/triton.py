@@ -1,6 +1,6 @@
 """Triton's own statistics, read before and after a run, to split its part of the latency."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import tritonclient.grpc as grpcclient
@@ -35,11 +35,7 @@ def read_counters(address: str) -> dict[tuple[str, str], ModelCounters]:
     Raises:
         TritonError: it can't be reached, or refuses.
     """
-    try:
-        with grpcclient.InferenceServerClient(address) as client:
-            answer = client.get_inference_statistics(as_json=True, client_timeout=TIMEOUT_SECONDS)
-    except InferenceServerException as error:
-        raise TritonError(f"no statistics from Triton at {address}: {error.message()}") from None
+    answer = _ask(address, "statistics", grpcclient.InferenceServerClient.get_inference_statistics)
     return {
         (stats["name"], stats["version"]): _counters(stats)
         for stats in answer.get("model_stats", ())
@@ -52,12 +48,17 @@ def read_version(address: str) -> str:
     Raises:
         TritonError: it can't be reached, or refuses.
     """
+    answer = _ask(address, "version", grpcclient.InferenceServerClient.get_server_metadata)
+    return str(answer.get("version", "not said"))
+
+
+def _ask(address: str, what: str, question: Callable[..., Any]) -> Any:
+    """The answer to one question, a method of Triton's client, as JSON has it."""
     try:
         with grpcclient.InferenceServerClient(address) as client:
-            answer = client.get_server_metadata(as_json=True, client_timeout=TIMEOUT_SECONDS)
+            return question(client, as_json=True, client_timeout=TIMEOUT_SECONDS)
     except InferenceServerException as error:
-        raise TritonError(f"no version from Triton at {address}: {error.message()}") from None
-    return str(answer.get("version", "not said"))
+        raise TritonError(f"no {what} from Triton at {address}: {error.message()}") from None
 
 
 def difference(

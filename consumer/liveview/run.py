@@ -19,7 +19,7 @@ from consumer.liveview.feed import Feed
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measure import Topics
-from consumer.options import kafka_options
+from consumer.options import KafkaOptions, kafka_options, require_distinct
 from consumer.reader import ReadError
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
@@ -74,13 +74,7 @@ def main(
             help="A name, beside localhost and --host, that browsers may ask for; may be repeated.",
         ),
     ] = None,
-    kafka: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Any librdkafka option, e.g. security.protocol=SSL; may be repeated.",
-        ),
-    ] = None,
+    kafka: KafkaOptions = None,
 ) -> None:
     """Show images, their predictions and their latency on a local page, as they come.
 
@@ -90,8 +84,7 @@ def main(
     """
     topics = Topics(images_topic, predictions_topic, dead_letters_topic)
     read = (topics.images, topics.predictions, topics.dead_letters)
-    if len(set(read)) != len(read):
-        raise typer.BadParameter("images, predictions and dead letters are three topics")
+    require_distinct(read)
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("liveview").setLevel(logging.INFO)
     view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics)

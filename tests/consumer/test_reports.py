@@ -14,6 +14,7 @@ from consumer.matching import Matcher, Rows
 from consumer.statistics import Measured, measured
 from consumer.summary import Summary, TritonStages
 from consumer.table import print_summary
+from tests.consumer.runs import RUNS_US
 from wire.prediction import STAMPS, Prediction, ScoredLabel
 
 TRITON = TritonStages("m", "1", 10, 40, 10, 4.0, 0.5, 0.1, 2.0, 0.1)
@@ -38,20 +39,9 @@ def run(latencies_us: list[int], *, warmup: int = 0) -> tuple[Rows, Measured, Su
     return rows, chosen, summary
 
 
-RUNS = {
-    "nothing": [],
-    "one": [1000],
-    "no time at all": [0] * 30,
-    "all the same": [5000] * 200,
-    "six decades": [10**n for n in range(7)] * 40,
-    "clock errors": [-5, -5],
-    "some clock errors": [-5, 3000] * 50,
-}
-
-
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", RUNS_US)
 def test_any_run_can_be_drawn_and_told(name: str) -> None:
-    rows, chosen, summary = run(RUNS[name])
+    rows, chosen, summary = run(RUNS_US[name])
     drawing, table, written = io.BytesIO(), io.StringIO(), io.BytesIO()
     plots.draw(drawing, rows, chosen, summary)
     with Image.open(drawing) as figure:
@@ -61,7 +51,7 @@ def test_any_run_can_be_drawn_and_told(name: str) -> None:
     assert ("INVALID" in table.getvalue()) == (not summary.valid)
     text.write_results(written, rows, summary)
     lines = written.getvalue().decode().splitlines()
-    assert sum(not line.startswith("#") for line in lines) == len(RUNS[name])
+    assert sum(not line.startswith("#") for line in lines) == len(RUNS_US[name])
     assert Summary.from_json(summary.to_json()) == summary
 
 
