@@ -15,8 +15,7 @@ from bridge.work import Arrival, Outcome, Work
 from tracing.context import remote_context, traceparent_of
 from wire.deadletter import DeadLetter, one_line
 from wire.image import ImageEvent, image_id
-from wire.record import first_headers
-from wire.trace import TRACEPARENT, is_sampled, read_traceparent
+from wire.trace import is_sampled, record_traceparent
 
 RPC = "inference.GRPCInferenceService/ModelInfer"
 
@@ -50,7 +49,7 @@ class BridgeTracing:
         Args:
             event: its envelope; None where that can't be read.
         """
-        parent = _header(arrival) if event is None else event.traceparent
+        parent = record_traceparent(arrival.record) if event is None else event.traceparent
         if self._follow and parent is not None and not is_sampled(parent):
             return
         tracker = arrival.tracker
@@ -166,8 +165,3 @@ class BridgeTracing:
         send.end(end_ns)
         span.end(end_ns)
         return traceparent_of(send)
-
-
-def _header(arrival: Arrival) -> str | None:
-    headers = first_headers(arrival.record.headers(), (TRACEPARENT,))
-    return read_traceparent(headers.get(TRACEPARENT))

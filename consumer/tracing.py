@@ -7,8 +7,8 @@ from tracing.context import remote_context
 from wire.deadletter import decode_dead_letter
 from wire.image import image_id
 from wire.prediction import Prediction
-from wire.record import KafkaRecord, first_headers
-from wire.trace import TRACEPARENT, is_sampled, read_traceparent
+from wire.record import KafkaRecord
+from wire.trace import is_sampled, record_traceparent
 
 
 class ConsumerTracing:
@@ -28,8 +28,7 @@ class ConsumerTracing:
 
     def dead_letter(self, record: KafkaRecord, consumed_ns: int) -> None:
         """A dead letter was read: a failed span from when it was set aside."""
-        headers = first_headers(record.headers(), (TRACEPARENT,))
-        parent = read_traceparent(headers.get(TRACEPARENT))
+        parent = record_traceparent(record)
         letter = decode_dead_letter(record)
         aside_ns = letter.timestamp_ms * 1_000_000
         span = self._begin(record, parent, image_id(record), aside_ns, consumed_ns)

@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from wire.record import KafkaRecord, first_headers
+
 TRACEPARENT = "traceparent"
 
 _LENGTH = 55
@@ -51,3 +53,9 @@ def parse_traceparent(text: str) -> TraceParent:
     """The parts of what `read_traceparent` gave."""
     _, trace_id, span_id, flags = text.split("-")
     return TraceParent(int(trace_id, 16), int(span_id, 16), int(flags, 16))
+
+
+def record_traceparent(record: KafkaRecord) -> str | None:
+    """The valid `traceparent` of a record, whatever else is in it."""
+    headers = first_headers(record.headers(), (TRACEPARENT,))
+    return read_traceparent(headers.get(TRACEPARENT))
