@@ -119,10 +119,21 @@ class Trial:
         answers, dead = self._read_all(self._topics.predictions, self._topics.dead_letters)
         ledger = balance(sent, answers, dead)
         if ledger.lost:
-            (there,) = self._read_all(self._topics.images)
-            gone = set(sent) - there.keys()
-            print(f"{len(gone)} of the images sent are not in Kafka, acknowledged or not")
+            self._explain(set(sent) - answers.keys() - dead.keys())
         return ledger
+
+    def _explain(self, lost: set[str]) -> None:
+        """Say of what is missing whether Kafka still has it, and where the group stands."""
+        (there,) = self._read_all(self._topics.images)
+        print(f"of {len(lost)} lost images, Kafka itself no longer has {len(lost - there.keys())}")
+        ids = sorted(int(name.rpartition("-")[2]) for name in lost)
+        print(f"lost: {ids}")
+        group = Consumer({"bootstrap.servers": self._kafka, "group.id": self._group})
+        partitions = [TopicPartition(self._topics.images, p) for p in range(PARTITIONS)]
+        for one in group.committed(partitions, timeout=10):
+            _, end = group.get_watermark_offsets(one, timeout=10)
+            print(f"partition {one.partition}: committed {one.offset} of {end}")
+        group.close()
 
     def _await_answers(self, count: int) -> None:
         """Return when `count` ids have come back, or none has for `PATIENCE_S`."""
