@@ -4,7 +4,11 @@ from collections.abc import Iterable
 from threading import Condition, RLock
 from typing import Generic, NamedTuple, TypeVar
 
+import structlog
+
 from bridge.offsets import Entry, PartitionTracker
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 TopicPartition = tuple[str, int]
@@ -66,13 +70,16 @@ class Assignment(Generic[T]):
         with self.changed:
             self.epoch += 1
             for key in partitions:
-                tracker = self._trackers.pop(key, None)
-                if tracker is not None:
-                    tracker.revoked = True
-                    for entry in tracker.discard_finished():
-                        if entry.result is not None:
-                            self._release(tracker, entry)
+                self._forget(key)
             self.changed.notify_all()
+
+    def _forget(self, key: TopicPartition) -> None:
+        tracker = self._trackers.pop(key, None)
+        if tracker is not None:
+            tracker.revoked = True
+            for entry in tracker.discard_finished():
+                if entry.result is not None:
+                    self._release(tracker, entry)
 
     def begin(
         self, topic: str, partition: int, offset: int, cost: int
@@ -80,11 +87,30 @@ class Assignment(Generic[T]):
         """A record has arrived; None if its partition is not (or no longer) ours."""
         with self.changed:
             tracker = self._trackers.get((topic, partition))
-            if tracker is None or not tracker.begin(offset, cost):
+            if tracker is None:
                 return None
+            if not tracker.begin(offset, cost):
+                tracker = self._rewind(tracker, offset)
+                tracker.begin(offset, cost)
             self._images += 1
             self._bytes += cost
             return tracker
+
+    def _rewind(self, tracker: PartitionTracker[T], offset: int) -> PartitionTracker[T]:
+        """The log ends earlier than it did: Kafka has lost its end, and gives the offsets anew.
+
+        To call these records known would lose them: they are others, or asked for again.
+        """
+        log.warning(
+            "partition_rewound", topic=tracker.topic, partition=tracker.partition, offset=offset,
+            previous=tracker.last,
+        )  # fmt: skip
+        key = (tracker.topic, tracker.partition)
+        self._forget(key)
+        fresh: PartitionTracker[T] = PartitionTracker(*key)
+        self._trackers[key] = fresh
+        self.changed.notify_all()
+        return fresh
 
     def finish(self, tracker: PartitionTracker[T], offset: int) -> None:
         """An image is done with: its answer is safe, or (its partition revoked) it is let go."""

@@ -134,7 +134,10 @@ class Intake:
         first = self._consumer.poll(POLL_S)
         if first is None:
             return []
-        return self._accept([first, *self._consumer.consume(self._fetch_size - 1, 0)])
+        # Taken in hand before the rest is asked for: in that call its partition can go, and come
+        # back to be read from an earlier record.
+        arrivals = self._accept([first])
+        return arrivals + self._accept(self._consumer.consume(self._fetch_size - 1, 0))
 
     def _accept(self, messages: Sequence[Message]) -> list[Arrival]:
         arrivals: list[Arrival] = []

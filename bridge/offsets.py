@@ -30,13 +30,14 @@ class PartitionTracker(Generic[T]):
     the lock.
 
     Attributes:
+        last: the offset of the newest record; -1 before the first.
         position: the next offset to consume, were the bridge to stop now; None before the first.
         in_hand: records begun and not released.
         cost: their bytes.
     """
 
     __slots__ = (
-        "_by_offset", "_committed", "_entries", "_last", "cost", "in_hand", "partition", "position",
+        "_by_offset", "_committed", "_entries", "cost", "in_hand", "last", "partition", "position",
         "revoked", "topic",
     )  # fmt: skip
 
@@ -47,16 +48,16 @@ class PartitionTracker(Generic[T]):
         self.position: int | None = None
         self.in_hand = 0
         self.cost = 0
-        self._last = -1
+        self.last = -1
         self._committed: int | None = None
         self._entries: deque[Entry[T]] = deque()
         self._by_offset: dict[int, Entry[T]] = {}
 
     def begin(self, offset: int, cost: int = 0) -> bool:
-        """A record has arrived; False if it was seen before in this assignment."""
-        if offset <= self._last:
+        """A record has arrived; False, and not taken, if it does not follow the one before."""
+        if offset <= self.last:
             return False
-        self._last = offset
+        self.last = offset
         entry: Entry[T] = Entry(offset, cost)
         self._entries.append(entry)
         self._by_offset[offset] = entry

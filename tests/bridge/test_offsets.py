@@ -113,11 +113,23 @@ def test_the_whole_log_is_committed_once_all_of_it_is_answered() -> None:
     assert tracker.committable() is None
 
 
-def test_a_record_that_comes_twice_is_taken_once() -> None:
-    tracker: PartitionTracker[str] = PartitionTracker("images", 0)
-    assert tracker.begin(5)
-    assert not tracker.begin(5)
-    assert not tracker.begin(4)
+def test_a_log_that_lost_its_end_is_read_again_from_there() -> None:
+    assignment: Assignment[str] = Assignment()
+    assignment.assign([KEY])
+    before = [assignment.begin(*KEY, offset, 1) for offset in range(10)]
+    fresh = assignment.begin(*KEY, 5, 1)
+    assert fresh is not None
+    assert fresh is assignment.begin(*KEY, 6, 1)
+    for offset, tracker in enumerate(before):
+        assert tracker is not None
+        assert tracker.revoked
+        assignment.finish(tracker, offset)
+    with assignment.changed:
+        assert assignment.completed() == []
+    assert assignment.images == 2
+    assignment.finish(fresh, 5)
+    with assignment.changed:
+        assert [one.offset for one in assignment.completed()] == [6]
 
 
 def test_answers_that_wait_stay_in_hand_until_released_or_revoked() -> None:
