@@ -4,9 +4,8 @@ import os
 import platform
 import random
 import time
-from collections.abc import Callable
 from threading import Event
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
@@ -21,18 +20,19 @@ from bridge.health import HealthServer
 from bridge.intake import Intake
 from bridge.kafka import make_consumer, make_producer, read_statistics
 from bridge.metrics import Metrics
-from bridge.model import ModelSpec, UnservableModelError
-from bridge.pipeline import Pipeline, PipelineSettings
+from bridge.model import ModelSpec
+from bridge.outlet import Outlet
+from bridge.pipeline import Pipeline
+from bridge.reading import Reader
+from bridge.startup import StoppedError, wait_for_model, wait_for_topics
 from bridge.transactions import ExactlyOnce, FencedError
-from bridge.triton import Failure, InferenceError, Tls, TritonServer, probe
+from bridge.triton import Tls, TritonServer
 from bridge.work import Publication, Work
 
 if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 log = structlog.get_logger()
-
-R = TypeVar("R")
 
 STUCK_S = 60.0
 """A loop that has not turned for that long is stuck: its longest wait is under a second, and the
@@ -42,10 +42,6 @@ KAFKA_ERROR_S = 10.0
 BUFFERED_BATCHES = 8
 """Batches that may be in hand for each that may be in flight: one being answered, one waiting, two
 on their way in, and as much again being published or in a transaction."""
-
-
-class _StoppedError(Exception):
-    """A stop was asked for before the bridge had started."""
 
 
 class App:
@@ -107,7 +103,7 @@ class App:
         log.info("starting", http=f"{self._settings.http_host}:{self._health.port}")
         try:
             self._serve_until_stopped()
-        except _StoppedError:
+        except StoppedError:
             log.info("stopped")
         finally:
             self._health.stop()
@@ -122,7 +118,7 @@ class App:
                 wait = backoff.next_wait()
                 log.warning("fenced", error=str(error), retry_in_s=round(wait, 2))
                 if self._stop.wait(wait):
-                    raise _StoppedError from None
+                    raise StoppedError from None
                 self._failure = None
                 self._ended.clear()
 
@@ -142,8 +138,8 @@ class App:
             consumer = make_consumer(
                 settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
             )
-            spec = self._wait_for_model(triton)
-            self._wait_for_topics(consumer)
+            spec = wait_for_model(triton, settings, self._stop)
+            wait_for_topics(consumer, settings, self._stop)
             self._run_with(triton, spec, consumer)
         finally:
             triton.close()
@@ -156,22 +152,33 @@ class App:
         batcher: Batcher[Work] = Batcher(
             spec.max_batch, max_inflight, settings.retry_min_s, settings.retry_max_s
         )
-        self._pipeline = pipeline = Pipeline(
-            settings=PipelineSettings(
-                predictions_topic=settings.predictions_topic,
-                dead_letters_topic=settings.dead_letters_topic,
-                source=f"bridge/{platform.node()}/{os.getpid()}",
-                max_image_bytes=settings.max_image_bytes,
-                max_pixels=settings.max_pixels,
-                max_attempts=settings.max_attempts,
-                decoders=settings.decoders,
-            ),
-            spec=spec,
-            inference=triton,
-            batcher=batcher,
+        outlet = Outlet(
+            model=spec.name,
+            source=f"bridge/{platform.node()}/{os.getpid()}",
+            predictions_topic=settings.predictions_topic,
+            dead_letters_topic=settings.dead_letters_topic,
             delivery=delivery,
             assignment=assignment,
             fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
+            metrics=metrics,
+            tracing=self._tracing,
+        )
+        reader = Reader(
+            spec=spec,
+            decoders=settings.decoders,
+            max_image_bytes=settings.max_image_bytes,
+            max_pixels=settings.max_pixels,
+            outlet=outlet,
+            metrics=metrics,
+            tracing=self._tracing,
+        )
+        self._pipeline = pipeline = Pipeline(
+            model=spec.name,
+            reader=reader,
+            inference=triton,
+            batcher=batcher,
+            outlet=outlet,
+            max_attempts=settings.max_attempts,
             metrics=metrics,
             failed=self._fail,
             tracing=self._tracing,
@@ -237,59 +244,6 @@ class App:
             timeout_s=settings.transaction_timeout_s,
             backoff=Backoff(settings.retry_min_s, settings.retry_max_s, random.random),
         )
-
-    def _wait_for_model(self, triton: TritonServer) -> ModelSpec:
-        failures = 0
-
-        def look() -> ModelSpec:
-            nonlocal failures
-            spec = triton.load_spec()
-            # A foreign model of encoded images may not read what this one would send.
-            if spec.shape is None and spec.error_output is None:
-                return spec
-            try:
-                probe(triton, spec, self._settings.request_timeout_s)
-            except InferenceError as error:
-                # A backend that is just restarting its processes says INTERNAL, too.
-                failures += error.failure is Failure.INTERNAL
-                if failures < self._settings.max_attempts:
-                    raise
-                raise UnservableModelError(
-                    f"model {spec.name!r} fails on a probe image: {error}"
-                ) from None
-            return spec
-
-        return self._retry("waiting_for_triton", look, InferenceError)
-
-    def _wait_for_topics(self, consumer: Consumer) -> None:
-        wanted = (
-            self._settings.images_topic,
-            self._settings.predictions_topic,
-            self._settings.dead_letters_topic,
-        )
-
-        def look() -> None:
-            consumer.poll(0)  # hands over why no broker is reached: a wrong password, say
-            known = consumer.list_topics(timeout=5).topics
-            missing = [topic for topic in wanted if topic not in known]
-            if missing:
-                raise ConfigError(
-                    f"no such topic on {self._settings.brokers}: {', '.join(missing)}; create it "
-                    "(kafka-topics.sh --create --topic NAME --partitions N) or name another"
-                )
-
-        self._retry("waiting_for_kafka", look, KafkaException)
-
-    def _retry(self, event: str, look: Callable[[], R], passing: type[Exception]) -> R:
-        backoff = Backoff(self._settings.retry_min_s, self._settings.retry_max_s, lambda: 1.0)
-        while not self._stop.is_set():
-            try:
-                return look()
-            except passing as error:
-                wait = backoff.next_wait()
-                log.warning(event, error=str(error)[:300], retry_in_s=round(wait, 2))
-                self._stop.wait(wait)
-        raise _StoppedError
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:

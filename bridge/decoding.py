@@ -91,28 +91,28 @@ class Reply(NamedTuple):
 
 
 class Decoders(Generic[T]):
-    """A number of decoders, each with one slice at a time. All but `reply` is for one thread.
+    """A number of decoders, each with one slice at a time. All of it is for one thread."""
 
-    Args:
-        reply: called on a thread of the decoders'; it may only enqueue, for `take`.
-    """
-
-    def __init__(self, count: int, setup: Setup, reply: Callable[[Reply], None]) -> None:
+    def __init__(self, count: int, setup: Setup) -> None:
         self._count = count
         self._setup = setup
-        self._reply = reply
+        self._reply: Callable[[Reply], None] | None = None
         self._backlog: Backlog[T] = Backlog()
         self._idle: deque[Decoder] = deque()
         self._working: dict[Decoder, Slice[T]] = {}
         self.pending = 0
         """Images that were added and not taken."""
 
-    def start(self) -> None:
+    def start(self, reply: Callable[[Reply], None]) -> None:
         """Start the processes; they take a moment, and slices may be given to them at once.
+
+        Args:
+            reply: called on a thread of the decoders'; it may only enqueue, for `take`.
 
         Raises:
             DecoderError: there can be no more processes.
         """
+        self._reply = reply
         for _ in range(self._count):
             self._add_decoder()
 
@@ -176,7 +176,9 @@ class Decoders(Generic[T]):
         self._add_decoder()
 
     def _add_decoder(self) -> None:
+        reply = self._reply
+        assert reply is not None
         try:
-            self._idle.append(Decoder(self._setup, lambda *reply: self._reply(Reply(*reply))))
+            self._idle.append(Decoder(self._setup, lambda *made: reply(Reply(*made))))
         except OSError as error:
             raise DecoderError(f"a decoder process cannot start: {error.strerror}") from None

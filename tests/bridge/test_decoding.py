@@ -44,7 +44,10 @@ class Pool:
 
     def __init__(self, count: int = 1) -> None:
         self.replies: SimpleQueue[Reply] = SimpleQueue()
-        self.decoders: Decoders[Item] = Decoders(count, SETUP, self.replies.put)
+        self.decoders: Decoders[Item] = Decoders(count, SETUP)
+
+    def start(self) -> None:
+        self.decoders.start(self.replies.put)
 
     def decode(self, values: Sequence[bytes]) -> list[Pixels | ImageError]:
         found: dict[int, Pixels | ImageError] = {}
@@ -62,7 +65,7 @@ class Pool:
 @pytest.fixture
 def pool() -> Iterator[Pool]:
     one = Pool()
-    one.decoders.start()
+    one.start()
     yield one
     one.decoders.close()
 
@@ -106,7 +109,7 @@ def test_an_image_that_a_decoder_never_finishes_is_found(
 
 def test_decoders_that_died_with_nothing_to_do_are_replaced_without_blame() -> None:
     pool = Pool(count=2)
-    pool.decoders.start()
+    pool.start()
     try:
         assert kinds(pool.decode([png()] * 200)) == ["decoded"] * 200
         for one in pool.decoders._idle:
@@ -122,7 +125,7 @@ def test_decoders_that_cannot_start_are_the_bridges_failure(
 ) -> None:
     monkeypatch.setattr(decoder, "PROGRAM", "/nonexistent/decoder.py")
     pool = Pool()
-    pool.decoders.start()
+    pool.start()
     with pytest.raises(DecoderError, match="cannot start: exit status 2"):
         pool.decode([png()])
     pool.decoders.close()

@@ -1,0 +1,159 @@
+"""From records to decoded images: the envelope, then the pixels."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bridge.decoder import Decoded, Job, Setup
+from bridge.decoding import Decoders, Reply
+from bridge.images import ImageError, Pixels, needs_decoder, to_input
+from bridge.metrics import Metrics
+from bridge.model import ModelSpec
+from bridge.outlet import Outlet
+from bridge.work import Arrival, Work
+from wire.image import ImageEvent, decode_image
+from wire.record import ContractError, raw_bytes
+
+if TYPE_CHECKING:
+    from bridge.tracing import BridgeTracing
+
+SLICE_NS = 2_000_000
+"""Reading what arrived yields this often, so that a free slot or an answer never waits for a pile
+of images."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """An image on its way to a decoder."""
+
+    arrival: Arrival
+    event: ImageEvent
+    job: Job
+
+
+class Reader:
+    """Owns what has arrived and is not decoded. All of it is for the pipeline's thread.
+
+    Args:
+        outlet: gets what cannot be read.
+        tracing: None where it is off.
+        clock_ns: epoch nanoseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: ModelSpec,
+        decoders: int,
+        max_image_bytes: int,
+        max_pixels: int,
+        outlet: Outlet,
+        metrics: Metrics,
+        tracing: "BridgeTracing | None" = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._spec = spec
+        self._max_bytes = max_image_bytes
+        self._max_pixels = max_pixels
+        self._outlet = outlet
+        self._metrics = metrics
+        self._tracing = tracing
+        self._clock_ns = clock_ns
+        self._hand_on: Callable[[Work], None] | None = None
+        self._unread: deque[Arrival] = deque()
+        self._decoders: Decoders[_Encoded] = Decoders(
+            decoders if spec.shape is not None else 0,
+            Setup(spec, max_image_bytes, max_pixels),
+        )
+
+    @property
+    def unread(self) -> bool:
+        """Whether `read` has something to do."""
+        return bool(self._unread)
+
+    @property
+    def pending(self) -> bool:
+        """Whether more images may become ready by themselves."""
+        return bool(self._unread or self._decoders.pending)
+
+    def start(self, ready: Callable[[Work], None], reply: Callable[[Reply], None]) -> None:
+        """Start the decoders.
+
+        Args:
+            ready: gets each decoded image.
+            reply: called on a thread of the decoders'; it may only enqueue, for `decoded`.
+
+        Raises:
+            DecoderError: no process can be started.
+        """
+        self._hand_on = ready
+        self._decoders.start(reply)
+
+    def close(self) -> None:
+        self._decoders.close()
+
+    def add(self, arrivals: Sequence[Arrival]) -> None:
+        self._unread.extend(arrivals)
+
+    def read(self) -> None:
+        """Read envelopes for a while; images that need decoding go to the decoders.
+
+        Raises:
+            DecoderError: decoders do not start.
+            FuseBlownError: too many dead letters.
+        """
+        deadline = self._clock_ns() + SLICE_NS
+        while self._unread:
+            self._read_one(self._unread.popleft())
+            if self._clock_ns() > deadline:
+                break
+        self._decoders.feed()
+
+    def _read_one(self, arrival: Arrival) -> None:
+        if arrival.tracker.revoked:
+            self._outlet.let_go(arrival)
+            return
+        try:
+            event = decode_image(arrival.record)
+        except ContractError as error:
+            if self._tracing is not None:
+                self._tracing.begin(arrival, None)
+            self._outlet.bury(arrival, "contract", "contract", str(error))
+            return
+        if self._tracing is not None:
+            self._tracing.begin(arrival, event)
+        value = raw_bytes(arrival.record.value())
+        if needs_decoder(event, self._spec):
+            self._decoders.add(_Encoded(arrival, event, Job(event.content_type, value)))
+            return
+        try:
+            pixels = to_input(
+                event, value, self._spec, max_bytes=self._max_bytes, max_pixels=self._max_pixels
+            )
+        except ImageError as error:
+            self._outlet.bury(arrival, "decode", error.kind, str(error))
+        else:
+            self._ready(arrival, event, pixels)
+
+    def decoded(self, reply: Reply) -> None:
+        """Hand on what a decoder has made.
+
+        Raises:
+            DecoderError: decoders do not start.
+            FuseBlownError: too many dead letters.
+        """
+        for encoded, result in self._decoders.take(reply):
+            if encoded.arrival.tracker.revoked:
+                self._outlet.let_go(encoded.arrival)
+            elif isinstance(result, ImageError):
+                self._outlet.bury(encoded.arrival, "decode", result.kind, str(result))
+            else:
+                self._ready(encoded.arrival, encoded.event, result)
+        if isinstance(reply.result, Decoded):
+            self._metrics.stages.observe("decode", reply.result.seconds)
+
+    def _ready(self, arrival: Arrival, event: ImageEvent, pixels: Pixels | bytes) -> None:
+        assert self._hand_on is not None
+        self._hand_on(Work(arrival, event, pixels, self._clock_ns()))
