@@ -61,10 +61,11 @@ COPY --from=client-packages /opt/venv /opt/venv
 COPY data data
 COPY wire wire
 COPY tracing tracing
+COPY cli cli
 COPY producer producer
 COPY consumer consumer
 # The root file system is read-only when it runs, so bytecode is written now.
-RUN python -m compileall -q wire tracing producer consumer \
+RUN python -m compileall -q wire tracing cli producer consumer \
     && install --directory --owner=app --group=app /results
 USER 1000:1000
 ENTRYPOINT ["python"]

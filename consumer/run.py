@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from cli.kafka import KafkaOptions, kafka_options
 from consumer import plots, text
 from consumer.circumstances import settings, versions
 from consumer.evaluate import evaluate
@@ -21,7 +22,7 @@ from consumer.files import write_atomically
 from consumer.live import LiveLine
 from consumer.matching import Matcher
 from consumer.measure import Collector, Topics, measure
-from consumer.options import KafkaOptions, kafka_options, require_distinct
+from consumer.options import require_distinct
 from consumer.pictures import fetch_pictures
 from consumer.reader import Reader, ReadError, librdkafka_config
 from consumer.report import gallery

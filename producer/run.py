@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.kafka import KafkaOptions, kafka_options
 from producer import sources
 from producer.encoding import EncodedImage, Encoding
 from producer.listener import Listener, ListenError
@@ -42,16 +43,6 @@ class Source(StrEnum):
     CIFAR10 = "cifar10"
     FOLDER = "folder"
     SYNTHETIC = "synthetic"
-
-
-def _kafka_options(pairs: Sequence[str]) -> dict[str, str]:
-    options = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--kafka")
-        options[key] = value
-    return options
 
 
 def _run_id(text: str) -> str:
@@ -148,13 +139,7 @@ def main(  # one parameter an option: this signature is the command's help
             "--tracing", help="Begin an OpenTelemetry trace with each image; see OTEL_* variables."
         ),
     ] = False,
-    kafka: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Any librdkafka option, e.g. security.protocol=SSL; may be repeated.",
-        ),
-    ] = None,
+    kafka: KafkaOptions = None,
 ) -> None:
     """Send images to Kafka at a chosen rate.
 
@@ -164,7 +149,7 @@ def main(  # one parameter an option: this signature is the command's help
         raise typer.BadParameter("'folder' takes a DIRECTORY, the other sources none")
     if full and source is not Source.CIFAR10:
         raise typer.BadParameter("--full belongs to 'cifar10'")
-    options = _kafka_options(kafka or ())
+    options = kafka_options(kafka or ())
     name = _run_id(run_id)
     provider, tracer = _start_tracing(topic) if tracing else (None, None)
     stop = StopSignal()

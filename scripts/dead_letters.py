@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
+from cli.kafka import KafkaOptions, kafka_options
 from deadletters.kafka import DeadLetterError, Letters, Originals, Resender
 from deadletters.selection import Group, Selection, moment, reason
 from wire.deadletter import DeadLetter, decode_dead_letter, is_omitted, restored
@@ -34,9 +35,6 @@ Reasons = Annotated[
 Since = Annotated[datetime | None, typer.Option(help="Only those set aside since then (UTC).")]
 Until = Annotated[datetime | None, typer.Option(help="Only those set aside before then (UTC).")]
 Ids = Annotated[list[str] | None, typer.Option("--id", help="Only images with these keys.")]
-KafkaOptions = Annotated[
-    list[str] | None, typer.Option("--kafka", help="More librdkafka options, each KEY=VALUE.")
-]
 
 
 def _milliseconds(when: datetime | None) -> int | None:
@@ -49,16 +47,6 @@ def _selection(
     return Selection(
         frozenset(reasons or ()), _milliseconds(since), _milliseconds(until), frozenset(ids or ())
     )
-
-
-def _options(brokers: str, pairs: list[str] | None) -> dict[str, str]:
-    options = {"bootstrap.servers": brokers}
-    for pair in pairs or ():
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--kafka")
-        options[key] = value
-    return options
 
 
 @app.command("list")
@@ -75,9 +63,10 @@ def list_letters(
 ) -> None:
     """Count the dead letters of each reason; exit code 0 also where there are none."""
     selection = _selection(reasons, since, until, ids)
+    options = {"bootstrap.servers": brokers, **kafka_options(kafka or ())}
     groups: dict[str, Group] = {}
     try:
-        with Letters(_options(brokers, kafka), topic, None) as letters:
+        with Letters(options, topic, None) as letters:
             for chunk in letters.chunks():
                 for record in chunk:
                     letter = decode_dead_letter(record)
@@ -123,7 +112,7 @@ def replay(
     go: their image was too large for the letter, and its original is gone.
     """
     selection = _selection(reasons, since, until, ids)
-    options = _options(brokers, kafka)
+    options = {"bootstrap.servers": brokers, **kafka_options(kafka or ())}
     name = group or f"dead-letters-replay-{topic}-{selection.digest}"
     sent = gone = 0
     try:

@@ -62,6 +62,7 @@ def test_each_direct_dependency_is_explained_and_no_other() -> None:
 PACKAGES = (
     "wire",
     "bridge",
+    "cli",
     "producer",
     "consumer",
     "deadletters",

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PARTS = (
     "bridge",
+    "cli",
     "consumer",
     "data",
     "deadletters",
