@@ -39,7 +39,9 @@ def bare(node: Node) -> tuple[dict[str, str], set[str]]:
 
 
 # Of the packages, nftables with what it needs stays: other rules may be in it by now.
-NOT_REMOVED = {"nftables", "libnftables1", "libnftnl11", "libjansson4", "libmnl0", "libedit2"}
+NOT_REMOVED = {
+    "nftables", "libnftables1", "libnftnl11", "libjansson4", "libmnl0", "libedit2", "netbase",
+}  # fmt: skip
 # Bytecode, the state of apt and systemd, Ansible's own files.
 CHANGES = re.compile(r"__pycache__|^/var/lib/(apt|dpkg|systemd)/|^/root/\.ansible")
 MAY_STAY = re.compile(r"/(usr|etc/nftables|var/lib/(dpkg|apt|systemd)|root/.ansible)")
