@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
@@ -299,9 +300,14 @@ def parse_error(text: bytes) -> ImageError:
 
 def parse_class(text: bytes) -> ScoredLabel:
     """One "score:index[:label]"; without a label the index is the label."""
-    score, _, rest = text.decode().partition(":")
-    index, _, label = rest.partition(":")
-    return ScoredLabel(label or index, int(index), float(score))
+    score, _, rest = text.partition(b":")
+    return ScoredLabel(*_parse_label(rest), float(score))
+
+
+@lru_cache(4096)  # a model has some thousand classes at most that it ever answers with
+def _parse_label(text: bytes) -> tuple[str, int]:
+    index, _, label = text.decode().partition(":")
+    return label or index, int(index)
 
 
 def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:

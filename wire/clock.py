@@ -1,6 +1,7 @@
 """CloudEvents timestamps (RFC 3339) to and from nanoseconds since the epoch."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from wire.record import ContractError
 
@@ -8,6 +9,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+@lru_cache(256)  # the images of a batch share their times
 def format_time(ns: int) -> str:
     """RFC 3339 in UTC with microseconds: 2026-01-31T12:00:00.000001Z."""
     moment = _EPOCH + timedelta(microseconds=ns // 1000)

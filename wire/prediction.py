@@ -10,6 +10,7 @@ from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw
 from wire.trace import TRACEPARENT, read_traceparent
 
 PREDICTION_TYPE = "triton-kafka-bridge.prediction.v1"
+_TYPE = PREDICTION_TYPE.encode()
 MAX_PREDICTION = 1 << 20
 """Bytes of a prediction that a reader accepts."""
 
@@ -63,7 +64,7 @@ def encode_prediction(
         ("ce_specversion", b"1.0"),
         ("ce_id", image.id.encode()),
         ("ce_source", source.encode()),
-        ("ce_type", PREDICTION_TYPE.encode()),
+        ("ce_type", _TYPE),
         ("ce_time", format_time(prediction.stamps["inferred"]).encode()),
         ("content-type", b"application/json"),
     ]
