@@ -44,7 +44,10 @@ NOT_REMOVED = {
 }  # fmt: skip
 # Bytecode, the state of apt and systemd, Ansible's own files.
 CHANGES = re.compile(r"__pycache__|^/var/lib/(apt|dpkg|systemd)/|^/root/\.ansible")
-MAY_STAY = re.compile(r"/(usr|etc/nftables|var/lib/(dpkg|apt|systemd)|root/.ansible)")
+MAY_STAY = re.compile(
+    r"/(usr|etc/nftables|etc/(ethertypes|networks|protocols|rpc|services)$"  # the last are netbase's
+    r"|var/lib/(dpkg|apt|systemd)|root/.ansible)"
+)
 # What a value may hold that a shell, Compose or a file of settings could take for its own.
 PASSWORD = "pa$$word ${HOME} #1 'quoted' \"twice\" \\n"
 
