@@ -45,7 +45,8 @@ NOT_REMOVED = {
 # Bytecode, the state of apt and systemd, Ansible's own files.
 CHANGES = re.compile(r"__pycache__|^/var/lib/(apt|dpkg|systemd)/|^/root/\.ansible")
 MAY_STAY = re.compile(
-    r"/(usr|etc/nftables|etc/(ethertypes|networks|protocols|rpc|services)$"  # the last are netbase's
+    r"/(usr|etc/nftables"
+    r"|etc/(ethertypes|networks|protocols|rpc|services)$"  # netbase's
     r"|var/lib/(dpkg|apt|systemd)|root/.ansible)"
 )
 # What a value may hold that a shell, Compose or a file of settings could take for its own.
