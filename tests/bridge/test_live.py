@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from confluent_kafka import Message
 from PIL import Image
@@ -193,6 +194,42 @@ def test_bad_input_is_set_aside_with_its_reason_and_its_neighbours_are_answered(
     answers = predictions(messages, topics)
     assert {answer.id for answer in answers} == {f"before-{name}" for name in BAD}
     assert {answer.top[0].label for answer in answers} == {GOOD.label}
+
+
+FORGED = 'x"} 1\nforged_metric 5\n{"event": "forged", "level": "info"}\r\x1b[2J'
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_what_a_stranger_writes_forges_no_log_line_and_no_metric(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, style: str
+) -> None:
+    headers = [
+        *("ce_id", "ce_specversion", "ce_source", "ce_type", "ce_time", "ce_senttime", "ce_runid"),
+        *("ce_label", "ce_dtype", "ce_shape", "content-type", "traceparent", "dlq.stage"),
+        *("dlq.topic", "dlq.error.class", "dlq.error.message", FORGED),
+    ]
+    records = [
+        Outgoing(FORGED.encode(), value, [(name, FORGED.encode())])
+        for name in headers
+        for value in (GOOD.value, FORGED.encode(), b"")
+    ]
+    bridge = start_bridge(log_level="debug", log_format=style, fuse_consecutive="0", fuse_ratio="0")
+    before = set(bridge.metrics())
+    send(kafka.bootstrap, topics.images, records)
+    collect(
+        kafka.bootstrap,
+        [topics.predictions, topics.dead_letters],
+        lambda messages: len(messages) >= len(records),
+    )
+    assert not [name for name in set(bridge.metrics()) - before if "forged" in name]
+    bridge.stop()
+    text = bridge.log_path.read_text()
+    lines = text.splitlines()
+    assert sum('"dead_letter"' in line or "dead_letter " in line for line in lines) > len(headers)
+    assert not [line for line in lines if line.startswith(("forged", '{"event": "forged"'))]
+    assert "\x1b" not in text
+    if style == "json":
+        assert all(isinstance(orjson.loads(line), dict) for line in lines)
 
 
 @pytest.mark.usefixtures("fragile_decoder")

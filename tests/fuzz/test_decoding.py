@@ -98,7 +98,7 @@ def test_an_image_is_decoded_or_refused_with_a_reason(
         assert str(error).isprintable()
     except ImageError as error:
         assert error.kind.replace("_", "").isalpha()
-        assert str(error)
+        assert str(error).isprintable()
     else:
         if isinstance(pixels, bytes):
             assert pixels == value
