@@ -17,6 +17,7 @@ TITLES = {
     "throughput": "Through the real model",
     "overhead": "Against a null model, which answers at once",
     "batches": "Triton alone, by size of the requests",
+    "formats": "Triton alone, by the model's format and precision",
 }
 
 

@@ -1,6 +1,7 @@
 """The servers that one section of the benchmark shares, and topics full of images."""
 
 import base64
+import copy
 import json
 import os
 import shutil
@@ -91,19 +92,36 @@ class Rig:
         return CUDA_BACKLOG if self.device == "cuda" else 1
 
     def _export(self) -> None:
+        shutil.copytree(
+            self.export("models", "--ensemble", "--decoders", str(CORES)), self.repository
+        )
+
+    def export(self, name: str, *options: str) -> Path:
+        """A model repository with the model in it.
+
+        Raises:
+            StackError: the exporter refused; says why.
+        """
         # Kept between runs: an export that was done before writes nothing.
-        kept = STACKS / f"bench-models-{self.device}"
+        kept = STACKS / f"bench-{name}-{self.device}"
         command = [
             sys.executable, str(ROOT / "scripts/export_model.py"), MODEL, "--backend", "python",
-            "--repository", str(kept), "--device", self.device, "--ensemble", "--decoders",
-            str(CORES),
+            "--repository", str(kept), "--device", self.device, *options,
         ]  # fmt: skip
         if self.device == "cuda":
             command += ["--max-batch-size", "256"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         if done.returncode != 0:
             raise StackError(f"the model could not be exported\n{done.stderr}")
-        shutil.copytree(kept, self.repository)
+        return kept
+
+    @contextmanager
+    def other_triton(self, repository: Path) -> Iterator["Rig"]:
+        """The same rig with a Triton of its own for these models."""
+        other = copy.copy(self)
+        directory = self.directory / f"triton-{uuid.uuid4().hex[:8]}"
+        with Triton(repository, directory) as other.triton:
+            yield other
 
     def topic(self, name: str, partitions: int = PARTITIONS) -> str:
         """A new topic; the broker stamps its records, so that a rate needs no one else's clock."""

@@ -1,6 +1,7 @@
 """The sections of the benchmark. Each has its own servers and gives one JSON-able result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks import subjects
@@ -108,6 +109,45 @@ def batches(rig: Rig, plan: Plan, say: Say) -> Result:
     return _repeat({str(size): of(size) for size in sizes}, plan.repeats, say)
 
 
+FORMATS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "TorchScript": (),
+        "pt2": ("--format", "pt2"),
+        "TorchScript, bf16": ("--precision", "bf16"),
+        "pt2, bf16": ("--format", "pt2", "--precision", "bf16"),
+        "TorchScript, fp16": ("--precision", "fp16"),
+        "pt2, fp16": ("--format", "pt2", "--precision", "fp16"),
+    }
+)
+
+
+def formats(rig: Rig, plan: Plan, say: Say) -> Result:
+    """Images/s of Triton by how the model was exported; fp16 is for GPUs."""
+    images = 2 * rig.max_batch * rig.instances
+    todo: dict[str, Callable[[], Window]] = {}
+    missing = {}
+
+    def of(repository: Path) -> Callable[[], Window]:
+        def run() -> Window:
+            with rig.other_triton(repository) as other:
+                load_of = subjects.triton_load(other, rig.max_batch, images // rig.max_batch)
+                return load(other, [load_of], plan.watch, model=MODEL)
+
+        return run
+
+    for name, options in FORMATS.items():
+        if "fp16" in options and rig.device != "cuda":
+            continue
+        folder = "-".join(("format", *(one.strip("-") for one in options)))
+        try:
+            todo[name] = of(rig.export(folder, *options))
+        except StackError as error:
+            missing[name] = str(error)
+            say(f"{name}: {error}")
+    result = _repeat(todo, plan.repeats, say)
+    return {**result, "failures": {**result["failures"], **missing}}
+
+
 def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
     """CPU of the bridge for each image against the null model, and several bridges."""
     backlogs = {
@@ -179,4 +219,5 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Say], Result]] = {
     "overhead": overhead,
     "latency": latency,
     "batches": batches,
+    "formats": formats,
 }
