@@ -56,11 +56,17 @@ def main(
     if repeats is not None:
         plan = replace(plan, repeats=repeats)
     folder = output / device.value if device is Device.cuda else output
+    # Once: before each section, the load would be that of the section before it.
+    about = machine.describe(device.value)
     failed = []
     for name in [] if render else wanted:
         console.print(name, style="bold")
         try:
-            results.save(folder, name, {**_measure(name, device.value, plan), "quick": quick})
+            results.save(
+                folder,
+                name,
+                {**_measure(name, device.value, plan), "machine": about, "quick": quick},
+            )
         except StackError as error:
             failed.append(name)
             console.print(f"bench: {name}: {error}", style="red", markup=False)
@@ -78,15 +84,12 @@ def _measure(name: str, device: str, plan: Plan) -> Result:
         console.print("  " + text, markup=False)
 
     started = time.monotonic()
-    about = machine.describe(device)
     with Rig(device) as rig:
         result = SECTIONS[name](rig, plan, say)
     took = time.monotonic() - started
     say(f"{took:.0f} s")
     date = time.strftime("%Y-%m-%d")
-    return {
-        "machine": about, "repeats": plan.repeats, "date": date, "took_s": round(took), **result,
-    }  # fmt: skip
+    return {"repeats": plan.repeats, "date": date, "took_s": round(took), **result}
 
 
 if __name__ == "__main__":
