@@ -7,7 +7,7 @@ ANSIBLE_BIN := $(CURDIR)/$(ANSIBLE_VENV)/bin
 ANSIBLE_ENV := PATH="$(ANSIBLE_BIN):$$PATH" ANSIBLE_CONFIG="$(CURDIR)/ansible/ansible.cfg"
 ANSIBLE_PLAYBOOKS := $(wildcard ansible/*.yaml)
 
-.PHONY: ansible-venv ansible-lab lint-ansible test-ansible-short test-ansible
+.PHONY: ansible-venv ansible-lab lint-ansible test-ansible-short test-ansible-life test-ansible
 
 ansible-venv: $(ANSIBLE_VENV)/.installed
 
@@ -39,6 +39,10 @@ test-ansible: $(addprefix test-ansible/,$(ANSIBLE_TESTS))
 
 test-ansible/%: ansible-lab
 	$(ANSIBLE_PYTEST) tests/ansible/$*
+
+# The longest of them, on one system: what CI runs.
+test-ansible-life: $(ANSIBLE_VENV)/.installed
+	$(ANSIBLE_PYTEST) tests/ansible/converge/test_lifecycle.py
 
 ansible-lab: $(ANSIBLE_VENV)/.installed
 	$(ANSIBLE_BIN)/python -c "from tests.ansible.lab.build import SYSTEMS, build; print(*map(build, SYSTEMS), sep='\n')"

@@ -46,7 +46,7 @@ NOT_REMOVED = {
 CHANGES = re.compile(r"__pycache__|^/var/lib/(apt|dpkg|systemd)/|^/root/\.ansible")
 MAY_STAY = re.compile(
     r"/(usr|etc/nftables"
-    r"|etc/(ethertypes|networks|protocols|rpc|services)$"  # netbase's
+    r"|etc/(ethertypes|hosts|networks|protocols|rpc|services)$"  # netbase's
     r"|var/lib/(dpkg|apt|systemd)|root/.ansible)"
 )
 # What a value may hold that a shell, Compose or a file of settings could take for its own.
@@ -229,6 +229,20 @@ def test_a_release_that_is_not_healthy_is_taken_back_by_itself(node: Node) -> No
     ).failed()
     assert "gpu-node: serving did not become healthy" in outcome.words
     assert "The release before it runs again" in outcome.words
+    assert node.http(8080, "/health/ready")
+
+
+def test_a_changed_model_configuration_is_shipped_and_read(node: Node) -> None:
+    shipped = Path(str(node.variables["serving_source"])) / "model_repository/resnet/config.pbtxt"
+    shipped.write_text('name: "resnet"\nmax_batch_size: 32\n')
+    service = ["systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "triton-kafka-main"]
+    before = node.machine.run(*service)
+
+    node.play("gpu.yaml", "--tags", "serving").succeeded()
+
+    there = node.machine.read("/var/lib/triton-kafka/model_repository/resnet/config.pbtxt")
+    assert there == shipped.read_text()
+    assert node.machine.run(*service) != before, "Triton reads its repository when it starts"
     assert node.http(8080, "/health/ready")
 
 
