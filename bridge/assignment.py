@@ -119,12 +119,16 @@ class Assignment(Generic[T]):
             if entry is not None:
                 self._release(tracker, entry)
 
-    def ready(self, tracker: PartitionTracker[T], offset: int, result: T) -> None:
-        """An image's answer is known; it stays in hand until `release`."""
+    def ready(self, answers: Iterable[tuple[PartitionTracker[T], int, T]]) -> None:
+        """Answers are known; they stay in hand until `release`.
+
+        Those of a batch come together: whoever waits for them would else start with the first.
+        """
         with self.changed:
-            entry = tracker.finish(offset, result)
-            if entry is not None and tracker.revoked:
-                self._release(tracker, entry)
+            for tracker, offset, result in answers:
+                entry = tracker.finish(offset, result)
+                if entry is not None and tracker.revoked:
+                    self._release(tracker, entry)
             self.changed.notify_all()
 
     def release(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:

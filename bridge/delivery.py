@@ -17,6 +17,10 @@ from wire.record import raw_bytes
 log = structlog.get_logger()
 
 
+Settled = tuple[Arrival, Publication]
+"""An image, and what it became."""
+
+
 class DeliveryError(Exception):
     """Kafka refused a record for good; the bridge stops, and commits nothing past it."""
 
@@ -26,8 +30,8 @@ class Delivery(Protocol):
 
     def start(self) -> None: ...
 
-    def publish(self, arrival: Arrival, publication: Publication) -> None:
-        """Take charge of an image's answer or dead letter; may block while Kafka is slow."""
+    def publish(self, settled: Sequence[Settled]) -> None:
+        """Take charge of images' answers or dead letters; may block while Kafka is slow."""
         ...
 
     def commit(self, *, wait: bool) -> None:
@@ -72,10 +76,13 @@ class AtLeastOnce:
     def start(self) -> None:
         self._reports.start()
 
-    def publish(self, arrival: Arrival, publication: Publication) -> None:
-        produce(
-            self._producer, publication, on_delivery=partial(self._delivered, arrival, publication)
-        )
+    def publish(self, settled: Sequence[Settled]) -> None:
+        for arrival, publication in settled:
+            produce(
+                self._producer,
+                publication,
+                on_delivery=partial(self._delivered, arrival, publication),
+            )
 
     def _delivered(
         self,
@@ -90,7 +97,7 @@ class AtLeastOnce:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and publication.record.value:
             smaller = shrink(publication)
             if smaller is not None:
-                self.publish(arrival, smaller)
+                self.publish([(arrival, smaller)])
                 return
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             return  # the bridge is being stopped at once: not delivered, so not committed

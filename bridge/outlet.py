@@ -82,8 +82,7 @@ class Outlet:
         self._fuse.answered(answered - told)
         # All at once: Kafka's client waits half a millisecond for more of them, and each request
         # that holds few costs it and the broker as much as one that holds many.
-        for arrival, prediction in predictions:
-            self._delivery.publish(arrival, prediction)
+        self._delivery.publish(predictions)
         self._metrics.answered.inc(answered)
         self._observe(outcome)
 
@@ -153,9 +152,8 @@ class Outlet:
         traceparent = None
         if self._tracing is not None:
             traceparent = self._tracing.bury(arrival, letter, topic, self._clock_ns())
-        self._delivery.publish(
-            arrival, Publication(topic, encode_dead_letter(record, letter, traceparent))
-        )
+        dead = Publication(topic, encode_dead_letter(record, letter, traceparent))
+        self._delivery.publish([(arrival, dead)])
 
     def let_go(self, arrival: Arrival) -> None:
         """Its partition was revoked: another bridge answers it."""

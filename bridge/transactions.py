@@ -10,9 +10,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from bridge.assignment import Assignment, Completed
 from bridge.batching import Backoff
-from bridge.delivery import DeliveryError, produce, shrink
+from bridge.delivery import DeliveryError, Settled, produce, shrink
 from bridge.metrics import Metrics
-from bridge.work import Arrival, Publication
+from bridge.work import Publication
 
 log = structlog.get_logger()
 
@@ -68,8 +68,10 @@ class ExactlyOnce:
     def start(self) -> None:
         self._thread.start()
 
-    def publish(self, arrival: Arrival, publication: Publication) -> None:
-        self._assignment.ready(arrival.tracker, arrival.offset, publication)
+    def publish(self, settled: Sequence[Settled]) -> None:
+        self._assignment.ready(
+            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+        )
 
     def commit(self, *, wait: bool) -> None:  # noqa: ARG002 - what waits is draining
         """Nothing to do but watch: images stay in hand until they are committed.

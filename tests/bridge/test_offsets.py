@@ -138,8 +138,8 @@ def test_answers_that_wait_stay_in_hand_until_released_or_revoked() -> None:
     trackers = [assignment.begin(*KEY, offset, 10) for offset in range(3)]
     tracker = trackers[0]
     assert tracker is not None
-    assignment.ready(tracker, 0, "a")
-    assignment.ready(tracker, 2, "c")
+    assignment.ready([(tracker, 0, "a")])
+    assignment.ready([(tracker, 2, "c")])
     assert assignment.bytes == 30
     with assignment.changed:
         (one,) = assignment.completed()
@@ -148,5 +148,5 @@ def test_answers_that_wait_stay_in_hand_until_released_or_revoked() -> None:
     assert assignment.bytes == 20
     assignment.revoke([KEY])
     assert assignment.bytes == 10
-    assignment.ready(tracker, 1, "b")
+    assignment.ready([(tracker, 1, "b")])
     assert (assignment.images, assignment.bytes) == (0, 0)
