@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,15 @@ def _seconds(text: str) -> int:
     found = re.fullmatch(r"(?:(\d+)m)?(\d+)s", text)
     assert found is not None, text
     return int(found[1] or 0) * 60 + int(found[2])
+
+
+def test_the_build_context_holds_what_the_dockerfile_copies_and_no_more() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    copied = set(re.findall(r"^COPY (?!--from)(\S+) \S+$", text, re.MULTILINE))
+    let_in = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    named = {name.rstrip("/") for name in copied if "$" not in name}
+    assert [name for name in named if not any(fnmatch(name, one) for one in let_in)] == []
+    assert [one for one in let_in if not any(fnmatch(name, one) for name in named)] == []
 
 
 def test_the_dockerfile_keeps_its_rules() -> None:
