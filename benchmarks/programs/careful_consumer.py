@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from benchmarks.programs.common import model_parser, producer_config
 from benchmarks.programs.in_process import Classifier
@@ -43,7 +43,11 @@ def main() -> None:
         producer.poll(0)
         if open_answers and time.monotonic() > commit_at:
             producer.flush()
-            consumer.commit(asynchronous=False)
+            try:
+                consumer.commit(asynchronous=False)
+            except KafkaException as error:  # its partitions went since
+                if error.args[0].code() != KafkaError._NO_OFFSET:
+                    raise
             commit_at, open_answers = time.monotonic() + COMMIT_S, False
 
 
