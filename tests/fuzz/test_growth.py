@@ -1,21 +1,17 @@
 """Any number of bad images leaves the memory where it was."""
 
+import os
 import random
-from pathlib import Path
 
 from bridge.images import ImageError, to_input
 from tests.fuzz.test_decoding import CONTENT_TYPES, INPUTS, LIKELY, MAX_PIXELS, NAMES, SPECS, corpus
+from tests.memory import resident_kib
 from wire.deadletter import DeadLetter, encode_dead_letter
 from wire.image import decode_image
 from wire.record import ContractError, StoredRecord, raw_bytes
 
 GROWTH_KIB = 8 << 10
 """A kibibyte kept of each image would be twelve times that in the long form."""
-
-
-def resident_kib() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
 def stranger(rng: random.Random) -> StoredRecord:
@@ -50,7 +46,7 @@ def take(record: StoredRecord) -> bool:
 def test_bad_images_by_the_thousand_leave_no_memory_behind() -> None:
     rng = random.Random(1)  # noqa: S311 - the same images each time
     dead = sum(take(stranger(rng)) for _ in range(INPUTS))  # every cache is full after these
-    before = resident_kib()
+    before = resident_kib(os.getpid())
     dead += sum(take(stranger(rng)) for _ in range(INPUTS))
     assert INPUTS // 2 < dead < 2 * INPUTS
-    assert resident_kib() - before < GROWTH_KIB
+    assert resident_kib(os.getpid()) - before < GROWTH_KIB
