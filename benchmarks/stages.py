@@ -9,14 +9,14 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from tritonclient.grpc import InferResult, service_pb2
+from tritonclient.grpc import service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
 from benchmarks.models import CLASSES, SHAPE
 from benchmarks.programs.common import TOP_K
 from bridge.images import ImageError, to_input
 from bridge.model import ModelSpec, Preprocess
-from bridge.triton import make_tensor, parse_answer
+from bridge.tensors import make_request, parse_answer
 from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10, synthetic
 from wire.image import decode_image, encode_image
@@ -73,16 +73,16 @@ def _stages(images: Sequence[EncodedImage], spec: ModelSpec) -> dict[str, float]
         ]
 
     pixels = decode()
-    result = _result(BATCH)
-    top = parse_answer(result, spec, BATCH).tops[0]
+    response = _response(BATCH)
+    top = parse_answer(response, spec, BATCH).tops[0]
     assert not isinstance(top, ImageError)
     stamps = dict.fromkeys(STAMPS, time.time_ns())
     prediction = Prediction("an-id", spec.name, spec.version, top, stamps, BATCH)
     work: dict[str, tuple[int, Callable[[], object]]] = {
         "envelope": (len(records), lambda: [decode_image(record) for record in records]),
         "decode": (len(records), decode),
-        "request": (BATCH, lambda: make_tensor(spec, pixels[:BATCH])),
-        "answer": (BATCH, lambda: parse_answer(result, spec, BATCH)),
+        "request": (BATCH, lambda: make_request(spec, pixels[:BATCH], top_k=TOP_K, timeout_s=30)),
+        "answer": (BATCH, lambda: parse_answer(response, spec, BATCH)),
         "prediction": (
             len(events),
             lambda: [encode_prediction(event, b"key", prediction, "bench") for event in events],
@@ -103,14 +103,14 @@ def _record(index: int, image: EncodedImage) -> StoredRecord:
     )  # fmt: skip
 
 
-def _result(count: int) -> InferResult:
+def _response(count: int) -> Any:
     """What Triton's classification extension answers to a batch."""
     texts = np.array([[b"0.994124:3:cat"] * TOP_K] * count, dtype=object)
     response = service_pb2.ModelInferResponse(model_name="model", model_version="1")
     output = response.outputs.add(name=OUTPUT, datatype="BYTES", shape=[count, TOP_K])
     assert output.name == OUTPUT
     response.raw_output_contents.append(serialize_byte_tensor(texts).item())
-    return InferResult(response)
+    return response
 
 
 def _cpu_us(run: Callable[[], object]) -> float:

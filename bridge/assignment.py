@@ -12,6 +12,8 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 TopicPartition = tuple[str, int]
+Position = tuple[str, int, int, int]
+"""Topic, partition and offset of a record, and the bytes that it holds."""
 
 
 class Completed(NamedTuple, Generic[T]):
@@ -77,24 +79,27 @@ class Assignment(Generic[T]):
         tracker = self._trackers.pop(key, None)
         if tracker is not None:
             tracker.revoked = True
-            for entry in tracker.discard_finished():
-                if entry.result is not None:
-                    self._release(tracker, entry)
+            self._release(
+                (tracker, entry) for entry in tracker.discard_finished() if entry.result is not None
+            )
 
-    def begin(
+    def begin(self, records: Iterable[Position]) -> list[PartitionTracker[T] | None]:
+        """Records have arrived; None for one whose partition is not (or no longer) ours."""
+        with self.changed:
+            return [self._begin(*record) for record in records]
+
+    def _begin(
         self, topic: str, partition: int, offset: int, cost: int
     ) -> PartitionTracker[T] | None:
-        """A record has arrived; None if its partition is not (or no longer) ours."""
-        with self.changed:
-            tracker = self._trackers.get((topic, partition))
-            if tracker is None:
-                return None
-            if not tracker.begin(offset, cost):
-                tracker = self._rewind(tracker, offset)
-                tracker.begin(offset, cost)
-            self._images += 1
-            self._bytes += cost
-            return tracker
+        tracker = self._trackers.get((topic, partition))
+        if tracker is None:
+            return None
+        if not tracker.begin(offset, cost):
+            tracker = self._rewind(tracker, offset)
+            tracker.begin(offset, cost)
+        self._images += 1
+        self._bytes += cost
+        return tracker
 
     def _rewind(self, tracker: PartitionTracker[T], offset: int) -> PartitionTracker[T]:
         """The log ends earlier than it did: Kafka has lost its end, and gives the offsets anew.
@@ -112,12 +117,10 @@ class Assignment(Generic[T]):
         self.changed.notify_all()
         return fresh
 
-    def finish(self, tracker: PartitionTracker[T], offset: int) -> None:
-        """An image is done with: its answer is safe, or (its partition revoked) it is let go."""
+    def finish(self, images: Iterable[tuple[PartitionTracker[T], int]]) -> None:
+        """Images are done with: answers are safe, or (their partition revoked) they are let go."""
         with self.changed:
-            entry = tracker.finish(offset)
-            if entry is not None:
-                self._release(tracker, entry)
+            self._release((tracker, tracker.finish(offset)) for tracker, offset in images)
 
     def ready(self, answers: Iterable[tuple[PartitionTracker[T], int, T]]) -> None:
         """Answers are known; they stay in hand until `release`.
@@ -127,21 +130,25 @@ class Assignment(Generic[T]):
         with self.changed:
             for tracker, offset, result in answers:
                 entry = tracker.finish(offset, result)
-                if entry is not None and tracker.revoked:
-                    self._release(tracker, entry)
+                if tracker.revoked:
+                    self._release([(tracker, entry)])
             self.changed.notify_all()
 
     def release(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
         """Answers that waited are safe, or let go."""
         with self.changed:
-            for entry in entries:
-                self._release(tracker, entry)
+            self._release((tracker, entry) for entry in entries)
 
-    def _release(self, tracker: PartitionTracker[T], entry: Entry[T]) -> None:
-        tracker.release(entry)
-        self._bytes -= entry.cost
-        self._images -= 1
-        if tracker.in_hand == 0:
+    def _release(self, images: Iterable[tuple[PartitionTracker[T], Entry[T] | None]]) -> None:
+        """These no longer hold memory; None is not in hand (any more)."""
+        emptied = False
+        for tracker, entry in images:
+            if entry is not None:
+                tracker.release(entry)
+                self._bytes -= entry.cost
+                self._images -= 1
+                emptied |= tracker.in_hand == 0
+        if emptied:
             self.changed.notify_all()
         if self._room_wanted is not None and self._has_room(*self._room_wanted):
             self._room.notify_all()

@@ -1,9 +1,10 @@
 """Publishing what became of an image, and committing its offset only after that is safe."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
-from typing import Protocol, cast
+from typing import Protocol
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -70,6 +71,7 @@ class AtLeastOnce:
         self._metrics = metrics
         self._failed = failed
         self._pending: list[Completed[Publication]] = []
+        self._acknowledged: deque[Arrival] = deque()
         self._stopping = Event()
         self._reports = Thread(target=self._serve_reports, name="delivery-reports", daemon=True)
 
@@ -92,7 +94,7 @@ class AtLeastOnce:
         _message: Message,
     ) -> None:
         if error is None:
-            self._assignment.finish(arrival.tracker, arrival.offset)
+            self._acknowledged.append(arrival)
             return
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and publication.record.value:
             smaller = shrink(publication)
@@ -108,6 +110,10 @@ class AtLeastOnce:
     def _serve_reports(self) -> None:
         while not self._stopping.is_set():
             self._producer.poll(0.2)
+            # All that one call reported, under one lock; reports also come on the pipeline's
+            # thread, while the client's queue is full.
+            reported = [self._acknowledged.popleft() for _ in range(len(self._acknowledged))]
+            self._assignment.finish([(one.tracker, one.offset) for one in reported])
 
     def commit(self, *, wait: bool) -> None:
         # Only this thread, the intake's, changes the assignment: nothing can be revoked between
@@ -181,7 +187,7 @@ def produce(
                 publication.topic,
                 value=record.value,
                 key=record.key,
-                headers=cast("list[tuple[str, str | bytes | None]]", record.headers),
+                headers=record.headers,  # type: ignore[arg-type]  # a list is invariant
                 on_delivery=on_delivery,
             )
             return

@@ -7,7 +7,7 @@ from threading import Event, Thread
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from bridge.assignment import Assignment
+from bridge.assignment import Assignment, Position
 from bridge.delivery import Delivery
 from bridge.metrics import Metrics
 from bridge.work import Arrival, Publication
@@ -140,8 +140,9 @@ class Intake:
         return arrivals + self._accept(self._consumer.consume(self._fetch_size - 1, 0))
 
     def _accept(self, messages: Sequence[Message]) -> list[Arrival]:
-        arrivals: list[Arrival] = []
         received_ns = time.time_ns()
+        records = []
+        places: list[Position] = []
         for message in messages:
             error = message.error()
             if error is not None:
@@ -151,9 +152,15 @@ class Intake:
             assert topic is not None
             assert partition is not None
             assert offset is not None
-            tracker = self._assignment.begin(topic, partition, offset, len(message))
-            if tracker is not None:  # else its partition went away while it was on its way here
-                arrivals.append(Arrival(message, tracker, offset, received_ns))
+            records.append(message)
+            places.append((topic, partition, offset, len(message)))
+        arrivals = [
+            Arrival(message, tracker, place[2], received_ns)
+            for message, place, tracker in zip(
+                records, places, self._assignment.begin(places), strict=True
+            )
+            if tracker is not None  # else its partition went away while it was on its way here
+        ]
         self._metrics.received.inc(len(arrivals))
         return arrivals
 

@@ -10,8 +10,8 @@ from bridge.assignment import Assignment
 from bridge.deadletter import Fuse
 from bridge.delivery import Delivery
 from bridge.images import ImageError
+from bridge.inference import Answer
 from bridge.metrics import Metrics
-from bridge.triton import Answer
 from bridge.work import Arrival, Outcome, Publication, Work
 from wire.deadletter import DeadLetter, encode_dead_letter
 from wire.prediction import Prediction, ScoredLabel, encode_prediction
@@ -159,5 +159,5 @@ class Outlet:
         """Its partition was revoked: another bridge answers it."""
         if self._tracing is not None:
             self._tracing.let_go(arrival, self._clock_ns())
-        self._assignment.finish(arrival.tracker, arrival.offset)
+        self._assignment.finish([(arrival.tracker, arrival.offset)])
         self._metrics.dropped.inc()

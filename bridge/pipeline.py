@@ -11,10 +11,10 @@ import structlog
 
 from bridge.batching import Batcher
 from bridge.decoding import Reply
+from bridge.inference import Answer, Failure, Inference, InferenceError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.reading import Reader
-from bridge.triton import Answer, Failure, Inference, InferenceError
 from bridge.work import Arrival, Outcome, Work
 
 if TYPE_CHECKING:

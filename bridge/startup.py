@@ -9,8 +9,9 @@ from confluent_kafka import Consumer, KafkaException
 
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
+from bridge.inference import Failure, InferenceError
 from bridge.model import ModelSpec, UnservableModelError
-from bridge.triton import Failure, InferenceError, TritonServer, probe
+from bridge.triton import TritonServer, probe
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, set_span_in_context
 
-from bridge.triton import Answer
+from bridge.inference import Answer
 from bridge.work import Arrival, Outcome, Work
 from tracing.context import remote_context, traceparent_of
 from wire.deadletter import DeadLetter, one_line

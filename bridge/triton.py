@@ -1,29 +1,26 @@
-"""The Triton edge: what the pipeline needs of an inference server, over gRPC."""
+"""The Triton edge: one model in a real Triton, over gRPC."""
 
 import io
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from functools import lru_cache
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 import numpy as np
-import tritonclient.grpc as triton
+from google.protobuf.json_format import MessageToDict
 from PIL import Image
-from tritonclient.utils import InferenceServerException
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bridge.images import ImageError, Pixels
+from bridge.images import Pixels
+from bridge.inference import Answer, Done, Failure, Inference, InferenceError
 from bridge.model import ModelSpec, UnservableModelError, read_spec
-from wire.prediction import ScoredLabel
+from bridge.tensors import make_request, parse_answer
 from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
 
-# The client replaces all its defaults when it is given any, so each is said here.
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),
     ("grpc.max_receive_message_length", INT32_MAX),
@@ -36,80 +33,6 @@ _CHANNEL_ARGUMENTS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
-
-
-class Failure(Enum):
-    """What a failed request says about trying again."""
-
-    TRANSIENT = "transient"
-    """Nothing about the images: try again for ever."""
-    INVALID = "invalid"
-    """Something in the batch can never succeed."""
-    INTERNAL = "internal"
-    """The model failed: perhaps on an image, perhaps by itself; try a bounded number of times."""
-
-
-_FAILURES = {
-    "INVALID_ARGUMENT": Failure.INVALID,
-    "INTERNAL": Failure.INTERNAL,
-    "UNKNOWN": Failure.INTERNAL,
-}
-
-
-class InferenceError(Exception):
-    """A request that was not answered.
-
-    Attributes:
-        status: gRPC status name, such as UNAVAILABLE.
-    """
-
-    def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        # All else (UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, NOT_FOUND while a model
-        # is reloaded, UNAUTHENTICATED while a certificate is renewed...) may pass.
-        self.failure = _FAILURES.get(status, Failure.TRANSIENT)
-
-    @classmethod
-    def of(cls, error: InferenceServerException) -> "InferenceError":
-        status = (error.status() or "UNKNOWN").removeprefix("StatusCode.")
-        return cls(status, error.message() or status)
-
-
-Top = tuple[ScoredLabel, ...] | ImageError
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A batch's classes, in the batch's order.
-
-    Attributes:
-        version: the model version that answered.
-        tops: for each image its k best classes, best first; or why the model can never use it.
-    """
-
-    version: str
-    tops: Sequence[Top]
-
-
-Done = Callable[[Answer | InferenceError], None]
-"""Called once for each request, on a thread of the client's: it may only enqueue."""
-
-
-class Inference(Protocol):
-    """An inference server, as the pipeline sees it."""
-
-    def infer(
-        self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
-    ) -> None:
-        """Send one batch of at most `max_batch` images; returns at once.
-
-        Args:
-            traceparent: the server's own spans, where it makes any, continue this one.
-        """
-        ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +59,8 @@ class TritonServer:
         self._version = version
         self._top_k = top_k
         self._timeout_s = request_timeout_s
-        self._client: Any = triton.InferenceServerClient(
-            address,
-            ssl=tls is not None,
-            root_certificates=None if tls is None or tls.ca is None else str(tls.ca),
-            private_key=None if tls is None or tls.key is None else str(tls.key),
-            certificate_chain=None if tls is None or tls.cert is None else str(tls.cert),
-            channel_args=_CHANNEL_ARGUMENTS,
-        )
+        self._channel = _channel(address, tls)
+        self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self.spec: ModelSpec | None = None
 
     def load_spec(self, timeout_s: float = 5) -> ModelSpec:
@@ -155,42 +72,41 @@ class TritonServer:
         """
         try:
             return self._load_spec(timeout_s)
-        except InferenceServerException as error:
-            raise InferenceError.of(error) from None
+        except grpc.RpcError as error:
+            raise _failed(error) from None
 
     def _load_spec(self, timeout_s: float) -> ModelSpec:
-        if not self._client.is_server_live(client_timeout=timeout_s):
+        def ask(method: str, **asked: str) -> dict[str, Any]:
+            request = getattr(service_pb2, f"{method}Request")(**asked)
+            answer = getattr(self._stub, method)(request, timeout=timeout_s)
+            found: dict[str, Any] = MessageToDict(answer, preserving_proto_field_name=True)
+            return found
+
+        model = {"name": self._model, "version": self._version}
+        if not ask("ServerLive").get("live"):
             raise InferenceError("UNAVAILABLE", "Triton is not live")
-        if not self._client.is_model_ready(self._model, self._version, client_timeout=timeout_s):
-            self._explain_absence(timeout_s)
-        metadata = self._client.get_model_metadata(
-            self._model, self._version, as_json=True, client_timeout=timeout_s
-        )
-        config = self._client.get_model_config(
-            self._model, self._version, as_json=True, client_timeout=timeout_s
-        )
-        own = config.get("config", {})
+        if not ask("ModelReady", **model).get("ready"):
+            self._explain_absence(ask)
+        metadata = ask("ModelMetadata", **model)
+        config = ask("ModelConfig", **model).get("config", {})
         steps = [
-            self._client.get_model_config(
-                step["model_name"], as_json=True, client_timeout=timeout_s
-            ).get("config", {})
-            for step in own.get("ensemble_scheduling", {}).get("step", [])
+            ask("ModelConfig", name=step["model_name"]).get("config", {})
+            for step in config.get("ensemble_scheduling", {}).get("step", [])
         ]
-        self.spec = read_spec(metadata, own, self._version, steps)
+        self.spec = read_spec(metadata, config, self._version, steps)
         return self.spec
 
-    def _explain_absence(self, timeout_s: float) -> None:
+    def _explain_absence(self, ask: Callable[..., dict[str, Any]]) -> None:
         """Raises what `load_spec` does for a model that is not ready."""
         try:
-            index = self._client.get_model_repository_index(as_json=True, client_timeout=timeout_s)
-        except InferenceServerException as error:  # an operator may restrict it
+            models = ask("RepositoryIndex").get("models", [])
+        except grpc.RpcError as error:  # an operator may restrict it
             raise InferenceError(
                 "UNAVAILABLE",
-                f"model {self._model!r} is not ready, and why is not told: {error.message()}",
+                f"model {self._model!r} is not ready, and why is not told: {error.details()}",
             ) from None
-        models = index.get("models", [])
         known = sorted({str(one["name"]) for one in models})
-        if self._model not in known and self._client.is_server_ready(client_timeout=timeout_s):
+        if self._model not in known and ask("ServerReady").get("ready"):
             raise UnservableModelError(
                 f"Triton has no model {self._model!r}; it has: {', '.join(known) or 'none'}"
             )
@@ -210,104 +126,46 @@ class TritonServer:
         assert spec is not None, "load_spec comes first"
         count = len(images)
         top_k = self._top_k if spec.classes is None else min(self._top_k, spec.classes)
-        outputs = [triton.InferRequestedOutput(spec.output_name, class_count=top_k)]
-        if spec.error_output is not None:
-            outputs.append(triton.InferRequestedOutput(spec.error_output))
 
-        def answered(result: Any, error: InferenceServerException | None) -> None:
-            if error is not None:
-                done(InferenceError.of(error))
-                return
+        def answered(call: Any) -> None:
             try:
-                done(parse_answer(result, spec, count))
+                done(parse_answer(call.result(), spec, count))
+            except grpc.RpcError as error:
+                done(_failed(error))
+            except grpc.FutureCancelledError:  # the channel was closed meanwhile
+                done(InferenceError("CANCELLED", "the connection was closed"))
             except (ValueError, TypeError, IndexError, AttributeError) as problem:
                 done(InferenceError("INTERNAL", f"an answer that cannot be read: {problem}"))
 
         try:
-            self._client.async_infer(
-                spec.name,
-                [make_tensor(spec, images)],
-                answered,
-                model_version=self._version,
-                outputs=outputs,
-                headers=None if traceparent is None else {TRACEPARENT: traceparent},
-                # The server's queue forgets the request when the client does.
-                timeout=int(self._timeout_s * 1e6),
-                client_timeout=self._timeout_s,
+            call = self._stub.ModelInfer.future(
+                make_request(spec, images, top_k=top_k, timeout_s=self._timeout_s),
+                timeout=self._timeout_s,
+                metadata=None if traceparent is None else [(TRACEPARENT, traceparent)],
             )
-        except InferenceServerException as error:
-            done(InferenceError.of(error))
         except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
             done(InferenceError("UNAVAILABLE", str(error)))
+        else:
+            call.add_done_callback(answered)
 
     def close(self) -> None:
-        self._client.close()
+        self._channel.close()
 
 
-def make_tensor(spec: ModelSpec, images: Sequence[Pixels | bytes]) -> triton.InferInput:
-    """The model's input: UINT8 [n, height, width, channels], or BYTES [n, 1] of encoded images."""
-    if spec.shape is None:
-        data = np.array(images, dtype=object).reshape((len(images), 1))
-        kind = "BYTES"
-    else:
-        data = np.stack(images)
-        kind = "UINT8"
-    tensor = triton.InferInput(
-        spec.input_name, data.shape if spec.batched else data.shape[1:], kind
+def _channel(address: str, tls: Tls | None) -> grpc.Channel:
+    if tls is None:
+        return grpc.insecure_channel(address, _CHANNEL_ARGUMENTS)
+    ca, key, cert = (
+        None if path is None else path.read_bytes() for path in (tls.ca, tls.key, tls.cert)
     )
-    tensor.set_data_from_numpy(data if spec.batched else data[0])
-    return tensor
+    return grpc.secure_channel(
+        address, grpc.ssl_channel_credentials(ca, key, cert), _CHANNEL_ARGUMENTS
+    )
 
 
-def parse_answer(result: Any, spec: ModelSpec, count: int) -> Answer:
-    """Read the strings of Triton's classification extension, such as b"0.994124:3:cat".
-
-    Args:
-        result: a `tritonclient.grpc.InferResult`.
-        spec: the model that gave it.
-        count: images in the request.
-
-    Raises:
-        ValueError: not `count` rows of such strings.
-    """
-    rows = _rows(result, spec.output_name, count)
-    tops: list[Top] = [tuple(parse_class(cell) for cell in row) for row in rows.tolist()]
-    if spec.error_output is not None:
-        for index, (reason,) in enumerate(_rows(result, spec.error_output, count).tolist()):
-            if reason:
-                tops[index] = parse_error(reason)
-    return Answer(result.get_response().model_version, tops)
-
-
-def _rows(result: Any, output: str, count: int) -> Any:
-    rows = result.as_numpy(output)
-    if rows is None or rows.size == 0:
-        raise ValueError(
-            f"output {output} is empty (with a Python-backend model: does Triton's environment "
-            "have numpy 2? Its stub needs numpy 1)"
-        )
-    return rows.reshape((count, -1))
-
-
-def parse_error(text: bytes) -> ImageError:
-    """Why the model could not use one image, "kind: message"; see `bridge.model.ERROR_OUTPUT`."""
-    kind, _, message = text.decode(errors="replace").partition(": ")
-    # The kind names a metric's series and a dead letter's class: nothing else may get there.
-    if not message or not re.fullmatch("[a-z_]{1,32}", kind):
-        return ImageError("model", text.decode(errors="replace"))
-    return ImageError(kind, message)
-
-
-def parse_class(text: bytes) -> ScoredLabel:
-    """One "score:index[:label]"; without a label the index is the label."""
-    score, _, rest = text.partition(b":")
-    return ScoredLabel(*_parse_label(rest), float(score))
-
-
-@lru_cache(4096)  # a model has some thousand classes at most that it ever answers with
-def _parse_label(text: bytes) -> tuple[str, int]:
-    index, _, label = text.decode().partition(":")
-    return label or index, int(index)
+def _failed(error: grpc.RpcError) -> InferenceError:
+    status = error.code().name
+    return InferenceError(status, error.details() or status)
 
 
 def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:

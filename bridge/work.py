@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.images import Pixels
+from bridge.inference import Answer, InferenceError
 from bridge.offsets import PartitionTracker
-from bridge.triton import Answer, InferenceError
 from wire.image import ImageEvent
 from wire.record import KafkaRecord, Outgoing
 
@@ -42,7 +42,8 @@ class Work:
     """A decoded image.
 
     Attributes:
-        pixels: uint8 [height, width, channels], or the encoded image where the model takes that.
+        pixels: what the model takes: uint8 [height, width, channels], or bytes that are that
+            already.
         decoded_ns: when it was decoded; epoch nanoseconds.
         attempts: requests that carried it and failed for reasons that may lie in it.
     """

@@ -158,8 +158,8 @@ class Matcher:
         self._times["consumed"][row] = consumed_ns
         self._batch[row] = min(max(prediction.batch_size, 0), _LARGEST)
         if prediction.top:
-            self._best[row] = self._name(prediction.top[0].label)
-            self._score[row] = prediction.top[0].score
+            self._best[row] = self._name(prediction.top[0]["label"])
+            self._score[row] = prediction.top[0]["score"]
         if not self._expect_images:
             self._see(row)
 

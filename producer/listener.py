@@ -209,7 +209,7 @@ class Listener:
                 except ContractError:
                     self._results.unreadable()
                 else:
-                    self._results.add(sequence, "answered", top[0].label if top else None)
+                    self._results.add(sequence, "answered", top[0]["label"] if top else None)
             self._changed.notify_all()
 
     def _sequence(self, id: str) -> int | None:

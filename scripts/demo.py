@@ -19,7 +19,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bridge.triton import Answer, InferenceError, TritonServer
+from bridge.inference import Answer, InferenceError
+from bridge.triton import TritonServer
 from consumer.summary import Summary
 from stack.bridge import Bridge
 from stack.errors import StackError

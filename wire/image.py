@@ -151,7 +151,7 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     if not version.startswith("1."):
         raise ContractError(f"CloudEvents {version[:20]!r} is not known, only 1.x")
     kind = text.get("ce_type", IMAGE_TYPE)
-    if kind.startswith(_OUR_TYPES) and kind != IMAGE_TYPE:
+    if kind != IMAGE_TYPE and kind.startswith(_OUR_TYPES):
         raise ContractError(f"ce_type {kind[:80]!r} is newer than this bridge knows: {IMAGE_TYPE}")
     if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
         raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")

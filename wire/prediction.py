@@ -1,6 +1,7 @@
 """A prediction on its way back."""
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypedDict
 
 import orjson
 
@@ -18,7 +19,9 @@ STAMPS = ("intended", "sent", "received", "decoded", "requested", "inferred")
 """Names of the stage timestamps, in the order in which they happen (epoch nanoseconds)."""
 
 
-class ScoredLabel(NamedTuple):
+class ScoredLabel(TypedDict):
+    """One class of an answer, as JSON holds it."""
+
     label: str
     class_id: int
     score: float
@@ -52,27 +55,32 @@ def encode_prediction(
             "id": prediction.id,
             "model": prediction.model,
             "version": prediction.version,
-            "top": [
-                {"label": label, "class_id": class_id, "score": score}
-                for label, class_id, score in prediction.top
-            ],
+            "top": prediction.top,
             "batch_size": prediction.batch_size,
             "stamps_ns": prediction.stamps,
         }
     )
-    headers: list[tuple[str, bytes | None]] = [
-        ("ce_specversion", b"1.0"),
+    headers = [
+        *_shared_headers(source, prediction.stamps["inferred"]),
         ("ce_id", image.id.encode()),
-        ("ce_source", source.encode()),
-        ("ce_type", _TYPE),
-        ("ce_time", format_time(prediction.stamps["inferred"]).encode()),
-        ("content-type", b"application/json"),
     ]
     if image.run_id is not None:
         headers.append(("ce_runid", image.run_id.encode()))
     if image.traceparent is not None:
         headers.append((TRACEPARENT, image.traceparent.encode()))
     return Outgoing(key, value, headers)
+
+
+@lru_cache(64)
+def _shared_headers(source: str, inferred_ns: int) -> tuple[tuple[str, bytes | None], ...]:
+    """Those that the predictions of a batch have in common."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", source.encode()),
+        ("ce_type", _TYPE),
+        ("ce_time", format_time(inferred_ns).encode()),
+        ("content-type", b"application/json"),
+    )
 
 
 def decode_prediction(record: KafkaRecord) -> Prediction:
@@ -91,7 +99,9 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
     try:
         body = orjson.loads(value)
         top = tuple(
-            ScoredLabel(str(item["label"]), int(item["class_id"]), float(item["score"]))
+            ScoredLabel(
+                label=str(item["label"]), class_id=int(item["class_id"]), score=float(item["score"])
+            )
             for item in body["top"]
         )
         stamps = {str(name): int(ns) for name, ns in body["stamps_ns"].items()}

@@ -1,6 +1,6 @@
 """The view of a Kafka record that the contract needs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -71,14 +71,14 @@ class ContractError(ValueError):
     """A record that breaks the message contract; the text says how, without its raw bytes."""
 
 
-def first_headers(headers: Headers | None, names: Iterable[str] | None = None) -> dict[str, bytes]:
+def first_headers(headers: Headers | None, names: Container[str] | None = None) -> dict[str, bytes]:
     """Map each header name to its first non-null value; later repetitions cannot override it."""
-    found: dict[str, bytes] = {}
-    wanted = None if names is None else frozenset(names)
-    for name, value in headers or ():
-        if value is not None and name not in found and (wanted is None or name in wanted):
-            found[name] = value
-    return found
+    # From the last to the first: of a name that occurs again, the first is what stays.
+    return {
+        name: value
+        for name, value in reversed(headers or ())
+        if value is not None and (names is None or name in names)
+    }
 
 
 def raw_bytes(part: bytes | str | None) -> bytes:

@@ -151,7 +151,7 @@ class View:
         times["consumed"] = at_ns
         stages_us = [(times[end] - times[start]) // 1000 for _, start, end in STAGES]
         latency_us = (at_ns - times["intended"]) // 1000
-        item.top = tuple((_text(label), score) for label, _, score in prediction.top[:MAX_TOP])
+        item.top = tuple((_text(one["label"]), one["score"]) for one in prediction.top[:MAX_TOP])
         item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
         item.batch_size = _bounded(prediction.batch_size, _LARGEST)
         item.latency_ms = latency_us / 1000

@@ -58,7 +58,7 @@ def test_what_triton_can_not_decode_is_set_aside_as_by_the_bridge_itself(
     assert all(dead[name].value() == image.value for name, (image, _) in BAD.items())
     answers = predictions(messages, topics)
     assert {answer.id for answer in answers} == {f"before-{name}" for name in BAD}
-    assert {answer.top[0].label for answer in answers} == {GOOD.label}
+    assert {answer.top[0]["label"] for answer in answers} == {GOOD.label}
 
 
 def test_a_stream_of_nothing_but_bad_images_blows_the_fuse(

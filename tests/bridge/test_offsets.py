@@ -45,7 +45,7 @@ class Life(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4))
     def read(self, count: int) -> None:
         for offset in [one for one in self.log if one >= self.next_read][:count]:
-            tracker = self.assignment.begin(*KEY, offset, 1)
+            (tracker,) = self.assignment.begin([(*KEY, offset, 1)])
             assert tracker is not None
             self.working.append((tracker, offset))
             self.next_read = offset + 1
@@ -53,21 +53,20 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: not self.owned)
     @rule(offset=st.integers(0, 5))
     def read_of_a_partition_that_is_gone(self, offset: int) -> None:
-        assert self.assignment.begin(*KEY, offset, 1) is None
+        assert self.assignment.begin([(*KEY, offset, 1)]) == [None]
 
     @precondition(lambda self: self.working)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         tracker, offset = self.working.pop(data.draw(st.integers(0, len(self.working) - 1)))
         self.answered.add(offset)
-        self.assignment.finish(tracker, offset)
+        self.assignment.finish([(tracker, offset)])
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
     def finish_late_for_an_old_assignment(self, data: st.DataObject) -> None:
         tracker, offset = self.old.pop(data.draw(st.integers(0, len(self.old) - 1)))
-        self.assignment.finish(tracker, offset)
-        self.assignment.finish(tracker, offset)
+        self.assignment.finish([(tracker, offset), (tracker, offset)])
 
     @rule()
     def commit(self) -> None:
@@ -116,18 +115,18 @@ def test_the_whole_log_is_committed_once_all_of_it_is_answered() -> None:
 def test_a_log_that_lost_its_end_is_read_again_from_there() -> None:
     assignment: Assignment[str] = Assignment()
     assignment.assign([KEY])
-    before = [assignment.begin(*KEY, offset, 1) for offset in range(10)]
-    fresh = assignment.begin(*KEY, 5, 1)
+    before = assignment.begin([(*KEY, offset, 1) for offset in range(10)])
+    fresh, after = assignment.begin([(*KEY, 5, 1), (*KEY, 6, 1)])
     assert fresh is not None
-    assert fresh is assignment.begin(*KEY, 6, 1)
+    assert fresh is after
     for offset, tracker in enumerate(before):
         assert tracker is not None
         assert tracker.revoked
-        assignment.finish(tracker, offset)
+        assignment.finish([(tracker, offset)])
     with assignment.changed:
         assert assignment.completed() == []
     assert assignment.images == 2
-    assignment.finish(fresh, 5)
+    assignment.finish([(fresh, 5)])
     with assignment.changed:
         assert [one.offset for one in assignment.completed()] == [6]
 
@@ -135,8 +134,7 @@ def test_a_log_that_lost_its_end_is_read_again_from_there() -> None:
 def test_answers_that_wait_stay_in_hand_until_released_or_revoked() -> None:
     assignment: Assignment[str] = Assignment()
     assignment.assign([KEY])
-    trackers = [assignment.begin(*KEY, offset, 10) for offset in range(3)]
-    tracker = trackers[0]
+    tracker = assignment.begin([(*KEY, offset, 10) for offset in range(3)])[0]
     assert tracker is not None
     assignment.ready([(tracker, 0, "a")])
     assignment.ready([(tracker, 2, "c")])

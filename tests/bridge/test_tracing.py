@@ -16,9 +16,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from bridge.app import App
 from bridge.config import Settings
+from bridge.inference import InferenceError
 from bridge.offsets import PartitionTracker
 from bridge.tracing import RPC, BridgeTracing
-from bridge.triton import InferenceError
 from bridge.work import Arrival, Outcome, Publication, Work
 from consumer.matching import Matcher
 from consumer.measure import Collector, measure

@@ -57,7 +57,7 @@ def make_run(
         due = BEGAN_NS + number * 10 * MS
         stamps = dict.fromkeys(STAMPS, due)
         label, predicted = answers[number % len(answers)]
-        top = (ScoredLabel(predicted, 0, scores[number % len(scores)]),)
+        top = (ScoredLabel(label=predicted, class_id=0, score=scores[number % len(scores)]),)
         matcher.image(f"{id}{number}", due, due, label, (0, number))
         answer = Prediction(f"{id}{number}", model, "1", top, stamps, 4)
         matcher.prediction(answer, due + latency * 1000)

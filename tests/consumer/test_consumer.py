@@ -56,7 +56,7 @@ class Bridge:
             "requested": at + 5 * MS,
             "inferred": at + 9 * MS,
         }
-        top = (ScoredLabel(label, 3, 0.9),)
+        top = (ScoredLabel(label=label, class_id=3, score=0.9),)
         self._predict(image, Prediction(image.id, "resnet", "1", top, stamps, 8))
 
     def refuse(self, record: StoredRecord, reason: str = "NotAnImage") -> None:

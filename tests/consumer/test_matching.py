@@ -17,7 +17,7 @@ EVENTS = st.lists(
 
 def prediction(id: str, *, label: str = "cat", at: int = 1000) -> Prediction:
     stamps = {name: at + 10 * step for step, name in enumerate(STAMPS)}
-    return Prediction(id, "m", "1", (ScoredLabel(label, 3, 0.5),), stamps, 4)
+    return Prediction(id, "m", "1", (ScoredLabel(label=label, class_id=3, score=0.5),), stamps, 4)
 
 
 def play(events: Sequence[Event], matcher: Matcher) -> Matcher:

@@ -26,7 +26,7 @@ def run(latencies_us: list[int], *, warmup: int = 0) -> tuple[Rows, Measured, Su
     for number, latency in enumerate(latencies_us):
         due = (number + 1) * 1_000_000
         stamps = dict.fromkeys(STAMPS, due)
-        top = (ScoredLabel("[red]$x^2$", 0, 0.5),)
+        top = (ScoredLabel(label="[red]$x^2$", class_id=0, score=0.5),)
         matcher.image(f"[b]{number}", due, due, None)
         answer = Prediction(f"[b]{number}", "m", "1", top, stamps, 1)
         matcher.prediction(answer, due + latency * 1000)

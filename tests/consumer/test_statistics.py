@@ -84,7 +84,7 @@ def run(gaps_ms: list[tuple[int, ...]], interval_ms: int = 10) -> Rows:
             at.append(at[-1] + gap * MS)
         matcher.image(str(number), at[0], at[1], "cat")
         stamps = dict(zip(STAMPS, at[:-1], strict=True))
-        best = ScoredLabel("cat" if number % 2 else "dog", 3, 0.5)
+        best = ScoredLabel(label="cat" if number % 2 else "dog", class_id=3, score=0.5)
         matcher.prediction(Prediction(str(number), "m", "1", (best,), stamps, 1), at[-1])
     return matcher.rows()
 

@@ -251,7 +251,7 @@ def with_run(image: ImageEvent, run_id: str, id: str) -> ImageEvent:
 
 def send_prediction(producer: Producer, topics: Topics, image: ImageEvent) -> None:
     stamps = dict.fromkeys(STAMPS, time.time_ns())
-    top = (ScoredLabel("cat", 3, 0.9),)
+    top = (ScoredLabel(label="cat", class_id=3, score=0.9),)
     prediction = Prediction(image.id, "m", "1", top, stamps, 1)
     out = encode_prediction(image, None, prediction, "/test")
     producer.produce(topics.predictions, out.value, out.key, headers=list(out.headers))

@@ -63,7 +63,7 @@ def answers_one(secure_kafka: SecureKafka, topic: str) -> None:
     plain = secure_kafka.plain.bootstrap
     send(plain, topic, [Outgoing(b"image-0", IMAGE.value, [])])
     (answer,) = collect(plain, [f"{topic}.predictions"], bool)
-    assert decode_prediction(answer).top[0].label == IMAGE.label
+    assert decode_prediction(answer).top[0]["label"] == IMAGE.label
 
 
 def everything_readable(bridge: Bridge) -> str:

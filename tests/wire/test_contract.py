@@ -52,7 +52,10 @@ def a_prediction(event: ImageEvent) -> Prediction:
         id=event.id,
         model="m",
         version="3",
-        top=(ScoredLabel("cat", 3, 0.9), ScoredLabel("dog", 5, 0.1)),
+        top=(
+            ScoredLabel(label="cat", class_id=3, score=0.9),
+            ScoredLabel(label="dog", class_id=5, score=0.1),
+        ),
         stamps={name: NOW + index for index, name in enumerate(STAMPS)},
         batch_size=7,
     )

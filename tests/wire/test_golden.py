@@ -48,7 +48,10 @@ def test_images_are_read() -> None:
 
 def test_predictions_are_read() -> None:
     prediction = decode_prediction(recorded("prediction"))
-    assert prediction.top == (ScoredLabel("cat", 3, 0.9), ScoredLabel("dog", 5, 0.1))
+    assert prediction.top == (
+        ScoredLabel(label="cat", class_id=3, score=0.9),
+        ScoredLabel(label="dog", class_id=5, score=0.1),
+    )
     assert prediction.stamps == {name: NOW + index for index, name in enumerate(STAMPS)}
     assert (prediction.id, prediction.model, prediction.version) == (
         "golden-0",

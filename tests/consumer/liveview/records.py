@@ -60,7 +60,10 @@ def answer(
         "requested": at + took_ms * MS // 5 * 3,
         "inferred": at + took_ms * MS,
     }
-    top = (ScoredLabel(label, 3, score), ScoredLabel("dog", 5, 1 - score))
+    top = (
+        ScoredLabel(label=label, class_id=3, score=score),
+        ScoredLabel(label="dog", class_id=5, score=1 - score),
+    )
     return predict(event, Prediction(event.id, "resnet", "1", top, stamps, 4))
 
 

@@ -159,7 +159,9 @@ def test_memory_does_not_grow_with_what_passes_by(clock: Clock) -> None:
             sent = image(number, label=long[:1000])
             take(view, sent, "images", offset=number)
             event = decode_image(stored(sent))
-            top = tuple(ScoredLabel(f"{place}{long}", 0, 1.0) for place in range(9))
+            top = tuple(
+                ScoredLabel(label=f"{place}{long}", class_id=0, score=1.0) for place in range(9)
+            )
             prediction = Prediction(event.id, long, "1", top, dict.fromkeys(STAMPS, NOW_NS), 1)
             take(view, predict(event, prediction), "predictions")
             clock.now += 1
