@@ -32,7 +32,6 @@ def judge(found: Found) -> list[Goal]:
     """Every goal, in the order in which the project states them."""
     throughput, overhead = found.get("throughput"), found.get("overhead")
     latency, formats = found.get("latency"), found.get("formats")
-    cores = 2 if overhead is None else int(overhead["machine"]["cores"])
     return [
         *_ceiling(throughput),
         *_usual_demo(throughput, latency),
@@ -40,7 +39,7 @@ def judge(found: Found) -> list[Goal]:
         *_low_load(latency),
         *_own_cost(overhead),
         *_batches(throughput, latency),
-        *_bridges(overhead, cores),
+        *_bridges(found.get("bridges"), overhead),
         *_formats(formats),
     ]
 
@@ -134,6 +133,11 @@ def _own_cost(section: Section | None) -> Iterator[Goal]:
     for name, limit in (("raw", 40), ("PNG", 120)):
         costs = [one["cpu_us"]["subject"] for one in windows(section, name)]
         yield _at_most(f"bridge's CPU per image, {name}, null model, µs", costs, limit, 0)
+    costs, bare = (
+        [one["cpu_us"]["subject"] for one in windows(section, name)]
+        for name in ("raw", "Kafka's client alone")
+    )
+    yield _shown("bridge's CPU per image, raw ÷ that of Kafka's client alone", costs, bare)
     growth = [
         one["rss_bytes"][1] / max(1, one["rss_bytes"][0]) - 1 for one in windows(section, "raw")
     ]
@@ -154,11 +158,15 @@ def _batches(throughput: Section | None, latency: Section | None) -> Iterator[Go
     )
 
 
-def _bridges(section: Section | None, cores: int) -> Iterator[Goal]:
+def _bridges(section: Section | None, overhead: Section | None) -> Iterator[Goal]:
     for encoding in ("raw", "PNG"):
-        for count in range(2, cores + 1):
-            several = rates(section, f"{encoding}, {count} bridges")
+        for count in [2, 4] if section is None else section["counts"][1:]:
             yield _at_least(
-                f"{count} bridges ÷ one, {encoding}, null model",
-                several, rates(section, encoding), 0.9 * count,
+                f"{count} bridges ÷ one, {encoding}, null model, each with its share of a core",
+                rates(section, f"{encoding}, {count}"), rates(section, f"{encoding}, 1"),
+                0.9 * count,
             )  # fmt: skip
+    yield _shown(
+        "2 bridges ÷ one, raw, null model, as much of the cores as they get",
+        rates(overhead, "raw, 2 bridges"), rates(overhead, "raw"),
+    )  # fmt: skip

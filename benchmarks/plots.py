@@ -87,15 +87,11 @@ def _batches(axes: Axes, section: Section) -> None:
 
 
 def _bridges(axes: Axes, section: Section) -> None:
-    most = 1
     for encoding, colour in (("raw", OURS), ("PNG", "tab:orange")):
-        by_count = {1: encoding} | {
-            int(name.removesuffix(" bridges").rpartition(" ")[2]): name
-            for name in section["measurements"]
-            if name.startswith(f"{encoding}, ") and name.endswith(" bridges")
-        }
         spreads = {
-            n: Spread.of(got) for n, name in by_count.items() if (got := rates(section, name))
+            count: Spread.of(got)
+            for count in section["counts"]
+            if (got := rates(section, f"{encoding}, {count}"))
         }
         if 1 not in spreads:
             continue
@@ -105,11 +101,9 @@ def _bridges(axes: Axes, section: Section) -> None:
                       label=encoding)  # fmt: skip
         axes.plot(counts, [medians[0] * n for n in counts], ":", color=colour, alpha=0.7,
                   label=f"{encoding}, in proportion")  # fmt: skip
-        most = max(most, *counts)
-    axes.set_xticks(range(1, most + 1))
+    axes.set_xticks(section["counts"])
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(f"bridges, each with its partitions ({section['machine']['cores']} cores, "
-                    "with the broker and Triton on them)")  # fmt: skip
+    axes.set_xlabel(f"bridges, each with its partitions and {section['share']:g} of a core")
     axes.set_ylabel("images/s")
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
@@ -177,7 +171,7 @@ PLOTS = {
     "throughput_by_batch": _Plot("batches", "Triton alone: throughput by batch size", _batches),
     "latency_by_load": _Plot("latency", "Latency of single images by offered load", _latency),
     "throughput_by_bridges": _Plot(
-        "overhead", "Throughput by number of bridges, null model", _bridges
+        "bridges", "Throughput by number of bridges, null model", _bridges
     ),
     "cpu_per_image": _Plot("overhead", "CPU time per image by stage, null model", _cpu),
 }

@@ -16,6 +16,7 @@ VERDICT = {True: "yes", False: "**no**", None: ""}
 TITLES = {
     "throughput": "Through the real model",
     "overhead": "Against a null model, which answers at once",
+    "bridges": "Several bridges against a null model, each with its share of a core",
     "batches": "Triton alone, by size of the requests",
     "formats": "Triton alone, by the model's format and precision",
 }

@@ -25,6 +25,8 @@ from wire.record import Outgoing
 
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/scaling.md"
+MEASURED = ("overhead", "bridges")
+"""The sections that the page is made of."""
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 EXAMPLES = (1_000, 100_000, 10_000_000)
 
@@ -88,7 +90,7 @@ def _image() -> Outgoing:
 
 def _prediction() -> Outgoing:
     event = ImageEvent("camera-7/000000", None, None, None, 0, 0)
-    top = tuple(ScoredLabel("automobile", 1, 0.333333) for _ in range(3))
+    top = tuple(ScoredLabel(label="automobile", class_id=1, score=0.333333) for _ in range(3))
     stamps = dict.fromkeys(STAMPS, 1_700_000_000_000_000_000)
     answer = Prediction(event.id, "resnet20_cifar10", "1", top, stamps, 64)
     return encode_prediction(event, event.id.encode(), answer, "bridge/host/1")
@@ -100,8 +102,14 @@ def _bytes(record: Outgoing) -> int:
 
 
 def page(found: Found) -> str:
-    """The measured part of docs/scaling.md."""
+    """The measured part of docs/scaling.md.
+
+    Raises:
+        UnmeasuredError: a section is missing.
+    """
     kinds, overhead = workloads(found), found["overhead"]
+    if "bridges" not in found:
+        raise UnmeasuredError(f"{RESULTS} has no bridges.json: run `make bench`")
     about = overhead["machine"]
     lines = [
         f"Measured on {about['cpu']}, {about['cores']} cores, {overhead['date']}"
@@ -110,7 +118,12 @@ def page(found: Found) -> str:
         "",
     ]
     lines += ["### What one of each does", "", *_parts(kinds), ""]
-    lines += ["### Several bridges: the model beside the measurement", "", *_check(overhead), ""]
+    lines += [
+        "### Several bridges: the model beside the measurement",
+        "",
+        *_check(found["bridges"]),
+        "",
+    ]
     for kind in kinds:
         lines += [f"### {kind.title[0].upper()}{kind.title[1:]}", "", *_examples(kind.costs), ""]
     return "\n".join(lines).rstrip()
@@ -137,17 +150,18 @@ def _parts(kinds: list[Workload]) -> list[str]:
     return list(table(head, rows))
 
 
-def _check(overhead: Section) -> list[str]:
-    one = median(rates(overhead, "raw"))
+def _check(bridges: Section) -> list[str]:
+    one = rates(bridges, "raw, 1")
     rows = []
-    for count in range(1, int(overhead["machine"]["cores"]) + 1):
-        measured = [one] if count == 1 else rates(overhead, f"raw, {count} bridges")
-        if measured:
-            got = median(measured)
+    for count in bridges["counts"]:
+        got = rates(bridges, f"raw, {count}")
+        if one and got:
+            model = count * median(one)
             rows.append(
-                (str(count), f"{count * one:,.0f}", f"{got:,.0f}", f"{got / (count * one):.2f}")
+                (str(count), f"{model:,.0f}", f"{median(got):,.0f}", f"{median(got) / model:.2f}")
             )
-    head = ("bridges", "model, images/s", "measured", "measured ÷ model")
+    head = (f"bridges, each with {bridges['share']:g} of a core", "model, images/s", "measured",
+            "measured ÷ model")  # fmt: skip
     return list(table(head, rows))
 
 
@@ -186,14 +200,14 @@ def main(
 ) -> None:
     """Size a stream of RATE images/s, or renew docs/scaling.md from the benchmark's results."""
     try:
-        found = read(results, ("overhead",))
+        found = read(results, MEASURED)
         costs = workloads(found)[0].costs
+        if rate is None:
+            PAGE.write_text(renewed(PAGE.read_text(), found))
+            return
     except UnmeasuredError as error:
         typer.echo(f"scaling: {error}", err=True)
         raise typer.Exit(1) from None
-    if rate is None:
-        PAGE.write_text(renewed(PAGE.read_text(), found))
-        return
     costs = replace(costs, **_changes(change or []))
     shown = {**asdict(costs), **{f.name: getattr(plan(rate, costs), f.name) for f in fields(Plan)}}
     for name, value in shown.items():

@@ -6,27 +6,24 @@ from types import MappingProxyType
 
 from benchmarks import subjects
 from benchmarks.latency import latency
-from benchmarks.models import NULL
+from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.plan import Plan, Result, Say
-from benchmarks.rig import CORES, ENSEMBLE, MODEL, Rig, mlserver_records
-from benchmarks.spread import alternated
-from benchmarks.stages import stages
+from benchmarks.repeats import repeat
+from benchmarks.rig import ENSEMBLE, MODEL, Rig, mlserver_records
+from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
 from benchmarks.window import Watch, Window, drain, load, wait_until
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.errors import StackError
 from stack.service import Service
 
-AT_LEAST_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "at-least-once"})
-EXACTLY_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "exactly-once"})
-WARM = Watch(4.0, 4.0)
 MLSERVER_RATE = 1500
 """Images/s that MLServer is fed: more than it answers, since it takes no backlog."""
 
 
 def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
     """Images/s through the real model: the ceiling, ours, and the others."""
-    _warm_broker(rig, plan)
+    warm_broker(rig, plan)
     backlog = rig.backlog(plan.images * rig.scale, Encoding.RAW)
     png = rig.backlog(plan.images * rig.scale, Encoding.PNG)
     batch, in_flight = _best_load(rig, plan, say)
@@ -90,7 +87,7 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
             "Quix Streams, exactly once": other(subjects.quix_exactly_once),
             "MLServer": mlserver,
         }
-    result = _repeat(todo, plan.repeats, say)
+    result = repeat(todo, plan.repeats, say)
     result["settings"] = {
         "ceiling_batch": batch, "ceiling_in_flight": in_flight, "max_batch": rig.max_batch,
         "instances": rig.instances, "encoding": "raw uint8 32x32x3",
@@ -108,7 +105,7 @@ def batches(rig: Rig, plan: Plan, say: Say) -> Result:
             rig, [subjects.triton_load(rig, size, images // size)], plan.watch, model=MODEL
         )
 
-    return _repeat({str(size): of(size) for size in sizes}, plan.repeats, say)
+    return repeat({str(size): of(size) for size in sizes}, plan.repeats, say)
 
 
 FORMATS: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -146,76 +143,8 @@ def formats(rig: Rig, plan: Plan, say: Say) -> Result:
         except StackError as error:
             missing[name] = str(error)
             say(f"{name}: {error}")
-    result = _repeat(todo, plan.repeats, say)
+    result = repeat(todo, plan.repeats, say)
     return {**result, "failures": {**result["failures"], **missing}}
-
-
-def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
-    """CPU of the bridge for each image against the null model, and several bridges."""
-    _warm_broker(rig, plan)
-    backlogs = {
-        encoding: rig.backlog(plan.null_images * CORES, encoding)
-        for encoding in (Encoding.RAW, Encoding.PNG)
-    }
-
-    def ours(
-        encoding: Encoding, count: int = 1, settings: Mapping[str, str] = AT_LEAST_ONCE
-    ) -> Callable[[], Window]:
-        def run() -> Window:
-            source, target = backlogs[encoding], rig.topic("out")
-            subject = subjects.bridges(rig, source, target, count, NULL, settings)
-            return drain(rig, subject, source, target, plan.watch, model=NULL)
-
-        return run
-
-    todo = {
-        "raw": ours(Encoding.RAW),
-        "PNG": ours(Encoding.PNG),
-        "raw, exactly once": ours(Encoding.RAW, settings=EXACTLY_ONCE),
-    }
-    for count in range(2, CORES + 1):
-        todo[f"raw, {count} bridges"] = ours(Encoding.RAW, count)
-        todo[f"PNG, {count} bridges"] = ours(Encoding.PNG, count)
-    result = _repeat(todo, plan.repeats, say)
-    say("stages, one by one")
-    return {**result, "stages": stages(plan.repeats)}
-
-
-def _warm_broker(rig: Rig, plan: Plan) -> None:
-    """Have Java compile what the broker runs often, before anything is measured.
-
-    A broker that had just started was seen to spend six times the CPU on an image, and took it
-    from whatever was measured first.
-    """
-    backlog = rig.backlog(plan.null_images, Encoding.RAW)
-    for settings in (AT_LEAST_ONCE, EXACTLY_ONCE):
-        target = rig.topic("warm")
-        subject = subjects.bridges(rig, backlog, target, model=NULL, settings=settings)
-        drain(rig, subject, backlog, target, WARM, model=NULL)
-
-
-def _repeat(todo: Mapping[str, Callable[[], Window]], repeats: int, say: Say) -> Result:
-    """Every subject once in each repeat, every second repeat in reverse."""
-    found: dict[str, list[dict[str, object]]] = {name: [] for name in todo}
-    failures: dict[str, str] = {}
-    for repeat in range(repeats):
-        for name in alternated(list(todo), repeat):
-            if name in failures:
-                continue
-            try:
-                window = todo[name]()
-            except StackError as error:
-                # The rest still counts; what failed is told in the results.
-                failures[name] = str(error)
-                say(f"{name}: failed: {error}")
-                continue
-            found[name].append(window.as_json())
-            say(
-                f"{name}: {window.rate:,.0f} images/s, CPU {window.cpu_us['subject']:,.0f} µs/image"
-            )
-    for name in failures:
-        del found[name]
-    return {"measurements": found, "failures": failures}
 
 
 def _best_load(rig: Rig, plan: Plan, say: Say) -> tuple[int, int]:
@@ -233,6 +162,7 @@ def _best_load(rig: Rig, plan: Plan, say: Say) -> tuple[int, int]:
 SECTIONS: Mapping[str, Callable[[Rig, Plan, Say], Result]] = {
     "throughput": throughput,
     "overhead": overhead,
+    "bridges": bridges,
     "latency": latency,
     "batches": batches,
     "formats": formats,

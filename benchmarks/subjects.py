@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from benchmarks.programs.common import ANSWERING
 from benchmarks.rig import IMAGES, MODEL, Rig
+from benchmarks.share import SharedBridge
 from stack.bridge import Bridge
 from stack.paths import CACHE, ROOT
 from stack.ports import free_ports
@@ -17,6 +19,10 @@ from stack.service import Command, Service
 PROGRAMS = ROOT / "benchmarks/programs"
 PEERS = CACHE / "peers"
 """The virtual environment of what ours is compared with; `make bench` makes it."""
+
+
+AT_LEAST_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "at-least-once"})
+EXACTLY_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "exactly-once"})
 
 
 class Program(Service):
@@ -36,6 +42,14 @@ class Program(Service):
         return True  # what it does shows elsewhere: in a topic, or in Triton's counters
 
 
+class OneOfSeveral(Program):
+    """One that shares a topic with others; it prints when it has its part of it."""
+
+    @property
+    def answers(self) -> bool:
+        return ANSWERING in self.log_path.read_text(errors="replace").splitlines()
+
+
 def peers_python() -> Path | None:
     """The interpreter of the peers' environment, None where it was not made."""
     python = PEERS / "bin/python"
@@ -48,12 +62,15 @@ def bridges(
     target: str,
     count: int = 1,
     model: str = MODEL,
-    settings: Mapping[str, str] = MappingProxyType({}),
+    settings: Mapping[str, str] = AT_LEAST_ONCE,
+    *,
+    confined: bool = False,
 ) -> list[Service]:
-    """Bridges of one new group."""
+    """Bridges of one new group; confined, each to its share of a core."""
     group = f"bench-{uuid.uuid4().hex[:8]}"
+    kind = SharedBridge if confined else Bridge
     return [
-        Bridge(
+        kind(
             {
                 "brokers": rig.kafka.bootstrap,
                 "triton": rig.triton.grpc,
@@ -81,10 +98,11 @@ def triton_load(rig: Rig, batch: int, in_flight: int) -> Service:
     return Program("load", argv, rig.directory / "load")
 
 
-def relay(rig: Rig, source: str, target: str, rate: float) -> Service:
-    """The bridge's load on Kafka, without the bridge."""
-    argv = [sys.executable, str(PROGRAMS / "relay.py"), *_kafka(rig, source, target), "--rate",
-            str(rate)]  # fmt: skip
+def relay(rig: Rig, source: str, target: str, rate: float | None = None) -> Service:
+    """The bridge's load on Kafka, without the bridge: at `rate` images/s, or as fast as it can."""
+    argv = [sys.executable, str(PROGRAMS / "relay.py"), *_kafka(rig, source, target)]
+    if rate is not None:
+        argv += ["--rate", str(rate)]
     return Program("relay", argv, rig.directory / "relay")
 
 
@@ -96,7 +114,10 @@ def careful(rig: Rig, source: str, target: str) -> list[Service]:
         sys.executable, str(PROGRAMS / "careful_consumer.py"), *_kafka(rig, source, target, group),
         *_torch(rig), "--threads", str(threads), "--batch", str(rig.max_batch),
     ]  # fmt: skip
-    return [Program(f"careful-{i}", argv, rig.directory / "careful") for i in range(rig.instances)]
+    return [
+        OneOfSeveral(f"careful-{i}", argv, rig.directory / f"careful-{group}")
+        for i in range(rig.instances)
+    ]
 
 
 def usual_demo(rig: Rig, source: str, target: str) -> list[Service]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from benchmarks.procfs import tree_usage
 from benchmarks.rig import Rig
+from benchmarks.subjects import OneOfSeveral
 from stack.bridge import Bridge
 from stack.errors import StackError
 from stack.service import Service
@@ -154,8 +155,10 @@ def wait_until(condition: Callable[[], bool], subject: Sequence[Service], what: 
 
 
 def _takes_part(part: Service) -> bool:
-    """Whether a bridge of several has got partitions; for the others, the first answer says it."""
-    return not isinstance(part, Bridge) or part.metrics()["bridge_images_answered_total"] > 0
+    """Whether one of several has got partitions; of a single one, the first answer says it."""
+    if isinstance(part, Bridge):
+        return part.metrics()["bridge_images_answered_total"] > 0
+    return not isinstance(part, OneOfSeveral) or part.answers
 
 
 def _watch(

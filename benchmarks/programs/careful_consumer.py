@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
-from benchmarks.programs.common import model_parser, producer_config
+from benchmarks.programs.common import ANSWERING, model_parser, producer_config
 from benchmarks.programs.in_process import Classifier
 
 COMMIT_S = 0.5
@@ -33,6 +33,7 @@ def main() -> None:
     producer = Producer(producer_config(options.brokers))
     consumer.subscribe([options.source])
     commit_at, open_answers = time.monotonic() + COMMIT_S, False
+    answering = False
     while True:
         messages = [m for m in consumer.consume(options.batch, GATHER_S) if m.error() is None]
         if messages:
@@ -40,6 +41,9 @@ def main() -> None:
             for message, answer in zip(messages, classifier.answers(values), strict=True):
                 producer.produce(options.target, answer, message.key())
             open_answers = True
+            if not answering:
+                print(ANSWERING, flush=True)
+                answering = True
         producer.poll(0)
         if open_answers and time.monotonic() > commit_at:
             producer.flush()

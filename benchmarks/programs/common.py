@@ -6,6 +6,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+ANSWERING = "answering"
+"""What one of several prints with its first answer: only then has it got partitions."""
 TOP_K = 3
 """Classes in an answer, as the bridge asks for."""
 

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from benchmarks.results import read, save
-from benchmarks.scaling import PAGE, PHOTO, RESULTS, UnmeasuredError, page, renewed, workloads
+from benchmarks.scaling import (
+    MEASURED,
+    PAGE,
+    PHOTO,
+    RESULTS,
+    UnmeasuredError,
+    page,
+    renewed,
+    workloads,
+)
 from stack.paths import ROOT
 
 MACHINE = {"cpu": "a CPU", "cores": 2, "memory_gib": 4, "device": "CPU", "load_average": 0.1}
@@ -20,8 +29,14 @@ def window(rate: float) -> dict[str, Any]:
 
 OVERHEAD = {
     "machine": MACHINE, "quick": False, "repeats": 1, "date": "2026-01-31", "failures": {},
-    "measurements": {"raw": [window(8000.0)], "raw, 2 bridges": [window(14_000.0)]},
+    "measurements": {"raw": [window(8000.0)]},
     "stages": {PHOTO: {"decode": [1500.0]}},
+}  # fmt: skip
+
+
+BRIDGES = {
+    "counts": [1, 2], "share": 0.25,
+    "measurements": {"raw, 1": [window(2000.0)], "raw, 2": [window(3520.0)]},
 }  # fmt: skip
 
 
@@ -32,13 +47,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_page_is_that_of_the_results() -> None:
     text = PAGE.read_text()
-    assert renewed(text, read(RESULTS, ("overhead",))) == text, (
+    assert renewed(text, read(RESULTS, MEASURED)) == text, (
         "docs/scaling.md is out of date: run benchmarks/scaling.py"
     )
 
 
 def test_several_bridges_are_held_against_the_model() -> None:
-    assert "| 2 | 16,000 | 14,000 | 0.88 |" in page({"overhead": OVERHEAD})
+    found = page({"overhead": OVERHEAD, "bridges": BRIDGES})
+    assert "| 2 | 4,000 | 3,520 | 0.88 |" in found
 
 
 def test_measured_costs_are_the_plans() -> None:
@@ -51,6 +67,8 @@ def test_measured_costs_are_the_plans() -> None:
 def test_nothing_measured_is_nothing_planned(tmp_path: Path) -> None:
     with pytest.raises(UnmeasuredError, match="make bench"):
         workloads({})
+    with pytest.raises(UnmeasuredError, match=r"bridges\.json"):
+        page({"overhead": OVERHEAD})
     done = run("1000", "--results", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith("scaling: ")

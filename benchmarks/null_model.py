@@ -1,0 +1,91 @@
+"""The bridge alone: sections against a model that answers at once."""
+
+from collections.abc import Callable, Mapping
+
+from benchmarks import subjects
+from benchmarks.models import NULL
+from benchmarks.plan import Plan, Result, Say
+from benchmarks.repeats import repeat
+from benchmarks.rig import PARTITIONS, Rig
+from benchmarks.share import SHARE
+from benchmarks.stages import stages
+from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
+from benchmarks.window import Watch, Window, drain
+from producer.encoding import Encoding
+
+WARM = Watch(4.0, 4.0)
+LARGE = 3
+"""Times the usual backlog, for what answers faster than one bridge."""
+
+
+def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
+    """CPU of the bridge for each image, beside that of Kafka's client alone."""
+    warm_broker(rig, plan)
+    raw = rig.backlog(LARGE * plan.null_images, Encoding.RAW)
+    png = rig.backlog(plan.null_images, Encoding.PNG)
+
+    def ours(
+        source: str, count: int = 1, settings: Mapping[str, str] = AT_LEAST_ONCE
+    ) -> Callable[[], Window]:
+        def run() -> Window:
+            target = rig.topic("out")
+            subject = subjects.bridges(rig, source, target, count, NULL, settings)
+            return drain(rig, subject, source, target, plan.watch, model=NULL)
+
+        return run
+
+    # It answers several times as many.
+    short = Watch(plan.watch.warm_s / 2, plan.watch.window_s / 3)
+
+    def client_alone() -> Window:
+        target = rig.topic("out")
+        subject = [subjects.relay(rig, raw, target)]
+        return drain(rig, subject, raw, target, short, model=NULL)
+
+    todo = {
+        "raw": ours(raw),
+        "Kafka's client alone": client_alone,
+        "PNG": ours(png),
+        "raw, exactly once": ours(raw, settings=EXACTLY_ONCE),
+        "raw, 2 bridges": ours(raw, 2),
+    }
+    result = repeat(todo, plan.repeats, say)
+    say("stages, one by one")
+    return {**result, "stages": stages(plan.repeats)}
+
+
+def bridges(rig: Rig, plan: Plan, say: Say) -> Result:
+    """Several bridges of one group, each with its share of a core.
+
+    With whole cores, a few bridges, the broker and Triton would soon want more of them than there
+    are; and how bridges add up is to be seen, not where this machine ends.
+    """
+    warm_broker(rig, plan)
+    todo: dict[str, Callable[[], Window]] = {}
+
+    def of(source: str, count: int) -> Callable[[], Window]:
+        def run() -> Window:
+            target = rig.topic("out")
+            subject = subjects.bridges(rig, source, target, count, NULL, confined=True)
+            return drain(rig, subject, source, target, plan.watch, model=NULL)
+
+        return run
+
+    counts = [2**power for power in range(PARTITIONS.bit_length())]
+    for name, encoding in (("raw", Encoding.RAW), ("PNG", Encoding.PNG)):
+        backlog = rig.backlog(LARGE * plan.null_images, encoding)
+        todo |= {f"{name}, {count}": of(backlog, count) for count in counts}
+    return {**repeat(todo, plan.repeats, say), "counts": counts, "share": SHARE}
+
+
+def warm_broker(rig: Rig, plan: Plan) -> None:
+    """Have Java compile what the broker runs often, before anything is measured.
+
+    A broker that had just started was seen to spend six times the CPU on an image, and took it
+    from whatever was measured first.
+    """
+    backlog = rig.backlog(plan.null_images, Encoding.RAW)
+    for settings in (AT_LEAST_ONCE, EXACTLY_ONCE):
+        target = rig.topic("warm")
+        subject = subjects.bridges(rig, backlog, target, model=NULL, settings=settings)
+        drain(rig, subject, backlog, target, WARM, model=NULL)
