@@ -16,6 +16,9 @@ from producer.encoding import Encoding
 from stack.errors import StackError
 from stack.service import Service
 
+WARM_LOAD, WARM_TIMES = 0.25, 3
+"""Load, and times a point's length, of lone images before any is measured. A broker took three
+times as long for the first thousand as for the third, until Java had compiled what they need."""
 SUSTAINED = 0.9
 """Share of its throughput that a subject is offered at most, where it is to keep up."""
 
@@ -35,6 +38,7 @@ def latency(rig: Rig, plan: Plan, say: Say) -> Result:
         target = rig.topic("out")
         demo = top(subjects.usual_demo(rig, backlog, target), target)
         say(f"usual demo: {demo:,.0f} images/s at most")
+    _point(rig, "bridge", WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
     points: list[Result] = []
     failures: dict[str, str] = {}
     for repeat in range(plan.repeats):

@@ -13,7 +13,7 @@ from bridge.images import ImageError, Pixels
 
 log = structlog.get_logger()
 
-SLICE_IMAGES = 32
+SLICE_IMAGES = 64
 SLICE_BYTES = 256 << 10
 """A slice of encoded images takes a decoder some milliseconds: long enough that handing it over
 costs little, short enough that the first image of it need not wait for the last."""

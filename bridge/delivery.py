@@ -22,6 +22,12 @@ Settled = tuple[Arrival, Publication]
 """An image, and what it became."""
 
 
+REPORTS_S = 0.02
+"""How often acknowledgements are looked for while no batch comes that brings them along."""
+FLUSH_S = 0.01
+"""Bound on a lone image's flush: should many follow, they are sent in large requests again."""
+
+
 class DeliveryError(Exception):
     """Kafka refused a record for good; the bridge stops, and commits nothing past it."""
 
@@ -71,32 +77,39 @@ class AtLeastOnce:
         self._metrics = metrics
         self._failed = failed
         self._pending: list[Completed[Publication]] = []
-        self._acknowledged: deque[Arrival] = deque()
+        self._acknowledged: deque[Sequence[Settled]] = deque()
         self._stopping = Event()
-        self._reports = Thread(target=self._serve_reports, name="delivery-reports", daemon=True)
+        self._lone = Event()
+        self._idle = Thread(target=self._serve_idle, name="delivery", daemon=True)
 
     def start(self) -> None:
-        self._reports.start()
+        self._idle.start()
 
     def publish(self, settled: Sequence[Settled]) -> None:
-        for arrival, publication in settled:
-            produce(
-                self._producer,
-                publication,
-                on_delivery=partial(self._delivered, arrival, publication),
-            )
+        # One callback for all of a batch: one for each image costs as much as producing it.
+        on_delivery = partial(self._delivered, settled, list(settled))
+        for _, publication in settled:
+            produce(self._producer, publication, on_delivery)
+        if len(settled) == 1:
+            self._lone.set()
+        self._serve_reports()  # of earlier batches
 
     def _delivered(
         self,
-        arrival: Arrival,
-        publication: Publication,
+        settled: Sequence[Settled],
+        waiting: list[Settled],
         error: KafkaError | None,
-        _message: Message,
+        message: Message,
     ) -> None:
+        """One of `settled` was delivered, or not; `waiting` has one item for each that was not."""
         if error is None:
-            self._acknowledged.append(arrival)
+            # Reports come on two threads: a list's pop is one step, a count's decrement is not.
+            waiting.pop()
+            if not waiting:
+                self._acknowledged.append(settled)
             return
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and publication.record.value:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and len(settled) == 1:
+            arrival, publication = settled[0]  # a dead letter, which always comes alone
             smaller = shrink(publication)
             if smaller is not None:
                 self.publish([(arrival, smaller)])
@@ -104,16 +117,25 @@ class AtLeastOnce:
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             return  # the bridge is being stopped at once: not delivered, so not committed
         self._failed(
-            DeliveryError(f"Kafka refused a record for topic {publication.topic}: {error.str()}")
+            DeliveryError(f"Kafka refused a record for topic {message.topic()}: {error.str()}")
         )
 
     def _serve_reports(self) -> None:
+        self._producer.poll(0)
+        # All at once, under one lock.
+        reported = [self._acknowledged.popleft() for _ in range(len(self._acknowledged))]
+        self._assignment.finish(
+            (arrival.tracker, arrival.offset) for settled in reported for arrival, _ in settled
+        )
+
+    def _serve_idle(self) -> None:
         while not self._stopping.is_set():
-            self._producer.poll(0.2)
-            # All that one call reported, under one lock; reports also come on the pipeline's
-            # thread, while the client's queue is full.
-            reported = [self._acknowledged.popleft() for _ in range(len(self._acknowledged))]
-            self._assignment.finish([(one.tracker, one.offset) for one in reported])
+            if self._lone.wait(REPORTS_S):
+                self._lone.clear()
+                # Flushing, Kafka's client does not wait for more records to send along (linger.ms,
+                # which timers of whole milliseconds make two or three): none will come.
+                self._producer.flush(FLUSH_S)
+            self._serve_reports()
 
     def commit(self, *, wait: bool) -> None:
         # Only this thread, the intake's, changes the assignment: nothing can be revoked between
@@ -167,7 +189,7 @@ class AtLeastOnce:
         else:
             self._producer.purge()
         self._stopping.set()
-        self._reports.join(5)
+        self._idle.join(5)
 
 
 def produce(

@@ -61,7 +61,7 @@ class Collector:
         """False: a record of another run."""
         record, at_ns, stored = received
         if self._run_id is not None:
-            headers = first_headers(record.headers(), ("ce_runid",))
+            headers = first_headers(record.headers())
             if headers.get("ce_runid") != self._run_id:
                 return False
         topic = record.topic()

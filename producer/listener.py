@@ -195,7 +195,7 @@ class Listener:
             self._failure = str(error)
 
     def _take(self, message: KafkaRecord) -> None:
-        if first_headers(message.headers(), ("ce_runid",)).get("ce_runid") != self._run_id:
+        if first_headers(message.headers()).get("ce_runid") != self._run_id:
             return
         with self._changed:
             sequence = self._sequence(image_id(message))

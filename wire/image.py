@@ -24,24 +24,11 @@ MAX_HEADER = 1024
 """Bytes of any header that is read: they are small by contract, whatever a stranger sends."""
 MAX_RANK = 8
 
-_READ = frozenset((
-    "ce_id",
-    "ce_specversion",
-    "ce_source",
-    "ce_type",
-    "ce_time",
-    "ce_senttime",
-    "ce_runid",
-    "ce_label",
-    "ce_dtype",
-    "ce_shape",
+_COMMON = (
+    "ce_specversion", "ce_source", "ce_type", "ce_runid", "ce_label", "ce_dtype", "ce_shape",
     "content-type",
-    TRACEPARENT,
-    # A dead letter keeps its first coordinates here: they are the id of an image without one.
-    "dlq.topic",
-    "dlq.partition",
-    "dlq.offset",
-))  # fmt: skip
+)  # fmt: skip
+"""Headers in which the images of a stream hardly differ."""
 
 
 class ImageEvent(NamedTuple):
@@ -115,7 +102,7 @@ def encode_image(
 
 def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> str:
     """The id of an image whatever state its record is in: never raises, always bounded."""
-    found = first_headers(record.headers(), _READ) if headers is None else headers
+    found = first_headers(record.headers()) if headers is None else headers
     for candidate in (found.get("ce_id"), record.key()):
         raw = raw_bytes(candidate)
         if 0 < len(raw) <= MAX_ID:
@@ -125,6 +112,7 @@ def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> st
                 continue
             if text.isprintable():
                 return text
+    # A dead letter keeps its first coordinates in headers.
     coordinates = [found.get(name) for name in ("dlq.topic", "dlq.partition", "dlq.offset")]
     if all(coordinates):
         return "/".join(raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
@@ -137,43 +125,61 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     Raises:
         ContractError: a header that is too long, not text, or does not say what it should.
     """
-    headers = first_headers(record.headers(), _READ)
-    traceparent = headers.pop(TRACEPARENT, None)
-    text: dict[str, str] = {}
-    for name, raw in headers.items():
-        if len(raw) > MAX_HEADER:
-            raise ContractError(f"header {name} has {len(raw)} bytes, {MAX_HEADER} are allowed")
-        try:
-            text[name] = raw.decode()
-        except UnicodeDecodeError:
-            raise ContractError(f"header {name} is not UTF-8") from None
+    headers = first_headers(record.headers())
+    content_type, dtype, shape, source, run_id, label = _common(*map(headers.get, _COMMON))
+    given, sent, traceparent = map(headers.get, ("ce_time", "ce_senttime", TRACEPARENT))
+    kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
+    intended_ns = kafka_ns if given is None else parse_time(_text("ce_time", given))
+    sent_ns = kafka_ns or intended_ns if sent is None else parse_time(_text("ce_senttime", sent))
+    if len(headers.get("ce_id", b"")) > MAX_ID:
+        raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
+    return ImageEvent(
+        image_id(record, headers), content_type, dtype, shape, intended_ns, sent_ns, source, run_id,
+        label, None if traceparent is None else read_traceparent(traceparent),
+    )  # fmt: skip
+
+
+class _Common(NamedTuple):
+    content_type: str | None
+    dtype: str | None
+    shape: tuple[int, ...] | None
+    source: str | None
+    run_id: str | None
+    label: str | None
+
+
+@lru_cache(256)  # the images of a stream share them; each header is bounded by MAX_HEADER
+def _common(*values: bytes | None) -> _Common:
+    """What the headers of `_COMMON` say."""
+    text = {
+        name: _text(name, raw) for name, raw in zip(_COMMON, values, strict=True) if raw is not None
+    }
     version = text.get("ce_specversion", "1.0")
     if not version.startswith("1."):
         raise ContractError(f"CloudEvents {version[:20]!r} is not known, only 1.x")
     kind = text.get("ce_type", IMAGE_TYPE)
     if kind != IMAGE_TYPE and kind.startswith(_OUR_TYPES):
         raise ContractError(f"ce_type {kind[:80]!r} is newer than this bridge knows: {IMAGE_TYPE}")
-    if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
-        raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
-    kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
-    intended_ns = parse_time(text["ce_time"]) if "ce_time" in text else kafka_ns
-    sent_ns = parse_time(text["ce_senttime"]) if "ce_senttime" in text else kafka_ns or intended_ns
     content_type = text.get("content-type")
-    return ImageEvent(
-        id=image_id(record, headers),
+    return _Common(
         content_type=None if content_type is None else content_type.split(";")[0].strip().lower(),
         dtype=text.get("ce_dtype"),
         shape=_parse_shape(text["ce_shape"]) if "ce_shape" in text else None,
-        intended_ns=intended_ns,
-        sent_ns=sent_ns,
         source=text.get("ce_source"),
         run_id=text.get("ce_runid"),
         label=text.get("ce_label"),
-        traceparent=None if traceparent is None else read_traceparent(traceparent),
     )
 
 
-@lru_cache(64)  # a stream has few of them; each is bounded by MAX_HEADER
+def _text(name: str, raw: bytes) -> str:
+    if len(raw) > MAX_HEADER:
+        raise ContractError(f"header {name} has {len(raw)} bytes, {MAX_HEADER} are allowed")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise ContractError(f"header {name} is not UTF-8") from None
+
+
 def _parse_shape(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if len(parts) > MAX_RANK or not all(part.isascii() and part.isdigit() for part in parts):

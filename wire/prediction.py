@@ -92,7 +92,7 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
     value = raw_bytes(record.value())
     if len(value) > MAX_PREDICTION:
         raise ContractError(f"a prediction of {len(value)} bytes, {MAX_PREDICTION} are allowed")
-    headers = first_headers(record.headers(), ("ce_type", "ce_runid", TRACEPARENT))
+    headers = first_headers(record.headers())
     kind = headers.get("ce_type", b"").decode(errors="replace")
     if kind != PREDICTION_TYPE:
         raise ContractError(f"ce_type is {kind[:80]!r}, expected {PREDICTION_TYPE!r}")

@@ -1,6 +1,6 @@
 """The view of a Kafka record that the contract needs."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -71,14 +71,10 @@ class ContractError(ValueError):
     """A record that breaks the message contract; the text says how, without its raw bytes."""
 
 
-def first_headers(headers: Headers | None, names: Container[str] | None = None) -> dict[str, bytes]:
+def first_headers(headers: Headers | None) -> dict[str, bytes]:
     """Map each header name to its first non-null value; later repetitions cannot override it."""
     # From the last to the first: of a name that occurs again, the first is what stays.
-    return {
-        name: value
-        for name, value in reversed(headers or ())
-        if value is not None and (names is None or name in names)
-    }
+    return {name: value for name, value in reversed(headers or ()) if value is not None}
 
 
 def raw_bytes(part: bytes | str | None) -> bytes:

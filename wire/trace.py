@@ -57,5 +57,5 @@ def parse_traceparent(text: str) -> TraceParent:
 
 def record_traceparent(record: KafkaRecord) -> str | None:
     """The valid `traceparent` of a record, whatever else is in it."""
-    headers = first_headers(record.headers(), (TRACEPARENT,))
+    headers = first_headers(record.headers())
     return read_traceparent(headers.get(TRACEPARENT))
