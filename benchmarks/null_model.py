@@ -37,7 +37,7 @@ def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
         return run
 
     # It answers several times as many.
-    short = Watch(plan.watch.warm_s / 2, plan.watch.window_s / 3)
+    short = Watch(plan.watch.warm_s / 4, plan.watch.window_s / 4)
 
     def client_alone() -> Window:
         target = rig.topic("out")
