@@ -86,13 +86,16 @@ class AtLeastOnce:
         self._idle.start()
 
     def publish(self, settled: Sequence[Settled]) -> None:
+        self._send(settled)
+        self._serve_reports()  # of earlier batches
+
+    def _send(self, settled: Sequence[Settled]) -> None:
         # One callback for all of a batch: one for each image costs as much as producing it.
         on_delivery = partial(self._delivered, settled, list(settled))
         for _, publication in settled:
             produce(self._producer, publication, on_delivery)
         if len(settled) == 1:
             self._lone.set()
-        self._serve_reports()  # of earlier batches
 
     def _delivered(
         self,
@@ -112,7 +115,7 @@ class AtLeastOnce:
             arrival, publication = settled[0]  # a dead letter, which always comes alone
             smaller = shrink(publication)
             if smaller is not None:
-                self.publish([(arrival, smaller)])
+                self._send([(arrival, smaller)])
                 return
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             return  # the bridge is being stopped at once: not delivered, so not committed

@@ -56,7 +56,7 @@ def parse_answer(response: Any, spec: ModelSpec, count: int) -> Answer:
         ValueError: not `count` rows of such strings.
     """
     rows = _rows(response, spec.output_name, count)
-    tops: list[Top] = [tuple([parse_class(text) for text in row]) for row in rows]
+    tops: list[Top] = [tuple(map(parse_class, row)) for row in rows]
     if spec.error_output is not None:
         for index, (reason,) in enumerate(_rows(response, spec.error_output, count)):
             if reason:

@@ -29,6 +29,8 @@ _COMMON = (
     "content-type",
 )  # fmt: skip
 """Headers in which the images of a stream hardly differ."""
+_OWN = ("ce_id", "ce_time", "ce_senttime", "dlq.topic", "dlq.partition", "dlq.offset")
+"""Headers of one image; a dead letter keeps its first coordinates in the last three."""
 
 
 class ImageEvent(NamedTuple):
@@ -112,7 +114,6 @@ def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> st
                 continue
             if text.isprintable():
                 return text
-    # A dead letter keeps its first coordinates in headers.
     coordinates = [found.get(name) for name in ("dlq.topic", "dlq.partition", "dlq.offset")]
     if all(coordinates):
         return "/".join(raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
@@ -127,12 +128,13 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     """
     headers = first_headers(record.headers())
     content_type, dtype, shape, source, run_id, label = _common(*map(headers.get, _COMMON))
-    given, sent, traceparent = map(headers.get, ("ce_time", "ce_senttime", TRACEPARENT))
-    kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
-    intended_ns = kafka_ns if given is None else parse_time(_text("ce_time", given))
-    sent_ns = kafka_ns or intended_ns if sent is None else parse_time(_text("ce_senttime", sent))
-    if len(headers.get("ce_id", b"")) > MAX_ID:
+    text = {name: _text(name, headers[name]) for name in _OWN if name in headers}
+    if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
         raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
+    kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
+    intended_ns = parse_time(text["ce_time"]) if "ce_time" in text else kafka_ns
+    sent_ns = parse_time(text["ce_senttime"]) if "ce_senttime" in text else kafka_ns or intended_ns
+    traceparent = headers.get(TRACEPARENT)
     return ImageEvent(
         image_id(record, headers), content_type, dtype, shape, intended_ns, sent_ns, source, run_id,
         label, None if traceparent is None else read_traceparent(traceparent),

@@ -122,6 +122,8 @@ def test_a_plain_message_is_an_image_named_by_its_key_or_its_place() -> None:
         ([("ce_shape", b",".join([b"1"] * 9))], "ce_shape"),
         ([("ce_source", b"\xff")], "not UTF-8"),
         ([("ce_source", b"0" * 5000)], "5000 bytes"),
+        ([("ce_id", b"\xff")], "ce_id is not UTF-8"),
+        ([("dlq.topic", b"0" * 5000)], "dlq.topic has 5000 bytes"),
     ],
 )
 def test_a_header_that_breaks_the_contract_is_named(headers: Headers, complaint: str) -> None:
