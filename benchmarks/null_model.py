@@ -10,21 +10,24 @@ from benchmarks.rig import PARTITIONS, Rig
 from benchmarks.share import SHARE
 from benchmarks.stages import stages
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
-from benchmarks.window import Watch, Window, drain
+from benchmarks.window import Watch, Window, answer_all, drain
 from producer.encoding import Encoding
 
-WARM = Watch(4.0, 4.0)
-LARGE = 3
-"""Times the usual backlog, for what answers faster than one bridge."""
+WARM_IMAGES = 100_000
+START_S = 2.0
+"""What a subject may take from its first answer until it is watched."""
+SPARE = 4
+"""Times as many images as one bridge is expected to answer: a relay, or several, answer more."""
 
 
 def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
     """CPU of the bridge for each image, beside that of Kafka's client alone."""
-    warm_broker(rig, plan)
-    raw = rig.backlog(LARGE * plan.null_images, Encoding.RAW)
-    png = rig.backlog(LARGE * plan.null_images, Encoding.PNG)
+    rate = warm_broker(rig)
     # Memory is judged too: Kafka's client takes a few seconds to fetch ahead all that it may.
     watch = plan.watch._replace(warm_s=2 * plan.watch.warm_s)
+    raw, png = (
+        rig.backlog(_enough(rate, watch), encoding) for encoding in (Encoding.RAW, Encoding.PNG)
+    )
 
     def ours(
         source: str, count: int = 1, settings: Mapping[str, str] = AT_LEAST_ONCE
@@ -62,7 +65,7 @@ def bridges(rig: Rig, plan: Plan, say: Say) -> Result:
     With whole cores, a few bridges, the broker and Triton would soon want more of them than there
     are; and how bridges add up is to be seen, not where this machine ends.
     """
-    warm_broker(rig, plan)
+    rate = warm_broker(rig)
     todo: dict[str, Callable[[], Window]] = {}
 
     def of(source: str, count: int) -> Callable[[], Window]:
@@ -75,19 +78,29 @@ def bridges(rig: Rig, plan: Plan, say: Say) -> Result:
 
     counts = [2**power for power in range(PARTITIONS.bit_length())]
     for name, encoding in (("raw", Encoding.RAW), ("PNG", Encoding.PNG)):
-        backlog = rig.backlog(LARGE * plan.null_images, encoding)
+        backlog = rig.backlog(_enough(rate * max(1, SHARE * counts[-1]), plan.watch), encoding)
         todo |= {f"{name}, {count}": of(backlog, count) for count in counts}
     return {**repeat(todo, plan.repeats, say), "counts": counts, "share": SHARE}
 
 
-def warm_broker(rig: Rig, plan: Plan) -> None:
+def _enough(rate: float, watch: Watch) -> int:
+    """Images of a backlog that is still there when a subject of about this rate was watched."""
+    return int(SPARE * rate * (START_S + watch.warm_s + watch.window_s))
+
+
+def warm_broker(rig: Rig) -> float:
     """Have Java compile what the broker runs often, before anything is measured.
 
     A broker that had just started was seen to spend six times the CPU on an image, and took it
     from whatever was measured first.
+
+    Returns:
+        Images/s of one bridge, at least once, meanwhile.
     """
-    backlog = rig.backlog(plan.null_images, Encoding.RAW)
-    for settings in (AT_LEAST_ONCE, EXACTLY_ONCE):
+    backlog = rig.backlog(WARM_IMAGES, Encoding.RAW)
+    rate = 0.0
+    for settings in (EXACTLY_ONCE, AT_LEAST_ONCE):
         target = rig.topic("warm")
         subject = subjects.bridges(rig, backlog, target, model=NULL, settings=settings)
-        drain(rig, subject, backlog, target, WARM, model=NULL)
+        rate = answer_all(rig, subject, backlog, target)
+    return rate

@@ -23,7 +23,7 @@ MLSERVER_RATE = 1500
 
 def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
     """Images/s through the real model: the ceiling, ours, and the others."""
-    warm_broker(rig, plan)
+    warm_broker(rig)
     backlog = rig.backlog(plan.images * rig.scale, Encoding.RAW)
     png = rig.backlog(plan.images * rig.scale, Encoding.PNG)
     batch, in_flight = _best_load(rig, plan, say)

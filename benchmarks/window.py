@@ -1,8 +1,8 @@
 """One measurement: start the subject, let it warm up, watch it for a while, stop it."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from benchmarks.procfs import tree_usage
@@ -89,12 +89,7 @@ def drain(
     Raises:
         StackError: it died, it did not answer, or it had answered everything too soon.
     """
-    with ExitStack() as running:
-        for part in subject:
-            running.callback(part.kill)
-            part.launch()
-        for part in subject:
-            part.wait_ready()
+    with _running(subject):
         after_start()
         wait_until(
             lambda: rig.ends(target) > 0 and all(map(_takes_part, subject)), subject, "an answer"
@@ -111,6 +106,30 @@ def drain(
         raise StackError(f"{subject[0].name} ran out of images: a larger backlog is needed")
     images = sum(watched.begin_ms <= stamp < watched.end_ms for stamp in times)
     return watched.window._replace(images=images)
+
+
+def answer_all(rig: Rig, subject: Sequence[Service], source: str, target: str) -> float:
+    """Have `subject` answer all of a backlog; images/s from its first answer to its last.
+
+    Raises:
+        StackError: it died, or it did not answer all.
+    """
+    with _running(subject):
+        wait_until(lambda: rig.ends(target) >= rig.ends(source), subject, "its last answer")
+    times = rig.append_times(target)
+    return 1000 * len(times) / max(1, max(times) - min(times))
+
+
+@contextmanager
+def _running(subject: Sequence[Service]) -> Iterator[None]:
+    """The subject is ready; whatever happens, nothing of it is left."""
+    with ExitStack() as running:
+        for part in subject:
+            running.callback(part.kill)
+            part.launch()
+        for part in subject:
+            part.wait_ready()
+        yield
 
 
 def load(rig: Rig, subject: Sequence[Service], watch: Watch, *, model: str) -> Window:
