@@ -24,6 +24,10 @@ CHANGED = {"fp32": 0.0, "fp16": 0.01, "bf16": 0.02}
 """Share of the images that may change their top-1: with fewer bits, near ties fall either way."""
 
 
+LOST = 0.002
+"""Share of the images that an export may answer wrongly beyond those that the network does."""
+
+
 class Sample(NamedTuple):
     """uint8 [N, H, W, 3]; class ids [N] where they are known."""
 
@@ -67,7 +71,8 @@ def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str)
     """Run both over `images`; `eager` is in float32 whatever the precision of `exported`.
 
     Raises:
-        ExportError: another top-1 class, or a difference that the precision doesn't explain.
+        ExportError: another top-1 class, a difference that the precision doesn't explain, or
+            fewer right answers.
     """
     wanted, got = _run(eager, images.pixels), _run(exported, images.pixels)
     if wanted.shape != got.shape or got.dtype != torch.float32:
@@ -88,7 +93,14 @@ def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str)
         raise ExportError(
             f"the exported model gives {changed} of {len(best)} images another top-1 class"
         )
-    correct = None if images.labels is None else int((best == images.labels).sum())
+    if images.labels is None:
+        return Verdict(len(best), changed, difference, None)
+    correct, before = (int((ours == images.labels).sum()) for ours in (best, wanted.argmax(1)))
+    if before - correct > LOST * len(best):
+        raise ExportError(
+            f"the exported model is right on {correct} of {len(best)} images, "
+            f"eager mode on {before}"
+        )
     return Verdict(len(best), changed, difference, correct)
 
 

@@ -12,6 +12,7 @@ from exporter.export import export
 from exporter.formats import AotInductor, find_format
 from exporter.models import DATA
 from stack.triton import Triton
+from wire.prediction import ScoredLabel
 
 NAME = "resnet20_cifar10"
 
@@ -37,13 +38,29 @@ def test_a_pt2_export_keeps_the_oracle_at_any_batch_size(repository: Path) -> No
 
 
 def test_triton_serves_a_pt2_export(repository: Path, tmp_path: Path) -> None:
+    assert len(answer_of(repository, tmp_path)) == 3
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_loses_two_tenths_of_a_point_at_most(precision: str, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    done = export(NAME, folder, backend="python", precision=precision)
+    assert done.verdict is not None
+    assert done.verdict.correct is not None
+    assert done.verdict.correct >= 913
+    assert done.verdict.max_difference > 1e-4  # it really computes with fewer bits
+    assert len(answer_of(folder, tmp_path)) == 3
+
+
+def answer_of(repository: Path, tmp_path: Path) -> tuple[ScoredLabel, ...]:
+    """What Triton answers to a probe image."""
     with Triton(repository, tmp_path / "triton") as server:
         client = TritonServer(server.grpc, NAME)
         answer = probe(client, client.load_spec())
         client.close()
     (top,) = answer.tops
     assert not isinstance(top, ImageError)
-    assert len(top) == 3
+    return top
 
 
 def test_an_unknown_format_is_refused_with_those_that_exist() -> None:
