@@ -17,6 +17,7 @@ from producer.sources import cifar10
 from stack.errors import StackError
 from stack.service import Service
 
+MORE_REPEATS = 2
 MLSERVER_RATE = 1500
 """Images/s that MLServer is fed: more than it answers, since it takes no backlog."""
 
@@ -27,17 +28,13 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
     backlog = rig.backlog(plan.images * rig.scale, Encoding.RAW)
     png = rig.backlog(plan.images * rig.scale, Encoding.PNG)
     batch, in_flight = _best_load(rig, plan, say)
-    our_rate = [0.0]
 
     def ours(
         source: str = backlog, settings: Mapping[str, str] = AT_LEAST_ONCE, model: str = MODEL
     ) -> Window:
         target = rig.topic("out")
         subject = subjects.bridges(rig, source, target, model=model, settings=settings)
-        found = drain(rig, subject, source, target, plan.watch, model=MODEL)
-        if settings is AT_LEAST_ONCE and source == backlog:
-            our_rate[0] = found.rate
-        return found
+        return drain(rig, subject, source, target, plan.watch, model=MODEL)
 
     def other(start: Callable[[Rig, str, str], list[Service]]) -> Callable[[], Window]:
         def run() -> Window:
@@ -47,12 +44,14 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
 
         return run
 
+    # Not among those that are judged: the broker has not answered a real model yet.
+    our_rate = ours().rate
+
     def ceiling_beside() -> Window:
-        rate = our_rate[0] or ours().rate
         return load(
             rig,
             [subjects.triton_load(rig, batch, in_flight),
-             subjects.relay(rig, backlog, rig.topic("out"), rate)],
+             subjects.relay(rig, backlog, rig.topic("out"), our_rate)],
             plan.watch, model=MODEL,
         )  # fmt: skip
 
@@ -71,10 +70,10 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
 
     todo: dict[str, Callable[[], Window]] = {
         "bridge": ours,
+        "ceiling with broker load": ceiling_beside,
         "ceiling": lambda: load(
             rig, [subjects.triton_load(rig, batch, in_flight)], plan.watch, model=MODEL
         ),
-        "ceiling with broker load": ceiling_beside,
         "bridge, exactly once": lambda: ours(settings=EXACTLY_ONCE),
         "bridge, PNG": lambda: ours(png),
         "bridge, PNG decoded in Triton": lambda: ours(png, model=ENSEMBLE),
@@ -87,7 +86,9 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
             "Quix Streams, exactly once": other(subjects.quix_exactly_once),
             "MLServer": mlserver,
         }
-    result = repeat(todo, plan.repeats, say)
+    # Elsewhere factors are judged, here a twentieth, on machines that waver by as much.
+    repeats = plan.repeats + MORE_REPEATS
+    result = {**repeat(todo, repeats, say), "repeats": repeats}
     result["settings"] = {
         "ceiling_batch": batch, "ceiling_in_flight": in_flight, "max_batch": rig.max_batch,
         "instances": rig.instances, "encoding": "raw uint8 32x32x3",
