@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks import subjects
 from benchmarks.models import NULL
-from benchmarks.plan import Plan, Result, Say
+from benchmarks.plan import MORE_REPEATS, Plan, Result, Say
 from benchmarks.repeats import repeat
 from benchmarks.rig import PARTITIONS, Rig
 from benchmarks.share import SHARE
@@ -54,7 +54,8 @@ def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
         "raw, exactly once": ours(raw, settings=EXACTLY_ONCE),
         "raw, 2 bridges": ours(raw, 2),
     }
-    result = repeat(todo, plan.repeats, say)
+    repeats = plan.repeats + MORE_REPEATS
+    result = {**repeat(todo, repeats, say), "repeats": repeats}
     say("stages, one by one")
     return {**result, "stages": stages(plan.repeats)}
 

@@ -10,6 +10,8 @@ Result = dict[str, Any]
 Say = Callable[[str], None]
 """Shows a line to the person who watches."""
 
+MORE_REPEATS = 2
+"""Beyond a plan's: where a twentieth is judged, or an absolute figure, and the machine wavers."""
 LOW = 0.1
 """The share of the throughput at which the latency of lone images is judged."""
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from benchmarks import subjects
 from benchmarks.latency import latency
 from benchmarks.null_model import bridges, overhead, warm_broker
-from benchmarks.plan import Plan, Result, Say
+from benchmarks.plan import MORE_REPEATS, Plan, Result, Say
 from benchmarks.repeats import repeat
 from benchmarks.rig import ENSEMBLE, MODEL, Rig, mlserver_records
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
@@ -17,7 +17,6 @@ from producer.sources import cifar10
 from stack.errors import StackError
 from stack.service import Service
 
-MORE_REPEATS = 2
 MLSERVER_RATE = 1500
 """Images/s that MLServer is fed: more than it answers, since it takes no backlog."""
 
@@ -86,7 +85,6 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
             "Quix Streams, exactly once": other(subjects.quix_exactly_once),
             "MLServer": mlserver,
         }
-    # Elsewhere factors are judged, here a twentieth, on machines that waver by as much.
     repeats = plan.repeats + MORE_REPEATS
     result = {**repeat(todo, repeats, say), "repeats": repeats}
     result["settings"] = {
