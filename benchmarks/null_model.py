@@ -54,8 +54,7 @@ def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
         "raw, exactly once": ours(raw, settings=EXACTLY_ONCE),
         "raw, 2 bridges": ours(raw, 2),
     }
-    repeats = plan.repeats + MORE_REPEATS
-    result = {**repeat(todo, repeats, say), "repeats": repeats}
+    result = repeat(todo, plan.repeats + MORE_REPEATS, say)
     say("stages, one by one")
     return {**result, "stages": stages(plan.repeats)}
 

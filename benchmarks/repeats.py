@@ -29,4 +29,4 @@ def repeat(todo: Mapping[str, Callable[[], Window]], repeats: int, say: Say) -> 
             )
     for name in failures:
         del found[name]
-    return {"measurements": found, "failures": failures}
+    return {"measurements": found, "failures": failures, "repeats": repeats}

@@ -85,8 +85,7 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
             "Quix Streams, exactly once": other(subjects.quix_exactly_once),
             "MLServer": mlserver,
         }
-    repeats = plan.repeats + MORE_REPEATS
-    result = {**repeat(todo, repeats, say), "repeats": repeats}
+    result = repeat(todo, plan.repeats + MORE_REPEATS, say)
     result["settings"] = {
         "ceiling_batch": batch, "ceiling_in_flight": in_flight, "max_batch": rig.max_batch,
         "instances": rig.instances, "encoding": "raw uint8 32x32x3",

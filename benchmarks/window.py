@@ -114,8 +114,9 @@ def answer_all(rig: Rig, subject: Sequence[Service], source: str, target: str) -
     Raises:
         StackError: it died, or it did not answer all.
     """
+    count = rig.ends(source)
     with _running(subject):
-        wait_until(lambda: rig.ends(target) >= rig.ends(source), subject, "its last answer")
+        wait_until(lambda: rig.ends(target) >= count, subject, "its last answer")
     times = rig.append_times(target)
     return 1000 * len(times) / max(1, max(times) - min(times))
 

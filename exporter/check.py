@@ -87,15 +87,15 @@ def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str)
             f"the exported model differs from eager mode by {difference:.1e}, "
             f"more than {tolerance:.0e} ({precision})"
         )
-    best = got.argmax(1)
-    changed = int((best != wanted.argmax(1)).sum())
+    best, eagers = got.argmax(1), wanted.argmax(1)
+    changed = int((best != eagers).sum())
     if changed > CHANGED[precision] * len(best):
         raise ExportError(
             f"the exported model gives {changed} of {len(best)} images another top-1 class"
         )
     if images.labels is None:
         return Verdict(len(best), changed, difference, None)
-    correct, before = (int((ours == images.labels).sum()) for ours in (best, wanted.argmax(1)))
+    correct, before = (int((ours == images.labels).sum()) for ours in (best, eagers))
     if before - correct > LOST * len(best):
         raise ExportError(
             f"the exported model is right on {correct} of {len(best)} images, "

@@ -1,14 +1,23 @@
 """Dead letters that their topic finds too large: the reason is kept, the image stays behind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stack.kafka import Kafka
 from stack.topics import create_topics
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import GOOD, as_record, ids, predictions, wait_for
+from tests.bridge.test_live import (
+    GOOD,
+    as_record,
+    collect_answers,
+    ids,
+    predictions,
+    wait_for,
+)
 from tests.conftest import PARTITIONS, Topics
-from tests.kafka_client import collect, committed, send
+from tests.kafka_client import committed, send
 from wire.deadletter import decode_dead_letter, is_omitted
 from wire.image import image_id
 
@@ -28,11 +37,7 @@ def test_a_letter_too_large_for_its_topic_goes_without_its_image(
     send(kafka.bootstrap, topics.images, [*bad, *good])
     start_bridge(delivery=delivery, dead_letters_topic=letters_topic)
     count = len(bad) + len(good)
-    messages = collect(
-        kafka.bootstrap,
-        [topics.predictions, letters_topic],
-        lambda found: len(ids(found)) >= count,
-    )
+    messages = collect_answers(kafka, replace(topics, dead_letters=letters_topic), count)
     assert set(ids(messages).values()) == {1}
     assert len(predictions(messages, topics)) == len(good)
     letters = {image_id(m): m for m in messages if m.topic() == letters_topic}
