@@ -5,12 +5,17 @@ PYTHON := $(shell for p in python3.11 python3.12 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := 0.13.9
+# $(call LAYER,DIR): an environment of its own, whose packages stand before those of .venv.
+LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
+	$(1)/bin/python -c 'import pathlib, sys, sysconfig; \
+	pathlib.Path(sysconfig.get_path("purelib"), "zz_project.pth").write_text(sys.argv[1] + "\n")' \
+	"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 .DEFAULT_GOAL := help
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test soak lint docs clean lock prerequisites
+.PHONY: help demo test test-dali soak lint docs clean lock prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -18,8 +23,11 @@ help: ## this list
 demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured
 	$(BIN)/python scripts/demo.py
 
-test: $(VENV)/.installed lint test-ansible-short ## lint, types, and all tests on real servers
+test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and all tests on real servers
 	$(BIN)/python -m pytest
+
+test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI, on the CPU
+	.cache/dali/bin/python -m pytest -q tests/exporter/test_dali.py
 
 soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews README's table
 	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=README.md \
@@ -50,11 +58,22 @@ $(VENV)/.installed: requirements.lock | prerequisites
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
 	@touch $@
 
+# DALI, 1 GB, in an environment of its own: nothing else needs it.
+.cache/dali/.installed: exporter/decoding/requirements.lock | $(VENV)/.installed
+	@echo "setting up .cache/dali (once, about 1 GB)"
+	@mkdir -p .cache
+	@$(call LAYER,.cache/dali)
+	@$(BIN)/uv pip install -q --python .cache/dali/bin/python --require-hashes -r $<
+	@touch $@
+
 lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -o ansible/requirements.lock ansible/requirements.in
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links -c requirements.lock \
+		-o exporter/decoding/requirements.lock exporter/decoding/requirements.in
 	$(MAKE) lock-compose
 
 clean: ## remove what was built, fetched and measured here

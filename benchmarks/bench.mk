@@ -12,9 +12,6 @@ bench: $(VENV)/.installed .cache/peers/.installed ## measure against Triton alon
 # one of .venv, behind its own packages. Where it cannot be had, the results say what is missing.
 .cache/peers/.installed: benchmarks/peers.txt | $(VENV)/.installed
 	@mkdir -p .cache
-	@$(CURDIR)/.venv/bin/uv venv -q --allow-existing -p $(CURDIR)/.venv/bin/python .cache/peers
-	@if $(CURDIR)/.venv/bin/uv pip install -q --python .cache/peers/bin/python -r benchmarks/peers.txt; then \
-		.cache/peers/bin/python -c 'import sysconfig, pathlib, sys; \
-		pathlib.Path(sysconfig.get_path("purelib"), "zz_project.pth").write_text(sys.argv[1] + "\n")' \
-		"$$($(CURDIR)/.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && touch $@; \
+	@if $(call LAYER,.cache/peers) && \
+		$(BIN)/uv pip install -q --python .cache/peers/bin/python -r $<; then touch $@; \
 	else echo "the peers could not be installed: they are left out" >&2; rm -rf .cache/peers; fi

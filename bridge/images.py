@@ -3,6 +3,8 @@
 import io
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -134,11 +136,22 @@ def _plain(
 
 
 def _decode(content_type: str | None, value: bytes, spec: ModelSpec, max_pixels: int) -> Pixels:
+    with opened(content_type, value, max_pixels) as image:
+        return _fit(image, spec)
+
+
+@contextmanager
+def opened(content_type: str | None, value: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """An encoded image whose header is within the bounds; nothing of it is decoded yet.
+
+    Raises:
+        ImageError: it is not, or whatever is done with it while it is open fails.
+    """
     expected = None if content_type in _UNTYPED else _FORMATS[content_type or ""]
     try:
         with Image.open(io.BytesIO(value), formats=_ALLOWED) as image:
             _check_header(image, expected, max_pixels)
-            return _fit(image, spec)
+            yield image
     except ImageError:
         raise
     except MemoryError:
@@ -195,18 +208,31 @@ def _fit(image: Image.Image, spec: ModelSpec) -> Pixels:
 def _resize_and_crop(
     picture: Image.Image, resize: int, width: int, height: int, interpolation: str
 ) -> Image.Image:
-    shorter = min(picture.size)
-    if shorter != resize:
-        # Sizes truncate as in torchvision's Resize, so that accuracy matches its recipes.
-        size = tuple(max(1, int(side * resize / shorter)) for side in picture.size)
-        picture = picture.resize((size[0], size[1]), _RESAMPLING[interpolation])
-    if picture.width < width or picture.height < height:
-        raise ImageError(
-            "shape",
-            f"{picture.width} x {picture.height} when resized, the model takes {width} x {height}",
-        )
-    if picture.size != (width, height):
-        left = round((picture.width - width) / 2)
-        top = round((picture.height - height) / 2)
+    size = scaled(picture.size, resize)
+    left, top = crop_at(size, width, height)
+    if picture.size != size:
+        picture = picture.resize(size, _RESAMPLING[interpolation])
+    if size != (width, height):
         picture = picture.crop((left, top, left + width, top + height))
     return picture
+
+
+def scaled(size: tuple[int, int], resize: int) -> tuple[int, int]:
+    """Width and height once the shorter of them is `resize`."""
+    shorter = min(size)
+    # They truncate as in torchvision's Resize, so that accuracy matches its recipes.
+    width, height = (max(1, int(side * resize / shorter)) for side in size)
+    return width, height
+
+
+def crop_at(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """Left and top of what is cut from the centre of a picture of this size.
+
+    Raises:
+        ImageError: it is smaller than that.
+    """
+    if size[0] < width or size[1] < height:
+        raise ImageError(
+            "shape", f"{size[0]} x {size[1]} when resized, the model takes {width} x {height}"
+        )
+    return round((size[0] - width) / 2), round((size[1] - height) / 2)

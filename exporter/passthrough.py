@@ -16,6 +16,7 @@ from exporter.imports import needed_files
 from exporter.models import Model
 from exporter.repository import install, is_current
 from exporter.triton_config import (
+    DEVICES,
     INPUT,
     LABELS,
     OUTPUT,
@@ -35,7 +36,8 @@ MAX_PIXELS = 50_000_000
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "exporter/decoding/model.py"
-"""Runs the very files of `bridge` and `wire` that it imports, on numpy, Pillow and pyspng."""
+"""Runs the very files of `bridge` and `wire` that it imports, on numpy, Pillow and pyspng, or where
+DALI is asked for on what `exporter/decoding/requirements.lock` lists."""
 
 HEADER = "# Written by scripts/export_model.py: change its options, not this file.\n"
 
@@ -52,7 +54,7 @@ input {{ name: "IMAGE" data_type: TYPE_STRING dims: [ 1 ] }}
 output {{ name: "PIXELS" data_type: TYPE_UINT8 dims: [ {dims} ] }}
 output {{ name: "ERROR" data_type: TYPE_STRING dims: [ 1 ] }}
 
-instance_group {{ count: {decoders} kind: KIND_CPU }}
+instance_group {{ count: {decoders} kind: {kind} }}
 
 {parameters}
 """
@@ -93,13 +95,17 @@ def export_ensemble(
     version: int = 1,
     max_batch_size: int = 64,
     decoders: int = DECODERS,
+    dali: bool = False,
+    device: str = "auto",
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write `<name>_decode` and `<name>_jpeg` beside the network, where they are not there already.
 
     Args:
         name, weights, version, max_batch_size: as the network was exported with them.
-        decoders: processes of the decoding step.
+        decoders: processes of the decoding step; on GPUs so many for each.
+        dali: JPEGs are decoded by NVIDIA DALI.
+        device: where it does: auto (a GPU where Triton sees one), cpu or cuda.
         report: called with a line for each step.
 
     Returns:
@@ -119,11 +125,13 @@ def export_ensemble(
         **preprocess_parameters(model),
         "max_image_bytes": str(MAX_IMAGE_BYTES),
         "max_pixels": str(MAX_PIXELS),
+        **({"dali": "true"} if dali else {}),
     }
     step = STEP_CONFIG.format(
         **common,
         dims=f"{model.size[0]}, {model.size[1]}, 3",
         decoders=decoders,
+        kind=DEVICES[device if dali else "cpu"],
         parameters="\n".join(PARAMETER.format(key=k, value=v) for k, v in parameters.items()),
     )
     ensemble = ENSEMBLE_CONFIG.format(

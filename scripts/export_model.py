@@ -33,6 +33,7 @@ Examples:
   python scripts/export_model.py resnet56_cifar10 --weights checkpoint.pt
   python scripts/export_model.py resnet18 --weights none --backend python
   python scripts/export_model.py resnet50 --ensemble --decoders 16
+  python scripts/export_model.py resnet50 --ensemble --dali --device cuda
   python scripts/export_model.py fruit --network fruit.py:build --labels fruit.txt --size 224x224
 """
 
@@ -139,6 +140,14 @@ def main(
             min=1, max=1024, help="Processes that decode for the ensemble: one for each core."
         ),
     ] = 2,
+    dali: Annotated[
+        bool,
+        typer.Option(
+            "--dali",
+            help="With --ensemble: NVIDIA DALI decodes its JPEGs, on the GPU where --device is "
+            "one. Triton's Python needs exporter/decoding/requirements.lock.",
+        ),
+    ] = False,
     network: Annotated[
         str | None,
         typer.Option(
@@ -180,6 +189,8 @@ def main(
     own = (network, labels, size)
     if any(one is not None for one in own) and None in own:
         raise typer.BadParameter("your own network needs all of --network, --labels and --size")
+    if dali and not ensemble:
+        raise typer.BadParameter("--dali decodes for the ensemble: it needs --ensemble")
     # Imported late: torch takes seconds, and --help should not.
     from exporter.errors import ExportError  # noqa: PLC0415
     from exporter.export import export  # noqa: PLC0415
@@ -221,6 +232,8 @@ def main(
                 version=version,
                 max_batch_size=max_batch_size,
                 decoders=decoders,
+                dali=dali,
+                device=device.value,
                 report=say,
             )
     except ExportError as error:

@@ -7,8 +7,9 @@ needs to know is in `config.pbtxt`.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # First: the local stack's copy of it says where this environment's packages are.
 import triton_python_backend_utils as pb_utils  # isort: split
@@ -21,6 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bridge.images import ImageError, to_input
 from bridge.model import ModelSpec, read_preprocess
 from wire.image import ImageEvent
+
+if TYPE_CHECKING:
+    from exporter.decoding.dali import Decoder
 
 IMAGE, PIXELS, ERROR = "IMAGE", "PIXELS", "ERROR"
 # Its envelope stays with the bridge, which has checked it: here the bytes alone say what it is.
@@ -53,6 +57,20 @@ class TritonPythonModel:
         )
         self.max_bytes = int(config["parameters"]["max_image_bytes"]["string_value"])
         self.max_pixels = int(config["parameters"]["max_pixels"]["string_value"])
+        self.dali = self._dali(args) if "dali" in config["parameters"] else None
+
+    def _dali(self, args: dict[str, str]) -> "Decoder":
+        # Imported where it is asked for alone: it is large, and nothing else needs it.
+        from exporter.decoding.dali import Decoder  # noqa: PLC0415
+
+        on_gpu = args["model_instance_kind"] == "GPU"
+        return Decoder(
+            self.spec,
+            int(args["model_instance_device_id"]) if on_gpu else None,
+            max_bytes=self.max_bytes,
+            max_pixels=self.max_pixels,
+            warn=pb_utils.Logger.log_warn,
+        )
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Each request by itself: what is wrong with one says nothing about another."""
@@ -61,7 +79,7 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         tensor = pb_utils.get_input_tensor_by_name(request, IMAGE)
         try:
-            pixels, errors = self._decode(tensor.as_numpy().reshape(-1))
+            pixels, errors = self._decode(tensor.as_numpy().reshape(-1).tolist())
         except MemoryError:
             error = pb_utils.TritonError("not enough memory to decode this batch")
             return pb_utils.InferenceResponse(error=error)
@@ -70,15 +88,24 @@ class TritonPythonModel:
         )
 
     def _decode(
-        self, images: npt.NDArray[np.object_]
+        self, images: Sequence[bytes]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.object_]]:
         assert self.spec.shape is not None
         pixels = np.zeros((len(images), *self.spec.shape), np.uint8)
         errors = np.full((len(images), 1), b"", dtype=np.object_)
-        for index, image in enumerate(images):
+        left = set(range(len(images)))
+        if self.dali is not None:
+            done, decoded = self.dali.decode(images)
+            pixels[done] = decoded
+            left.difference_update(done)
+        for index in left:
             try:
                 pixels[index] = to_input(
-                    UNTYPED, image, self.spec, max_bytes=self.max_bytes, max_pixels=self.max_pixels
+                    UNTYPED,
+                    images[index],
+                    self.spec,
+                    max_bytes=self.max_bytes,
+                    max_pixels=self.max_pixels,
                 )
             except ImageError as error:
                 errors[index] = f"{error.kind}: {error}".encode()

@@ -1,0 +1,147 @@
+"""JPEGs to a network's pixels with NVIDIA DALI, on a GPU or a CPU, a batch at a time."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from nvidia.dali import Pipeline, fn, types
+
+from bridge.images import ImageError, Pixels, crop_at, opened, scaled
+from bridge.model import ModelSpec
+from wire.image import sniff
+
+INTERPOLATIONS = {
+    "nearest": types.INTERP_NN,
+    "bilinear": types.INTERP_LINEAR,
+    "bicubic": types.INTERP_CUBIC,
+    "lanczos": types.INTERP_LANCZOS3,
+}
+_ORIENTATION = 0x0112
+"""The EXIF tag of images that are to be turned: rare, and not for DALI."""
+
+
+class Jpeg(NamedTuple):
+    """A JPEG that the bridge's rules let in by its header, and what becomes of it.
+
+    Attributes:
+        size: (height, width) that it is scaled to; its own where the network scales nothing.
+        start: (top, left) of the network's pixels in that.
+    """
+
+    value: bytes
+    size: tuple[int, int]
+    start: tuple[int, int]
+
+
+def read_jpeg(value: bytes, *, spec: ModelSpec, max_bytes: int, max_pixels: int) -> Jpeg | None:
+    """What DALI has to know of an image; None: it is not for DALI, or not an image at all."""
+    assert spec.shape is not None
+    height, width, channels = spec.shape
+    if channels != 3 or len(value) > max_bytes or sniff(value) != "image/jpeg":
+        return None
+    resize = spec.preprocess.resize
+    try:
+        with opened("image/jpeg", value, max_pixels) as image:
+            if image.mode not in ("L", "RGB") or image.getexif().get(_ORIENTATION, 1) != 1:
+                return None
+            if resize is None:
+                size = image.size
+                start = (0, 0) if size == (width, height) else None
+            else:
+                # What Pillow would decode it to: its size decides how the scaled one is rounded.
+                image.draft(None, (resize, resize))
+                size = scaled(image.size, resize)
+                start = crop_at(size, width, height)
+    except ImageError:
+        return None
+    return None if start is None else Jpeg(value, size[::-1], start[::-1])
+
+
+class Decoder:
+    """Decodes what of a batch is for DALI.
+
+    Args:
+        spec: of the network's pixels, and of how many images make a batch.
+        device_id: of the GPU; None: the CPU.
+        max_bytes, max_pixels: bounds on an image; a larger one is not for DALI.
+        warn: told of each batch that DALI could not do.
+
+    Raises:
+        RuntimeError: DALI cannot run here; says why.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        device_id: int | None,
+        *,
+        max_bytes: int,
+        max_pixels: int,
+        warn: Callable[[str], None],
+    ) -> None:
+        assert spec.shape is not None
+        self._spec = spec
+        self._device_id = device_id
+        self._read = partial(read_jpeg, spec=spec, max_bytes=max_bytes, max_pixels=max_pixels)
+        self._warn = warn
+        self._none = np.empty((0, *spec.shape), np.uint8)
+        self._pipeline: Any = self._make()
+
+    def decode(self, images: Sequence[bytes]) -> tuple[list[int], Pixels]:
+        """Indexes of the images that were decoded, and their pixels: uint8 [n, height, width, 3].
+
+        DALI fails a batch as a whole and does not say for which image: then it is none of them.
+        """
+        read = enumerate(map(self._read, images))
+        jpegs = {index: jpeg for index, jpeg in read if jpeg is not None}
+        if not jpegs:
+            return [], self._none
+        try:
+            return list(jpegs), self._run(list(jpegs.values()))
+        except RuntimeError as error:
+            self._pipeline = None  # of no use after that
+            self._warn(f"DALI could not do a batch of {len(jpegs)}: {_reason(error)}")
+            return [], self._none
+
+    def _run(self, jpegs: Sequence[Jpeg]) -> Pixels:
+        pipeline = self._pipeline = self._pipeline or self._make()
+        pipeline.feed_input("IMAGE", [np.frombuffer(jpeg.value, np.uint8) for jpeg in jpegs])
+        pipeline.feed_input("SIZE", [np.array(jpeg.size, np.float32) for jpeg in jpegs])
+        pipeline.feed_input("START", [np.array(jpeg.start, np.int32) for jpeg in jpegs])
+        (decoded,) = pipeline.run()
+        pixels: Pixels = decoded.as_cpu().as_array()
+        return pixels
+
+    def _make(self) -> Any:
+        assert self._spec.shape is not None
+        pipeline = Pipeline(
+            batch_size=self._spec.max_batch,
+            device_id=self._device_id,
+            # One process decodes for each core; and each batch is waited for.
+            num_threads=1,
+            exec_pipelined=False,
+            exec_async=False,
+            prefetch_queue_depth=1,
+        )
+        with pipeline:
+            encoded = fn.external_source(name="IMAGE", dtype=types.UINT8, ndim=1)
+            size = fn.external_source(name="SIZE", dtype=types.FLOAT, ndim=1)
+            start = fn.external_source(name="START", dtype=types.INT32, ndim=1)
+            pixels = fn.decoders.image(
+                encoded,
+                device="cpu" if self._device_id is None else "mixed",
+                output_type=types.BGR if self._spec.preprocess.bgr else types.RGB,
+            )
+            by = INTERPOLATIONS[self._spec.preprocess.interpolation]
+            pixels = fn.resize(pixels, size=size, interp_type=by, antialias=True)
+            shape = self._spec.shape[:2]
+            pipeline.set_outputs(fn.slice(pixels, start=start, shape=shape, axes=(0, 1)))
+        pipeline.build()
+        return pipeline
+
+
+def _reason(error: RuntimeError) -> str:
+    """Of DALI's many lines what went wrong, without where in the pipeline."""
+    text = " ".join(str(error).split())
+    return text.rpartition(" encountered: ")[2]
