@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from benchmarks.plan import LOW
+from benchmarks.machine import CPU
+from benchmarks.plan import LOW, SEVERAL_BRIDGES
 from benchmarks.results import Found, Section, pairs, points, rates, windows
 from benchmarks.spread import Spread, ratio
 
@@ -41,7 +42,41 @@ def judge(found: Found) -> list[Goal]:
         *_batches(throughput, latency),
         *_bridges(found.get("bridges"), overhead),
         *_formats(formats),
+        *_photos(found.get("photos")),
+        *_gpu(throughput, found.get("photos")),
     ]
+
+
+def _photos(section: Section | None) -> Iterator[Goal]:
+    network = "network" if section is None else section["settings"]["network"]
+    here, there = rates(section, "bridge"), rates(section, "bridge, decoded in Triton")
+    ceiling = rates(section, "ceiling")
+    yield _shown(f"photos: bridge ÷ ceiling alone, {network}", here, ceiling)
+    yield _shown(f"photos: bridge, decoded in Triton ÷ ceiling alone, {network}", there, ceiling)
+    null = [
+        rates(section, f"null model{how}")
+        for how in ("", ", decoded in Triton", ", decoded in Triton by DALI")
+    ]
+    what = "photos, null model: decoded in Triton"
+    yield _shown(f"{what} ÷ decoded in the bridge", null[1], null[0])
+    yield _shown(f"{what} by DALI ÷ decoded in Triton by the rules", null[2], null[1])
+
+
+def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
+    """What is promised of a GPU; no lines for the CPU."""
+    if throughput is not None and _on_gpu(throughput):
+        ours = [rates(throughput, name) for name in ("bridge", SEVERAL_BRIDGES)]
+        best = max(filter(None, ours), key=lambda one: Spread.of(one).median, default=[])
+        yield _at_least("images/s on one GPU, raw", best, [1.0] * len(best), 20_000)
+    if photos is not None and _on_gpu(photos):
+        yield _at_least(
+            "photos on one GPU: bridge, decoded in Triton ÷ ceiling alone",
+            rates(photos, "bridge, decoded in Triton"), rates(photos, "ceiling"), 0.9,
+        )  # fmt: skip
+
+
+def _on_gpu(section: Section) -> bool:
+    return bool(section["machine"]["device"] != CPU)
 
 
 def _formats(section: Section | None) -> Iterator[Goal]:

@@ -6,6 +6,9 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+CPU = "CPU"
+"""The device where there is no other."""
+
 
 def describe(device: str) -> dict[str, object]:
     """CPU, cores, memory, device and the versions that matter."""
@@ -13,7 +16,7 @@ def describe(device: str) -> dict[str, object]:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
-        "device": _gpu() if device == "cuda" else "CPU",
+        "device": _gpu() if device == "cuda" else CPU,
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": {

@@ -7,15 +7,17 @@ MAX_BATCH = 64
 SHAPE = (32, 32, 3)
 CLASSES = 10
 
-_CONFIG = f"""\
-name: "{NULL}"
+LABELS = tuple(f"class_{i}" for i in range(CLASSES))
+
+_CONFIG = """\
+name: "{name}"
 backend: "python"
-max_batch_size: {MAX_BATCH}
-input {{ name: "INPUT__0" data_type: TYPE_UINT8 dims: [ {", ".join(map(str, SHAPE))} ] }}
-output {{ name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ {CLASSES} ] label_filename: "labels.txt" }}
+max_batch_size: {max_batch}
+input {{ name: "INPUT__0" data_type: TYPE_UINT8 dims: [ {dims} ] }}
+output {{ name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ {classes} ] label_filename: "labels.txt" }}
 dynamic_batching {{ }}
 instance_group {{ count: 1 kind: KIND_CPU }}
-parameters {{ key: "preprocess.resize" value {{ string_value: "32" }} }}
+parameters {{ key: "preprocess.resize" value {{ string_value: "{resize}" }} }}
 """
 
 _CODE = f"""\
@@ -35,10 +37,19 @@ class TritonPythonModel:
 """
 
 
-def write_null_model(repository: Path) -> None:
-    """Write it into a model repository."""
-    directory = repository / NULL
+def write_null_model(
+    repository: Path,
+    name: str = NULL,
+    shape: tuple[int, int, int] = SHAPE,
+    resize: int = SHAPE[0],
+) -> None:
+    """Write it into a model repository, for images of this shape."""
+    directory = repository / name
     (directory / "1").mkdir(parents=True, exist_ok=True)
-    (directory / "config.pbtxt").write_text(_CONFIG)
-    (directory / "labels.txt").write_text("".join(f"class_{i}\n" for i in range(CLASSES)))
+    config = _CONFIG.format(
+        name=name, max_batch=MAX_BATCH, dims=", ".join(map(str, shape)), classes=CLASSES,
+        resize=resize,
+    )  # fmt: skip
+    (directory / "config.pbtxt").write_text(config)
+    (directory / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
     (directory / "1" / "model.py").write_text(_CODE)

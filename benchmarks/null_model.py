@@ -26,7 +26,7 @@ def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
     # Memory is judged too: Kafka's client takes a few seconds to fetch ahead all that it may.
     watch = plan.watch._replace(warm_s=2 * plan.watch.warm_s)
     raw, png = (
-        rig.backlog(_enough(rate, watch), encoding) for encoding in (Encoding.RAW, Encoding.PNG)
+        rig.backlog(enough(rate, watch), encoding) for encoding in (Encoding.RAW, Encoding.PNG)
     )
 
     def ours(
@@ -78,12 +78,12 @@ def bridges(rig: Rig, plan: Plan, say: Say) -> Result:
 
     counts = [2**power for power in range(PARTITIONS.bit_length())]
     for name, encoding in (("raw", Encoding.RAW), ("PNG", Encoding.PNG)):
-        backlog = rig.backlog(_enough(rate * max(1, SHARE * counts[-1]), plan.watch), encoding)
+        backlog = rig.backlog(enough(rate * max(1, SHARE * counts[-1]), plan.watch), encoding)
         todo |= {f"{name}, {count}": of(backlog, count) for count in counts}
     return {**repeat(todo, plan.repeats, say), "counts": counts, "share": SHARE}
 
 
-def _enough(rate: float, watch: Watch) -> int:
+def enough(rate: float, watch: Watch) -> int:
     """Images of a backlog that is still there when a subject of about this rate was watched."""
     return int(SPARE * rate * (START_S + watch.warm_s + watch.window_s))
 

@@ -15,6 +15,9 @@ MORE_REPEATS = 2
 LOW = 0.1
 """The share of the throughput at which the latency of lone images is judged."""
 
+SEVERAL_BRIDGES = "4 bridges"
+"""Measured in front of a GPU, which may answer more than one bridge sends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -19,6 +19,7 @@ TITLES = {
     "bridges": "Several bridges against a null model, each with its share of a core",
     "batches": "Triton alone, by size of the requests",
     "formats": "Triton alone, by the model's format and precision",
+    "photos": "Photos, decoded by the bridge or in Triton",
 }
 
 

@@ -96,7 +96,7 @@ class Rig:
             self.export("models", "--ensemble", "--decoders", str(CORES)), self.repository
         )
 
-    def export(self, name: str, *options: str) -> Path:
+    def export(self, name: str, *options: str, model: str = MODEL) -> Path:
         """A model repository with the model in it.
 
         Raises:
@@ -105,11 +105,10 @@ class Rig:
         # Kept between runs: an export that was done before writes nothing.
         kept = STACKS / f"bench-{name}-{self.device}"
         command = [
-            sys.executable, str(ROOT / "scripts/export_model.py"), MODEL, "--backend", "python",
-            "--repository", str(kept), "--device", self.device, *options,
+            sys.executable, str(ROOT / "scripts/export_model.py"), model, "--backend", "python",
+            "--repository", str(kept), "--device", self.device,
+            *(("--max-batch-size", "256") if self.device == "cuda" else ()), *options,
         ]  # fmt: skip
-        if self.device == "cuda":
-            command += ["--max-batch-size", "256"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         if done.returncode != 0:
             raise StackError(f"the model could not be exported\n{done.stderr}")

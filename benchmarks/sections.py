@@ -7,7 +7,8 @@ from types import MappingProxyType
 from benchmarks import subjects
 from benchmarks.latency import latency
 from benchmarks.null_model import bridges, overhead, warm_broker
-from benchmarks.plan import MORE_REPEATS, Plan, Result, Say
+from benchmarks.photos import photos
+from benchmarks.plan import MORE_REPEATS, SEVERAL_BRIDGES, Plan, Result, Say
 from benchmarks.repeats import repeat
 from benchmarks.rig import ENSEMBLE, MODEL, Rig, mlserver_records
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
@@ -29,10 +30,13 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
     batch, in_flight = _best_load(rig, plan, say)
 
     def ours(
-        source: str = backlog, settings: Mapping[str, str] = AT_LEAST_ONCE, model: str = MODEL
+        source: str = backlog,
+        settings: Mapping[str, str] = AT_LEAST_ONCE,
+        model: str = MODEL,
+        count: int = 1,
     ) -> Window:
         target = rig.topic("out")
-        subject = subjects.bridges(rig, source, target, model=model, settings=settings)
+        subject = subjects.bridges(rig, source, target, count, model, settings)
         return drain(rig, subject, source, target, plan.watch, model=MODEL)
 
     def other(start: Callable[[Rig, str, str], list[Service]]) -> Callable[[], Window]:
@@ -78,6 +82,8 @@ def throughput(rig: Rig, plan: Plan, say: Say) -> Result:
         "bridge, PNG decoded in Triton": lambda: ours(png, model=ENSEMBLE),
         "careful consumer": other(subjects.careful),
     }
+    if rig.device == "cuda":
+        todo[SEVERAL_BRIDGES] = lambda: ours(count=int(SEVERAL_BRIDGES.split()[0]))
     if subjects.peers_python() is not None:
         todo |= {
             "usual demo": other(subjects.usual_demo),
@@ -164,4 +170,5 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Say], Result]] = {
     "latency": latency,
     "batches": batches,
     "formats": formats,
+    "photos": photos,
 }

@@ -89,11 +89,13 @@ def bridges(
     ]
 
 
-def triton_load(rig: Rig, batch: int, in_flight: int) -> Service:
+def triton_load(
+    rig: Rig, batch: int, in_flight: int, model: str = MODEL, images: Path = IMAGES
+) -> Service:
     """Load straight at Triton's gRPC."""
     argv = [
         sys.executable, str(PROGRAMS / "triton_load.py"), "--triton", rig.triton.grpc, "--model",
-        MODEL, "--images", str(IMAGES), "--batch", str(batch), "--in-flight", str(in_flight),
+        model, "--images", str(images), "--batch", str(batch), "--in-flight", str(in_flight),
     ]  # fmt: skip
     return Program("load", argv, rig.directory / "load")
 
