@@ -1,6 +1,7 @@
 """One process that decodes, which an image may crash or hang without harm to the others."""
 
 import math
+import os
 import pickle
 import signal
 import socket
@@ -20,6 +21,8 @@ from bridge.model import ModelSpec
 
 PROGRAM = Path(__file__).with_name("decoder_main.py")
 
+ENVIRONMENT = {"PILLOW_BLOCKS_MAX": "4"}
+"""Memory of an image, kept for the next one: new memory is cleared first, page by page."""
 PROTOCOL = pickle.HIGHEST_PROTOCOL
 """Both ends are this Python."""
 TIMEOUT_S = 60.0
@@ -88,6 +91,7 @@ class Decoder:
                 [sys.executable, str(PROGRAM), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                env={**ENVIRONMENT, **os.environ},
             )
         self._link = Connection(ours.detach())
         self._thread = Thread(target=self._talk, args=(setup,), name="decoder", daemon=True)

@@ -211,7 +211,10 @@ def _resize_and_crop(
     size = scaled(picture.size, resize)
     left, top = crop_at(size, width, height)
     if picture.size != size:
-        picture = picture.resize(size, _RESAMPLING[interpolation])
+        # Only what is kept of it is scaled: the same pixels as of all of it, but for rounding.
+        x, y = picture.width / size[0], picture.height / size[1]
+        box = (left * x, top * y, (left + width) * x, (top + height) * y)
+        return picture.resize((width, height), _RESAMPLING[interpolation], box)
     if size != (width, height):
         picture = picture.crop((left, top, left + width, top + height))
     return picture

@@ -6,6 +6,7 @@ needs to know is in `config.pbtxt`.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+# Memory of an image is kept for the next one: new memory is cleared first, page by page.
+os.environ.setdefault("PILLOW_BLOCKS_MAX", "4")
 
 from bridge.images import ImageError, to_input
 from bridge.model import ModelSpec, read_preprocess

@@ -93,7 +93,10 @@ def test_a_larger_image_is_scaled_and_its_centre_cropped_as_torchvision_does() -
     pixels = noise(300, 517)
     steps = v2.Compose([v2.Resize(256, antialias=True), v2.CenterCrop(224)])
     expected = np.asarray(steps(Image.fromarray(pixels)))
-    assert np.array_equal(decode(encode(pixels, "PNG"), one=spec(224, 224, resize=256)), expected)
+    found = decode(encode(pixels, "PNG"), one=spec(224, 224, resize=256))
+    apart = np.abs(np.subtract(found, expected, dtype=np.int16))
+    assert apart.max() <= 1  # by rounding alone
+    assert np.count_nonzero(apart) < 0.01 * apart.size
 
 
 def test_a_rotated_photo_is_turned_upright() -> None:
