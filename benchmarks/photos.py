@@ -42,7 +42,7 @@ def photos(rig: Rig, plan: Plan, say: Say) -> Result:
     network, max_batch = NETWORKS[rig.torch_device]
     images = _photos()
     pixels = _pixels(rig.directory / "photos.npz", images)
-    with_dali = find_spec("nvidia.dali") is not None
+    with_dali = bool(find_spec("nvidia") and find_spec("nvidia.dali"))
     repository = _models(rig, network, max_batch, with_dali=with_dali)
     with rig.other_triton(repository) as served:
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from benchmarks import report
+from benchmarks.plan import SEVERAL_BRIDGES
 
-ABOUT = {
+ABOUT: dict[str, Any] = {
     "machine": {
         "cpu": "a CPU", "cores": 2, "memory_gib": 4, "device": "CPU", "load_average": 0.1,
     },
@@ -100,3 +101,39 @@ def test_each_section_has_its_plots(tmp_path: Path) -> None:
     }
     report.write(tmp_path, {"overhead": overhead})
     assert [path.name for path in tmp_path.glob("*.png")] == ["cpu_per_image.png"]
+
+
+def photos(device: str, rates: dict[str, float]) -> dict[str, Any]:
+    machine = {**ABOUT["machine"], "device": device}
+    return {
+        **ABOUT, "machine": machine, "settings": {"network": "resnet18"},
+        "measurements": {name: [window(rate)] * 2 for name, rate in rates.items()},
+    }  # fmt: skip
+
+
+CEILING = {"ceiling": 1000.0, "bridge": 500.0}
+GPU_GOAL = "photos on one GPU: bridge, decoded in Triton ÷ ceiling alone"
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(910.0, "yes"), (890.0, "**no**")])
+def test_photos_are_judged_on_a_gpu(tmp_path: Path, ours: float, verdict: str) -> None:
+    section = photos("a GPU", {**CEILING, "bridge, decoded in Triton": ours})
+    assert verdicts(report.write(tmp_path, {"photos": section}))[GPU_GOAL] == verdict
+
+
+def test_on_a_cpu_they_are_only_shown(tmp_path: Path) -> None:
+    section = photos("CPU", {**CEILING, "bridge, decoded in Triton": 800.0})
+    found = verdicts(report.write(tmp_path, {"photos": section, "throughput": throughput(960.0)}))
+    assert not [what for what in found if "GPU" in what]
+    assert found["photos: bridge, decoded in Triton ÷ ceiling alone, resnet18"] == ""
+
+
+@pytest.mark.parametrize(("several", "verdict"), [(21_000.0, "yes"), (19_000.0, "**no**")])
+def test_of_a_gpu_the_best_of_one_bridge_and_several_counts(
+    tmp_path: Path, several: float, verdict: str
+) -> None:
+    section = throughput(15_000.0)
+    section["machine"] = {**section["machine"], "device": "a GPU"}
+    section["measurements"][SEVERAL_BRIDGES] = [window(several)] * 2
+    found = verdicts(report.write(tmp_path, {"throughput": section}))
+    assert found["images/s on one GPU, raw"] == verdict
