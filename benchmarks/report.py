@@ -74,6 +74,10 @@ def _measurements(section: Section) -> Iterator[str]:
         )
     head = ("", "images/s", "its CPU, µs/image", "Kafka's", "Triton's", "mean batch in Triton")
     yield from table(head, rows)
+    settings = section.get("settings", {})
+    if settings:
+        yield ""
+        yield "; ".join(f"{name.replace('_', ' ')}: {is_}" for name, is_ in settings.items())
     yield from _failures(section)
 
 
