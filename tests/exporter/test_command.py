@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,8 +30,12 @@ def test_what_can_not_be_exported_is_one_line_without_a_traceback(tmp_path: Path
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
-    assert run("--backend", "onnx", folder=tmp_path).returncode == 2
+@pytest.mark.parametrize("wrong", [("--backend", "onnx"), ("--dali",)])
+def test_wrong_options_are_a_usage_error(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    done = run(*wrong, folder=tmp_path)
+    assert done.returncode == 2
+    assert wrong[0] in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_help_has_examples(tmp_path: Path) -> None:

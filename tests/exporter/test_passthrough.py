@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,21 @@ def test_an_image_is_resized_as_the_network_wants_it(tmp_path: Path) -> None:
     assert [one.model_name for one in ensemble.ensemble_scheduling.step] == [
         "resnet50_decode", "resnet50",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "kind"), [("cpu", "KIND_CPU"), ("cuda", "KIND_GPU"), ("auto", "KIND_AUTO")]
+)
+def test_only_dali_decodes_on_a_gpu(tmp_path: Path, device: str, kind: str) -> None:
+    def step(*, dali: bool) -> Any:
+        export_ensemble(MODEL, tmp_path, dali=dali, device=device)
+        return parse((tmp_path / f"{MODEL}_decode/config.pbtxt").read_text())
+
+    for dali, wanted in ((True, kind), (False, "KIND_CPU")):
+        found = step(dali=dali)
+        group = found.instance_group[0]
+        assert group.Kind.Name(group.kind) == wanted
+        assert ("dali" in found.parameters) is dali
 
 
 def test_a_second_export_writes_nothing(tmp_path: Path) -> None:
