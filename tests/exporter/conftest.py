@@ -1,7 +1,13 @@
 import socket
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
+import tritonclient.grpc as grpcclient
+
+from stack.triton import Triton
+from tests.conftest import ENSEMBLE
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,3 +23,18 @@ def unused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@pytest.fixture
+def client(triton: Triton) -> Iterator[grpcclient.InferenceServerClient]:
+    with grpcclient.InferenceServerClient(triton.grpc) as client:
+        yield client
+
+
+def infer(
+    client: grpcclient.InferenceServerClient, images: list[bytes], model: str = ENSEMBLE
+) -> grpcclient.InferResult:
+    """What a model that takes encoded images makes of them."""
+    tensor = grpcclient.InferInput("IMAGE", [len(images), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array(images, dtype=object).reshape(-1, 1))
+    return client.infer(model, [tensor])

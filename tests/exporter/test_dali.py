@@ -19,7 +19,8 @@ from exporter.passthrough import export_ensemble
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.triton import Triton
-from tests.conftest import ENSEMBLE, MODEL
+from tests.conftest import MODEL
+from tests.exporter.conftest import infer
 from wire.image import ImageEvent
 
 MAX_BYTES, MAX_PIXELS = 1 << 20, 10**6
@@ -139,20 +140,6 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
     export_ensemble(MODEL, models, dali=True, decoders=1)
     with Triton(models, tmp_path_factory.mktemp("triton")) as triton:
         yield triton
-
-
-@pytest.fixture
-def client(triton: Triton) -> Iterator[grpcclient.InferenceServerClient]:
-    with grpcclient.InferenceServerClient(triton.grpc) as client:
-        yield client
-
-
-def infer(
-    client: grpcclient.InferenceServerClient, images: list[bytes], model: str = ENSEMBLE
-) -> grpcclient.InferResult:
-    tensor = grpcclient.InferInput("IMAGE", [len(images), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array(images, dtype=object).reshape(-1, 1))
-    return client.infer(model, [tensor])
 
 
 def test_triton_classifies_jpegs_as_if_the_bridge_had_decoded_them(

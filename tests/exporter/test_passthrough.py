@@ -1,6 +1,5 @@
 """The ensemble that takes encoded images: what is written, and that Triton serves it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,8 @@ from exporter.passthrough import MAX_IMAGE_BYTES, MAX_PIXELS, ROOT, export_ensem
 from exporter.triton_config import parse
 from producer.encoding import Encoding
 from producer.sources import cifar10
-from stack.triton import Triton
-from tests.conftest import ENSEMBLE, MODEL
-
-
-@pytest.fixture
-def client(triton: Triton) -> Iterator[grpcclient.InferenceServerClient]:
-    with grpcclient.InferenceServerClient(triton.grpc) as client:
-        yield client
-
-
-def infer(client: grpcclient.InferenceServerClient, images: list[bytes]) -> grpcclient.InferResult:
-    tensor = grpcclient.InferInput("IMAGE", [len(images), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array(images, dtype=object).reshape(-1, 1))
-    return client.infer(ENSEMBLE, [tensor])
+from tests.conftest import MODEL
+from tests.exporter.conftest import infer
 
 
 def test_the_step_decodes_with_the_bridges_own_files_and_limits(tmp_path: Path) -> None:
