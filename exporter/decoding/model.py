@@ -63,9 +63,14 @@ class TritonPythonModel:
         self.dali = self._dali(args) if "dali" in config["parameters"] else None
 
     def _dali(self, args: dict[str, str]) -> "Decoder":
-        # Imported where it is asked for alone: it is large, and nothing else needs it.
-        from exporter.decoding.dali import Decoder  # noqa: PLC0415
-
+        try:
+            # Imported where it is asked for alone: it is large, and nothing else needs it.
+            from exporter.decoding.dali import Decoder  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise RuntimeError(
+                f"{error}: NVIDIA DALI is to decode, and Triton's Python lacks it; install what "
+                "exporter/decoding/requirements.lock lists, or export without --dali"
+            ) from None
         on_gpu = args["model_instance_kind"] == "GPU"
         return Decoder(
             self.spec,

@@ -1,5 +1,6 @@
 """The ensemble that takes encoded images: what is written, and that Triton serves it."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from exporter.passthrough import MAX_IMAGE_BYTES, MAX_PIXELS, ROOT, export_ensem
 from exporter.triton_config import parse
 from producer.encoding import Encoding
 from producer.sources import cifar10
+from stack.errors import StackError
+from stack.triton import Triton
 from tests.conftest import MODEL
 from tests.exporter.conftest import infer
 
@@ -55,6 +58,17 @@ def test_only_dali_decodes_on_a_gpu(tmp_path: Path, device: str, kind: str) -> N
         group = found.instance_group[0]
         assert group.Kind.Name(group.kind) == wanted
         assert ("dali" in found.parameters) is dali
+
+
+@pytest.mark.skipif(bool(find_spec("nvidia") and find_spec("nvidia.dali")), reason="it has DALI")
+def test_a_triton_without_dali_says_what_is_missing(tmp_path: Path) -> None:
+    model_repository = tmp_path / "models"
+    export_ensemble(MODEL, model_repository, dali=True, decoders=1)
+    with (
+        pytest.raises(StackError, match="export without --dali"),
+        Triton(model_repository, tmp_path / "triton"),
+    ):
+        pass
 
 
 def test_a_second_export_writes_nothing(tmp_path: Path) -> None:
