@@ -41,7 +41,7 @@ class ModelFormat(Protocol):
         ...
 
     def load(self, path: Path) -> Predict:
-        """Read it back onto the CPU."""
+        """Read it back, as a function of tensors on the CPU."""
         ...
 
 
@@ -108,8 +108,14 @@ class AotInductor:
     def load(self, path: Path) -> Predict:
         from torch._inductor import aoti_load_package  # noqa: PLC0415
 
-        module: Predict = aoti_load_package(str(path))
-        return module
+        package: Predict = aoti_load_package(str(path))
+
+        def predict(pixels: Tensor) -> Tensor:
+            # The check compares with float32, which TF32, torch's default on a GPU, is not.
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                return package(pixels.to(self._device)).cpu()
+
+        return predict
 
 
 FORMATS = ("torchscript", "pt2")
