@@ -20,8 +20,8 @@ ENV PIP_NO_CACHE_DIR=1 \
 ENV PIP_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all:"
 
 FROM pip AS bridge-packages
-COPY requirements-bridge.lock /tmp/
-RUN $PIP_INSTALL -r /tmp/requirements-bridge.lock
+COPY requirements/bridge.lock /tmp/
+RUN $PIP_INSTALL -r /tmp/bridge.lock
 
 FROM base AS bridge
 ARG VERSION=0.1.0
@@ -34,6 +34,7 @@ ENV BRIDGE_HTTP_HOST=0.0.0.0 \
     BRIDGE_HTTP_PORT=8080
 COPY --from=bridge-packages /opt/venv /opt/venv
 COPY wire wire
+COPY imaging imaging
 COPY tracing tracing
 COPY bridge bridge
 RUN python -m compileall -q wire tracing bridge
@@ -45,8 +46,8 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
 ENTRYPOINT ["python", "bridge/run.py"]
 
 FROM pip AS client-packages
-COPY requirements-client.lock /tmp/
-RUN $PIP_INSTALL -r /tmp/requirements-client.lock
+COPY requirements/client.lock /tmp/
+RUN $PIP_INSTALL -r /tmp/client.lock
 
 FROM base AS client
 ARG VERSION=0.1.0
@@ -60,6 +61,7 @@ ENV MPLCONFIGDIR=/tmp/matplotlib
 COPY --from=client-packages /opt/venv /opt/venv
 COPY data data
 COPY wire wire
+COPY imaging imaging
 COPY tracing tracing
 COPY cli cli
 COPY producer producer
@@ -72,7 +74,7 @@ ENTRYPOINT ["python"]
 
 FROM pip AS export-packages
 # Another lock file brings another build of torch, such as one for the CPU alone.
-ARG EXPORT_LOCK=requirements-export.lock
+ARG EXPORT_LOCK=requirements/export.lock
 COPY ${EXPORT_LOCK} /tmp/
 RUN $PIP_INSTALL -r /tmp/${EXPORT_LOCK}
 
@@ -88,6 +90,7 @@ COPY data data
 COPY exporter exporter
 # What an ensemble decodes with, inside Triton, and what that imports.
 COPY wire wire
+COPY imaging imaging
 COPY tracing tracing
 COPY bridge bridge
 COPY scripts/export_model.py scripts/

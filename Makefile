@@ -51,11 +51,11 @@ prerequisites:
 	command -v mvn >/dev/null || fail "Maven is missing: install it (Debian: apt install maven)."
 
 # The environment, as the lock file says: some 6 GB, most of it torch for CUDA.
-$(VENV)/.installed: requirements.lock | prerequisites
+$(VENV)/.installed: requirements/all.lock | prerequisites
 	@echo "setting up $(VENV) (once, about 6 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/all.lock
 	@touch $@
 
 # DALI, 1 GB, in an environment of its own: nothing else needs it.
@@ -68,11 +68,11 @@ $(VENV)/.installed: requirements.lock | prerequisites
 
 lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml
+		--no-emit-index-url --no-emit-find-links --all-extras -o requirements/all.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -o ansible/requirements.lock ansible/requirements.in
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links -c requirements.lock \
+		--no-emit-index-url --no-emit-find-links -c requirements/all.lock \
 		-o exporter/decoding/requirements.lock exporter/decoding/requirements.in
 	$(MAKE) lock-compose
 

@@ -8,13 +8,13 @@ check-compose: ## check the Compose files, the Dockerfile, alerts and dashboard
 test-compose: ## run docker-compose.yaml on an engine of its own (root)
 	$(CURDIR)/.venv/bin/python -m pytest -v --tb=short tests/compose/e2e.py
 
-# The packages of each image; the same versions as in requirements.lock.
+# The packages of each image; the same versions as in requirements/all.lock.
 LOCK_IMAGE = $(CURDIR)/.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet
 
-lock-compose: ## write requirements-{bridge,client,export}.lock anew
-	$(LOCK_IMAGE) --constraint requirements.lock --extra tracing \
-		--output-file requirements-bridge.lock
-	$(LOCK_IMAGE) --constraint requirements.lock --extra client --extra tracing \
-		--output-file requirements-client.lock
-	$(LOCK_IMAGE) --constraint requirements.lock --extra model --output-file requirements-export.lock
+lock-compose: ## write requirements/{bridge,client,export}.lock anew
+	$(LOCK_IMAGE) --constraint requirements/all.lock --extra tracing \
+		--output-file requirements/bridge.lock
+	$(LOCK_IMAGE) --constraint requirements/all.lock --extra client --extra tracing \
+		--output-file requirements/client.lock
+	$(LOCK_IMAGE) --constraint requirements/all.lock --extra model --output-file requirements/export.lock

@@ -18,8 +18,8 @@ from benchmarks.repeats import repeat
 from benchmarks.rig import CORES, Rig, image_records
 from benchmarks.subjects import AT_LEAST_ONCE
 from benchmarks.window import Window, answer_all, drain, load
-from bridge.images import to_input
-from bridge.model import ModelSpec, Preprocess
+from imaging.decode import to_input
+from imaging.rules import ImageRules, Preprocess
 from producer.encoding import EncodedImage, Encoding, encode
 from producer.sources import cifar10
 from stack.service import Service
@@ -133,16 +133,10 @@ def _photos() -> list[EncodedImage]:
 
 def _pixels(path: Path, images: Sequence[EncodedImage]) -> Path:
     """A file of them as the network gets them."""
-    spec = ModelSpec(
-        name="photo", version="1", input_name="INPUT__0", output_name="OUTPUT__0",
-        shape=(SIDE, SIDE, 3), classes=None, max_batch=1, batched=True, instances=1,
-        preprocess=Preprocess(RESIZE),
-    )  # fmt: skip
-    event = ImageEvent("", None, None, None, 0, 0)
     limit = 1 << 30
-    decoded = [
-        to_input(event, image.value, spec, max_bytes=limit, max_pixels=limit) for image in images
-    ]
+    rules = ImageRules((SIDE, SIDE, 3), Preprocess(RESIZE), max_bytes=limit, max_pixels=limit)
+    event = ImageEvent("", None, None, None, 0, 0)
+    decoded = [to_input(event, image.value, rules) for image in images]
     np.savez(path, images=np.stack([np.asarray(one) for one in decoded]))
     return path
 

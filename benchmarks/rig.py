@@ -18,7 +18,7 @@ import tritonclient.grpc as grpcclient
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from benchmarks.models import write_null_model
-from consumer.triton import ModelCounters, TritonError, read_counters
+from consumer.measuring.triton import ModelCounters, TritonError, read_counters
 from producer.encoding import EncodedImage, Encoding
 from producer.sender import Sender, SendError, librdkafka_config
 from producer.sources import CIFAR10_FILE, cifar10

@@ -15,9 +15,10 @@ from tritonclient.utils import serialize_byte_tensor
 
 from benchmarks.models import CLASSES, SHAPE
 from benchmarks.programs.common import TOP_K
-from bridge.images import ImageError, to_input
-from bridge.model import ModelSpec, Preprocess
-from bridge.tensors import make_request, parse_answer
+from bridge.triton.messages import make_request, parse_answer
+from bridge.triton.model import ModelSpec
+from imaging.decode import to_input
+from imaging.rules import ImageError, ImageRules, Preprocess
 from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10, synthetic
 from wire.image import decode_image, encode_image
@@ -67,11 +68,10 @@ def _stages(images: Sequence[EncodedImage], spec: ModelSpec) -> dict[str, float]
     events = [decode_image(record) for record in records]
     values = [record.record_value or b"" for record in records]
 
+    rules = ImageRules(spec.shape, spec.preprocess, MAX_BYTES, MAX_PIXELS)
+
     def decode() -> list[Any]:
-        return [
-            to_input(event, value, spec, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
-            for event, value in zip(events, values, strict=True)
-        ]
+        return [to_input(event, value, rules) for event, value in zip(events, values, strict=True)]
 
     pixels = decode()
     response = _response(BATCH)

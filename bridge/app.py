@@ -11,23 +11,24 @@ from uuid import uuid4
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from bridge.assignment import Assignment
 from bridge.batching import Backoff, Batcher
 from bridge.config import ConfigError, Settings
-from bridge.deadletter import Fuse
-from bridge.delivery import AtLeastOnce, Delivery
+from bridge.fuse import Fuse
 from bridge.health import HealthServer
-from bridge.intake import Intake
-from bridge.kafka import make_consumer, make_producer, read_statistics
+from bridge.kafka.assignment import Assignment
+from bridge.kafka.at_least_once import AtLeastOnce, Delivery
+from bridge.kafka.clients import make_consumer, make_producer, read_statistics
+from bridge.kafka.exactly_once import ExactlyOnce, FencedError
+from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
-from bridge.model import ModelSpec
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import Reader
 from bridge.startup import StoppedError, wait_for_model, wait_for_topics
-from bridge.transactions import ExactlyOnce, FencedError
-from bridge.triton import Tls, TritonServer
+from bridge.triton.client import Tls, TritonServer
+from bridge.triton.model import ModelSpec
 from bridge.work import Publication, Work
+from imaging.rules import ImageRules
 
 if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
@@ -164,10 +165,10 @@ class App:
             tracing=self._tracing,
         )
         reader = Reader(
-            spec=spec,
+            rules=ImageRules(
+                spec.shape, spec.preprocess, settings.max_image_bytes, settings.max_pixels
+            ),
             decoders=settings.decoders,
-            max_image_bytes=settings.max_image_bytes,
-            max_pixels=settings.max_pixels,
             outlet=outlet,
             metrics=metrics,
             tracing=self._tracing,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from bridge.images import ImageError, Pixels
+from imaging.rules import ImageError, Pixels
 from wire.prediction import ScoredLabel
 
 

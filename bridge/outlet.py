@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bridge.assignment import Assignment
-from bridge.deadletter import Fuse
-from bridge.delivery import Delivery
-from bridge.images import ImageError
+from bridge.fuse import Fuse
 from bridge.inference import Answer
+from bridge.kafka.assignment import Assignment
+from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
 from bridge.work import Arrival, Outcome, Publication, Work
+from imaging.rules import ImageError
 from wire.deadletter import DeadLetter, encode_dead_letter
 from wire.prediction import Prediction, ScoredLabel, encode_prediction
 from wire.record import Outgoing, raw_bytes

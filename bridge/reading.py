@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bridge.decoder import Decoded, Job, Setup
-from bridge.decoding import Decoders, Reply
-from bridge.images import ImageError, Pixels, needs_decoder, to_input
+from bridge.decoders.pool import Decoders, Reply
+from bridge.decoders.process import Decoded, Job
 from bridge.metrics import Metrics
-from bridge.model import ModelSpec
 from bridge.outlet import Outlet
 from bridge.work import Arrival, Work
+from imaging.decode import needs_decoder, to_input
+from imaging.rules import ImageError, ImageRules, Pixels
 from wire.image import ImageEvent, decode_image
 from wire.record import ContractError, raw_bytes
 
@@ -45,18 +45,14 @@ class Reader:
     def __init__(
         self,
         *,
-        spec: ModelSpec,
+        rules: ImageRules,
         decoders: int,
-        max_image_bytes: int,
-        max_pixels: int,
         outlet: Outlet,
         metrics: Metrics,
         tracing: "BridgeTracing | None" = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._spec = spec
-        self._max_bytes = max_image_bytes
-        self._max_pixels = max_pixels
+        self._rules = rules
         self._outlet = outlet
         self._metrics = metrics
         self._tracing = tracing
@@ -64,8 +60,7 @@ class Reader:
         self._hand_on: Callable[[Work], None] | None = None
         self._unread: deque[Arrival] = deque()
         self._decoders: Decoders[_Encoded] = Decoders(
-            decoders if spec.shape is not None else 0,
-            Setup(spec, max_image_bytes, max_pixels),
+            decoders if rules.shape is not None else 0, rules
         )
 
     @property
@@ -125,13 +120,11 @@ class Reader:
         if self._tracing is not None:
             self._tracing.begin(arrival, event)
         value = raw_bytes(arrival.record.value())
-        if needs_decoder(event, self._spec):
+        if needs_decoder(event, self._rules):
             self._decoders.add(_Encoded(arrival, event, Job(event.content_type, value)))
             return
         try:
-            pixels = to_input(
-                event, value, self._spec, max_bytes=self._max_bytes, max_pixels=self._max_pixels
-            )
+            pixels = to_input(event, value, self._rules)
         except ImageError as error:
             self._outlet.bury(arrival, "decode", error.kind, str(error))
         else:

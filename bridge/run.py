@@ -16,12 +16,12 @@ from confluent_kafka import KafkaException
 
 from bridge.app import App, NotDrainedError
 from bridge.config import ConfigError, Settings, load
-from bridge.deadletter import FuseBlownError
-from bridge.decoding import DecoderError
-from bridge.delivery import DeliveryError
-from bridge.kafka import KafkaSettingError
+from bridge.decoders.pool import DecoderError
+from bridge.fuse import FuseBlownError
+from bridge.kafka.at_least_once import DeliveryError
+from bridge.kafka.clients import KafkaSettingError
 from bridge.logs import configure
-from bridge.model import UnservableModelError
+from bridge.triton.model import UnservableModelError
 from tracing.start import TracingError, start_tracing, stop_tracing
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, KafkaException
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import Failure, InferenceError
-from bridge.model import ModelSpec, UnservableModelError
-from bridge.triton import TritonServer, probe
+from bridge.triton.client import TritonServer, probe
+from bridge.triton.model import ModelSpec, UnservableModelError
 
 log = structlog.get_logger()
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.images import Pixels
 from bridge.inference import Answer, InferenceError
-from bridge.offsets import PartitionTracker
+from bridge.kafka.offsets import PartitionTracker
+from imaging.rules import Pixels
 from wire.image import ImageEvent
 from wire.record import KafkaRecord, Outgoing
 

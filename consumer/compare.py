@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer.comparison import caveats, compare
 from consumer.files import write_atomically
+from consumer.report.comparison import caveats, compare
 from consumer.report.page import write_comparison
 from consumer.summary import Summary, SummaryError
 from consumer.units import clipped

@@ -15,28 +15,28 @@ import typer
 from rich.console import Console
 
 from cli.kafka import KafkaOptions, kafka_options
-from consumer import plots, text
-from consumer.circumstances import settings, versions
-from consumer.evaluate import evaluate
 from consumer.files import write_atomically
-from consumer.live import LiveLine
-from consumer.matching import Matcher
-from consumer.measure import Collector, Topics, measure
+from consumer.measuring import text
+from consumer.measuring.circumstances import settings, versions
+from consumer.measuring.evaluate import evaluate
+from consumer.measuring.live import LiveLine
+from consumer.measuring.matching import Matcher
+from consumer.measuring.measure import Collector, Topics, measure
+from consumer.measuring.statistics import measured
+from consumer.measuring.table import print_summary
+from consumer.measuring.triton import ModelCounters, TritonError, difference, read_counters
 from consumer.options import require_distinct
-from consumer.pictures import fetch_pictures
 from consumer.reader import Reader, ReadError, librdkafka_config
-from consumer.report import gallery
+from consumer.report import gallery, plots
 from consumer.report.page import write_report
-from consumer.statistics import measured
-from consumer.table import print_summary
-from consumer.triton import ModelCounters, TritonError, difference, read_counters
+from consumer.report.pictures import fetch_pictures
 from tracing.start import TracingError, start_tracing, stop_tracing
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-    from consumer.tracing import ConsumerTracing
+    from consumer.measuring.tracing import ConsumerTracing
 
 RESULTS, FIGURE = "latency_results.txt", "latency_histogram.png"
 REPORT, SUMMARY = "latency_report.html", "latency_summary.json"
@@ -84,7 +84,7 @@ def _start_tracing() -> "tuple[TracerProvider, ConsumerTracing]":
         provider = start_tracing("image-consumer")
     except TracingError as error:
         raise typer.BadParameter(str(error), param_hint="--tracing") from None
-    from consumer.tracing import ConsumerTracing  # noqa: PLC0415 - it imports OpenTelemetry
+    from consumer.measuring.tracing import ConsumerTracing  # noqa: PLC0415 - it imports OpenTelemetry
 
     return provider, ConsumerTracing(provider)
 

@@ -1,7 +1,7 @@
 """A model that takes encoded images: a decoding step and the network, as one Triton ensemble.
 
 The bridge passes encoded images on to it; what cannot be decoded comes back image by image, in the
-output that the bridge looks for (see `bridge/model.py`).
+output that the bridge looks for (see `bridge/triton/model.py`).
 """
 
 import hashlib
@@ -36,8 +36,8 @@ MAX_PIXELS = 50_000_000
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "exporter/decoding/model.py"
-"""Runs the very files of `bridge` and `wire` that it imports, on numpy, Pillow and pyspng, or where
-DALI is asked for on what `exporter/decoding/requirements.lock` lists."""
+"""Runs the very files of `imaging` and `wire` that it imports, on numpy, Pillow and pyspng; with
+DALI, on what `exporter/decoding/requirements.lock` lists."""
 
 HEADER = "# Written by scripts/export_model.py: change its options, not this file.\n"
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bridge.inference import Answer, InferenceError
-from bridge.triton import TritonServer
+from bridge.triton.client import TritonServer
 from consumer.summary import Summary
 from stack.bridge import Bridge
 from stack.errors import StackError

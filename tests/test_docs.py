@@ -61,6 +61,7 @@ def test_each_direct_dependency_is_explained_and_no_other() -> None:
 
 PACKAGES = (
     "wire",
+    "imaging",
     "bridge",
     "cli",
     "producer",

@@ -19,7 +19,7 @@ from cli.kafka import KafkaOptions, kafka_options
 from consumer.liveview.feed import Feed
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
-from consumer.measure import Topics
+from consumer.measuring.measure import Topics
 from consumer.options import require_distinct
 from consumer.reader import ReadError
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS

@@ -10,9 +10,9 @@ import orjson
 from consumer.liveview.board import Board
 from consumer.liveview.recent import MAX_ITEMS, Item, Picture, Recent
 from consumer.liveview.window import Window
-from consumer.measure import Topics
+from consumer.measuring.measure import Topics
+from consumer.measuring.statistics import STAGES
 from consumer.reader import Received
-from consumer.statistics import STAGES
 from wire.deadletter import decode_dead_letter, one_line
 from wire.image import ImageEvent, decode_image, image_id
 from wire.prediction import Prediction, decode_prediction

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hdrh.histogram import HdrHistogram
 
-from consumer.statistics import LONGEST_US, STAGES
+from consumer.measuring.statistics import LONGEST_US, STAGES
 
 HISTORY_SECONDS = 120
 SUMMARY_SECONDS = 10

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from consumer.distribution import Distribution
 from consumer.report import svg
+from consumer.report.distribution import Distribution
 from consumer.report.svg import Floats, Scale
 from consumer.units import duration
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from consumer.matching import ANSWERED, NO_NAME, SEEN, Int64, Rows
+from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, Int64, Rows
 
 MAX_CLASSES = 20
 """More make a matrix that nobody reads; the commonest confusions are listed then."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consumer.matching import NO_NAME, NO_OFFSET, Int64, Rows
+from consumer.measuring.matching import NO_NAME, NO_OFFSET, Int64, Rows
+from consumer.measuring.statistics import STAGES, Measured
 from consumer.report.confusion import labelled
-from consumer.statistics import STAGES, Measured
 
 SLOWEST, WRONG = 12, 24
 """Images shown at most: a look, not a data set."""

@@ -14,14 +14,14 @@ from typing import BinaryIO
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from consumer.comparison import caveats, compare
-from consumer.distribution import Distribution, distribution
-from consumer.matching import Rows
+from consumer.measuring.matching import Rows
+from consumer.measuring.statistics import Measured
 from consumer.report import charts, gallery, svg
 from consumer.report.charts import Chart
+from consumer.report.comparison import caveats, compare
 from consumer.report.confusion import confusion
+from consumer.report.distribution import Distribution, distribution
 from consumer.report.gallery import Place
-from consumer.statistics import Measured
 from consumer.summary import Stage, Summary
 from consumer.units import clipped, duration
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from nvidia.dali import Pipeline, fn, types
 
-from bridge.images import ImageError, Pixels, crop_at, opened, scaled
-from bridge.model import ModelSpec
+from imaging.decode import opened
+from imaging.fit import crop_at, scaled
+from imaging.rules import ImageError, ImageRules, Pixels
 from wire.image import sniff
 
 INTERPOLATIONS = {
@@ -34,15 +35,15 @@ class Jpeg(NamedTuple):
     start: tuple[int, int]
 
 
-def read_jpeg(value: bytes, *, spec: ModelSpec, max_bytes: int, max_pixels: int) -> Jpeg | None:
+def read_jpeg(value: bytes, rules: ImageRules) -> Jpeg | None:
     """What DALI has to know of an image; None: it is not for DALI, or not an image at all."""
-    assert spec.shape is not None
-    height, width, channels = spec.shape
-    if channels != 3 or len(value) > max_bytes or sniff(value) != "image/jpeg":
+    assert rules.shape is not None
+    height, width, channels = rules.shape
+    if channels != 3 or len(value) > rules.max_bytes or sniff(value) != "image/jpeg":
         return None
-    resize = spec.preprocess.resize
+    resize = rules.preprocess.resize
     try:
-        with opened("image/jpeg", value, max_pixels) as image:
+        with opened("image/jpeg", value, rules.max_pixels) as image:
             if image.mode not in ("L", "RGB") or image.getexif().get(_ORIENTATION, 1) != 1:
                 return None
             if resize is None:
@@ -62,9 +63,9 @@ class Decoder:
     """Decodes what of a batch is for DALI.
 
     Args:
-        spec: of the network's pixels, and of how many images make a batch.
+        rules: of the network's pixels; an image that is beyond its bounds is not for DALI.
+        max_batch: images in a batch.
         device_id: of the GPU; None: the CPU.
-        max_bytes, max_pixels: bounds on an image; a larger one is not for DALI.
         warn: told of each batch that DALI could not do.
 
     Raises:
@@ -73,19 +74,19 @@ class Decoder:
 
     def __init__(
         self,
-        spec: ModelSpec,
+        rules: ImageRules,
+        max_batch: int,
         device_id: int | None,
         *,
-        max_bytes: int,
-        max_pixels: int,
         warn: Callable[[str], None],
     ) -> None:
-        assert spec.shape is not None
-        self._spec = spec
+        assert rules.shape is not None
+        self._rules = rules
+        self._max_batch = max_batch
         self._device_id = device_id
-        self._read = partial(read_jpeg, spec=spec, max_bytes=max_bytes, max_pixels=max_pixels)
+        self._read = partial(read_jpeg, rules=rules)
         self._warn = warn
-        self._none = np.empty((0, *spec.shape), np.uint8)
+        self._none = np.empty((0, *rules.shape), np.uint8)
         self._pipeline: Any = self._make()
 
     def decode(self, images: Sequence[bytes]) -> tuple[list[int], Pixels]:
@@ -114,9 +115,9 @@ class Decoder:
         return pixels
 
     def _make(self) -> Any:
-        assert self._spec.shape is not None
+        assert self._rules.shape is not None
         pipeline = Pipeline(
-            batch_size=self._spec.max_batch,
+            batch_size=self._max_batch,
             device_id=self._device_id,
             # One process decodes for each core; and each batch is waited for.
             num_threads=1,
@@ -131,11 +132,11 @@ class Decoder:
             pixels = fn.decoders.image(
                 encoded,
                 device="cpu" if self._device_id is None else "mixed",
-                output_type=types.BGR if self._spec.preprocess.bgr else types.RGB,
+                output_type=types.BGR if self._rules.preprocess.bgr else types.RGB,
             )
-            by = INTERPOLATIONS[self._spec.preprocess.interpolation]
+            by = INTERPOLATIONS[self._rules.preprocess.interpolation]
             pixels = fn.resize(pixels, size=size, interp_type=by, antialias=True)
-            shape = self._spec.shape[:2]
+            shape = self._rules.shape[:2]
             pipeline.set_outputs(fn.slice(pixels, start=start, shape=shape, axes=(0, 1)))
         pipeline.build()
         return pipeline

@@ -1,8 +1,8 @@
 """Decodes and resizes images inside Triton, by the bridge's own rules.
 
-It stands alone: the exporter puts the files of `bridge` and `wire` that it needs beside it, as they
-are, so that an image is judged and scaled alike wherever it is decoded. Everything else that it
-needs to know is in `config.pbtxt`.
+It stands alone: the exporter puts the files of `imaging` and `wire` that it needs beside it,
+unchanged, so that an image is judged and scaled alike wherever it is decoded. Everything else that
+it needs to know is in `config.pbtxt`.
 """
 
 import json
@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 # Memory of an image is kept for the next one: new memory is cleared first, page by page.
 os.environ.setdefault("PILLOW_BLOCKS_MAX", "4")
 
-from bridge.images import ImageError, to_input
-from bridge.model import ModelSpec, read_preprocess
+from imaging.decode import to_input
+from imaging.rules import ImageError, ImageRules, read_preprocess
 from wire.image import ImageEvent
 
 if TYPE_CHECKING:
@@ -45,21 +45,13 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         outputs = {one["name"]: one for one in config["output"]}
         height, width, channels = (int(size) for size in outputs[PIXELS]["dims"])
-        self.spec = ModelSpec(
-            name=args["model_name"],
-            version=args["model_version"],
-            input_name=IMAGE,
-            output_name=PIXELS,
+        self.rules = ImageRules(
             shape=(height, width, channels),
-            classes=None,
-            max_batch=max(1, int(config["max_batch_size"])),
-            batched=True,
-            instances=1,
             preprocess=read_preprocess(config["parameters"], ValueError),
-            error_output=ERROR,
+            max_bytes=int(config["parameters"]["max_image_bytes"]["string_value"]),
+            max_pixels=int(config["parameters"]["max_pixels"]["string_value"]),
         )
-        self.max_bytes = int(config["parameters"]["max_image_bytes"]["string_value"])
-        self.max_pixels = int(config["parameters"]["max_pixels"]["string_value"])
+        self.max_batch = max(1, int(config["max_batch_size"]))
         self.dali = self._dali(args) if "dali" in config["parameters"] else None
 
     def _dali(self, args: dict[str, str]) -> "Decoder":
@@ -73,10 +65,9 @@ class TritonPythonModel:
             ) from None
         on_gpu = args["model_instance_kind"] == "GPU"
         return Decoder(
-            self.spec,
+            self.rules,
+            self.max_batch,
             int(args["model_instance_device_id"]) if on_gpu else None,
-            max_bytes=self.max_bytes,
-            max_pixels=self.max_pixels,
             warn=pb_utils.Logger.log_warn,
         )
 
@@ -98,8 +89,8 @@ class TritonPythonModel:
     def _decode(
         self, images: Sequence[bytes]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.object_]]:
-        assert self.spec.shape is not None
-        pixels = np.zeros((len(images), *self.spec.shape), np.uint8)
+        assert self.rules.shape is not None
+        pixels = np.zeros((len(images), *self.rules.shape), np.uint8)
         errors = np.full((len(images), 1), b"", dtype=np.object_)
         left = set(range(len(images)))
         if self.dali is not None:
@@ -108,13 +99,7 @@ class TritonPythonModel:
             left.difference_update(done)
         for index in left:
             try:
-                pixels[index] = to_input(
-                    UNTYPED,
-                    images[index],
-                    self.spec,
-                    max_bytes=self.max_bytes,
-                    max_pixels=self.max_pixels,
-                )
+                pixels[index] = to_input(UNTYPED, images[index], self.rules)
             except ImageError as error:
                 errors[index] = f"{error.kind}: {error}".encode()
         return pixels, errors

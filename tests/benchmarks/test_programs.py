@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks.subjects import PROGRAMS
-from consumer.triton import read_counters
+from consumer.measuring.triton import read_counters
 from producer.sources import CIFAR10_FILE
 from stack.triton import Triton
 from tests.conftest import MODEL

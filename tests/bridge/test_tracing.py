@@ -17,15 +17,15 @@ from opentelemetry.trace import SpanKind, StatusCode
 from bridge.app import App
 from bridge.config import Settings
 from bridge.inference import InferenceError
-from bridge.offsets import PartitionTracker
+from bridge.kafka.offsets import PartitionTracker
 from bridge.tracing import RPC, BridgeTracing
 from bridge.work import Arrival, Outcome, Publication, Work
-from consumer.matching import Matcher
-from consumer.measure import Collector, measure
-from consumer.measure import Topics as Read
+from consumer.measuring.matching import Matcher
+from consumer.measuring.measure import Collector, measure
+from consumer.measuring.measure import Topics as Read
+from consumer.measuring.tracing import ConsumerTracing
 from consumer.reader import Reader
 from consumer.reader import librdkafka_config as reader_config
-from consumer.tracing import ConsumerTracing
 from producer.encoding import EncodedImage, Encoding
 from producer.pacing import Schedule
 from producer.replay import Replay, StopSignal

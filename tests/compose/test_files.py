@@ -83,17 +83,17 @@ def test_documented_defaults_of_the_bridge_are_its_own(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("image", ["bridge", "client", "export"])
 def test_images_hold_the_versions_that_are_tested(image: str) -> None:
-    tested = (ROOT / "requirements.lock").read_text()
+    tested = (ROOT / "requirements/all.lock").read_text()
     other = [
         f"{name}=={version}"
-        for name, version in pins(f"requirements-{image}.lock").items()
+        for name, version in pins(f"requirements/{image}.lock").items()
         if f"\n{name}=={version} " not in f"\n{tested}"
     ]
     assert other == []
 
 
 def test_the_bridge_is_installed_with_its_own_dependencies_alone() -> None:
-    assert set(pins("requirements-bridge.lock")).isdisjoint({"torch", "matplotlib", "pytest"})
+    assert set(pins("requirements/bridge.lock")).isdisjoint({"torch", "matplotlib", "pytest"})
 
 
 def test_compose_accepts_the_file_and_reserves_gpus(compose: list[str]) -> None:

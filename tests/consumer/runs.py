@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumer.evaluate import evaluate
-from consumer.matching import Matcher, Rows
-from consumer.statistics import Measured, measured
+from consumer.measuring.evaluate import evaluate
+from consumer.measuring.matching import Matcher, Rows
+from consumer.measuring.statistics import Measured, measured
 from consumer.summary import Summary, TritonStages
 from wire.prediction import STAMPS, Prediction, ScoredLabel
 

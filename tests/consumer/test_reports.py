@@ -7,13 +7,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from consumer import plots, text
-from consumer.evaluate import evaluate
 from consumer.files import write_atomically
-from consumer.matching import Matcher, Rows
-from consumer.statistics import Measured, measured
+from consumer.measuring import text
+from consumer.measuring.evaluate import evaluate
+from consumer.measuring.matching import Matcher, Rows
+from consumer.measuring.statistics import Measured, measured
+from consumer.measuring.table import print_summary
+from consumer.report import plots
 from consumer.summary import Summary, TritonStages
-from consumer.table import print_summary
 from tests.consumer.runs import RUNS_US
 from wire.prediction import STAMPS, Prediction, ScoredLabel
 

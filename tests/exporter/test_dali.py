@@ -11,11 +11,11 @@ from PIL import Image
 
 pytest.importorskip("nvidia.dali", reason="make test-dali has it", exc_type=ImportError)
 
-from bridge.images import ImageError, Pixels, to_input
-from bridge.model import ModelSpec, Preprocess
 from exporter.decoding.dali import Decoder
 from exporter.export import export
 from exporter.passthrough import export_ensemble
+from imaging.decode import to_input
+from imaging.rules import ImageError, ImageRules, Pixels, Preprocess
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.triton import Triton
@@ -38,32 +38,28 @@ def encoded(
         return file.getvalue()
 
 
-def spec(
+def rules(
     height: int = 224,
     width: int = 224,
     resize: int | None = 256,
     interpolation: str = "bilinear",
     *,
     bgr: bool = False,
-) -> ModelSpec:
-    return ModelSpec(
-        name="m", version="1", input_name="IMAGE", output_name="PIXELS",
-        shape=(height, width, 3), classes=None, max_batch=64, batched=True, instances=1,
-        preprocess=Preprocess(resize, interpolation, bgr),
-    )  # fmt: skip
+) -> ImageRules:
+    preprocess = Preprocess(resize, interpolation, bgr)
+    return ImageRules((height, width, 3), preprocess, MAX_BYTES, MAX_PIXELS)
 
 
-def by_the_rules(value: bytes, spec: ModelSpec) -> Pixels:
+def by_the_rules(value: bytes, wanted: ImageRules) -> Pixels:
     event = ImageEvent("", None, None, None, 0, 0)
-    pixels = to_input(event, value, spec, max_bytes=MAX_BYTES, max_pixels=MAX_PIXELS)
+    pixels = to_input(event, value, wanted)
     assert not isinstance(pixels, bytes)
     return pixels
 
 
-def make(spec: ModelSpec) -> tuple[Decoder, list[str]]:
+def make(wanted: ImageRules) -> tuple[Decoder, list[str]]:
     warnings: list[str] = []
-    limits = {"max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS}
-    return Decoder(spec, None, warn=warnings.append, **limits), warnings
+    return Decoder(wanted, 64, None, warn=warnings.append), warnings
 
 
 def difference(one: Pixels, other: Pixels) -> npt.NDArray[np.int16]:
@@ -74,7 +70,7 @@ def difference(one: Pixels, other: Pixels) -> npt.NDArray[np.int16]:
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("size", [(500, 375), (375, 501), (224, 256), (32, 33)])
 def test_its_pixels_are_those_of_the_rules(interpolation: str, size: tuple[int, int]) -> None:
-    wanted = spec(interpolation=interpolation)
+    wanted = rules(interpolation=interpolation)
     photo = encoded(size)
     decoder, warnings = make(wanted)
     done, pixels = decoder.decode([photo, photo])
@@ -86,7 +82,7 @@ def test_its_pixels_are_those_of_the_rules(interpolation: str, size: tuple[int, 
 
 @pytest.mark.parametrize("bgr", [False, True])
 def test_without_a_resize_they_are_the_same(bgr: bool) -> None:
-    wanted = spec(200, 300, None, bgr=bgr)
+    wanted = rules(200, 300, None, bgr=bgr)
     photo = encoded((300, 200))
     decoder, _ = make(wanted)
     done, pixels = decoder.decode([photo])
@@ -111,7 +107,7 @@ def test_only_what_the_rules_let_in_is_given_to_it() -> None:
         encoded((300, 200), mode="L"),
         encoded((300, 200), progressive=True),
     ]
-    decoder, warnings = make(spec())
+    decoder, warnings = make(rules())
     done, pixels = decoder.decode(images)
     assert done == [2, 9, 10]
     assert pixels.shape == (3, 224, 224, 3)
@@ -119,13 +115,13 @@ def test_only_what_the_rules_let_in_is_given_to_it() -> None:
 
 
 def test_an_image_of_another_size_is_not_for_it_where_nothing_is_resized() -> None:
-    decoder, _ = make(spec(200, 300, None))
+    decoder, _ = make(rules(200, 300, None))
     assert decoder.decode([encoded((301, 200))])[0] == []
 
 
 def test_a_batch_that_it_cannot_do_is_left_and_the_next_one_done() -> None:
     photo = encoded((300, 200))
-    decoder, warnings = make(spec())
+    decoder, warnings = make(rules())
     done, pixels = decoder.decode([photo, photo[:-200], photo])
     assert (done, len(pixels)) == ([], 0)
     assert len(warnings) == 1
@@ -146,15 +142,15 @@ def test_triton_classifies_jpegs_as_if_the_bridge_had_decoded_them(
     client: grpcclient.InferenceServerClient,
 ) -> None:
     images = [image.value for image in cifar10(Encoding.JPEG)]
-    wanted = spec(32, 32, 32)
+    wanted = rules(32, 32, 32)
     for start in range(0, len(images), 64):
         batch = images[start : start + 64]
         found = infer(client, batch)
         assert not found.as_numpy("ERROR").any()
         tensor = grpcclient.InferInput("INPUT__0", [len(batch), 32, 32, 3], "UINT8")
         tensor.set_data_from_numpy(np.stack([by_the_rules(one, wanted) for one in batch]))
-        rules = client.infer(MODEL, [tensor])
-        same = found.as_numpy("OUTPUT__0").argmax(1) == rules.as_numpy("OUTPUT__0").argmax(1)
+        answered = client.infer(MODEL, [tensor])
+        same = found.as_numpy("OUTPUT__0").argmax(1) == answered.as_numpy("OUTPUT__0").argmax(1)
         assert same.all()
 
 
@@ -163,11 +159,11 @@ def test_in_triton_a_bad_jpeg_fails_alone_and_with_its_reason(
 ) -> None:
     good = cifar10(Encoding.JPEG, limit=1)[0].value
     with pytest.raises(ImageError) as reason:
-        by_the_rules(good[:-100], spec(32, 32, 32))
+        by_the_rules(good[:-100], rules(32, 32, 32))
     answer = infer(client, [good, good[:-100], good], f"{MODEL}_decode")
     kinds = [row[0] for row in answer.as_numpy("ERROR")]
     assert kinds == [b"", f"{reason.value.kind}: {reason.value}".encode(), b""]
     pixels = answer.as_numpy("PIXELS")
-    assert difference(pixels[0], by_the_rules(good, spec(32, 32, 32))).max() <= 1
+    assert difference(pixels[0], by_the_rules(good, rules(32, 32, 32))).max() <= 1
     assert not pixels[1].any()
     assert "DALI could not do a batch of 3" in triton.log_path.read_text()

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.images import ImageError
-from bridge.triton import TritonServer, probe
+from bridge.triton.client import TritonServer, probe
 from exporter.errors import ExportError
 from exporter.export import export
 from exporter.formats import AotInductor, find_format
 from exporter.models import DATA
+from imaging.rules import ImageError
 from stack.triton import Triton
 from wire.prediction import ScoredLabel
 

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.images import ImageError, to_input
-from bridge.model import ModelSpec, Preprocess
+from imaging.decode import to_input
+from imaging.rules import ImageError, ImageRules, Preprocess
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from wire.deadletter import DeadLetter, decode_dead_letter, encode_dead_letter
@@ -20,9 +20,9 @@ INPUTS = int(os.environ.get("FUZZ_INPUTS", "1500"))
 """For each test; `make soak` asks for more."""
 MAX_PIXELS = 1 << 16
 
-SPECS = (
-    ModelSpec("m", "", "IN", "OUT", (32, 32, 3), 10, 8, True, 1, Preprocess()),
-    ModelSpec("m", "", "IN", "OUT", None, 10, 8, True, 1, Preprocess()),
+RULES = tuple(
+    ImageRules(shape, Preprocess(), max_bytes=1 << 20, max_pixels=MAX_PIXELS)
+    for shape in ((32, 32, 3), None)
 )
 CONTENT_TYPES = (
     b"image/png", b"image/jpeg", b"image/webp", b"image/bmp", b"application/x-ndarray",
@@ -79,9 +79,12 @@ headers = st.lists(
 
 
 @fuzz
-@given(values, st.sampled_from(CONTENT_TYPES), headers, st.sampled_from(SPECS))
+@given(values, st.sampled_from(CONTENT_TYPES), headers, st.sampled_from(RULES))
 def test_an_image_is_decoded_or_refused_with_a_reason(
-    value: bytes | None, content_type: bytes, more: list[tuple[str, bytes | None]], spec: ModelSpec
+    value: bytes | None,
+    content_type: bytes,
+    more: list[tuple[str, bytes | None]],
+    rules: ImageRules,
 ) -> None:
     record = StoredRecord(
         record_value=value, record_headers=[("content-type", content_type), *more]
@@ -90,9 +93,7 @@ def test_an_image_is_decoded_or_refused_with_a_reason(
         pixels = to_input(
             decode_image(record),
             raw_bytes(record.value()),
-            spec,
-            max_bytes=1 << 20,
-            max_pixels=MAX_PIXELS,
+            rules,
         )
     except ContractError as error:
         assert str(error).isprintable()
@@ -103,7 +104,7 @@ def test_an_image_is_decoded_or_refused_with_a_reason(
         if isinstance(pixels, bytes):
             assert pixels == value
         else:
-            assert pixels.shape == spec.shape
+            assert pixels.shape == rules.shape
             assert pixels.dtype == np.uint8
 
 

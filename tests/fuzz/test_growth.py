@@ -3,8 +3,9 @@
 import os
 import random
 
-from bridge.images import ImageError, to_input
-from tests.fuzz.test_decoding import CONTENT_TYPES, INPUTS, LIKELY, MAX_PIXELS, NAMES, SPECS, corpus
+from imaging.decode import to_input
+from imaging.rules import ImageError
+from tests.fuzz.test_decoding import CONTENT_TYPES, INPUTS, LIKELY, NAMES, RULES, corpus
 from tests.memory import resident_kib
 from wire.deadletter import DeadLetter, encode_dead_letter
 from wire.image import decode_image
@@ -34,9 +35,7 @@ def take(record: StoredRecord) -> bool:
     """What the bridge does of itself with one record; whether it ends as a dead letter."""
     try:
         event = decode_image(record)
-        to_input(
-            event, raw_bytes(record.value()), SPECS[0], max_bytes=1 << 20, max_pixels=MAX_PIXELS
-        )
+        to_input(event, raw_bytes(record.value()), RULES[0])
     except (ContractError, ImageError) as error:
         encode_dead_letter(record, DeadLetter("decode", "x", str(error), "images", 0, 1, 1, 1))
         return True

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.images import to_input
-from bridge.model import ModelSpec, Preprocess
+from imaging.decode import to_input
+from imaging.rules import ImageRules, Preprocess
 from wire.deadletter import DeadLetter, decode_dead_letter
 from wire.image import decode_image, image_id
 from wire.prediction import STAMPS, ScoredLabel, decode_prediction
 from wire.record import ContractError, StoredRecord, raw_bytes
 
-SPEC = ModelSpec("m", "", "IN", "OUT", (32, 32, 3), 10, 8, True, 1, Preprocess())
+RULES = ImageRules((32, 32, 3), Preprocess(), max_bytes=1 << 20, max_pixels=1 << 20)
 NOW = 1_700_000_000_123_456_000
 
 
@@ -38,9 +38,7 @@ def test_images_are_read() -> None:
         assert (event.intended_ns, event.sent_ns) == (NOW, NOW + 5_000)
         assert event.label
         assert event.traceparent is not None
-        pixels.append(
-            to_input(event, raw_bytes(record.value()), SPEC, max_bytes=1 << 20, max_pixels=1 << 20)
-        )
+        pixels.append(to_input(event, raw_bytes(record.value()), RULES))
     assert bytes(pixels[0]) == bytes(pixels[1])
     plain = decode_image(recorded("image_plain"))
     assert (plain.id, plain.content_type, plain.intended_ns) == ("door.png", None, 1_000_000)

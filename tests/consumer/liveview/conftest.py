@@ -14,7 +14,7 @@ import pytest
 
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
-from consumer.measure import Topics
+from consumer.measuring.measure import Topics
 
 MORE_THAN_NOTHING = re.compile(r"[1-9]")
 """A figure of the page that is not zero."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.liveview.view import MAX_TEXT, MAX_TOP, View
-from consumer.measure import Topics
+from consumer.measuring.measure import Topics
 from consumer.reader import Received
 from tests.consumer.liveview.records import MS, NOW_NS, answer, image, predict, refuse, stored
 from wire.image import decode_image

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from consumer.liveview.window import HISTORY_SECONDS, SUMMARY_SECONDS, Window
-from consumer.statistics import STAGES
+from consumer.measuring.statistics import STAGES
 
 NO_STAGES = [0] * len(STAGES)
 

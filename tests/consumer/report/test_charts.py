@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.distribution import distribution
+from consumer.measuring.statistics import latency
 from consumer.report import charts, svg
-from consumer.statistics import latency
+from consumer.report.distribution import distribution
 from consumer.summary import SummaryError
 
 # The first call imports and compiles; how long it takes is no promise.

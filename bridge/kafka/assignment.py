@@ -1,0 +1,191 @@
+"""The partitions that this bridge owns right now, and the images of each in hand."""
+
+from collections.abc import Iterable
+from threading import Condition, RLock
+from typing import Generic, NamedTuple, TypeVar
+
+import structlog
+
+from bridge.kafka.offsets import Entry, PartitionTracker
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+TopicPartition = tuple[str, int]
+Position = tuple[str, int, int, int]
+"""Topic, partition and offset of a record, and the bytes that it holds."""
+
+
+class Completed(NamedTuple, Generic[T]):
+    """The completed prefix of one partition.
+
+    Attributes:
+        offset: what to commit for it.
+        entries: the records since the last time, in offset order.
+    """
+
+    tracker: PartitionTracker[T]
+    offset: int
+    entries: list[Entry[T]]
+
+
+class Assignment(Generic[T]):
+    """All trackers behind one lock: committing and asking "is it revoked?" cannot come apart.
+
+    `changed` is that lock; it is notified when an answer is ready to be committed, when nothing of
+    a partition is in hand any more, and when partitions go.
+    """
+
+    def __init__(self) -> None:
+        lock = RLock()
+        self.changed = Condition(lock)
+        self._room = Condition(lock)
+        self._room_wanted: tuple[int, int] | None = None
+        self.epoch = 0
+        """How many rebalances there have been."""
+        self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
+        self._images = 0
+        self._bytes = 0
+
+    @property
+    def partitions(self) -> list[TopicPartition]:
+        with self.changed:
+            return sorted(self._trackers)
+
+    @property
+    def images(self) -> int:
+        """Images in hand, those of revoked partitions included until they are let go."""
+        return self._images
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        with self.changed:
+            self.epoch += 1
+            for topic, partition in partitions:
+                self._trackers[topic, partition] = PartitionTracker(topic, partition)
+
+    def revoke(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget these partitions: what is in hand of them is no longer ours to answer for."""
+        with self.changed:
+            self.epoch += 1
+            for key in partitions:
+                self._forget(key)
+            self.changed.notify_all()
+
+    def _forget(self, key: TopicPartition) -> None:
+        tracker = self._trackers.pop(key, None)
+        if tracker is not None:
+            tracker.revoked = True
+            self._release(
+                (tracker, entry) for entry in tracker.discard_finished() if entry.result is not None
+            )
+
+    def begin(self, records: Iterable[Position]) -> list[PartitionTracker[T] | None]:
+        """Records have arrived; None for one whose partition is not (or no longer) ours."""
+        with self.changed:
+            return [self._begin(*record) for record in records]
+
+    def _begin(
+        self, topic: str, partition: int, offset: int, cost: int
+    ) -> PartitionTracker[T] | None:
+        tracker = self._trackers.get((topic, partition))
+        if tracker is None:
+            return None
+        if not tracker.begin(offset, cost):
+            tracker = self._rewind(tracker, offset)
+            tracker.begin(offset, cost)
+        self._images += 1
+        self._bytes += cost
+        return tracker
+
+    def _rewind(self, tracker: PartitionTracker[T], offset: int) -> PartitionTracker[T]:
+        """The log ends earlier than it did: Kafka has lost its end, and gives the offsets anew.
+
+        To call these records known would lose them: they are others, or asked for again.
+        """
+        log.warning(
+            "partition_rewound", topic=tracker.topic, partition=tracker.partition, offset=offset,
+            previous=tracker.last,
+        )  # fmt: skip
+        key = (tracker.topic, tracker.partition)
+        self._forget(key)
+        fresh: PartitionTracker[T] = PartitionTracker(*key)
+        self._trackers[key] = fresh
+        self.changed.notify_all()
+        return fresh
+
+    def finish(self, images: Iterable[tuple[PartitionTracker[T], int]]) -> None:
+        """Images are done with: answers are safe, or (their partition revoked) they are let go."""
+        with self.changed:
+            self._release((tracker, tracker.finish(offset)) for tracker, offset in images)
+
+    def ready(self, answers: Iterable[tuple[PartitionTracker[T], int, T]]) -> None:
+        """Answers are known; they stay in hand until `release`.
+
+        Those of a batch come together: whoever waits for them would else start with the first.
+        """
+        with self.changed:
+            for tracker, offset, result in answers:
+                entry = tracker.finish(offset, result)
+                if tracker.revoked:
+                    self._release([(tracker, entry)])
+            self.changed.notify_all()
+
+    def release(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
+        """Answers that waited are safe, or let go."""
+        with self.changed:
+            self._release((tracker, entry) for entry in entries)
+
+    def _release(self, images: Iterable[tuple[PartitionTracker[T], Entry[T] | None]]) -> None:
+        """These no longer hold memory; None is not in hand (any more)."""
+        emptied = False
+        for tracker, entry in images:
+            if entry is not None:
+                tracker.release(entry)
+                self._bytes -= entry.cost
+                self._images -= 1
+                emptied |= tracker.in_hand == 0
+        if emptied:
+            self.changed.notify_all()
+        if self._room_wanted is not None and self._has_room(*self._room_wanted):
+            self._room.notify_all()
+
+    def _has_room(self, images: int, size: int) -> bool:
+        return self._images < images and self._bytes < size
+
+    def completed(self) -> list[Completed[T]]:
+        """What may be committed now; the caller holds `changed`."""
+        ready: list[Completed[T]] = []
+        for tracker in self._trackers.values():
+            entries = tracker.take()
+            offset = tracker.committable()
+            if offset is not None:
+                ready.append(Completed(tracker, offset, entries))
+        return ready
+
+    def has_completed(self) -> bool:
+        """Whether `completed` would give anything; the caller holds `changed`."""
+        return any(tracker.completed for tracker in self._trackers.values())
+
+    def wait_finished(self, partitions: Iterable[TopicPartition], timeout_s: float) -> bool:
+        """Wait until nothing of these partitions is in hand; False if time ran out."""
+        wanted = list(partitions)
+
+        def finished() -> bool:
+            trackers = (self._trackers.get(key) for key in wanted)
+            return not any(tracker.in_hand for tracker in trackers if tracker is not None)
+
+        with self.changed:
+            return self.changed.wait_for(finished, timeout_s)
+
+    def wait_room(self, max_images: int, max_bytes: int, timeout_s: float) -> bool:
+        """Wait until more images may be taken in hand; False if time ran out."""
+        with self.changed:
+            # Remembered, so that the waiter is woken once and not for each image that leaves.
+            self._room_wanted = (max_images, max_bytes)
+            found = self._room.wait_for(lambda: self._has_room(max_images, max_bytes), timeout_s)
+            self._room_wanted = None
+            return found

@@ -1,0 +1,233 @@
+"""Exactly once: answers, dead letters and offsets become visible together, or not at all."""
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Event, Thread
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from bridge.batching import Backoff
+from bridge.kafka.assignment import Assignment, Completed
+from bridge.kafka.at_least_once import DeliveryError, Settled, produce, shrink
+from bridge.metrics import Metrics
+from bridge.work import Publication
+
+log = structlog.get_logger()
+
+IDLE_WAIT_S = 0.2
+HUNG_FACTOR = 2
+"""Calls on the transaction coordinator have a bound of their own. One that outlasts it that many
+times never returns: librdkafka can lose a request when the broker goes in the middle of it."""
+
+
+class FencedError(Exception):
+    """Another bridge has taken over, or the broker has given a transaction up.
+
+    Whether the last transaction counts is the broker's to say: start again from what is committed.
+    """
+
+
+class ExactlyOnce:
+    """Publishes the completed prefix of every partition, one transaction after another.
+
+    A thread of its own commits, so that images are decoded and answered meanwhile; what they
+    become is the next transaction. A transaction carries the group's generation from the moment
+    its answers were taken: after a rebalance the broker refuses it, and what is still ours goes
+    into another one.
+
+    Args:
+        timeout_s: bound on each call on the transaction coordinator.
+        failed: called with what makes it impossible to go on.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        producer: Producer,
+        assignment: Assignment[Publication],
+        metrics: Metrics,
+        failed: Callable[[Exception], None],
+        *,
+        timeout_s: float,
+        backoff: Backoff,
+    ) -> None:
+        self._consumer = consumer
+        self._producer = producer
+        self._assignment = assignment
+        self._metrics = metrics
+        self._failed = failed
+        self._timeout_s = timeout_s
+        self._backoff = backoff
+        self._metadata: Any = None
+        self._calling_since: float | None = None
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="transactions", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def publish(self, settled: Sequence[Settled]) -> None:
+        self._assignment.ready(
+            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+        )
+
+    def commit(self, *, wait: bool) -> None:  # noqa: ARG002 - what waits is draining
+        """Nothing to do but watch: images stay in hand until they are committed.
+
+        Raises:
+            FencedError: the client hangs, and has to be replaced.
+        """
+        since = self._calling_since
+        if since is not None and time.monotonic() - since > HUNG_FACTOR * self._timeout_s:
+            raise FencedError(
+                f"Kafka's client does not return from a call on the transaction coordinator, "
+                f"which was bounded to {self._timeout_s:.0f} s"
+            )
+
+    def committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        """Never called: offsets are committed by the producer."""
+
+    def generation_changed(self) -> None:
+        metadata = self._consumer.consumer_group_metadata()
+        # Put out of the group meanwhile: what names no member would be committed unchecked, so the
+        # old name stays, which the broker refuses.
+        if self._consumer.memberid():
+            with self._assignment.changed:
+                self._metadata = metadata
+                self._assignment.changed.notify_all()
+
+    def close(self, *, flush: bool) -> None:
+        self._stopping.set()
+        with self._assignment.changed:
+            self._assignment.changed.notify_all()
+        if not flush:
+            self._producer.purge()
+        if self._calling_since is None or flush:
+            self._thread.join(self._timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self._call(self._producer.init_transactions)
+            while not self._stopping.is_set():
+                with self._assignment.changed:
+                    self._assignment.changed.wait_for(self._has_work, IDLE_WAIT_S)
+                    completed = self._assignment.completed()
+                    metadata = self._metadata
+                if completed and metadata is not None:
+                    self._settle(completed, metadata)
+        except Exception as error:
+            if not self._stopping.is_set():  # else its time is over: a hung call has come back
+                self._failed(error)
+
+    def _has_work(self) -> bool:
+        return self._stopping.is_set() or self._assignment.has_completed()
+
+    def _settle(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:
+        """Get these answers committed, or let go of what is no longer ours."""
+        while completed and not self._stopping.is_set():
+            try:
+                self._transact(completed, metadata)
+            except KafkaException as error:
+                self._abort(error)
+                wait = self._backoff.next_wait()
+                log.warning("transaction_aborted", error=str(error), retry_in_s=round(wait, 3))
+                self._wait_for_generation(metadata, wait)
+            else:
+                self._backoff.reset()
+                self._committed(completed)
+                return
+            with self._assignment.changed:
+                for gone in (one for one in completed if one.tracker.revoked):
+                    self._assignment.release(gone.tracker, gone.entries)
+                    self._metrics.dropped.inc(len(gone.entries))
+                completed = [one for one in completed if not one.tracker.revoked]
+                metadata = self._metadata
+
+    def _wait_for_generation(self, refused: Any, wait_s: float) -> None:
+        """Wait for that long, or until the group's generation is known anew: often that was it."""
+        with self._assignment.changed:
+            self._assignment.changed.wait_for(
+                lambda: self._stopping.is_set() or self._metadata is not refused, wait_s
+            )
+
+    def _transact(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:
+        too_large: list[tuple[str, bytes | str | None]] = []
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                too_large.append((message.topic() or "", message.key()))
+
+        self._producer.begin_transaction()
+        for one in completed:
+            for entry in one.entries:
+                assert entry.result is not None
+                produce(self._producer, entry.result, delivered)
+        offsets = [
+            TopicPartition(one.tracker.topic, one.tracker.partition, one.offset)
+            for one in completed
+        ]
+        try:
+            self._call(
+                lambda: self._producer.send_offsets_to_transaction(
+                    offsets, metadata, self._timeout_s
+                )
+            )
+            self._call(lambda: self._producer.commit_transaction(self._timeout_s))
+        except KafkaException:
+            self._shrink(completed, too_large)
+            raise
+
+    def _shrink(
+        self,
+        completed: Sequence[Completed[Publication]],
+        too_large: Sequence[tuple[str, bytes | str | None]],
+    ) -> None:
+        """The next try goes without the values that the broker found too large."""
+        for one in completed:
+            for entry in one.entries:
+                result = entry.result
+                assert result is not None
+                if (result.topic, result.record.key) in too_large and result.record.value:
+                    entry.result = shrink(result)
+                    if entry.result is None:
+                        raise DeliveryError(
+                            f"topic {result.topic}: a record is larger than the broker takes"
+                        )
+
+    def _committed(self, completed: Sequence[Completed[Publication]]) -> None:
+        with self._assignment.changed:
+            for one in completed:
+                one.tracker.mark_committed(one.offset)
+                self._assignment.release(one.tracker, one.entries)
+        self._metrics.commits.labels("ok").inc()
+
+    def _abort(self, error: KafkaException) -> None:
+        """End the failed transaction so that another can begin.
+
+        Raises:
+            FencedError: this producer cannot go on.
+        """
+        self._metrics.commits.labels("failed").inc()
+        reason = error.args[0]
+        if reason.fatal() or not reason.txn_requires_abort():
+            raise FencedError(f"{reason.name()}: {reason.str()}") from None
+        try:
+            self._call(lambda: self._producer.abort_transaction(self._timeout_s))
+        except KafkaException as second:
+            raise FencedError(f"could not abort: {second.args[0].str()}") from None
+
+    def _call(self, call: Callable[[], None]) -> None:
+        """Repeat a transaction call that may be resumed: it goes on where it was."""
+        while True:
+            self._calling_since = time.monotonic()
+            try:
+                return call()
+            except KafkaException as error:
+                if not error.args[0].retriable() or self._stopping.is_set():
+                    raise
+                log.warning("transaction_waits", error=error.args[0].str())
+            finally:
+                self._calling_since = None
+            self._stopping.wait(0.2)

@@ -1,0 +1,257 @@
+"""The Kafka edge on the way in: one thread makes every call on the consumer."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from threading import Event, Thread
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from bridge.kafka.assignment import Assignment, Position
+from bridge.kafka.at_least_once import Delivery
+from bridge.metrics import Metrics
+from bridge.work import Arrival, Publication
+
+log = structlog.get_logger()
+
+FETCH = 256
+"""Records taken from the client's queue in one call: enough that the call's cost disappears."""
+POLL_S = 0.1
+"""Longest wait for a record: a commit that is due, or a stop, waits no longer."""
+FULL_S = 0.5
+"""With no room for that long, partitions are paused; shorter, the client's queue just fills.
+Pausing drops what the client has prefetched, so it must not follow every full batch."""
+DRAIN_SLICE_S = 0.2
+
+
+class Intake:
+    """Fetches while there is room, keeps the group membership alive while there is none.
+
+    Args:
+        take: gets the records taken in hand; must return at once.
+        stalled: whether images cannot be finished just now, so that waiting for them is pointless.
+        failed: called, on the intake's thread, with what makes it impossible to go on.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topic: str,
+        assignment: Assignment[Publication],
+        metrics: Metrics,
+        *,
+        max_images: int,
+        max_bytes: int,
+        commit_interval_s: float,
+        drain_timeout_s: float,
+        stalled: Callable[[], bool],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._assignment = assignment
+        self._metrics = metrics
+        self._fetch_size = min(FETCH, max(1, max_images // 4))
+        # Room for a whole fetch is waited for: records taken one by one, whenever one leaves, cost
+        # several times as much.
+        self._room_from = max_images - self._fetch_size + 1
+        self._max_bytes = max_bytes
+        self._commit_interval_s = commit_interval_s
+        self._drain_timeout_s = drain_timeout_s
+        self._stalled = stalled
+        self._failed = failed
+        self._take: Callable[[Sequence[Arrival]], None] | None = None
+        self._delivery: Delivery | None = None
+        self._paused: set[tuple[str, int]] = set()
+        self._stopping = Event()
+        self._at_once = Event()
+        self._thread = Thread(target=self._run, name="intake", daemon=True)
+        self.beat = time.monotonic()
+        """Monotonic seconds of the loop's last turn: what liveness looks at."""
+        self.drained = False
+        """After a stop: whether every image in hand was answered and committed."""
+
+    def start(self, take: Callable[[Sequence[Arrival]], None], delivery: Delivery) -> None:
+        self._take = take
+        self._delivery = delivery
+        self._thread.start()
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Stop fetching and drain; `at_once`: do not drain, commit nothing more."""
+        if at_once:
+            self._at_once.set()
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> bool:
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._consumer.subscribe(
+                [self._topic],
+                on_assign=self._assigned,
+                on_revoke=self._revoked,
+                on_lost=self._lost,
+            )
+            self._loop()
+            self._finish()
+        except Exception as error:
+            self._at_once.set()
+            self._failed(error)
+        finally:
+            self._close()
+
+    def _loop(self) -> None:
+        assert self._take is not None
+        assert self._delivery is not None
+        commit_at = time.monotonic()
+        while not self._stopping.is_set():
+            self.beat = now = time.monotonic()
+            if now >= commit_at:
+                self._delivery.commit(wait=False)
+                self._sample()
+                commit_at = now + self._commit_interval_s
+            full_s = 0.0 if self._paused else min(FULL_S, self._commit_interval_s)
+            if self._assignment.wait_room(self._room_from, self._max_bytes, full_s):
+                if self._paused:
+                    self._resume(self._assignment.partitions)
+                arrivals = self._fetch()
+                if arrivals:
+                    self._take(arrivals)
+            else:
+                self._pause()
+                # Still polled: a consumer that goes quiet is put out of its group.
+                message = self._consumer.poll(POLL_S)
+                if message is not None:
+                    arrivals = self._accept([message])
+                    if arrivals:
+                        self._take(arrivals)
+
+    def _fetch(self) -> list[Arrival]:
+        # A wait for many records would last until all of them are there: the wait is for one,
+        # and whatever has come with it is taken along.
+        first = self._consumer.poll(POLL_S)
+        if first is None:
+            return []
+        # Taken in hand before the rest is asked for: in that call its partition can go, and come
+        # back to be read from an earlier record.
+        arrivals = self._accept([first])
+        return arrivals + self._accept(self._consumer.consume(self._fetch_size - 1, 0))
+
+    def _accept(self, messages: Sequence[Message]) -> list[Arrival]:
+        received_ns = time.time_ns()
+        records = []
+        places: list[Position] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._consumer_error(error)
+                continue
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            assert topic is not None
+            assert partition is not None
+            assert offset is not None
+            records.append(message)
+            places.append((topic, partition, offset, len(message)))
+        arrivals = [
+            Arrival(message, tracker, place[2], received_ns)
+            for message, place, tracker in zip(
+                records, places, self._assignment.begin(places), strict=True
+            )
+            if tracker is not None  # else its partition went away while it was on its way here
+        ]
+        self._metrics.received.inc(len(arrivals))
+        return arrivals
+
+    def _consumer_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            return
+        if error.fatal():
+            raise KafkaException(error)
+        log.warning("kafka_consumer_error", code=error.name(), error=error.str())
+
+    def _pause(self) -> None:
+        fresh = set(self._assignment.partitions) - self._paused
+        if fresh:
+            self._consumer.pause([TopicPartition(*key) for key in fresh])
+            self._paused |= fresh
+            self._metrics.paused.set(len(self._paused))
+
+    def _resume(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Fetch from these again; those that go must not stay paused: Kafka's client remembers it,
+        and would never fetch from them again when they come back."""
+        ours = self._paused & set(keys)
+        if ours:
+            self._consumer.resume([TopicPartition(*key) for key in ours])
+            self._paused -= ours
+            self._metrics.paused.set(len(self._paused))
+
+    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        assert self._delivery is not None
+        keys = _keys(partitions)
+        self._assignment.assign(keys)
+        self._delivery.generation_changed()
+        self._rebalanced("assigned", keys)
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        assert self._delivery is not None
+        keys = _keys(partitions)
+        # A cooperative rebalance has already moved the group on by now, and these partitions are
+        # still ours: commits that name the old generation would be refused.
+        self._delivery.generation_changed()
+        if not self._at_once.is_set():
+            # What is in hand is finished while the partitions are still ours, so that the next
+            # owner need not do it again; not when Triton is away and it may take for ever.
+            self._drain(keys)
+            self._delivery.commit(wait=True)
+        self._assignment.revoke(keys)
+        self._resume(keys)
+        self._rebalanced("revoked", keys)
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        keys = _keys(partitions)
+        self._assignment.revoke(keys)  # they may have a new owner by now: commit nothing
+        self._resume(keys)
+        self._rebalanced("lost", keys)
+
+    def _rebalanced(self, kind: str, keys: Sequence[tuple[str, int]]) -> None:
+        self._metrics.rebalances.labels(kind).inc()
+        self._metrics.epoch.set(self._assignment.epoch)
+        owned = self._assignment.partitions
+        self._metrics.partitions.set(len(owned))
+        partitions = [partition for _, partition in keys]
+        log.info("rebalanced", kind=kind, partitions=partitions, owned=len(owned))
+
+    def _drain(self, keys: Sequence[tuple[str, int]]) -> bool:
+        deadline = time.monotonic() + self._drain_timeout_s
+        while not self._assignment.wait_finished(keys, DRAIN_SLICE_S):
+            self.beat = now = time.monotonic()
+            if now > deadline or self._stalled() or self._at_once.is_set():
+                return False
+        return True
+
+    def _finish(self) -> None:
+        assert self._delivery is not None
+        if self._at_once.is_set():
+            return
+        drained = self._drain(self._assignment.partitions)
+        self._delivery.commit(wait=True)
+        self.drained = drained and not self._at_once.is_set()
+        if not self.drained:
+            log.warning("not_drained", images_left=self._assignment.images)
+
+    def _close(self) -> None:
+        self._at_once.set()  # everything was drained, or must not be
+        try:
+            self._consumer.close()
+        except KafkaException as error:
+            log.warning("consumer_close_failed", error=str(error))
+
+    def _sample(self) -> None:
+        self._metrics.in_hand.set(self._assignment.images)
+        self._metrics.in_hand_bytes.set(self._assignment.bytes)
+
+
+def _keys(partitions: Sequence[TopicPartition]) -> list[tuple[str, int]]:
+    return [(one.topic, one.partition) for one in partitions]

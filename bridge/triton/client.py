@@ -1,0 +1,204 @@
+"""The Triton edge: one model in a real Triton, over gRPC."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+from PIL import Image
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from bridge.inference import Answer, Done, Failure, Inference, InferenceError
+from bridge.triton.messages import make_request, parse_answer
+from bridge.triton.model import ModelSpec, UnservableModelError, read_spec
+from imaging.rules import Pixels
+from wire.trace import TRACEPARENT
+
+INT32_MAX = 2**31 - 1
+
+_CHANNEL_ARGUMENTS = [
+    ("grpc.max_send_message_length", INT32_MAX),
+    ("grpc.max_receive_message_length", INT32_MAX),
+    # A dead peer that closed nothing is noticed in half a minute instead of never.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # gRPC's own reconnect waits grow to two minutes; ours are settings, so its must be shorter.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+class TritonServer:
+    """One model in a real Triton."""
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        version: str = "",
+        *,
+        top_k: int = 3,
+        request_timeout_s: float = 30,
+        tls: Tls | None = None,
+    ) -> None:
+        self._model = model
+        self._version = version
+        self._top_k = top_k
+        self._timeout_s = request_timeout_s
+        self._channel = _channel(address, tls)
+        self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self.spec: ModelSpec | None = None
+
+    def load_spec(self, timeout_s: float = 5) -> ModelSpec:
+        """Ask Triton what the model is.
+
+        Raises:
+            InferenceError: Triton or the model is not ready (yet).
+            UnservableModelError: the model is not there, or not one that the bridge can feed.
+        """
+        try:
+            return self._load_spec(timeout_s)
+        except grpc.RpcError as error:
+            raise _failed(error) from None
+
+    def _load_spec(self, timeout_s: float) -> ModelSpec:
+        def ask(method: str, **asked: str) -> dict[str, Any]:
+            request = getattr(service_pb2, f"{method}Request")(**asked)
+            answer = getattr(self._stub, method)(request, timeout=timeout_s)
+            found: dict[str, Any] = MessageToDict(answer, preserving_proto_field_name=True)
+            return found
+
+        model = {"name": self._model, "version": self._version}
+        if not ask("ServerLive").get("live"):
+            raise InferenceError("UNAVAILABLE", "Triton is not live")
+        if not ask("ModelReady", **model).get("ready"):
+            self._explain_absence(ask)
+        metadata = ask("ModelMetadata", **model)
+        config = ask("ModelConfig", **model).get("config", {})
+        steps = [
+            ask("ModelConfig", name=step["model_name"]).get("config", {})
+            for step in config.get("ensemble_scheduling", {}).get("step", [])
+        ]
+        self.spec = read_spec(metadata, config, self._version, steps)
+        return self.spec
+
+    def _explain_absence(self, ask: Callable[..., dict[str, Any]]) -> None:
+        """Raises what `load_spec` does for a model that is not ready."""
+        try:
+            models = ask("RepositoryIndex").get("models", [])
+        except grpc.RpcError as error:  # an operator may restrict it
+            raise InferenceError(
+                "UNAVAILABLE",
+                f"model {self._model!r} is not ready, and why is not told: {error.details()}",
+            ) from None
+        known = sorted({str(one["name"]) for one in models})
+        if self._model not in known and ask("ServerReady").get("ready"):
+            raise UnservableModelError(
+                f"Triton has no model {self._model!r}; it has: {', '.join(known) or 'none'}"
+            )
+        states = [
+            f"version {one.get('version', '?')} {one.get('state', '?')} {one.get('reason', '')}"
+            for one in models
+            if one["name"] == self._model
+        ]
+        raise InferenceError(
+            "UNAVAILABLE", f"model {self._model!r} is not ready: {'; '.join(states)}".strip()
+        )
+
+    def infer(
+        self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
+    ) -> None:
+        spec = self.spec
+        assert spec is not None, "load_spec comes first"
+        count = len(images)
+        top_k = self._top_k if spec.classes is None else min(self._top_k, spec.classes)
+
+        def answered(call: Any) -> None:
+            try:
+                done(parse_answer(call.result(), spec, count))
+            except grpc.RpcError as error:
+                done(_failed(error))
+            except grpc.FutureCancelledError:  # the channel was closed meanwhile
+                done(InferenceError("CANCELLED", "the connection was closed"))
+            except (ValueError, TypeError, IndexError, AttributeError) as problem:
+                done(InferenceError("INTERNAL", f"an answer that cannot be read: {problem}"))
+
+        try:
+            call = self._stub.ModelInfer.future(
+                make_request(spec, images, top_k=top_k, timeout_s=self._timeout_s),
+                timeout=self._timeout_s,
+                metadata=None if traceparent is None else [(TRACEPARENT, traceparent)],
+            )
+        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
+            done(InferenceError("UNAVAILABLE", str(error)))
+        else:
+            call.add_done_callback(answered)
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def _channel(address: str, tls: Tls | None) -> grpc.Channel:
+    if tls is None:
+        return grpc.insecure_channel(address, _CHANNEL_ARGUMENTS)
+    ca, key, cert = (
+        None if path is None else path.read_bytes() for path in (tls.ca, tls.key, tls.cert)
+    )
+    return grpc.secure_channel(
+        address, grpc.ssl_channel_credentials(ca, key, cert), _CHANNEL_ARGUMENTS
+    )
+
+
+def _failed(error: grpc.RpcError) -> InferenceError:
+    status = error.code().name
+    return InferenceError(status, error.details() or status)
+
+
+def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:
+    """Send one grey image through the path that all images take, and read the answer.
+
+    It finds in time what metadata cannot show: a backend that answers with nothing. A model that
+    takes encoded images gets a PNG, and may refuse that one as an image.
+
+    Raises:
+        InferenceError: it was not answered.
+        UnservableModelError: the model refuses it.
+    """
+    finished = Event()
+    outcome: list[Answer | InferenceError] = []
+
+    def done(result: Answer | InferenceError) -> None:
+        outcome.append(result)
+        finished.set()
+
+    inference.infer([_grey(spec)], done)
+    if not finished.wait(timeout_s):
+        raise InferenceError("DEADLINE_EXCEEDED", "the probe image was not answered")
+    result = outcome[0]
+    if isinstance(result, InferenceError):
+        if result.failure is Failure.INVALID:
+            raise UnservableModelError(f"model {spec.name!r} fails on a probe image: {result}")
+        raise result
+    return result
+
+
+def _grey(spec: ModelSpec) -> Pixels | bytes:
+    if spec.shape is not None:
+        return np.full(spec.shape, 128, np.uint8)
+    encoded = io.BytesIO()
+    Image.new("RGB", (32, 32), (128, 128, 128)).save(encoded, "PNG")
+    return encoded.getvalue()

@@ -1,0 +1,1 @@
+"""Measuring a run: predictions matched to images, and the latency of each."""

@@ -1,0 +1,139 @@
+"""The measuring loop: records in, matched, until the run has ended."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from consumer.measuring.matching import Matcher
+from consumer.reader import Received
+from wire.deadletter import decode_dead_letter
+from wire.image import decode_image, image_id
+from wire.prediction import decode_prediction
+from wire.record import ContractError, KafkaRecord, first_headers
+
+if TYPE_CHECKING:
+    from consumer.measuring.tracing import ConsumerTracing
+
+EndedBy = Literal["count", "idle", "signal", "nothing-came"]
+
+POLL_SECONDS = 0.1
+SETTLE_SECONDS = 0.5
+"""Reading goes on for this long after the last expected outcome: a duplicate comes right behind."""
+
+
+class Source(Protocol):
+    """Where records come from; `consumer.reader.Reader` is one."""
+
+    def poll(self, seconds: float) -> Received | None:
+        """The next record, or None after `seconds`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    images: str
+    predictions: str
+    dead_letters: str
+
+
+class Collector:
+    """Gives each record to the matcher as what its topic says it is.
+
+    Attributes:
+        unreadable: records of this run that are not what their topic should hold.
+    """
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        topics: Topics,
+        run_id: str | None,
+        tracing: "ConsumerTracing | None" = None,
+    ) -> None:
+        self.unreadable = 0
+        self._matcher = matcher
+        self._topics = topics
+        self._run_id = None if run_id is None else run_id.encode()
+        self._tracing = tracing
+
+    def take(self, received: Received) -> bool:
+        """False: a record of another run."""
+        record, at_ns, stored = received
+        if self._run_id is not None:
+            headers = first_headers(record.headers())
+            if headers.get("ce_runid") != self._run_id:
+                return False
+        topic = record.topic()
+        if topic == self._topics.images:
+            self._image(record)
+        elif topic == self._topics.dead_letters:
+            reason = decode_dead_letter(record).error_class or "no reason given"
+            self._matcher.dead_letter(image_id(record), reason, at_ns)
+            if self._tracing is not None:
+                self._tracing.dead_letter(record, at_ns)
+        else:
+            try:
+                prediction = decode_prediction(record)
+            except ContractError:
+                self.unreadable += 1
+            else:
+                self._matcher.prediction(prediction, at_ns, stored=stored)
+                if self._tracing is not None:
+                    self._tracing.prediction(record, prediction, at_ns)
+        return True
+
+    def _image(self, record: KafkaRecord) -> None:
+        place = (record.partition() or 0, record.offset() or 0)
+        try:
+            image = decode_image(record)
+        except ContractError:
+            # It was sent all the same, and its dead letter will have this id too.
+            kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
+            self._matcher.image(image_id(record), kafka_ns, kafka_ns, None, place)
+        else:
+            self._matcher.image(image.id, image.intended_ns, image.sent_ns, image.label, place)
+
+
+def measure(
+    source: Source,
+    collector: Collector,
+    matcher: Matcher,
+    *,
+    count: int | None,
+    idle: float,
+    start_timeout: float,
+    stop: Callable[[], bool],
+    show: Callable[[Matcher], object],
+    clock: Callable[[], float] = time.monotonic,
+) -> EndedBy:
+    """Read until the run has ended.
+
+    Args:
+        source: where records come from.
+        collector: what takes them.
+        matcher: what the collector fills.
+        count: end once this many images are answered or dead-lettered; None: by idle time or stop.
+        idle: seconds without a record of this run, once there was one, that end it.
+        start_timeout: seconds to wait for the first record.
+        stop: True ends it at once.
+        show: called now and then.
+        clock: seconds; injected.
+    """
+    begun = False
+    last = clock()
+    complete: float | None = None
+    while not stop():
+        received = source.poll(POLL_SECONDS)
+        if received is not None and collector.take(received):
+            begun = True
+            last = clock()
+        show(matcher)
+        now = clock()
+        if count is not None and matcher.resolved >= count:
+            complete = now if complete is None else complete
+            if now - complete >= SETTLE_SECONDS:
+                return "count"
+        if now - last >= (idle if begun else start_timeout):
+            return "idle" if begun else "nothing-came"
+    return "signal"

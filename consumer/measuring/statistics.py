@@ -1,0 +1,129 @@
+"""Latencies and stages of matched images. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hdrh.histogram import HdrHistogram
+
+from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, Int64, Rows
+from consumer.summary import Latency, Percentile, Stage
+
+PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
+
+LONGEST_US = 86_400_000_000
+"""One day: longer latencies count as this long in the histogram, and as they are in the maximum."""
+DIGITS = 3
+"""Significant digits of the histogram: its percentiles are within 0.1 % of the exact ones."""
+
+STAGES = (
+    ("producer_lag", "intended", "sent"),
+    ("kafka_in", "sent", "received"),
+    ("decode", "received", "decoded"),
+    ("bridge_wait", "decoded", "requested"),
+    ("triton", "requested", "inferred"),
+    ("kafka_out", "inferred", "consumed"),
+)
+"""Name, from and to of each part of an image's way; together they are its latency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Answered images after the warm-up, ordered by when they were due.
+
+    Attributes:
+        rows: int64 [n], their rows.
+        intended: int64 [n], when each was due; epoch nanoseconds.
+        from_intended: int64 [n], microseconds from due to answered.
+        from_sent: int64 [n], microseconds from sent to answered.
+    """
+
+    rows: Int64
+    intended: Int64
+    from_intended: Int64
+    from_sent: Int64
+
+
+def measured(rows: Rows, warmup: int) -> Measured:
+    """Leave out the `warmup` images that were due first, whatever became of them."""
+    seen = np.flatnonzero(rows.state & SEEN)
+    intended = rows.times["intended"]
+    due = seen[np.argsort(intended[seen], kind="stable")][warmup:]
+    chosen = due[rows.state[due] & ANSWERED != 0]
+    return Measured(
+        rows=chosen,
+        intended=intended[chosen],
+        from_intended=_microseconds(rows, "intended", "consumed", chosen),
+        from_sent=_microseconds(rows, "sent", "consumed", chosen),
+    )
+
+
+def latency(microseconds: Int64) -> Latency | None:
+    """The distribution of int64 [n] latencies; None where there is nothing to measure."""
+    if not len(microseconds):
+        return None
+    good = microseconds[microseconds >= 0]
+    errors = len(microseconds) - len(good)
+    histogram = HdrHistogram(1, LONGEST_US, DIGITS)
+    values, counts = np.unique(np.minimum(good, LONGEST_US), return_counts=True)
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        histogram.record_value(value, count)
+    encoded = histogram.encode().decode()
+    if not len(good):
+        return Latency(0, errors, 0.0, 0.0, 0.0, [], encoded)
+    ordered = np.sort(good)
+    at = histogram.get_percentile_to_value_dict(list(PERCENTILES))
+    percentiles = [
+        Percentile(p, at[p] / 1000, int(np.searchsorted(ordered, at[p], "right")))
+        for p in PERCENTILES
+    ]
+    return Latency(
+        count=len(good),
+        clock_errors=errors,
+        mean_ms=float(good.mean()) / 1000,
+        min_ms=float(ordered[0]) / 1000,
+        max_ms=float(ordered[-1]) / 1000,
+        percentiles=percentiles,
+        histogram=encoded,
+    )
+
+
+def stages(rows: Rows, chosen: Int64) -> list[Stage]:
+    """Where the time of the `chosen` rows went."""
+    found = []
+    for name, start, end in STAGES:
+        spent = _microseconds(rows, start, end, chosen)
+        good = spent[spent >= 0]
+        errors = len(spent) - len(good)
+        if len(good):
+            p50, p99 = np.percentile(good, (50, 99))
+            mean = float(good.mean())
+            found.append(Stage(name, mean / 1000, float(p50) / 1000, float(p99) / 1000, errors))
+        elif errors:
+            found.append(Stage(name, 0.0, 0.0, 0.0, errors))
+    return found
+
+
+def throughput(rows: Rows, chosen: Measured) -> float:
+    """Images/s, from the first one due to the last one answered; 0 where it can't be said."""
+    if not len(chosen.rows):
+        return 0.0
+    span = int(rows.times["consumed"][chosen.rows].max()) - int(chosen.intended[0])
+    return len(chosen.rows) * 1e9 / span if span > 0 else 0.0
+
+
+def offered_rate(rows: Rows) -> float | None:
+    """Images/s that were due, over the whole run; None where it can't be said."""
+    due = rows.times["intended"][rows.state & SEEN != 0]
+    span = int(due.max()) - int(due.min()) if len(due) else 0
+    return (len(due) - 1) * 1e9 / span if span > 0 else None
+
+
+def accuracy(rows: Rows) -> tuple[int, int]:
+    """(answered images with a known label, those answered right), warm-up included."""
+    answered = (rows.state & SEEN != 0) & (rows.state & ANSWERED != 0) & (rows.label != NO_NAME)
+    return int(answered.sum()), int((answered & (rows.best == rows.label)).sum())
+
+
+def _microseconds(rows: Rows, start: str, end: str, chosen: Int64) -> Int64:
+    # Floor division keeps a negative difference negative, however small.
+    return (rows.times[end][chosen] - rows.times[start][chosen]) // 1000

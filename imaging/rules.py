@@ -1,0 +1,76 @@
+"""What the pixels of a model are, and which images may become them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+class ImageError(ValueError):
+    """An image that cannot become the model's input, ever.
+
+    Attributes:
+        kind: a short, fixed name for the reason, safe as a metric label.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How an encoded image becomes the model's pixels, from the model's `preprocess.*` parameters.
+
+    Attributes:
+        resize: length in pixels that the shorter side is scaled to before the centre crop to the
+            input's height and width; None: the image must already have that size.
+        bgr: channels in the order blue, green, red.
+        interpolation: bilinear, bicubic, nearest or lanczos.
+    """
+
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    bgr: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRules:
+    """Which images are accepted, and how they become a model's input.
+
+    Attributes:
+        shape: (height, width, channels) of the input, uint8; None: the model takes the encoded
+            image itself.
+        preprocess: how an encoded image becomes that.
+        max_bytes: bound on the encoded image, or on the raw pixels.
+        max_pixels: bound on width x height, checked before anything is decoded.
+    """
+
+    shape: tuple[int, int, int] | None
+    preprocess: Preprocess
+    max_bytes: int
+    max_pixels: int
+
+
+def read_preprocess(parameters: dict[str, Any], refuse: Callable[[str], Exception]) -> Preprocess:
+    """Understand a model's `preprocess.*` parameters; raises what `refuse` makes of a bad one."""
+    text = {name: str(one.get("string_value", "")) for name, one in parameters.items()}
+    resize = text.get("preprocess.resize", "")
+    if resize and not (resize.isascii() and resize.isdigit() and 0 < int(resize) <= 16384):
+        raise refuse(f"parameter preprocess.resize is {resize!r}, expected a length in pixels")
+    interpolation = text.get("preprocess.interpolation", "bilinear").lower()
+    if interpolation not in INTERPOLATIONS:
+        raise refuse(
+            f"parameter preprocess.interpolation is {interpolation!r}, "
+            f"expected one of {', '.join(INTERPOLATIONS)}"
+        )
+    color = text.get("preprocess.color", "RGB").upper()
+    if color not in ("RGB", "BGR", "L"):
+        raise refuse(f"parameter preprocess.color is {color!r}, expected RGB, BGR or L")
+    return Preprocess(int(resize) if resize else None, interpolation, color == "BGR")

@@ -1,0 +1,118 @@
+"""Records that come again, and others that take the place of lost ones: all are answered."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import Message, TopicPartition
+
+from bridge.kafka.assignment import Assignment
+from bridge.kafka.at_least_once import Delivery
+from bridge.kafka.intake import Intake
+from bridge.metrics import Metrics
+from bridge.work import Arrival, Publication
+from producer.encoding import Encoding
+from producer.sources import cifar10
+from stack.kafka import Kafka
+from stack.topics import create_topics
+from tests.bridge.conftest import StartBridge
+from tests.bridge.test_live import as_records, collect_answers, ids
+from tests.conftest import Topics
+from tests.kafka_client import send
+
+TOPIC = "images"
+PARTITION = [TopicPartition(TOPIC, 0)]
+
+
+def record(offset: int) -> Message:
+    return Message(topic=TOPIC, partition=0, offset=offset, value=b"")
+
+
+class Rebalancing:
+    """A consumer whose partition goes and comes back while records are asked for.
+
+    A real one does it in a window of microseconds.
+    """
+
+    def subscribe(self, _topics: Sequence[str], **callbacks: Callable[..., None]) -> None:
+        self._assigned, self._lost = callbacks["on_assign"], callbacks["on_lost"]
+        self._waiting: list[Message] = []
+        self._began = False
+
+    def poll(self, _timeout_s: float) -> Message | None:
+        if not self._began:
+            self._assigned(self, PARTITION)
+            self._began = True
+            return record(9)
+        return self._waiting.pop(0) if self._waiting else None
+
+    def consume(self, _count: int, _timeout_s: float) -> list[Message]:
+        if not self._waiting:
+            self._lost(self, PARTITION)
+            self._assigned(self, PARTITION)
+            self._waiting = [record(offset) for offset in range(5, 10)]
+            return []
+        taken, self._waiting = self._waiting, []
+        return taken
+
+    def close(self) -> None:
+        pass
+
+
+class NoDelivery:
+    def commit(self, *, wait: bool) -> None:
+        pass
+
+    def generation_changed(self) -> None:
+        pass
+
+
+def test_records_that_come_again_after_a_rebalance_are_taken_again() -> None:
+    assignment: Assignment[Publication] = Assignment()
+    taken: list[Arrival] = []
+    failures: list[Exception] = []
+    intake = Intake(
+        cast("Any", Rebalancing()), TOPIC, assignment, Metrics(), max_images=64, max_bytes=1 << 20,
+        commit_interval_s=0.1, drain_timeout_s=1, stalled=lambda: True, failed=failures.append,
+    )  # fmt: skip
+
+    def take(arrivals: Sequence[Arrival]) -> None:
+        taken.extend(arrivals)
+        if len(taken) == 6:
+            intake.stop(at_once=True)
+
+    intake.start(take, cast("Delivery", NoDelivery()))
+    assert intake.join(30)
+    assert not failures
+    ours = [arrival.offset for arrival in taken if not arrival.tracker.revoked]
+    assert ours == [5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_images_at_offsets_that_the_broker_had_before_it_lost_its_log_are_answered(
+    start_bridge: StartBridge, tmp_path: Path, delivery: str
+) -> None:
+    topics = Topics("images", "predictions", "images.dlq")
+    images = cifar10(Encoding.RAW)
+    with Kafka(tmp_path / "kafka") as broker:
+        create_topics(
+            broker.bootstrap,
+            dict.fromkeys((topics.images, topics.predictions, topics.dead_letters), 1),
+        )
+        start_bridge(
+            brokers=broker.bootstrap, images_topic=topics.images, delivery=delivery,
+            predictions_topic=topics.predictions, dead_letters_topic=topics.dead_letters,
+            group=f"group-{uuid.uuid4()}",
+        )  # fmt: skip
+        send(broker.bootstrap, topics.images, as_records(images, 300))
+        collect_answers(broker, topics, 300)
+        broker.stop()
+        shutil.rmtree(broker.directory / "data/images-0")
+        broker.start()
+        again = as_records(images, 500)[300:]
+        send(broker.bootstrap, topics.images, again)
+        messages = collect_answers(broker, topics, 500)
+        assert set(ids(messages).values()) == {1}

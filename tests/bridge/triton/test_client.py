@@ -1,0 +1,55 @@
+"""What a model says of a batch is read image by image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2
+from tritonclient.utils import serialize_byte_tensor
+
+from bridge.triton.messages import parse_answer, parse_error
+from bridge.triton.model import ModelSpec
+from imaging.rules import ImageError, Preprocess
+
+SPEC = ModelSpec(
+    name="net", version="", input_name="IMAGE", output_name="OUT", shape=None, classes=10,
+    max_batch=8, batched=True, instances=1, preprocess=Preprocess(), error_output="ERROR",
+)  # fmt: skip
+
+
+def response(**outputs: Sequence[Sequence[bytes]]) -> Any:
+    made = service_pb2.ModelInferResponse(model_version="1")
+    for name, rows in outputs.items():
+        cells = np.array(rows, dtype=object)
+        made.outputs.add(name=name, datatype="BYTES", shape=cells.shape)
+        made.raw_output_contents.append(serialize_byte_tensor(cells).item())
+    return made
+
+
+def test_an_image_that_the_model_can_not_use_leaves_its_neighbours_their_answers() -> None:
+    answer = parse_answer(
+        response(
+            OUT=[[b"0.9:3:cat"], [b"0.1:0:airplane"], [b"0.8:5:dog"]],
+            ERROR=[[b""], [b"truncated: not a readable PNG image"], [b""]],
+        ),
+        SPEC,
+        3,
+    )
+    first, bad, last = answer.tops
+    assert not isinstance(first, ImageError)
+    assert not isinstance(last, ImageError)
+    assert (first[0]["label"], last[0]["label"]) == ("cat", "dog")
+    assert isinstance(bad, ImageError)
+    assert (bad.kind, str(bad)) == ("truncated", "not a readable PNG image")
+
+
+def test_reasons_that_are_missing_make_the_answer_unreadable() -> None:
+    with pytest.raises(ValueError, match="output ERROR is empty"):
+        parse_answer(response(OUT=[[b"0.9:3:cat"]]), SPEC, 1)
+
+
+@pytest.mark.parametrize("text", [b"no colon", b"Not a kind: x", b"kind: ", b"a" * 40 + b": x"])
+def test_a_reason_without_a_kind_gets_a_fixed_one(text: bytes) -> None:
+    error = parse_error(text)
+    assert (error.kind, str(error)) == ("model", text.decode())
