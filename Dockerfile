@@ -88,11 +88,9 @@ LABEL org.opencontainers.image.title="triton-kafka-export" \
 COPY --from=export-packages /opt/venv /opt/venv
 COPY data data
 COPY exporter exporter
-# What an ensemble decodes with, inside Triton, and what that imports.
+# What an ensemble decodes with, inside Triton.
 COPY wire wire
 COPY imaging imaging
-COPY tracing tracing
-COPY bridge bridge
 COPY scripts/export_model.py scripts/
 # A new volume takes over the owner of the folder that it covers.
 RUN install --directory --owner=app --group=app /models
