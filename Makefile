@@ -15,7 +15,7 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-dali soak lint docs clean lock prerequisites
+.PHONY: help demo test test-fast test-dali soak lint docs clean lock prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -24,7 +24,10 @@ demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Tr
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and all tests on real servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations 20
+
+test-fast: $(VENV)/.installed ## the tests that start no server and export no model: about a minute
+	$(BIN)/python -m pytest -q -m "not slow and not soak"
 
 test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI, on the CPU
 	.cache/dali/bin/python -m pytest -q tests/exporter/test_dali.py

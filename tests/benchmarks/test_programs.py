@@ -7,11 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from benchmarks.subjects import PROGRAMS
 from consumer.measuring.triton import read_counters
 from producer.sources import CIFAR10_FILE
 from stack.triton import Triton
 from tests.conftest import MODEL
+
+pytestmark = pytest.mark.slow
 
 IN_FLIGHT, BATCH = 2, 8
 

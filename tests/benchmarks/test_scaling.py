@@ -20,6 +20,8 @@ from benchmarks.scaling import (
 )
 from stack.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 MACHINE = {"cpu": "a CPU", "cores": 2, "memory_gib": 4, "device": "CPU", "load_average": 0.1}
 
 

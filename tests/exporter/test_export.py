@@ -11,6 +11,8 @@ from exporter.errors import ExportError
 from exporter.export import PYTHON_BACKEND, export
 from exporter.formats import Predict, TorchScript
 
+pytestmark = pytest.mark.slow
+
 NAME = "resnet20_cifar10"
 Files = dict[str, tuple[bytes, int]]
 

@@ -15,6 +15,8 @@ from exporter import models
 from exporter.export import PYTHON_BACKEND, export
 from exporter.models import DATA
 
+pytestmark = pytest.mark.slow
+
 
 class Tensor:
     def __init__(self, name: str, array: Any) -> None:
