@@ -46,17 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """A test that starts a server by itself has to be marked, or it would slow the fast tests."""
-    launch = Service.launch
 
     def refuse(service: Service) -> None:
         pytest.fail(f"this test starts {service.name}: mark it with pytest.mark.slow")
 
-    if item.get_closest_marker("slow") is None:
-        Service.launch = refuse  # type: ignore[method-assign]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("slow") is None:
+            patch.setattr(Service, "launch", refuse)
         return (yield)
-    finally:
-        Service.launch = launch  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")
