@@ -117,10 +117,14 @@ class Outlet:
         batch, requested_ns, inferred_ns = (
             outcome.batch, outcome.requested_ns, outcome.inferred_ns,
         )  # fmt: skip
-        observe("kafka_in", [(w.arrival.received_ns - w.event.sent_ns) / 1e9 for w in batch])
         observe("wait", [(requested_ns - w.decoded_ns) / 1e9 for w in batch])
         observe("triton", [(inferred_ns - requested_ns) / 1e9] * len(batch))
-        observe("end_to_end", [(inferred_ns - w.event.intended_ns) / 1e9 for w in batch])
+        # Other machines' clocks: one that runs ahead must not make a sum of times fall, and an
+        # image without a time (0) took no time that is known.
+        sent = [(w.arrival.received_ns, w.event.sent_ns) for w in batch if w.event.sent_ns]
+        observe("kafka_in", [max(0, received - at) / 1e9 for received, at in sent])
+        due = [w.event.intended_ns for w in batch if w.event.intended_ns]
+        observe("end_to_end", [max(0, inferred_ns - at) / 1e9 for at in due])
 
     def bury(
         self, arrival: Arrival, stage: str, error_class: str, message: str, attempts: int = 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from consumer.matching import Matcher
 from consumer.reader import Received
+from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter
 from wire.image import decode_image, image_id
 from wire.prediction import decode_prediction
@@ -89,7 +90,7 @@ class Collector:
             image = decode_image(record)
         except ContractError:
             # It was sent all the same, and its dead letter will have this id too.
-            kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
+            kafka_ns = kafka_time(record)
             self._matcher.image(image_id(record), kafka_ns, kafka_ns, None, place)
         else:
             self._matcher.image(image.id, image.intended_ns, image.sent_ns, image.label, place)

@@ -13,6 +13,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from wire.clock import kafka_time
 from wire.record import KafkaRecord
 
 Start = Literal["latest", "earliest"]
@@ -128,7 +129,8 @@ class Reader:
         assert offset is not None, "and an offset"
         if offset >= self._ends[topic, partition]:
             return Received(message, now_ns)
-        return Received(message, max(0, message.timestamp()[1] + 1) * 1_000_000, stored=True)
+        stored_ns = kafka_time(message)
+        return Received(message, stored_ns and stored_ns + 1_000_000, stored=True)
 
     def _assignment(
         self, topics: Sequence[str], start: Start, timeout: float

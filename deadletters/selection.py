@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from wire.clock import is_believable
 from wire.deadletter import DeadLetter
 from wire.record import KafkaRecord, raw_bytes
 
@@ -70,6 +71,7 @@ class Group:
 
 
 def moment(epoch_ms: int) -> str:
-    if epoch_ms < 0:
+    """In UTC, to the second; a question mark where a letter says none that can be believed."""
+    if not is_believable(epoch_ms * 1_000_000):
         return "?"
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,6 +8,9 @@ from wire.trace import TRACEPARENT
 MAX_MESSAGE = 512
 """Characters of an error text in a header: it may quote what a stranger sent."""
 
+MAX_DIGITS = 19
+"""Of a number that a letter says: as many as 64 bits have."""
+
 PREFIX = "dlq."
 OMITTED = "dlq.value.omitted"
 """Marks a letter whose image was too large to be kept with it; its value is the image's size."""
@@ -90,15 +93,19 @@ def decode_dead_letter(record: KafkaRecord) -> DeadLetter:
         error_class=found.get("dlq.error.class", ""),
         message=one_line(found.get("dlq.error.message", "")),
         topic=found.get("dlq.topic", ""),
-        partition=_number(found.get("dlq.partition")),
+        partition=_number(found.get("dlq.partition"), 1 << 31),
         offset=_number(found.get("dlq.offset")),
         attempts=_number(found.get("dlq.attempts")),
         timestamp_ms=_number(found.get("dlq.timestamp")),
     )
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else -1
+def _number(text: str | None, limit: int = 1 << 63) -> int:
+    """-1 where it is none, or none that fits the field: a stranger can write a letter, too."""
+    if text is None or len(text) > MAX_DIGITS or not (text.isascii() and text.isdigit()):
+        return -1
+    number = int(text)
+    return number if number < limit else -1
 
 
 def without_value(record: Outgoing) -> Outgoing | None:
