@@ -8,7 +8,7 @@ from bridge.images import Pixels
 from bridge.inference import Answer, InferenceError
 from bridge.offsets import PartitionTracker
 from wire.image import ImageEvent
-from wire.record import KafkaRecord, Outgoing
+from wire.record import Outgoing, StoredRecord
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -30,7 +30,7 @@ class Arrival:
         span: where it is traced.
     """
 
-    record: KafkaRecord
+    record: StoredRecord
     tracker: PartitionTracker[Publication]
     offset: int
     received_ns: int

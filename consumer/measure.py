@@ -59,13 +59,16 @@ class Collector:
         self._tracing = tracing
 
     def take(self, received: Received) -> bool:
-        """False: a record of another run."""
+        """False: a record of another run, or of one that cannot be told."""
         record, at_ns, stored = received
+        topic = record.topic()
+        if record.unreadable is not None and (self._run_id or topic != self._topics.images):
+            self.unreadable += 1  # of which run it is, or what became of which image: nobody knows
+            return self._run_id is None
         if self._run_id is not None:
             headers = first_headers(record.headers())
             if headers.get("ce_runid") != self._run_id:
                 return False
-        topic = record.topic()
         if topic == self._topics.images:
             self._image(record)
         elif topic == self._topics.dead_letters:

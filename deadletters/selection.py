@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from wire.clock import is_believable
-from wire.deadletter import DeadLetter
-from wire.record import KafkaRecord, raw_bytes
+from wire.deadletter import DeadLetter, decode_dead_letter
+from wire.record import KafkaRecord, StoredRecord, raw_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,14 @@ class Selection:
         """The same for the same selection: names the consumer group that remembers its progress."""
         text = repr((sorted(self.reasons), self.since_ms, self.until_ms, sorted(self.ids)))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def read_letter(record: StoredRecord) -> DeadLetter:
+    """What a record of the dead letters' topic says, whatever it is."""
+    letter = decode_dead_letter(record)
+    if record.unreadable is not None:
+        return letter._replace(stage="unreadable", error_class="headers", message=record.unreadable)
+    return letter
 
 
 def reason(letter: DeadLetter) -> str:

@@ -5,7 +5,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from wire.clock import format_time, is_believable, kafka_time, parse_time
-from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.record import (
+    ContractError,
+    KafkaRecord,
+    Outgoing,
+    StoredRecord,
+    first_headers,
+    raw_bytes,
+)
 from wire.trace import TRACEPARENT, read_traceparent
 
 _OUR_TYPES = "triton-kafka-bridge.image."
@@ -125,8 +132,11 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     """Read the envelope of an image, or of a plain message that knows nothing of CloudEvents.
 
     Raises:
-        ContractError: a header that is too long, not text, or does not say what it should.
+        ContractError: headers that cannot be read, or one that is too long, not text, or does not
+            say what it should.
     """
+    if isinstance(record, StoredRecord) and record.unreadable is not None:
+        raise ContractError(record.unreadable)
     headers = first_headers(record.headers())
     content_type, dtype, shape, source, run_id, label = _common(*map(headers.get, _COMMON))
     text = {name: _text(name, headers[name]) for name in _OWN if name in headers}

@@ -78,6 +78,8 @@ class View:
         topic = record.topic()
         with self._lock:
             now = self._clock()
+            if record.unreadable is not None and topic != self._topics.predictions:
+                self._totals["unreadable"] += 1  # shown all the same, by its key or its place
             if topic == self._topics.images:
                 self._image(record, now)
             elif topic == self._topics.dead_letters:
