@@ -19,6 +19,7 @@ import numpy as np
 
 from bridge.decoder import PROTOCOL, Decoded, Setup
 from bridge.images import ImageError, to_input
+from wire.deadletter import INTERNAL
 from wire.image import ImageEvent
 
 
@@ -37,6 +38,10 @@ def decode(jobs: Sequence[tuple[str | None, bytes]], setup: Setup) -> Decoded:
             )
         except ImageError as error:
             errors[place] = (error.kind, str(error))
+        except MemoryError:
+            raise  # of the process: which image it was is found by asking again
+        except Exception as error:
+            errors[place] = (INTERNAL, f"{type(error).__name__}: {error}")
         seconds.append(time.perf_counter() - started)
     return Decoded(pixels, errors, seconds)
 
