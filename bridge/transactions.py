@@ -183,7 +183,7 @@ class ExactlyOnce:
         self._abort(error)
         if refusal is not None:
             # No wait: it has nothing to do with time.
-            log.info("transaction_refused", reason=refusal, error=str(error))
+            log.debug("transaction_refused", reason=refusal, error=str(error))
             self._narrow(part, refusal)
             return
         if reason.code() in (KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT):
