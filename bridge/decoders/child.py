@@ -21,6 +21,7 @@ import numpy as np
 from bridge.decoders.process import PROTOCOL, Decoded
 from imaging.decode import to_input
 from imaging.rules import ImageError, ImageRules
+from wire.deadletter import INTERNAL
 from wire.image import ImageEvent
 
 
@@ -37,6 +38,10 @@ def decode(jobs: Sequence[tuple[str | None, bytes]], rules: ImageRules) -> Decod
             pixels[place] = to_input(event, value, rules)
         except ImageError as error:
             errors[place] = (error.kind, str(error))
+        except MemoryError:
+            raise  # of the process: which image it was is found by asking again
+        except Exception as error:
+            errors[place] = (INTERNAL, f"{type(error).__name__}: {error}")
         seconds.append(time.perf_counter() - started)
     return Decoded(pixels, errors, seconds)
 
