@@ -8,9 +8,9 @@ from producer.sources import cifar10
 from scripts.dead_letters import app
 from stack.kafka import Kafka
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_records, collect_answers, ids, predictions
+from tests.bridge.test_live import as_records, ids, predictions
 from tests.conftest import Topics
-from tests.kafka_client import send
+from tests.kafka_client import collect, send
 from tests.raw_producer import send_raw
 from wire.deadletter import decode_dead_letter
 from wire.image import image_id
@@ -38,7 +38,10 @@ def test_no_record_stops_the_bridge(
     send(kafka.bootstrap, topics.images, as_records(images, 40)[20:])
     bridge = start_bridge(delivery=delivery)
     count = 40 + len(hostile)
-    messages = collect_answers(kafka, topics, count)
+    messages = collect(
+        kafka.bootstrap, [topics.predictions, topics.dead_letters],
+        lambda found: len(ids(found)) >= count, timeout_s=60,
+    )  # fmt: skip
     assert set(ids(messages).values()) == {1}
     answered = {one.id for one in predictions(messages, topics)}
     assert {"zero", "end", "small", *(f"image-{i}" for i in range(40))} <= answered
