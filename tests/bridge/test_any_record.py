@@ -1,5 +1,6 @@
 """Records that no library would send, on the real broker: each is answered or set aside, once."""
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -25,12 +26,16 @@ def test_no_record_stops_the_bridge(
 ) -> None:
     images = cifar10(Encoding.PNG)
     value = images[0].value
+<<<<<<< HEAD
+=======
+    noise = np.random.default_rng(0).bytes(1_045_000)  # compression does not save it
+>>>>>>> stoppers
     hostile: list[tuple[bytes | None, bytes | None, RawHeaders]] = [
         (b"latin", value, LATIN_1),
         (b"zero", value, [(b"ce_time", b"0001-01-01T00:00:00Z")]),
         (b"end", value, [(b"ce_time", b"9999-12-31T23:59:59Z")]),
         (b"small", value, [(b"ce_time", b"2026-01-01t00:00:00z")]),
-        (b"x" * 1_047_000, value, [(b"ce_id", b"long key")]),
+        (noise, value, [(b"ce_id", b"long key")]),
         (b"headers", value, [(b"ce_time", b"bad"), (b"h", b"x" * 1_040_000)]),
         (None, None, [(b"", None), (b"dlq.topic", b"\xff")]),
     ]
@@ -45,13 +50,12 @@ def test_no_record_stops_the_bridge(
     )  # fmt: skip
     assert set(ids(messages).values()) == {1}
     answered = {one.id for one in predictions(messages, topics)}
-    assert {"zero", "end", "small", *(f"image-{i}" for i in range(40))} <= answered
+    assert {"zero", "end", "small", "long key", *(f"image-{i}" for i in range(40))} <= answered
     letters = {
         image_id(m): decode_dead_letter(m) for m in messages if m.topic() == topics.dead_letters
     }
     assert letters["latin"].stage == "contract"
     assert "headers cannot be read" in letters["latin"].message
-    assert (letters["long key"].stage, letters["long key"].error_class) == ("publish", "too_large")
     bridge.stop()
 
 
