@@ -26,10 +26,7 @@ def test_no_record_stops_the_bridge(
 ) -> None:
     images = cifar10(Encoding.PNG)
     value = images[0].value
-<<<<<<< HEAD
-=======
     noise = np.random.default_rng(0).bytes(1_045_000)  # compression does not save it
->>>>>>> stoppers
     hostile: list[tuple[bytes | None, bytes | None, RawHeaders]] = [
         (b"latin", value, LATIN_1),
         (b"zero", value, [(b"ce_time", b"0001-01-01T00:00:00Z")]),
