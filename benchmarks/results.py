@@ -12,8 +12,9 @@ Found = Mapping[str, Section]
 
 def save(folder: Path, name: str, section: Section) -> None:
     """Write one section."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(section, indent=1) + "\n")
+    path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(section, indent=1) + "\n")
 
 
 def read(folder: Path, names: Iterable[str]) -> Found:
