@@ -46,3 +46,5 @@ def test_the_probe_hears_of_every_image(triton: Triton, tmp_path: Path) -> None:
     found = json.loads(output.read_text())
     assert found["sent"] == found["answered"] == len(found["latencies_ms"]) == 20
     assert min(found["latencies_ms"]) > 0
+    assert len(found["lateness_ms"]) == 20
+    assert min(found["lateness_ms"]) >= 0
