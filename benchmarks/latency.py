@@ -24,6 +24,8 @@ from stack.service import Service
 WARM_LOAD, WARM_TIMES = 0.25, 3
 """Load, and times a point's length, of lone images before any is measured. A broker took three
 times as long for the first thousand as for the third, until Java had compiled what they need."""
+BACKLOG = 400_000
+"""Images at most, of which a single bridge's throughput is taken: on a GPU some 21,000 a second."""
 KAFKA_RATE, STRAIGHT_RATE = 4000.0, 1500.0
 """Images/s of one probe, through Kafka and straight at Triton; at more it falls behind its own due
 times: an image takes 100 to 250 µs of it."""
@@ -39,7 +41,7 @@ DEMO_SHARES = (0.5, 0.8)
 
 def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Each subject at shares of the bridge's throughput; the demo where it can keep up."""
-    backlog = rig.backlog(plan.images, Encoding.RAW)
+    backlog = rig.backlog(min(plan.images, BACKLOG), Encoding.RAW)
 
     def top(subject: list[Service], target: str) -> float:
         return drain(rig, subject, backlog, target, plan.watch, model=MODEL).rate

@@ -28,7 +28,7 @@ console = Console(highlight=False)
 
 GPU_SECTIONS = ("throughput", "latency", "photos", "formats")
 """What is promised of a GPU; all that a run with little time measures."""
-WEIGHTS = {"throughput": 3.0, "latency": 2.0, "photos": 3.0, "formats": 2.0}
+WEIGHTS = {"throughput": 3.0, "latency": 3.0, "photos": 3.5, "formats": 1.5}
 """Of the sections' shares of a run's time."""
 LAST_S = 25.0
 """Of a budget, kept for stopping the last servers, the table and the plots."""

@@ -30,7 +30,7 @@ def throughput(rig: Rig, plan: Plan, progress: Progress) -> Result:
     warm_broker(rig)
     backlog = rig.backlog(plan.images, Encoding.RAW)
     png = backlog if plan.essential else rig.backlog(plan.images, Encoding.PNG)
-    batch, in_flight = _best_load(rig, plan, progress)
+    batch, in_flight = _load(rig) if plan.essential else _best_load(rig, plan, progress)
 
     def ours(
         source: str = backlog,
@@ -115,6 +115,11 @@ def batches(rig: Rig, plan: Plan, progress: Progress) -> Result:
         )
 
     return repeat({str(size): of(size) for size in sizes}, plan.repeats, progress)
+
+
+def _load(rig: Rig) -> tuple[int, int]:
+    """The largest batch, and as many requests as the bridge has in flight: a GPU's best."""
+    return rig.max_batch, 2 * rig.instances
 
 
 def _best_load(rig: Rig, plan: Plan, progress: Progress) -> tuple[int, int]:
