@@ -111,7 +111,7 @@ def _point(rig: Rig, name: str, rate: float, seconds: float) -> Result:
     try:
         for part in subject:
             part.start()
-        found = _probe(argv, rig.directory, probes, seconds)
+        found = run_probes(argv, rig.directory, probes, seconds)
     finally:
         for part in subject:
             part.stop()
@@ -143,7 +143,7 @@ def probes_for(rate: float, *, straight: bool, cores: int = CORES) -> int:
     return max(1, min(wanted, MOST_PROBES, cores // 2))
 
 
-def _probe(
+def run_probes(
     argv: Sequence[str], directory: Path, probes: int, seconds: float
 ) -> list[dict[str, Any]]:
     """What each of several probes found.
