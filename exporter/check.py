@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from exporter.apart import Predict
 from exporter.errors import ExportError
-from exporter.formats import Predict
 from exporter.models import CIFAR10_LABELS, DATA, Model
 
 BATCH = 50
