@@ -92,6 +92,8 @@ COPY tracing tracing
 COPY bridge bridge
 COPY scripts/export_model.py scripts/
 # A new volume takes over the owner of the folder that it covers.
-RUN install --directory --owner=app --group=app /models
+RUN install --directory --owner=app --group=app /models /cache
+# Where torch keeps what it downloads; without it, in a home that this user has not got.
+ENV TORCH_HOME=/cache
 USER 1000:1000
 ENTRYPOINT ["python", "scripts/export_model.py", "--repository", "/models"]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ansible.lab.aptrepo import build_deb, make_key, publish, rename_deb
+from tests.ansible.lab.driver import VERSIONS, build_driver
 from tests.ansible.lab.machine import clone
 
 HERE = Path(__file__).parent
@@ -77,9 +78,17 @@ UBUNTU_KEYRING_DEB = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all
 UBUNTU_KEYRING_SHA256 = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
 # What older descriptions made goes when nothing has used it for a week.
 UNUSED_S = 7 * 24 * 3600
-DRIVERS = ("470.256.02-1", "580.95.05-1", "580.105.08-1", "595.10.01-1")
-TOOLKITS = ("1.17.8-1", "1.18.1-1")
-DOCKERS = ("5:28.5.1-1", "5:28.5.2-1")
+TOOLKITS = ("1.17.8-1", "1.20.2-1")
+DOCKERS = ("5:29.9.2-1", "5:29.9.3-1")
+TOOLKIT_PROGRAMS = ("nvidia-ctk", "nvidia-container-runtime", "nvidia-container-runtime-hook")
+# From 1.18 on the toolkit makes a CDI specification by itself.
+WITH_REFRESH = TOOLKITS[1:]
+REFRESH_UNITS = ("nvidia-cdi-refresh.path", "nvidia-cdi-refresh.service")
+ENABLE_REFRESH = f"""#!/bin/sh
+[ -d /run/systemd/system ] || exit 0
+systemctl daemon-reload
+systemctl enable --now {" ".join(REFRESH_UNITS)} || true
+"""
 # Image name to the program its containers run. All hold busybox and lab/image.
 IMAGES = {
     "apache/kafka:4.3.1": "/lab/kafka.sh",
@@ -218,18 +227,11 @@ def _stand_ins(system: System, apt: Path) -> None:
             build_deb(apt / "docker", "docker-ce-cli", version)
     build_deb(apt / "docker", "containerd.io", "1.7.29-1", depends="containerd")
     build_deb(apt / "docker", "docker-buildx-plugin", "0.29.1-1")
-    rename_deb(own(system.compose), apt / "docker", "docker-compose-plugin", "2.40.3-1", "libc6")
-    for version in DRIVERS:
+    rename_deb(own(system.compose), apt / "docker", "docker-compose-plugin", "5.7.1-1", "libc6")
+    for version in VERSIONS:
         smi = stubs["nvidia-smi"].replace("@VERSION@", version.split("-")[0])
-        for name in ("nvidia-open", "cuda-drivers"):
-            build_deb(
-                apt / "nvidia",
-                name,
-                version,
-                files={"/usr/bin/nvidia-smi": smi},
-                # A replaced driver needs a reboot, which empties /run.
-                postinst='#!/bin/sh\n[ -z "$2" ] || touch /run/nvidia-stale\n',
-            )
+        build_driver(apt / "nvidia", version, smi)
+    refresh = {f"/usr/lib/systemd/system/{name}": stubs[name] for name in REFRESH_UNITS}
     for version in TOOLKITS:
         build_deb(
             apt / "toolkit",
@@ -241,10 +243,9 @@ def _stand_ins(system: System, apt: Path) -> None:
             apt / "toolkit",
             "nvidia-container-toolkit-base",
             version,
-            files={
-                f"/usr/bin/{name}": stubs[name]
-                for name in ("nvidia-ctk", "nvidia-container-runtime")
-            },
+            files={f"/usr/bin/{name}": stubs[name] for name in TOOLKIT_PROGRAMS}
+            | (refresh if version in WITH_REFRESH else {}),
+            postinst=ENABLE_REFRESH if version in WITH_REFRESH else "",
         )
         for name in ("libnvidia-container-tools", "libnvidia-container1"):
             build_deb(apt / "toolkit", name, version)
@@ -316,7 +317,8 @@ def build(system: System) -> Lab:
 
 
 def _build(system: System) -> Lab:
-    parts = [HERE / "build.py", HERE / "aptrepo.py", *(HERE / "stubs").rglob("*")]
+    parts = [HERE / name for name in ("build.py", "aptrepo.py", "driver.py")]
+    parts += (HERE / "stubs").rglob("*")
     parts += (HERE / "image").rglob("*")
     described = hashlib.sha256(
         b"".join(part.read_bytes() for part in sorted(parts) if part.is_file())
