@@ -1,7 +1,7 @@
 # Targets: bridge, client (producer and consumer), export (makes the model).
 # The base is a build argument, so that it can be pinned by digest or come from a mirror:
 #   docker build --target bridge --build-arg PYTHON_IMAGE=python@sha256:... .
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
 # User 1000 owns nothing that runs: the image is the same whoever the container runs as.

@@ -15,7 +15,7 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-dali soak lint docs clean lock prerequisites
+.PHONY: help demo test test-dali soak lint docs clean lock versions outdated digests prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -75,6 +75,15 @@ lock: ## resolve the lock files again after a change of pyproject.toml
 		--no-emit-index-url --no-emit-find-links -c requirements.lock \
 		-o exporter/decoding/requirements.lock exporter/decoding/requirements.in
 	$(MAKE) lock-compose
+
+versions: ## write the versions of versions.toml wherever they stand
+	$(BIN)/python scripts/versions.py
+
+outdated: ## say which versions and Python packages are behind
+	@$(BIN)/python scripts/versions.py --outdated
+
+digests: ## pin the images by digest (needs Docker, and the images' registries)
+	$(BIN)/python scripts/versions.py --digests
 
 clean: ## remove what was built, fetched and measured here
 	rm -rf $(VENV) .venv-ansible .cache .stack .pytest_cache .mypy_cache .ruff_cache .hypothesis results

@@ -58,7 +58,9 @@ def simulate(repository: Path, root: Path, pinned: list[str], package: str) -> s
 def test_every_package_of_the_driver_is_taken_from_the_pinned_branch(
     repository: Path, tmp_path: Path, package: str
 ) -> None:
-    said = simulate(repository, tmp_path, defaults("nvidia_driver")["nvidia_driver_pinned"], package)
+    said = simulate(
+        repository, tmp_path, defaults("nvidia_driver")["nvidia_driver_pinned"], package
+    )
     installed = {line.split()[1]: line for line in said.splitlines() if line.startswith("Inst ")}
     assert {package, *LIBRARIES} <= set(installed), said
     assert all(f"({WANTED} " in line for line in installed.values()), said

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.ansible.converge.conftest import H100, NewNode, Node
+from tests.ansible.lab.build import TRITON
 from tests.ansible.lab.driver import LIBRARIES
 from tests.ansible.lab.network import network, reaches
 from tests.ansible.lab.playbook import Outcome
@@ -117,14 +118,16 @@ def test_one_run_takes_a_bare_host_to_a_healthy_service(node: Node) -> None:
     assert daemon["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime"
     spec = json.loads(node.machine.read("/etc/cdi/nvidia.yaml"))
     assert [device["name"] for device in spec["devices"]] == ["0", "1", "all"]
-    assert "tritonserver:26.07-py3" in node.machine.run("docker", "ps")
+    assert f"tritonserver:{TRITON}-py3" in node.machine.run("docker", "ps")
     assert setting(node, "BRIDGE_BROKERS") == "kafka:29092"
     broker = ["wget", "-q", "-O", "-", "http://kafka:9092/health/ready"]
     assert node.machine.succeeds("docker", "exec", container(node, "bridge"), *broker)
 
 
 def test_docker_gives_gpus_to_the_hosts_other_containers_as_before(node: Node) -> None:
-    node.machine.run("docker", "run", "--rm", "--network=none", "--gpus=all", "ubuntu:24.04", "true")
+    node.machine.run(
+        "docker", "run", "--rm", "--network=none", "--gpus=all", "ubuntu:24.04", "true"
+    )
 
 
 def test_a_second_run_changes_nothing(node: Node) -> None:

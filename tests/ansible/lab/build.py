@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +38,7 @@ class System:
     """An operating system that the roles are written for, and where its packages come from."""
 
     suite: str
-    archive: str
-    mirror_variable: str
+    distribution: str
     components: str
     # Suites to download Docker from, and whether all but the first give way to it.
     more_suites: tuple[str, ...]
@@ -50,28 +50,35 @@ class System:
 # Debian 12's own docker.io has no Compose plugin; the next release's packages run on 12's libc.
 DEBIAN_12 = System(
     suite="bookworm",
-    archive="http://deb.debian.org/debian",
-    mirror_variable="DEBIAN_MIRROR",
+    distribution="debian",
     components="main",
     more_suites=("trixie",),
     later=True,
     engine=("docker.io/trixie", "docker-cli/trixie"),
     compose="docker-compose/trixie",
 )
-UBUNTU_24_04, UBUNTU_22_04 = (
+DEBIAN_13 = System(
+    suite="trixie",
+    distribution="debian",
+    components="main",
+    more_suites=("trixie-updates",),
+    later=False,
+    engine=("docker.io", "docker-cli"),
+    compose="docker-compose",
+)
+UBUNTU_26_04, UBUNTU_24_04, UBUNTU_22_04 = (
     System(
         suite=suite,
-        archive="http://archive.ubuntu.com/ubuntu",
-        mirror_variable="UBUNTU_MIRROR",
+        distribution="ubuntu",
         components="main universe",
         more_suites=(f"{suite}-updates",),
         later=False,
         engine=("docker.io",),
         compose="docker-compose-v2",
     )
-    for suite in ("noble", "jammy")
+    for suite in ("resolute", "noble", "jammy")
 )
-SYSTEMS = (DEBIAN_12, UBUNTU_24_04, UBUNTU_22_04)
+SYSTEMS = (DEBIAN_12, DEBIAN_13, UBUNTU_26_04, UBUNTU_24_04, UBUNTU_22_04)
 # Debian has no package of Ubuntu's keys; they are taken from Ubuntu's, known by its SHA-256.
 UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 UBUNTU_KEYRING_DEB = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
@@ -89,13 +96,15 @@ ENABLE_REFRESH = f"""#!/bin/sh
 systemctl daemon-reload
 systemctl enable --now {" ".join(REFRESH_UNITS)} || true
 """
+VERSIONS_OF = tomllib.loads((HERE.parents[2] / "versions.toml").read_text())
+TRITON, OLD_TRITON = VERSIONS_OF["triton"]["version"], "24.07"
 # Image name to the program its containers run. All hold busybox and lab/image.
 IMAGES = {
-    "apache/kafka:4.3.1": "/lab/kafka.sh",
+    VERSIONS_OF["kafka"]["image"].format(VERSIONS_OF["kafka"]["version"]): "/lab/kafka.sh",
     "triton-kafka-bridge:latest": "/lab/bridge.sh",
     "ubuntu:24.04": "/bin/sh",
-    "nvcr.io/nvidia/tritonserver:26.07-py3": "/bin/sh",
-    "nvcr.io/nvidia/tritonserver:24.07-py3": "/bin/sh",
+    f"nvcr.io/nvidia/tritonserver:{TRITON}-py3": "/bin/sh",
+    f"nvcr.io/nvidia/tritonserver:{OLD_TRITON}-py3": "/bin/sh",
 }
 
 
@@ -107,16 +116,23 @@ class Lab:
 
 
 def mirror(system: System) -> str:
-    """The one that the environment names, or this machine's apt sources, or the archive."""
-    if system.mirror_variable in os.environ:
-        return os.environ[system.mirror_variable]
-    name = system.archive.rpartition("/")[2]
+    """The one that the environment names, or that this machine's own packages come from.
+
+    Raises:
+        RuntimeError: it has none of that distribution.
+    """
+    variable = f"{system.distribution.upper()}_MIRROR"
+    if variable in os.environ:
+        return os.environ[variable]
     for file in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
         if file.is_file() and (
-            found := re.search(rf"https?://\S+/{name}/?(?=\s)", file.read_text())
+            found := re.search(rf"https?://\S+/{system.distribution}/?(?=\s)", file.read_text())
         ):
             return found[0]
-    return system.archive
+    raise RuntimeError(
+        f"this machine has no apt source of {system.distribution}: set {variable} to the "
+        f"address of an archive that has {system.suite}"
+    )
 
 
 def _run(*command: str | Path) -> None:
@@ -129,7 +145,7 @@ def _run(*command: str | Path) -> None:
 
 def _keyring(system: System) -> list[str]:
     """debootstrap's option that names the archive's keys, where it does not know them."""
-    if system is DEBIAN_12 or UBUNTU_KEYRING.exists():
+    if system.distribution == "debian" or UBUNTU_KEYRING.exists():
         return []
     keyring = CACHE / UBUNTU_KEYRING.name
     if not keyring.exists():
@@ -318,6 +334,7 @@ def build(system: System) -> Lab:
 
 def _build(system: System) -> Lab:
     parts = [HERE / name for name in ("build.py", "aptrepo.py", "driver.py")]
+    parts.append(HERE.parents[2] / "versions.toml")
     parts += (HERE / "stubs").rglob("*")
     parts += (HERE / "image").rglob("*")
     described = hashlib.sha256(

@@ -1,4 +1,4 @@
-"""The driver as NVIDIA's repositories package it: many packages of one version, branches side by side."""
+"""The driver as NVIDIA packages it: many packages of one version, branches side by side."""
 
 from __future__ import annotations
 
@@ -35,7 +35,5 @@ def build_driver(directory: Path, version: str, smi: str) -> None:
         postinst=STALE,
     )
     driver = ("nvidia-driver-cuda", "nvidia-settings")
-    build_deb(
-        directory, "nvidia-open", version, depends=same("nvidia-kernel-open-dkms", *driver)
-    )
+    build_deb(directory, "nvidia-open", version, depends=same("nvidia-kernel-open-dkms", *driver))
     build_deb(directory, "cuda-drivers", version, depends=same("nvidia-kernel-dkms", *driver))
