@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ def write(pins: list[Pin], root: Path = ROOT) -> list[str]:
             wanted = text.replace("{}", pin.version).replace("{@}", digest)
             pattern = re.escape(text).replace(r"\{\}", VERSION).replace(r"\{@\}", DIGEST)
             old = (root / file).read_text()
-            new, count = re.subn(pattern + END, lambda _, to=wanted: to, old)
+            new, count = re.subn(pattern + END, wanted.replace("\\", r"\\"), old)
             if not count:
                 raise LookupError(f"{file} has no {text!r}, where versions.toml has {pin.name}")
             if new != old:
@@ -217,4 +216,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(typer.run(main))
+    typer.run(main)

@@ -64,7 +64,7 @@ def test_a_registry_that_does_not_answer_changes_nothing(
 
 def test_a_place_that_is_gone_is_named(copy: Path) -> None:
     (copy / "Dockerfile").write_text("FROM scratch\n")
-    with pytest.raises(LookupError, match=r"Dockerfile has no 'python:"):
+    with pytest.raises(LookupError, match=r"Dockerfile has no 'tritonserver:"):
         write(read(copy), copy)
 
 

@@ -175,8 +175,12 @@ def test_a_host_is_asked_for_the_space_that_its_groups_need(
     hosts = {group: {"hosts": {"node": {"ansible_connection": "local"}}} for group in groups}
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": hosts}}))
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.json", "play.yaml"]
-        + ["-e", json.dumps(variables)],
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "--inventory=hosts.json",
+            f"--extra-vars={json.dumps(variables)}",
+            "play.yaml",
+        ],
         cwd=tmp_path,
         check=False,
         capture_output=True,
@@ -208,7 +212,7 @@ def test_nvidias_repository_is_the_one_of_the_system(
     names = ("distribution", "distribution_version", "distribution_major_version")
     environment = jinja2.Environment(autoescape=True)
     environment.filters["regex_replace"] = lambda text, old, new: re.sub(old, new, text)
-    given = {"ansible_facts": dict(zip(names, facts, strict=True))}
+    given: dict[str, Any] = {"ansible_facts": dict(zip(names, facts, strict=True))}
     for name in ("nvidia_driver_repository", "nvidia_driver_key_url"):
         template: Any = environment.from_string(defaults("nvidia_driver")[name])
         given[name] = template.render(given)
