@@ -34,7 +34,8 @@ lock-compose: ## write the images' lock files anew
 # A torch for the CPU alone takes 200 MB instead of 3 GB. It is in no index that everyone has: name one.
 lock-cpu: ## write requirements-export-cpu.lock, with the torch of TORCH_INDEX=(an index of CPU builds)
 	@test -n "$(TORCH_INDEX)" || { echo "Name an index that has torch for the CPU: make lock-cpu TORCH_INDEX=https://..." >&2; exit 2; }
-	$(LOCK_IMAGE) --constraint requirements.lock --extra model --index "$(TORCH_INDEX)" \
+	$(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK_IMAGE)) \
+		--constraint requirements.lock --extra model --index "$(TORCH_INDEX)" \
 		--index-strategy unsafe-best-match --output-file requirements-export-cpu.lock
 	@grep -q '^torch==.*+cpu' requirements-export-cpu.lock || { rm requirements-export-cpu.lock; \
 		echo "$(TORCH_INDEX) has no CPU build of this project's torch (its version ends in +cpu)." >&2; exit 1; }
