@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
-from imaging.fit import fit
+from imaging.fit import fit, place
+from imaging.orientation import read_orientation
 from imaging.png import plain_png
 from imaging.rules import ImageError, ImageRules, Pixels
 from wire.image import CONTENT_TYPES, NDARRAY, ImageEvent, sniff
@@ -98,7 +99,7 @@ def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels 
     """The pixels of an image that needs nothing but decoding, where there is a faster way."""
     assert rules.shape is not None
     height, width, channels = rules.shape
-    resized = rules.preprocess.resize not in (None, min(height, width))
+    resized = place((width, height), rules) != (width, height, 0, 0)
     typed_otherwise = content_type not in _UNTYPED and content_type != "image/png"
     if channels != 3 or resized or typed_otherwise or height * width > rules.max_pixels:
         return None
@@ -110,7 +111,7 @@ def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels 
 
 def _decode(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels:
     with opened(content_type, value, rules.max_pixels) as image:
-        return fit(image, rules)
+        return fit(image, rules, read_orientation(image.info.get("exif", b"")))
 
 
 @contextmanager
