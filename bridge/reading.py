@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge.decoders.messages import Decoded
 from bridge.decoders.pool import Decoders, Reply
-from bridge.decoders.process import Decoded, Job
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.work import Arrival, Work
@@ -30,7 +30,7 @@ class _Encoded:
 
     arrival: Arrival
     event: ImageEvent
-    job: Job
+    value: bytes
 
 
 class Reader:
@@ -121,7 +121,7 @@ class Reader:
             self._tracing.begin(arrival, event)
         value = raw_bytes(arrival.record.value())
         if needs_decoder(event, self._rules):
-            self._decoders.add(_Encoded(arrival, event, Job(event.content_type, value)))
+            self._decoders.add(_Encoded(arrival, event, value))
             return
         try:
             pixels = to_input(event, value, self._rules)
