@@ -6,6 +6,7 @@ from typing import overload
 
 import numpy as np
 
+from cli.paths import DATA
 from producer.encoding import EncodedImage, Encoding, encode
 from wire.image import SNIFF_BYTES, sniff
 
@@ -21,7 +22,7 @@ CIFAR10_CLASSES = (
     "ship",
     "truck",
 )
-CIFAR10_FILE = Path(__file__).resolve().parents[1] / "data" / "cifar10_test_1000.npz"
+CIFAR10_FILE = DATA / "cifar10_test_1000.npz"
 
 _SUFFIXES = {
     ".png": "image/png",
