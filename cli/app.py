@@ -4,6 +4,8 @@ from typing import Any, NoReturn
 
 import typer
 
+from cli.paths import APP, CHECKOUT
+
 FAILED, USAGE = 1, 2
 
 
@@ -30,4 +32,5 @@ def fail(error: object) -> NoReturn:
 
 def install(extra: str) -> str:
     """How an extra is installed, for the message that it is missing."""
-    return f"install the project with its '{extra}' extra (pip install .[{extra}])"
+    package = "." if CHECKOUT else APP
+    return f"install the project with its '{extra}' extra (pip install {package}[{extra}])"

@@ -14,8 +14,10 @@ def one_line(error: Any) -> str:
     text = text.removeprefix("Invalid value: ")
     if not text:
         return ""
-    near = _nearest(error)
-    if near:
+    options = getattr(error, "possibilities", None)
+    if options:
+        text = f"{error.message}. Did you mean {' or '.join(map(repr, options))}?"
+    elif near := _nearest(error):
         text = f"{text.rstrip('.')}. Did you mean {near!r}?"
     context = getattr(error, "ctx", None)
     return text if context is None else f"{text} (see {context.command_path} --help)"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand, TyperGroup
@@ -147,7 +147,7 @@ def load(name: str) -> "TyperCommand | TyperGroup":
 
     with importing(name):
         module = import_module(COMMANDS[name].module)
-    found: Any = get_command(module.app)
+    found = cast("TyperCommand | TyperGroup", get_command(module.app))
     found.name = name
     return found
 
@@ -184,7 +184,8 @@ def root() -> "TyperGroup":
         del shown
 
     app._add_completion = True  # noqa: SLF001
-    found: Any = typer.main.get_command(app)
+    found = typer.main.get_command(app)
+    assert isinstance(found, TyperGroup), "it has a callback"
     for name, entry in COMMANDS.items():
         found.add_command(TyperCommand(name, callback=None, help=entry.help))
     return found

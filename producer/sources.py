@@ -6,6 +6,7 @@ from typing import overload
 
 import numpy as np
 
+from cli.app import install
 from cli.paths import DATA
 from producer.encoding import EncodedImage, Encoding, encode
 from wire.image import SNIFF_BYTES, sniff
@@ -71,7 +72,7 @@ def cifar10_full(
         from torchvision.datasets import CIFAR10  # noqa: PLC0415 - optional, and slow to import
     except ImportError:
         raise SourceError(
-            "--full needs torchvision: install the project with its 'model' extra"
+            f"--full needs torchvision, which is not installed: {install('model')}"
         ) from None
     try:
         dataset = CIFAR10(str(folder), train=False, download=True)

@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 from imaging.rules import ImageRules, Pixels
 
-PROGRAM = Path(__file__).with_name("child.py")
+PROGRAM = "bridge.decoders.child"
+ROOT = str(Path(__file__).resolve().parents[2])
+"""Where this package is, installed or in a checkout."""
 
 ENVIRONMENT = {"PILLOW_BLOCKS_MAX": "4"}
 """Memory of an image, kept for the next one: new memory is cleared first, page by page."""
@@ -80,10 +82,10 @@ class Decoder:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), str(theirs.fileno())],
+                [sys.executable, "-P", "-m", PROGRAM, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**ENVIRONMENT, **os.environ},
+                env={**ENVIRONMENT, **os.environ, "PYTHONPATH": _path()},
             )
         self._link = Connection(ours.detach())
         self._thread = Thread(target=self._talk, args=(rules,), name="decoder", daemon=True)
@@ -121,6 +123,10 @@ class Decoder:
                 self._done(self, decoded)
         except (EOFError, OSError):
             self._done(self, Died(_how(self._process.wait())))
+
+
+def _path() -> str:
+    return os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
 
 
 def _how(status: int) -> str:
