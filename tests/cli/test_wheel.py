@@ -112,7 +112,7 @@ def test_it_serves_an_image_from_another_folder(
     ]  # fmt: skip
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as bridge:
         try:
-            (answer,) = collect(kafka.bootstrap, [topics.predictions], lambda found: bool(found))
+            (answer,) = collect(kafka.bootstrap, [topics.predictions], bool)
         finally:
             bridge.terminate()
             assert bridge.wait(60) == 0
