@@ -26,7 +26,9 @@ from bridge.decoders.messages import (
 )
 from imaging.rules import ImageRules
 
-PROGRAM = Path(__file__).with_name("child.py")
+PROGRAM = "bridge.decoders.child"
+ROOT = str(Path(__file__).resolve().parents[2])
+"""Where this package is, installed or in a checkout."""
 
 ENVIRONMENT = {
     # Memory of an image, kept for the next one: new memory is cleared first, page by page.
@@ -99,13 +101,14 @@ class Decoder:
             with theirs:
                 numbers = (theirs.fileno(), shared)
                 self._process = subprocess.Popen(
-                    [sys.executable, str(PROGRAM), *map(str, numbers)],
+                    [sys.executable, "-P", "-m", PROGRAM, *map(str, numbers)],
                     pass_fds=numbers,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env={
                         **{name: os.environ[name] for name in INHERITED if name in os.environ},
                         **ENVIRONMENT,
+                        "PYTHONPATH": _path(),
                     },
                 )
         finally:
@@ -183,3 +186,7 @@ class Decoder:
         if status == OUT_OF_MEMORY:
             return "more memory than a decoder is given"
         return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+
+
+def _path() -> str:
+    return os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
