@@ -25,7 +25,7 @@ from bridge.triton.model import UnservableModelError
 from cli.app import FAILED, USAGE, make_app
 from cli.clients import KafkaSettingError
 from cli.options import KAFKA, kafka_options
-from cli.tracing import traced
+from tracing.command import traced
 from tracing.start import stop_tracing
 
 if TYPE_CHECKING:

@@ -25,13 +25,13 @@ from cli.options import (
     require_distinct,
 )
 from cli.signals import StopSignal
-from cli.tracing import traced
 from producer import sources
 from producer.encoding import EncodedImage, Encoding
 from producer.listener import Listener, ListenError
 from producer.pacing import SECOND, Schedule
 from producer.replay import Replay
 from producer.sender import Sender, SendError, librdkafka_config
+from tracing.command import traced
 from tracing.start import stop_tracing
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 

@@ -24,7 +24,6 @@ from cli.options import (
 )
 from cli.progress import LiveLine
 from cli.signals import StopSignal
-from cli.tracing import traced
 from consumer.files import write_atomically
 from consumer.measuring import text
 from consumer.measuring.circumstances import settings, versions
@@ -39,6 +38,7 @@ from consumer.reader import Reader, ReadError, librdkafka_config
 from consumer.report import gallery, plots
 from consumer.report.page import write_report
 from consumer.report.pictures import fetch_pictures
+from tracing.command import traced
 from tracing.start import stop_tracing
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
