@@ -89,7 +89,7 @@ def create_topics(
     partitions: Mapping[str, int],
     settings: Mapping[str, str],
     replication_factor: int,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float,
 ) -> NewTopics:
     """Create topics and return when their partitions have leaders; one that exists is left alone.
 
@@ -123,4 +123,23 @@ def create_topics(
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicError(f"topic {name} on {brokers}: {reason(error)}") from None
             done.existed.append(name)
+    _await_leaders(admin, partitions, brokers, time.monotonic() + timeout_s)
     return done
+
+
+def _await_leaders(
+    admin: AdminClient, topics: Mapping[str, int], brokers: str, deadline: float
+) -> None:
+    """A broker learns of a topic a moment after the controller has made it."""
+    while True:
+        known = admin.list_topics(timeout=TIMEOUT_S).topics
+        missing = [
+            name
+            for name in topics
+            if name not in known or any(one.leader < 0 for one in known[name].partitions.values())
+        ]
+        if not missing:
+            return
+        if time.monotonic() >= deadline:
+            raise TopicError(f"topics on {brokers} have no leader yet: {', '.join(missing)}")
+        time.sleep(PAUSE_S / 4)

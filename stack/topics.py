@@ -27,6 +27,6 @@ def create_topics(
     """
     client = client_config(bootstrap, "stack", {})
     try:
-        topics.create_topics(client, partitions, config or {}, replication_factor)
+        topics.create_topics(client, partitions, config or {}, replication_factor, topics.TIMEOUT_S)
     except topics.TopicError as error:
         raise StackError(str(error)) from None

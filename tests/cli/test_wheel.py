@@ -106,7 +106,7 @@ def test_it_serves_an_image_from_another_folder(
     )  # fmt: skip
     send(kafka.bootstrap, topics.images, [record])
     command = [
-        tkb, "bridge", "--brokers", kafka.bootstrap, "--triton", triton.grpc, "--model", MODEL,
+        str(tkb), "bridge", "--brokers", kafka.bootstrap, "--triton", triton.grpc, "--model", MODEL,
         "--images-topic", topics.images, "--predictions-topic", topics.predictions,
         "--dead-letters-topic", topics.dead_letters, "--http-port", "0", "--group", tmp_path.name,
     ]  # fmt: skip
