@@ -4,7 +4,8 @@ import uuid
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import ConfigResource
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from typer.testing import CliRunner
 
 from cli.topics_command import app
