@@ -1,7 +1,9 @@
-# Targets: bridge, client (producer and consumer), export (makes the model).
-# The base is a build argument, so that it can be pinned by digest or come from a mirror:
+# Targets: bridge, client (producer and consumer), export (makes the model), triton (NVIDIA's image with
+# what an ensemble decodes with).
+# The bases are build arguments, so that they can be pinned by digest or come from a mirror:
 #   docker build --target bridge --build-arg PYTHON_IMAGE=python@sha256:... .
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.11-py3
+ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
 # User 1000 owns nothing that runs: the image is the same whoever the container runs as.
@@ -97,8 +99,10 @@ RUN $BUILD_WHEEL
 FROM pip AS export-packages
 # Another lock file brings another build of torch, such as one for the CPU alone.
 ARG EXPORT_LOCK=requirements/export.lock
-COPY ${EXPORT_LOCK} /tmp/
-RUN $PIP_INSTALL -r /tmp/${EXPORT_LOCK}
+# Where pip finds that build, beside its usual index: the lock file's hashes say what it may be.
+ARG TORCH_INDEX=
+COPY ${EXPORT_LOCK} /tmp/export.lock
+RUN PIP_EXTRA_INDEX_URL=${TORCH_INDEX} $PIP_INSTALL -r /tmp/export.lock
 COPY --from=export-wheel /dist /dist
 RUN $WHEEL_INSTALL /dist/*.whl
 
@@ -111,6 +115,25 @@ LABEL org.opencontainers.image.title="triton-kafka-export" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=export-packages /opt/venv /opt/venv
 # A new volume takes over the owner of the folder that it covers.
-RUN install --directory --owner=app --group=app /models
+RUN install --directory --owner=app --group=app /models /cache
+# Where torch keeps what it downloads; without it, in a home that this user has not got.
+ENV TORCH_HOME=/cache
 USER 1000:1000
 ENTRYPOINT ["tkb", "export", "--repository", "/models"]
+
+# The image's own numpy and DALI stay: packages of another CUDA would stand before them. What it lacks
+# goes to a folder of its own, so that nothing of the image is replaced.
+FROM ${TRITON_IMAGE} AS triton
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="triton-kafka-triton" \
+      org.opencontainers.image.description="Triton that can decode images for the bridge" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER root
+COPY exporter/decoding/requirements-triton.lock /tmp/
+RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+        --only-binary=:all: --target /opt/decoding -r /tmp/requirements-triton.lock \
+    && PYTHONPATH=/opt/decoding python3 -c "import numpy, PIL, pyspng"
+ENV PYTHONPATH=/opt/decoding
+USER 1000:1000

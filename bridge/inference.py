@@ -72,6 +72,9 @@ class Inference(Protocol):
 
         Args:
             traceparent: the server's own spans, where it makes any, continue this one.
+
+        Raises:
+            Exception: no request can be made of these images; `done` is not called.
         """
         ...
 

@@ -1,8 +1,8 @@
 """Topics, as every program looks for them: one text where there are none, and how to make them."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -11,6 +11,8 @@ from confluent_kafka.cimpl import NewTopic
 from cli.clients import explain, make_client, reason
 
 PAUSE_S = 0.2
+POLL_S = 0.02
+"""Between two looks at whether a broker knows a new topic."""
 UNKNOWN_S = 2.0
 """How long a topic that the broker does not know is looked for: it may just have been created."""
 TIMEOUT_S = 30.0
@@ -91,7 +93,9 @@ def create_topics(
     replication_factor: int,
     timeout_s: float,
 ) -> NewTopics:
-    """Create topics and return when their partitions have leaders; one that exists is left alone.
+    """Create topics and return when every broker knows them, and the leaders of their partitions.
+
+    A topic that exists already is left alone.
 
     Args:
         config: of the client.
@@ -100,7 +104,7 @@ def create_topics(
         replication_factor: copies of each partition; -1: the broker's default.
 
     Raises:
-        TopicError: no broker, or it refused one of them.
+        TopicError: no broker, it refused one of them, or one of them got no leader in time.
         KafkaSettingError: a setting that the client refuses.
     """
     admin = make_client(AdminClient, config)
@@ -123,23 +127,63 @@ def create_topics(
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicError(f"topic {name} on {brokers}: {reason(error)}") from None
             done.existed.append(name)
-    _await_leaders(admin, partitions, brokers, time.monotonic() + timeout_s)
+    # The controller has answered; each broker hears of it a moment later. A client that starts
+    # meanwhile is told that there is no such topic.
+    for broker in admin.list_topics(timeout=timeout_s).brokers.values():
+        address = f"{broker.host}:{broker.port}"
+        await_topics(
+            make_client(AdminClient, {**config, "bootstrap.servers": address}),
+            partitions,
+            f"on {address}",
+        )
     return done
 
 
-def _await_leaders(
-    admin: AdminClient, topics: Mapping[str, int], brokers: str, deadline: float
+class Admin(Protocol):
+    """What is asked of Kafka's client while topics are waited for."""
+
+    def list_topics(self, *, timeout: float) -> Any: ...
+
+
+def await_topics(
+    admin: Admin,
+    names: Collection[str],
+    where: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """A broker learns of a topic a moment after the controller has made it."""
+    """Return when a broker knows each of the topics, and a leader of each of their partitions.
+
+    Args:
+        admin: a client of that broker.
+        where: the broker, for an error's text.
+
+    Raises:
+        TopicError: it does not after `TIMEOUT_S`; says which.
+    """
+    deadline = clock() + TIMEOUT_S
     while True:
-        known = admin.list_topics(timeout=TIMEOUT_S).topics
-        missing = [
-            name
-            for name in topics
-            if name not in known or any(one.leader < 0 for one in known[name].partitions.values())
-        ]
+        try:
+            # All topics: to ask for one of them might create it.
+            missing = _missing(admin.list_topics(timeout=TIMEOUT_S), names)
+        except KafkaException as error:
+            raise TopicError(f"the topics {where}: {reason(error)}") from None
         if not missing:
             return
-        if time.monotonic() >= deadline:
-            raise TopicError(f"topics on {brokers} have no leader yet: {', '.join(missing)}")
-        time.sleep(PAUSE_S / 4)
+        if clock() >= deadline:
+            raise TopicError(
+                f"no leader {where} after {TIMEOUT_S:.0f} s for: {', '.join(sorted(missing))}"
+            )
+        sleep(POLL_S)
+
+
+def _missing(known: Any, names: Collection[str]) -> list[str]:
+    found = {
+        name: topic.partitions.values()
+        for name, topic in known.topics.items()
+        if topic.error is None
+    }
+    return [
+        name for name in names if not found.get(name) or any(one.leader < 0 for one in found[name])
+    ]

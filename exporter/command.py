@@ -82,9 +82,9 @@ def main(
     backend: Annotated[
         Backend,
         typer.Option(
-            help="pytorch: for a Triton with libtorch, such as NVIDIA's image, whose torch is at "
-            "least as new as this one. python: writes a model.py too, for any Triton with the "
-            "Python backend and torch beside it."
+            help="pytorch: for a Triton with libtorch, such as NVIDIA's image; which torch loads "
+            "what this one exports is in docs/provisioning.md. python: writes a model.py too, for "
+            "any Triton with the Python backend and torch beside it."
         ),
     ] = Backend.pytorch,
     weights: Annotated[

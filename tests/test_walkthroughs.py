@@ -24,6 +24,8 @@ from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.ports import free_ports
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PARTS = (

@@ -1,11 +1,12 @@
 """A prediction on its way back."""
 
 from functools import lru_cache
+from math import isfinite
 from typing import NamedTuple, TypedDict
 
 import orjson
 
-from wire.clock import format_time
+from wire.clock import bounded_time, format_time
 from wire.image import MAX_ID, ImageEvent
 from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
 from wire.trace import TRACEPARENT, read_traceparent
@@ -31,8 +32,8 @@ class Prediction(NamedTuple):
     """One answered image.
 
     Attributes:
-        top: the k best classes, best first.
-        stamps: epoch nanoseconds of each of `STAMPS`.
+        top: the k best classes, best first; scores are finite.
+        stamps: epoch nanoseconds of each of `STAMPS`, 0 to `LATEST_NS`.
         batch_size: images in the request that carried this one to Triton.
     """
 
@@ -49,7 +50,11 @@ class Prediction(NamedTuple):
 def encode_prediction(
     image: ImageEvent, key: bytes | None, prediction: Prediction, source: str
 ) -> Outgoing:
-    """Build the answer to `image`; it keeps the image's key, run id and traceparent."""
+    """Build the answer to `image`; it keeps the image's key, run id and traceparent.
+
+    Raises:
+        ContractError: it would be larger than readers accept.
+    """
     value = orjson.dumps(
         {
             "id": prediction.id,
@@ -60,6 +65,11 @@ def encode_prediction(
             "stamps_ns": prediction.stamps,
         }
     )
+    if len(value) > MAX_PREDICTION:
+        raise ContractError(
+            f"its prediction has {len(value):,} bytes, {MAX_PREDICTION:,} are allowed: "
+            "ask for fewer classes (top_k), or give them shorter labels"
+        )
     headers = [
         *_shared_headers(source, prediction.stamps["inferred"]),
         ("ce_id", image.id.encode()),
@@ -104,7 +114,9 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
             )
             for item in body["top"]
         )
-        stamps = {str(name): int(ns) for name, ns in body["stamps_ns"].items()}
+        if not all(isfinite(one["score"]) for one in top):
+            raise ContractError("a prediction with a score that is not a finite number")
+        stamps = {str(name): bounded_time(int(ns)) for name, ns in body["stamps_ns"].items()}
         missing = [name for name in STAMPS if name not in stamps]
         if missing:
             raise ContractError(f"a prediction lacks the stamps {', '.join(missing)}")
@@ -118,7 +130,7 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
             run_id=_text(headers.get("ce_runid")),
             traceparent=read_traceparent(headers.get(TRACEPARENT)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ContractError):
             raise
         raise ContractError(f"not a prediction: {type(error).__name__}: {error}") from None

@@ -134,12 +134,15 @@ class TritonServer:
                 done(_failed(error))
             except grpc.FutureCancelledError:  # the channel was closed meanwhile
                 done(InferenceError("CANCELLED", "the connection was closed"))
-            except (ValueError, TypeError, IndexError, AttributeError) as problem:
+            except MemoryError:
+                done(InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer"))
+            except Exception as problem:  # else its slot would be lost for good
                 done(InferenceError("INTERNAL", f"an answer that cannot be read: {problem}"))
 
+        request = make_request(spec, images, top_k=top_k, timeout_s=self._timeout_s)
         try:
             call = self._stub.ModelInfer.future(
-                make_request(spec, images, top_k=top_k, timeout_s=self._timeout_s),
+                request,
                 timeout=self._timeout_s,
                 metadata=None if traceparent is None else [(TRACEPARENT, traceparent)],
             )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 from tritonclient.grpc import service_pb2
@@ -55,21 +56,27 @@ def parse_answer(response: Any, spec: ModelSpec, count: int) -> Answer:
     Raises:
         ValueError: not `count` rows of such strings.
     """
-    rows = _rows(response, spec.output_name, count)
+    rows = _rows(response, spec.output_name, count, spec.batched)
     tops: list[Top] = [tuple(map(parse_class, row)) for row in rows]
     if spec.error_output is not None:
-        for index, (reason,) in enumerate(_rows(response, spec.error_output, count)):
+        for index, (reason,) in enumerate(_rows(response, spec.error_output, count, spec.batched)):
             if reason:
                 tops[index] = parse_error(reason)
     return Answer(response.model_version, tops)
 
 
-def _rows(response: Any, output: str, count: int) -> list[list[bytes]]:
+def _rows(response: Any, output: str, count: int, batched: bool) -> list[list[bytes]]:
     """A BYTES output's strings, those of one image in each row."""
     names = [one.name for one in response.outputs]
     contents = response.raw_output_contents
     place = names.index(output) if output in names else len(contents)
     strings = _strings(contents[place]) if place < len(contents) else []
+    shape = list(response.outputs[place].shape) if output in names else []
+    if strings and batched and (shape[:1] != [count] or prod(shape) != len(strings)):
+        raise ValueError(
+            f"output {output} has the shape {shape} and {len(strings)} strings for {count} images: "
+            "the model must give one row for each image, in their order"
+        )
     if not strings:
         raise ValueError(
             f"output {output} is empty (with a Python-backend model: does Triton's environment "

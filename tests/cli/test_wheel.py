@@ -105,8 +105,8 @@ def test_it_serves_an_image_from_another_folder(
         intended_ns=1, sent_ns=1, run_id="run", label=image.label,
     )  # fmt: skip
     send(kafka.bootstrap, topics.images, [record])
-    command = [
-        str(tkb), "bridge", "--brokers", kafka.bootstrap, "--triton", triton.grpc, "--model", MODEL,
+    command: list[str | Path] = [
+        tkb, "bridge", "--brokers", kafka.bootstrap, "--triton", triton.grpc, "--model", MODEL,
         "--images-topic", topics.images, "--predictions-topic", topics.predictions,
         "--dead-letters-topic", topics.dead_letters, "--http-port", "0", "--group", tmp_path.name,
     ]  # fmt: skip

@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 from consumer.report.command import app
 from tests.consumer.runs import make_run
 
+pytestmark = pytest.mark.slow
+
 COMPARE = Path(__file__).resolve().parents[2] / "consumer" / "compare.py"
 
 

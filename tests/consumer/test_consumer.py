@@ -23,6 +23,8 @@ from wire.image import ImageEvent, decode_image, encode_image
 from wire.prediction import Prediction, ScoredLabel, encode_prediction
 from wire.record import Outgoing, StoredRecord
 
+pytestmark = pytest.mark.slow
+
 RUN = Path(__file__).resolve().parents[2] / "consumer" / "run.py"
 MS = 1_000_000
 

@@ -13,6 +13,8 @@ from tests.kafka_client import collect, send
 from wire.deadletter import DeadLetter, encode_dead_letter, without_value
 from wire.record import Outgoing, StoredRecord, raw_bytes
 
+pytestmark = pytest.mark.slow
+
 VALUE = b"\x89PNG of an image"
 
 

@@ -14,6 +14,8 @@ from imaging.rules import ImageError
 from stack.triton import Triton
 from wire.prediction import ScoredLabel
 
+pytestmark = pytest.mark.slow
+
 NAME = "resnet20_cifar10"
 
 

@@ -25,6 +25,8 @@ from wire.image import ImageEvent, decode_image
 from wire.prediction import STAMPS, Prediction, ScoredLabel, encode_prediction
 from wire.record import Outgoing
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "producer" / "run.py"
 

@@ -19,6 +19,8 @@ from stack.paths import ROOT, STACKS
 from stack.state import started_at
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
+pytestmark = pytest.mark.slow
+
 Eventually = Callable[[Callable[[], bool]], None]
 
 

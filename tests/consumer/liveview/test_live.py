@@ -28,6 +28,8 @@ from tests.kafka_client import send
 from wire.record import Outgoing, StoredRecord
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
+pytestmark = pytest.mark.slow
+
 RUN = Path(__file__).resolve().parents[3] / "consumer" / "liveview" / "run.py"
 
 

@@ -12,6 +12,8 @@ from tritonclient.utils import InferenceServerException
 from cli.paths import DATA
 from stack.triton import Triton
 
+pytestmark = pytest.mark.slow
+
 MODEL = "resnet20_cifar10"
 Pixels = NDArray[np.uint8]
 

@@ -15,6 +15,8 @@ from cli.paths import DATA
 from exporter import models
 from exporter.export import PYTHON_BACKEND, export
 
+pytestmark = pytest.mark.slow
+
 
 class Tensor:
     def __init__(self, name: str, array: Any) -> None:
