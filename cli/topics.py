@@ -91,7 +91,7 @@ def create_topics(
     partitions: Mapping[str, int],
     settings: Mapping[str, str],
     replication_factor: int,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float,
 ) -> NewTopics:
     """Create topics and return when every broker knows them, and the leaders of their partitions.
 

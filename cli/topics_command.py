@@ -7,7 +7,7 @@ import typer
 from cli.app import fail, make_app
 from cli.clients import KafkaSettingError, client_config
 from cli.options import BROKERS, Brokers, KafkaOptions, kafka_options
-from cli.topics import TopicError, create_topics
+from cli.topics import TIMEOUT_S, TopicError, create_topics
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 app = make_app(help="Create the topics that the bridge needs.", no_args_is_help=True)
@@ -67,7 +67,9 @@ def create(
         settings["max.message.bytes"] = str(max_message_bytes)
     config = client_config(brokers, "tkb-topics", kafka_options(kafka or ()))
     try:
-        done = create_topics(config, dict.fromkeys(wanted, partitions), settings, replication)
+        done = create_topics(
+            config, dict.fromkeys(wanted, partitions), settings, replication, TIMEOUT_S
+        )
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None
     except TopicError as error:
