@@ -76,8 +76,8 @@ def main(
         Backend,
         typer.Option(
             help="pytorch: for a Triton with libtorch, such as NVIDIA's image; which torch loads "
-            "what this one exports is in docs/provisioning.md. python: writes a model.py too, for any Triton with the "
-            "Python backend and torch beside it."
+            "what this one exports is in docs/provisioning.md. python: writes a model.py too, for "
+            "any Triton with the Python backend and torch beside it."
         ),
     ] = Backend.pytorch,
     weights: Annotated[
