@@ -11,7 +11,7 @@ from tests.compose.engine import CACHE, ROOT, UnavailableError, run
 
 STANDINS = ROOT / "tests" / "compose" / "standins"
 PACKAGES = (
-    "ca-certificates,curl,libpython3.11,netbase,python-is-python3,python3,python3-pip,python3-venv"
+    "ca-certificates,curl,libpython3.11,netbase,python-is-python3,python3,python3-venv"
 )
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
