@@ -1,8 +1,10 @@
 """Settings: a TOML file, then BRIDGE_* environment variables, then flags; the later wins."""
 
 import argparse
+import difflib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -23,8 +25,17 @@ MIB = 1 << 20
 
 
 def _host_port(text: str) -> str:
+    if "://" in text:
+        raise ValueError(
+            f"{text!r} is not HOST:PORT: no scheme, and Triton's gRPC port (8001 by default, 8000 "
+            "is its HTTP port)"
+        )
+    if "," in text:
+        raise ValueError(
+            f"{text!r} is not HOST:PORT: give one address, of a load balancer if need be"
+        )
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or "/" in text or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return text
 
@@ -46,6 +57,7 @@ class Settings(BaseSettings):
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
+        cli_parse_none_str="\0",  # "null" is a name like any other
         cli_prog_name="bridge/run.py",
         extra="forbid",
         protected_namespaces=(),
@@ -61,7 +73,9 @@ class Settings(BaseSettings):
     dead_letters_topic: str = Field(
         DEAD_LETTERS, min_length=1, description="topic for images that can never succeed"
     )
-    group: str = Field("bridge", min_length=1, description="consumer group; bridges share it")
+    group: str = Field(
+        "", description="consumer group; bridges with one model share it; empty: bridge-MODEL"
+    )
     delivery: Literal["at-least-once", "exactly-once"] = Field(
         "at-least-once", description="exactly-once: answers and offsets in Kafka transactions"
     )
@@ -153,6 +167,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        # Of its own for each model: two models in one group would share the images in silence.
+        self.group = self.group or f"bridge-{self.model}"
         topics = [self.images_topic, self.predictions_topic, self.dead_letters_topic]
         if len(set(topics)) < len(topics):
             raise ValueError(
@@ -186,6 +202,28 @@ class ConfigError(Exception):
     """Settings that cannot be used; the text names each one."""
 
 
+_SERVICE_LINK = re.compile(r"BRIDGE_(SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_.*)?)")
+"""What Kubernetes tells every container of a service named "bridge"."""
+
+
+def _refuse_unknown_variables(environment: Iterable[str]) -> None:
+    known = [f"BRIDGE_{name.upper()}" for name in Settings.model_fields]
+    problems = []
+    for name in sorted(environment):
+        setting = name.upper().partition("__")[0]
+        if (
+            not setting.startswith("BRIDGE_")
+            or setting in known
+            or _SERVICE_LINK.fullmatch(setting)
+        ):
+            continue
+        near = difflib.get_close_matches(setting, known, 1)
+        hint = f"; {near[0]}?" if near else ""
+        problems.append(f"{name}: no such setting{hint}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
 def _find_toml(arguments: Sequence[str]) -> Path | None:
     """The file must be known before the other settings are read, so it is looked for by itself."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -205,6 +243,7 @@ def load(arguments: Sequence[str]) -> Settings:
         ConfigError: a setting that is unknown, of the wrong kind, or inconsistent.
         SystemExit: --help, or a flag that does not exist (code 2).
     """
+    _refuse_unknown_variables(os.environ)
     token = _toml_path.set(_find_toml(arguments))
     try:
         source: CliSettingsSource[Settings] = CliSettingsSource(Settings)

@@ -1,16 +1,17 @@
 """Waiting, at start, for what the bridge needs: the model, and the topics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import Failure, InferenceError
-from bridge.triton.client import TritonServer, probe
+from bridge.kafka.clients import count_members, read_model
+from bridge.triton.client import NotGrpcError, TritonServer, probe
 from bridge.triton.model import ModelSpec, UnservableModelError
 
 log = structlog.get_logger()
@@ -22,18 +23,32 @@ class StoppedError(Exception):
     """A stop was asked for before the bridge had started."""
 
 
-def wait_for_model(triton: TritonServer, settings: Settings, stop: Event) -> ModelSpec:
+Waits = dict[str, str]
+"""What is waited for, with the reason: health shows it."""
+
+
+def wait_for_model(
+    triton: TritonServer, settings: Settings, stop: Event, waits: Waits
+) -> ModelSpec:
     """What the model is, once it has answered a probe image.
 
     Raises:
+        ConfigError: another server answers at Triton's address.
         StoppedError: `stop` was set meanwhile.
         UnservableModelError: the model is not one that the bridge can feed.
     """
-    failures = 0
+    failures = strangers = 0
 
     def look() -> ModelSpec:
-        nonlocal failures
-        spec = triton.load_spec()
+        nonlocal failures, strangers
+        try:
+            spec = triton.load_spec()
+        except NotGrpcError as error:
+            # A proxy whose server is away says it in HTTP, too; one that stays so is a mistake.
+            strangers += 1
+            if strangers < settings.max_attempts:
+                raise
+            raise ConfigError(f"triton: {settings.triton}: {error}") from None
         # A foreign model of encoded images may not read what this one would send.
         if spec.shape is None and spec.error_output is None:
             return spec
@@ -49,14 +64,14 @@ def wait_for_model(triton: TritonServer, settings: Settings, stop: Event) -> Mod
             ) from None
         return spec
 
-    return _retry("waiting_for_triton", look, InferenceError, settings, stop)
+    return _retry("waiting_for_triton", look, InferenceError, settings, stop, waits)
 
 
-def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event) -> None:
-    """Return once the broker has all three topics.
+def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event, waits: Waits) -> None:
+    """Return once the broker has all three topics, and the group is free for this model.
 
     Raises:
-        ConfigError: it has not.
+        ConfigError: it has not, or bridges with another model are in the group.
         StoppedError: `stop` was set meanwhile.
     """
     wanted = (settings.images_topic, settings.predictions_topic, settings.dead_letters_topic)
@@ -71,18 +86,55 @@ def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event) -> None
                 "(kafka-topics.sh --create --topic NAME --partitions N) or name another"
             )
 
-    _retry("waiting_for_kafka", look, KafkaException, settings, stop)
+        check_group(consumer, settings, sorted(known[settings.images_topic].partitions))
+
+    _retry("waiting_for_kafka", look, KafkaException, settings, stop, waits)
+
+
+def check_group(consumer: Consumer, settings: Settings, partitions: Sequence[int]) -> None:
+    """The images of a group are answered by one model.
+
+    Raises:
+        ConfigError: they are being answered by another one.
+        KafkaException: the group does not answer, or this user may not read it.
+    """
+    wanted = [TopicPartition(settings.images_topic, partition) for partition in partitions]
+    found = consumer.committed(wanted, timeout=5)
+    for one in found:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    others = sorted({read_model(one.metadata) or settings.model for one in found})
+    others = [model for model in others if model != settings.model]
+    if not others:
+        return
+    members = count_members(settings)
+    if members:
+        raise ConfigError(
+            f"group: the {members} member(s) of group {settings.group!r} answer "
+            f"{settings.images_topic!r} by model {', '.join(others)}: a bridge with model "
+            f"{settings.model!r} would take a share of the images from them; use another --group, "
+            "or stop those bridges first"
+        )
 
 
 def _retry(
-    event: str, look: Callable[[], R], passing: type[Exception], settings: Settings, stop: Event
+    event: str,
+    look: Callable[[], R],
+    passing: type[Exception],
+    settings: Settings,
+    stop: Event,
+    waits: Waits,
 ) -> R:
+    part = event.removeprefix("waiting_for_")
     backoff = Backoff(settings.retry_min_s, settings.retry_max_s, lambda: 1.0)
     while not stop.is_set():
         try:
-            return look()
+            found = look()
+            waits.pop(part, None)
+            return found
         except passing as error:
             wait = backoff.next_wait()
+            waits[part] = str(error)[:300]
             log.warning(event, error=str(error)[:300], retry_in_s=round(wait, 2))
             stop.wait(wait)
     raise StoppedError

@@ -53,6 +53,11 @@ class Delivery(Protocol):
         """The group has rebalanced: what identified this member to the group is out of date."""
         ...
 
+    @property
+    def problem(self) -> str | None:
+        """Why answers cannot be published or committed just now; None when they can."""
+        ...
+
     def close(self, *, flush: bool) -> None: ...
 
 
@@ -61,7 +66,11 @@ class AtLeastOnce:
 
     Args:
         failed: called, on any thread, with what makes it impossible to go on.
+        metadata: kept by Kafka with each committed offset.
     """
+
+    problem: str | None = None
+    """Commits that are refused are the group's to tell."""
 
     def __init__(
         self,
@@ -70,7 +79,9 @@ class AtLeastOnce:
         assignment: Assignment[Publication],
         metrics: Metrics,
         failed: Callable[[Exception], None],
+        metadata: str = "",
     ) -> None:
+        self._metadata = metadata
         self._consumer = consumer
         self._producer = producer
         self._assignment = assignment
@@ -150,7 +161,7 @@ class AtLeastOnce:
         if not completed:
             return
         offsets = [
-            TopicPartition(one.tracker.topic, one.tracker.partition, one.offset)
+            TopicPartition(one.tracker.topic, one.tracker.partition, one.offset, self._metadata)
             for one in completed
         ]
         try:

@@ -17,6 +17,8 @@ from bridge.work import Publication
 log = structlog.get_logger()
 
 IDLE_WAIT_S = 0.2
+ABORTS = 2
+"""Aborts in a row that a rebalance explains; after more, transactions do not work."""
 HUNG_FACTOR = 2
 """Calls on the transaction coordinator have a bound of their own. One that outlasts it that many
 times never returns: librdkafka can lose a request when the broker goes in the middle of it."""
@@ -40,6 +42,7 @@ class ExactlyOnce:
     Args:
         timeout_s: bound on each call on the transaction coordinator.
         failed: called with what makes it impossible to go on.
+        metadata: kept by Kafka with each committed offset.
     """
 
     def __init__(
@@ -52,7 +55,10 @@ class ExactlyOnce:
         *,
         timeout_s: float,
         backoff: Backoff,
+        metadata: str = "",
     ) -> None:
+        self._offset_metadata = metadata
+        self.problem: str | None = "transactions have not started yet"
         self._consumer = consumer
         self._producer = producer
         self._assignment = assignment
@@ -110,6 +116,7 @@ class ExactlyOnce:
     def _run(self) -> None:
         try:
             self._call(self._producer.init_transactions)
+            self.problem = None
             while not self._stopping.is_set():
                 with self._assignment.changed:
                     self._assignment.changed.wait_for(self._has_work, IDLE_WAIT_S)
@@ -132,10 +139,13 @@ class ExactlyOnce:
             except KafkaException as error:
                 self._abort(error)
                 wait = self._backoff.next_wait()
+                if self._backoff.failures > ABORTS:
+                    self.problem = f"transactions are aborted: {error.args[0].str()}"
                 log.warning("transaction_aborted", error=str(error), retry_in_s=round(wait, 3))
                 self._wait_for_generation(metadata, wait)
             else:
                 self._backoff.reset()
+                self.problem = None
                 self._committed(completed)
                 return
             with self._assignment.changed:
@@ -165,7 +175,9 @@ class ExactlyOnce:
                 assert entry.result is not None
                 produce(self._producer, entry.result, delivered)
         offsets = [
-            TopicPartition(one.tracker.topic, one.tracker.partition, one.offset)
+            TopicPartition(
+                one.tracker.topic, one.tracker.partition, one.offset, self._offset_metadata
+            )
             for one in completed
         ]
         try:
@@ -227,6 +239,7 @@ class ExactlyOnce:
             except KafkaException as error:
                 if not error.args[0].retriable() or self._stopping.is_set():
                     raise
+                self.problem = f"a transaction waits: {error.args[0].str()}"
                 log.warning("transaction_waits", error=error.args[0].str())
             finally:
                 self._calling_since = None
