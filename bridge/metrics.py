@@ -100,7 +100,10 @@ class Metrics:
             "bridge_images_lost_to_retention", "Images that Kafka deleted before they were read"
         )
         self.names = gauge(
-            "bridge_reads", "1; the labels say what this bridge reads", "topic", "consumergroup"
+            "bridge_reads",
+            "Is 1; its labels say which topic this bridge reads, in which group",
+            "topic",
+            "consumergroup",
         )
         """With the labels of Kafka's exporter, so that rules need not name topic and group."""
         self.ready = gauge("bridge_ready", "1 when images are being answered")

@@ -11,7 +11,7 @@ from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import Failure, InferenceError
 from bridge.kafka.clients import count_members, read_model
-from bridge.triton.client import NotGrpcError, TritonServer, probe
+from bridge.triton.client import TritonServer, probe, speaks_http
 from bridge.triton.model import ModelSpec, UnservableModelError
 
 log = structlog.get_logger()
@@ -43,12 +43,18 @@ def wait_for_model(
         nonlocal failures, strangers
         try:
             spec = triton.load_spec()
-        except NotGrpcError as error:
+        except InferenceError as error:
+            if error.status != "UNAVAILABLE" or not speaks_http(settings.triton):
+                raise
+            text = (
+                f"triton: {settings.triton} speaks HTTP and not gRPC: Triton's gRPC port is 8001 "
+                "by default, 8000 is its HTTP port"
+            )
             # A proxy whose server is away says it in HTTP, too; one that stays so is a mistake.
             strangers += 1
             if strangers < settings.max_attempts:
-                raise
-            raise ConfigError(f"triton: {settings.triton}: {error}") from None
+                raise InferenceError(error.status, text) from None
+            raise ConfigError(text) from None
         # A foreign model of encoded images may not read what this one would send.
         if spec.shape is None and spec.error_output is None:
             return spec
@@ -94,15 +100,17 @@ def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event, waits: 
 def check_group(consumer: Consumer, settings: Settings, partitions: Sequence[int]) -> None:
     """The images of a group are answered by one model.
 
+    What keeps the group from answering, a right that is missing for instance, is met and told when
+    it is joined.
+
     Raises:
         ConfigError: they are being answered by another one.
-        KafkaException: the group does not answer, or this user may not read it.
     """
     wanted = [TopicPartition(settings.images_topic, partition) for partition in partitions]
-    found = consumer.committed(wanted, timeout=5)
-    for one in found:
-        if one.error is not None:
-            raise KafkaException(one.error)
+    try:
+        found = consumer.committed(wanted, timeout=5)
+    except KafkaException:
+        return
     others = sorted({read_model(one.metadata) or settings.model for one in found})
     others = [model for model in others if model != settings.model]
     if not others:

@@ -14,9 +14,25 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from cli.kafka import KafkaOptions, kafka_options
-from deadletters.kafka import DeadLetterError, Letters, Originals, Resender
-from deadletters.selection import Group, Selection, moment, reason
+from deadletters.kafka import (
+    DeadLetterError,
+    Letters,
+    Originals,
+    Resender,
+    group_prefix,
+    replays,
+)
+from deadletters.selection import (
+    MAX_NOTE,
+    Group,
+    Selection,
+    is_open,
+    moment,
+    read_note,
+    reason,
+)
 from wire.deadletter import DeadLetter, decode_dead_letter, is_omitted, restored
+from wire.image import MAX_ID, image_id
 from wire.record import KafkaRecord, Outgoing
 from wire.topics import DEAD_LETTERS
 
@@ -57,31 +73,47 @@ def list_letters(
     since: Since = None,
     until: Until = None,
     ids: Ids = None,
+    group: Annotated[
+        str, typer.Option(help="A group that was given to replay: what it sent is not open.")
+    ] = "",
     samples: Annotated[int, typer.Option(min=0, max=100, help="Samples of each reason.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     kafka: KafkaOptions = None,
 ) -> None:
-    """Count the dead letters of each reason; exit code 0 also where there are none."""
+    """Count the dead letters of each reason, and those not yet sent again ("open").
+
+    Exit code 0 also where there are none.
+    """
     selection = _selection(reasons, since, until, ids)
     options = {"bootstrap.servers": brokers, **kafka_options(kafka or ())}
     groups: dict[str, Group] = {}
+    names = (group, group_prefix(topic) + selection.digest)
     try:
+        done = [
+            # Before notes were kept, a group's name alone said what it had taken.
+            (read_note(one.note) or (selection if one.note == names[1] else None), one.offsets)
+            for one in replays(options, topic, names)
+        ]
+        sent = [(taken, offsets) for taken, offsets in done if taken is not None]
         with Letters(options, topic, None) as letters:
             for chunk in letters.chunks():
                 for record in chunk:
                     letter = decode_dead_letter(record)
                     if selection.takes(record, letter):
-                        groups.setdefault(reason(letter), Group()).add(record, letter, samples)
+                        found = groups.setdefault(reason(letter), Group())
+                        found.add(record, letter, samples)
+                        found.open += is_open(record, letter, sent)
     except DeadLetterError as error:
         _fail(error)
     if as_json:
         typer.echo(orjson.dumps(groups, option=orjson.OPT_INDENT_2).decode())
         return
-    for name, group in sorted(groups.items(), key=lambda pair: -pair[1].count):
+    for name, found in sorted(groups.items(), key=lambda pair: -pair[1].count):
         typer.echo(
-            f"{group.count:>8,}  {name}  {moment(group.first_ms)} to {moment(group.last_ms)}"
+            f"{found.count:>8,}  {name}  {moment(found.first_ms)} to {moment(found.last_ms)}, "
+            f"{found.open:,} open"
         )
-        for sample in group.samples:
+        for sample in found.samples:
             typer.echo(f"          {sample}")
     if not groups:
         typer.echo("no dead letters")
@@ -113,11 +145,17 @@ def replay(
     """
     selection = _selection(reasons, since, until, ids)
     options = {"bootstrap.servers": brokers, **kafka_options(kafka or ())}
-    name = group or f"dead-letters-replay-{topic}-{selection.digest}"
+    name = group or group_prefix(topic) + selection.digest
+    note = selection.note()
+    if len(note.encode()) > MAX_NOTE:
+        note = ""
     sent = gone = 0
     try:
         resender = None if dry_run else Resender(options, name)
-        columns = TextColumn("{task.completed:,} letters read, {task.fields[sent]:,} sent again")
+        said = "would be sent" if dry_run else "sent"
+        columns = TextColumn(
+            f"{{task.completed:,}} letters read, {{task.fields[sent]:,}} {said} again"
+        )
         with (
             Originals(options) as originals,
             Letters(options, topic, name) as letters,
@@ -136,19 +174,19 @@ def replay(
                     else:
                         records.append((to or _origin(letter), again))
                 if resender is not None:
-                    resender.send(records, chunk, letters.group_metadata())
+                    resender.send(records, chunk, letters.group_metadata(), note)
                 sent += len(records)
                 progress.update(task, advance=len(chunk), sent=sent)
     except DeadLetterError as error:
         _fail(error)
-    typer.echo(f"{sent:,} {'would be sent' if dry_run else 'sent'} again, {gone:,} gone")
+    typer.echo(f"{sent:,} {said} again, {gone:,} gone")
     if gone:
         raise typer.Exit(1)
 
 
 def _again(record: KafkaRecord, letter: DeadLetter, originals: Originals) -> Outgoing | None:
     """The message as it first arrived; None, and a line about it, when its image is gone."""
-    original = restored(record)
+    original = _identified(record, letter)
     if not is_omitted(record):
         return original
     value = originals.value(letter.topic, letter.partition, letter.offset)
@@ -157,6 +195,15 @@ def _again(record: KafkaRecord, letter: DeadLetter, originals: Originals) -> Out
         typer.echo(f"gone: the image at {place}", err=True)
         return None
     return original._replace(value=value)
+
+
+def _identified(record: KafkaRecord, letter: DeadLetter) -> Outgoing:
+    """As it first arrived; what has neither key nor id was known by its place, and stays so."""
+    original = restored(record)
+    place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+    if image_id(record) != place or len(place.encode()) > MAX_ID:
+        return original
+    return original._replace(headers=[*original.headers, ("ce_id", place.encode())])
 
 
 def _origin(letter: DeadLetter) -> str:

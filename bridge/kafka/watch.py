@@ -90,7 +90,7 @@ class Watch:
             if expected is not None and offset > expected:
                 self._gap((topic, partition), expected, offset)
             return
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own
             raise KafkaSettingError(
                 f"auto.offset.reset=error, and Kafka has no record where partition {partition} of "
                 f"{topic} is to be read on ({error.str()}): commit an offset for the group, or set "

@@ -1,5 +1,6 @@
 """The Triton edge: one model in a real Triton, over gRPC."""
 
+import http.client
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from imaging.rules import Pixels
 from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
+HTTP_TIMEOUT_S = 1.0
 CHECK_TIMEOUT_S = 5.0
 """A check is answered by the server itself, in a millisecond; a busy machine may take longer."""
 
@@ -38,13 +40,6 @@ _CHANNEL_ARGUMENTS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
-
-
-GRPC_PORT = "Triton's gRPC port is 8001 by default, 8000 is its HTTP port"
-
-
-class NotGrpcError(InferenceError):
-    """What answers at the address is an HTTP server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +197,21 @@ def _channel(address: str, tls: Tls | None) -> grpc.Channel:
 
 def _failed(error: grpc.RpcError) -> InferenceError:
     status = error.code().name
-    text = error.details() or status
-    if "http1" in text:  # gRPC's own words: "Trying to connect an http1.x server"
-        return NotGrpcError(status, f"this port speaks HTTP and not gRPC ({GRPC_PORT}): {text}")
-    return InferenceError(status, text)
+    return InferenceError(status, error.details() or status)
+
+
+def speaks_http(address: str) -> bool:
+    """Whether what listens there answers HTTP/1.1, which no gRPC server does."""
+    host, _, port = address.rpartition(":")
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=HTTP_TIMEOUT_S)
+    try:
+        connection.request("GET", "/v2/health/live")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:

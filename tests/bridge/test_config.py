@@ -34,6 +34,10 @@ def test_the_file_can_be_named_in_the_environment(
     [
         (["--top-k", "0"], "top_k: Input should be greater"),
         (["--triton", "nowhere"], "triton: 'nowhere' is not HOST:PORT"),
+        (["--triton", "http://host:8000"], "no scheme, and Triton's gRPC port"),
+        (["--triton", "grpc://host:8001"], "no scheme, and Triton's gRPC port"),
+        (["--triton", "host:8001,host2:8001"], "give one address"),
+        (["--triton", "host:8001/v2"], "is not HOST:PORT"),
         (["--predictions-topic", "images"], "must differ"),
         (["--dead-letters-topic", "predictions"], "must differ"),
         (["--retry-min-s", "9"], "retry_max_s is below retry_min_s"),
@@ -44,6 +48,40 @@ def test_the_file_can_be_named_in_the_environment(
 def test_a_setting_that_cannot_be_used_is_named(arguments: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load(arguments)
+
+
+def test_an_unknown_variable_is_named_with_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_TOPK", "3")
+    monkeypatch.setenv("BRIDGE_XYZ", "1")
+    with pytest.raises(ConfigError) as refused:
+        load([])
+    assert str(refused.value).splitlines() == [
+        "BRIDGE_XYZ: no such setting",
+        "BRIDGE_TOPK: no such setting; BRIDGE_TOP_K?",
+    ]
+
+
+def test_variables_that_are_no_settings_of_ours_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What Kubernetes tells containers of a service that is called "bridge".
+    for name in ("SERVICE_HOST", "SERVICE_PORT_HTTP", "PORT", "PORT_8080_TCP_ADDR"):
+        monkeypatch.setenv(f"BRIDGE_{name}", "tcp://10.0.0.1:8080")
+    monkeypatch.setenv("BRIDGE_KAFKA__client.rack", "a")
+    monkeypatch.setenv("bridge_top_k", "4")
+    assert load([]).top_k == 4
+
+
+@pytest.mark.parametrize("name", ["null", "None", "true", "1"])
+def test_a_model_may_have_any_name(name: str) -> None:
+    settings = load(["--model", name])
+    assert settings.model == name
+    assert settings.group == f"bridge-{name}"
+
+
+def test_models_share_no_group_unless_they_are_told_to() -> None:
+    assert load(["--model", "a"]).group != load(["--model", "b"]).group
+    assert load(["--model", "a", "--group", "mine"]).group == "mine"
 
 
 def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
