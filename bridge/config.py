@@ -202,23 +202,20 @@ class ConfigError(Exception):
     """Settings that cannot be used; the text names each one."""
 
 
-_SERVICE_LINK = re.compile(r"BRIDGE_(SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_.*)?)")
+_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_.*)?")
 """What Kubernetes tells every container of a service named "bridge"."""
 
 
 def _refuse_unknown_variables(environment: Iterable[str]) -> None:
-    known = [f"BRIDGE_{name.upper()}" for name in Settings.model_fields]
+    known = [name.upper() for name in Settings.model_fields]
     problems = []
     for name in sorted(environment):
-        setting = name.upper().partition("__")[0]
-        if (
-            not setting.startswith("BRIDGE_")
-            or setting in known
-            or _SERVICE_LINK.fullmatch(setting)
-        ):
+        prefix, _, rest = name.upper().partition("_")
+        setting = rest.partition("__")[0]
+        if prefix != "BRIDGE" or setting in known or _SERVICE_LINK.fullmatch(setting):
             continue
         near = difflib.get_close_matches(setting, known, 1)
-        hint = f"; {near[0]}?" if near else ""
+        hint = f"; BRIDGE_{near[0]}?" if near else ""
         problems.append(f"{name}: no such setting{hint}")
     if problems:
         raise ConfigError("\n".join(problems))

@@ -126,7 +126,7 @@ class Intake:
                 self._delivery.commit(wait=False)
                 self._sample()
                 if self._watch is not None:
-                    self._watch.turn()
+                    self._watch.turn(paused=bool(self._paused))
                 commit_at = now + self._commit_interval_s
             full_s = 0.0 if self._paused else min(FULL_S, self._commit_interval_s)
             if self._assignment.wait_room(self._room_from, self._max_bytes, full_s):

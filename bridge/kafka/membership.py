@@ -43,6 +43,7 @@ class Membership:
         self._of_questions: str | None = None
         self._brokers_up = True
         self._heard_at = clock()
+        self._tried_at = clock()
         self.positions: dict[Key, int] = {}
         """Of each partition, the offset of the next record to read, as far as it is known."""
 
@@ -122,6 +123,14 @@ class Membership:
             self._of_topic = text
         else:
             self._of_group = text
+
+    def to_try(self) -> list[Key]:
+        """Partitions that could not be read and are to be tried anew now, if any."""
+        now = self._clock()
+        if not self._of_partitions or now - self._tried_at < ASK_AGAIN_S:
+            return []
+        self._tried_at = now
+        return sorted(self._of_partitions)
 
     def asked(self, problem: str | None) -> None:
         """The group was asked something; `problem` is what it objected to."""

@@ -119,8 +119,18 @@ class Watch:
         if problem is None or problem.code() in _REFUSALS:
             self._membership.committed(None if problem is None else problem.str())
 
-    def turn(self) -> None:
-        """Called in each turn of the loop: asks the group when there was no news for a while."""
+    def turn(self, *, paused: bool) -> None:
+        """Asks the group when there was no news for a while; called about twice a second.
+
+        Args:
+            paused: whether the intake has paused its partitions.
+        """
+        if not paused and (keys := self._membership.to_try()):
+            # Kafka's client says only once that a partition cannot be read, and that it can again
+            # only with the next record; a pause makes it say so at the partition's end, too.
+            places = [TopicPartition(*key) for key in keys]
+            self._consumer.pause(places)
+            self._consumer.resume(places)
         if self._membership.due:
             self._committed(self._assignment.partitions[:1] or [(self._topic, 0)])
 

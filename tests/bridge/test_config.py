@@ -56,8 +56,8 @@ def test_an_unknown_variable_is_named_with_what_was_meant(monkeypatch: pytest.Mo
     with pytest.raises(ConfigError) as refused:
         load([])
     assert str(refused.value).splitlines() == [
-        "BRIDGE_XYZ: no such setting",
         "BRIDGE_TOPK: no such setting; BRIDGE_TOP_K?",
+        "BRIDGE_XYZ: no such setting",
     ]
 
 

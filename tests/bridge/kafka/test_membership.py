@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError
 
-from bridge.kafka.membership import QUIET_S, Membership
+from bridge.kafka.membership import ASK_AGAIN_S, QUIET_S, Membership
 
 A, B = ("images", 0), ("images", 1)
 ANY = (None, None)
@@ -134,3 +134,15 @@ def test_lag_is_what_was_not_read_and_what_is_in_hand(reading: Membership) -> No
 def test_a_read_says_what_was_to_come_next(reading: Membership) -> None:
     assert reading.read(A, 20) == 6
     assert reading.read(B, 3) is None
+
+
+def test_a_partition_that_cannot_be_read_is_tried_anew_now_and_then(
+    reading: Membership, clock: Clock
+) -> None:
+    reading.failed(B, KafkaError.TOPIC_AUTHORIZATION_FAILED, "Topic authorization failed")
+    clock.now += ASK_AGAIN_S
+    assert reading.to_try() == [B]
+    assert reading.to_try() == []
+    clock.now += ASK_AGAIN_S
+    reading.read(B, 0)
+    assert reading.to_try() == []
