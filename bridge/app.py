@@ -156,7 +156,7 @@ class App:
                 settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
             )
             spec = wait_for_model(triton, settings, self._stop, self._waits)
-            wait_for_topics(consumer, settings, self._stop, self._waits)
+            wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
             self._membership.brokers(up=True)
             self._run_with(triton, spec, consumer)
         finally:
@@ -293,6 +293,10 @@ class App:
             log.warning("kafka_error", code=error.name(), error=error.str())
         if error.fatal():
             self._fail(KafkaException(error))
+
+    def _group_error(self, error: KafkaError) -> None:
+        log.warning("kafka_consumer_error", code=error.name(), error=error.str())
+        self._membership.failed((None, None), error.code(), error.str())
 
     def _kafka_committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         if self._delivery is not None:

@@ -1,16 +1,16 @@
 """Waiting, at start, for what the bridge needs: the model, and the topics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Event
 from typing import TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import Failure, InferenceError
-from bridge.kafka.clients import count_members, read_model
+from bridge.kafka.clients import read_group
 from bridge.triton.client import TritonServer, probe, speaks_http
 from bridge.triton.model import ModelSpec, UnservableModelError
 
@@ -73,8 +73,17 @@ def wait_for_model(
     return _retry("waiting_for_triton", look, InferenceError, settings, stop, waits)
 
 
-def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event, waits: Waits) -> None:
+def wait_for_topics(
+    consumer: Consumer,
+    settings: Settings,
+    stop: Event,
+    waits: Waits,
+    told: Callable[[KafkaError], None],
+) -> None:
     """Return once the broker has all three topics, and the group is free for this model.
+
+    Args:
+        told: gets what the consumer objects to meanwhile.
 
     Raises:
         ConfigError: it has not, or bridges with another model are in the group.
@@ -83,7 +92,11 @@ def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event, waits: 
     wanted = (settings.images_topic, settings.predictions_topic, settings.dead_letters_topic)
 
     def look() -> None:
-        consumer.poll(0)  # hands over why no broker is reached: a wrong password, say
+        # Hands over why no broker is reached: a wrong password, say. What it says of the group, it
+        # says once.
+        message = consumer.poll(0)
+        if message is not None and (error := message.error()) is not None:
+            told(error)
         known = consumer.list_topics(timeout=5).topics
         missing = [topic for topic in wanted if topic not in known]
         if missing:
@@ -92,12 +105,12 @@ def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event, waits: 
                 "(kafka-topics.sh --create --topic NAME --partitions N) or name another"
             )
 
-        check_group(consumer, settings, sorted(known[settings.images_topic].partitions))
+        check_group(settings)
 
     _retry("waiting_for_kafka", look, KafkaException, settings, stop, waits)
 
 
-def check_group(consumer: Consumer, settings: Settings, partitions: Sequence[int]) -> None:
+def check_group(settings: Settings) -> None:
     """The images of a group are answered by one model.
 
     What keeps the group from answering, a right that is missing for instance, is met and told when
@@ -106,19 +119,11 @@ def check_group(consumer: Consumer, settings: Settings, partitions: Sequence[int
     Raises:
         ConfigError: they are being answered by another one.
     """
-    wanted = [TopicPartition(settings.images_topic, partition) for partition in partitions]
-    try:
-        found = consumer.committed(wanted, timeout=5)
-    except KafkaException:
-        return
-    others = sorted({read_model(one.metadata) or settings.model for one in found})
-    others = [model for model in others if model != settings.model]
-    if not others:
-        return
-    members = count_members(settings)
-    if members:
+    state = read_group(settings)
+    others = sorted(state.models - {settings.model})
+    if others and state.members:
         raise ConfigError(
-            f"group: the {members} member(s) of group {settings.group!r} answer "
+            f"group: the {state.members} member(s) of group {settings.group!r} answer "
             f"{settings.images_topic!r} by model {', '.join(others)}: a bridge with model "
             f"{settings.model!r} would take a share of the images from them; use another --group, "
             "or stop those bridges first"

@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 import orjson
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from bridge.config import Settings
@@ -180,15 +187,33 @@ def make_producer(
         raise KafkaSettingError(f"Kafka producer: {_reason(error)}") from None
 
 
-def count_members(settings: Settings) -> int:
-    """How many members the group has now; 0 also where that cannot be learnt."""
+class GroupState(NamedTuple):
+    """What a group is now.
+
+    Attributes:
+        models: named by its committed offsets of the images topic.
+    """
+
+    members: int
+    models: set[str]
+
+
+def read_group(settings: Settings) -> GroupState:
+    """Ask for the group, as nobody in it; empty where that cannot be learnt."""
     config: dict[str, Any] = _common(settings, lambda _error: None)
     admin = AdminClient({**config, **settings.kafka, **settings.kafka_consumer})
+    name = settings.group
+    asked = admin.list_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(name)], request_timeout=ADMIN_TIMEOUT_S
+    )
+    described = admin.describe_consumer_groups([name], request_timeout=ADMIN_TIMEOUT_S)
     try:
-        (group,) = admin.describe_consumer_groups([settings.group], request_timeout=5).values()
-        return len(group.result(10).members)
+        places = asked[name].result(2 * ADMIN_TIMEOUT_S).topic_partitions or []
+        members = described[name].result(2 * ADMIN_TIMEOUT_S).members
     except (KafkaException, TimeoutError):
-        return 0
+        return GroupState(0, set())
+    found = (read_model(one.metadata) for one in places if one.topic == settings.images_topic)
+    return GroupState(len(members), {model for model in found if model is not None})
 
 
 def _reason(error: Exception) -> str:
@@ -226,6 +251,7 @@ def read_statistics(text: str, *, committed: bool = True) -> Statistics:
     return Statistics(sum(one.get("state") == "UP" for one in brokers), ends)
 
 
+ADMIN_TIMEOUT_S = 5.0
 REPEAT_S = 10.0
 """Between two warnings of librdkafka about the same; what comes in between is a debug line."""
 
