@@ -226,6 +226,7 @@ class App:
         pipeline.start()
         intake.start(pipeline.submit, delivery)
         self._started = True
+        self._waits.clear()
         log.info(
             "serving", model=spec.name, input=spec.shape or "encoded", max_batch=spec.max_batch,
             max_inflight=max_inflight, images_topic=settings.images_topic,

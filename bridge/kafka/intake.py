@@ -80,7 +80,7 @@ class Intake:
         """Monotonic seconds of the loop's last turn: what liveness looks at."""
         self._begun: list[Arrival] = []
         """Taken in hand and not yet handed on."""
-        self.left: str | None = "the intake did not end"
+        self.left: str | None = "the consumer did not end in time"
         """After a stop: what was not answered, or not committed; None when all was."""
 
     def start(self, take: Callable[[Sequence[Arrival]], None], delivery: Delivery) -> None:
@@ -267,6 +267,7 @@ class Intake:
     def _finish(self) -> None:
         assert self._delivery is not None
         if self._at_once.is_set():
+            self.left = self._shortfall()
             return
         self._uncommitted = False
         deadline = time.monotonic() + self._drain_timeout_s
@@ -274,15 +275,18 @@ class Intake:
         while not self._at_once.is_set():
             self.beat = now = time.monotonic()
             drained = self._assignment.wait_finished(self._assignment.partitions, DRAIN_SLICE_S)
-            if drained:
+            hopeless = now > deadline or (not drained and self._stalled())
+            if drained or hopeless:
                 self._delivery.commit(wait=True)
             waits = self._assignment.uncommitted(self._assignment.partitions)
-            if (drained and not waits) or now > deadline or (not drained and self._stalled()):
+            if hopeless or (drained and not waits):
                 break
             # While the group rebalances, no commit is taken: polling is what takes this member
             # through it, to the generation under which one is. What else comes is read again by
             # whoever owns its partition next.
             self._consumer.poll(FULL_S if drained else 0)
+            if self._broker_assigns:
+                self._delivery.generation_changed()
         self.left = self._shortfall()
         if self.left is not None:
             log.warning("not_drained", images_left=self._assignment.images, left=self.left)

@@ -13,6 +13,9 @@ from bridge.work import Publication
 
 log = structlog.get_logger()
 
+NOBODYS = 2**31 - 1
+"""A partition that is not there: an offset that waits for the end of a transaction would hold the
+group's answer up."""
 ASK_TIMEOUT_S = 2.0
 """Bound on a question to the group's coordinator, which usually takes a millisecond."""
 
@@ -132,7 +135,7 @@ class Watch:
             self._consumer.pause(places)
             self._consumer.resume(places)
         if self._membership.due:
-            self._committed(self._assignment.partitions[:1] or [(self._topic, 0)])
+            self._committed([(self._topic, NOBODYS)])
 
     def _committed(self, keys: list[Key]) -> list[TopicPartition]:
         """Committed offsets, with what they say; empty where the group does not answer."""
