@@ -34,8 +34,8 @@ test-fast: $(VENV)/.installed ## the tests that start no server and export no mo
 test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI, on the CPU
 	.cache/dali/bin/python -m pytest -q tests/exporter/test_dali.py
 
-soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews README's table
-	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=README.md \
+soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews docs/reliability.md
+	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=docs/reliability.md \
 		$(BIN)/python -m pytest tests/faults tests/fuzz -m "soak or not soak" --timeout 7200
 
 lint: $(VENV)/.installed ## ruff and mypy

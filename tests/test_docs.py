@@ -105,3 +105,17 @@ def test_each_event_in_the_documentation_is_logged() -> None:
     events = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert events
     assert set(events) <= messages()
+
+
+def test_readme_sums_up_the_table_of_faults() -> None:
+    page = (DOCS / "reliability.md").read_text()
+    table = page.partition("<!-- faults -->\n")[2].partition("<!-- /faults -->")[0]
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
+    ]
+    trials = [dict(zip(head, row, strict=True)) for row in rows]
+    sent = min(int(one["sent"].replace(",", "")) for one in trials)
+    assert f"in {len(trials)} trials of 20,000 images or more" in (ROOT / "README.md").read_text()
+    assert sent >= 20_000
+    assert {one["lost"] for one in trials} == {"0"}
+    assert {one["doubled"] for one in trials if one["delivery"] == "exactly-once"} == {"0"}
