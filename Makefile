@@ -43,8 +43,9 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed ## write docs/configuration.md anew from the settings
+docs: $(VENV)/.installed ## write docs/configuration.md and docs/metrics.md again from the code
 	$(BIN)/python scripts/configuration.py
+	$(BIN)/python -m scripts.metrics_page
 
 prerequisites:
 	@fail() { echo "$$1" >&2; exit 1; }; \
