@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from consumer.measuring.matching import TIMES
+from consumer.measuring.statistics import STAGES
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
@@ -119,3 +122,11 @@ def test_readme_sums_up_the_table_of_faults() -> None:
     assert sent >= 20_000
     assert {one["lost"] for one in trials} == {"0"}
     assert {one["doubled"] for one in trials if one["delivery"] == "exactly-once"} == {"0"}
+
+
+def test_the_glossary_has_every_stamp_and_every_stage() -> None:
+    page = (DOCS / "glossary.md").read_text()
+    stamps = re.findall(r"^\| `(\w+)` \| [^`]", page, re.MULTILINE)
+    assert tuple(stamps) == TIMES
+    stages = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .*? \| `(\w+)` \|", page, re.MULTILINE)
+    assert tuple((name, start, end) for start, end, name in stages) == STAGES
