@@ -19,11 +19,33 @@ RUN python -m venv /opt/pip \
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 # Wheels alone: no compiler is needed, and none is there.
-ENV PIP_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all:"
+ENV PIP_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all:" \
+    WHEEL_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --no-deps --no-index"
+
+# The project's wheel, for each image with the packages that it runs and no others.
+FROM pip AS project
+WORKDIR /src
+COPY requirements/build.lock /tmp/
+RUN /opt/pip/bin/pip install --require-hashes --only-binary=:all: -r /tmp/build.lock
+ENV BUILD_WHEEL="/opt/pip/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /dist ."
+COPY pyproject.toml pyproject.toml
+COPY README.md README.md
+COPY LICENSE LICENSE
+COPY NOTICE NOTICE
+COPY wire wire
+COPY imaging imaging
+COPY tracing tracing
+COPY cli cli
+
+FROM project AS bridge-wheel
+COPY bridge bridge
+RUN $BUILD_WHEEL
 
 FROM pip AS bridge-packages
 COPY requirements/bridge.lock /tmp/
 RUN $PIP_INSTALL -r /tmp/bridge.lock
+COPY --from=bridge-wheel /dist /dist
+RUN $WHEEL_INSTALL /dist/*.whl
 
 FROM base AS bridge
 ARG VERSION=0.1.0
@@ -35,21 +57,25 @@ LABEL org.opencontainers.image.title="triton-kafka-bridge" \
 ENV BRIDGE_HTTP_HOST=0.0.0.0 \
     BRIDGE_HTTP_PORT=8080
 COPY --from=bridge-packages /opt/venv /opt/venv
-COPY wire wire
-COPY imaging imaging
-COPY tracing tracing
-COPY bridge bridge
-RUN python -m compileall -q wire tracing bridge
 USER 1000:1000
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-S", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['BRIDGE_HTTP_PORT']), timeout=4); c.request('GET', '/health/ready'); raise SystemExit(c.getresponse().status != 200)"]
 # In exec form: the bridge is process 1 and gets the signals itself.
-ENTRYPOINT ["python", "bridge/run.py"]
+ENTRYPOINT ["tkb", "bridge"]
+
+FROM project AS client-wheel
+COPY data data
+COPY producer producer
+COPY consumer consumer
+COPY deadletters deadletters
+RUN $BUILD_WHEEL
 
 FROM pip AS client-packages
 COPY requirements/client.lock /tmp/
 RUN $PIP_INSTALL -r /tmp/client.lock
+COPY --from=client-wheel /dist /dist
+RUN $WHEEL_INSTALL /dist/*.whl
 
 FROM base AS client
 ARG VERSION=0.1.0
@@ -61,18 +87,14 @@ LABEL org.opencontainers.image.title="triton-kafka-client" \
 # matplotlib keeps a font cache.
 ENV MPLCONFIGDIR=/tmp/matplotlib
 COPY --from=client-packages /opt/venv /opt/venv
-COPY data data
-COPY wire wire
-COPY imaging imaging
-COPY tracing tracing
-COPY cli cli
-COPY producer producer
-COPY consumer consumer
-# The root file system is read-only when it runs, so bytecode is written now.
-RUN python -m compileall -q wire tracing cli producer consumer \
-    && install --directory --owner=app --group=app /results
+RUN install --directory --owner=app --group=app /results
 USER 1000:1000
-ENTRYPOINT ["python"]
+ENTRYPOINT ["tkb"]
+
+FROM project AS export-wheel
+COPY data data
+COPY exporter exporter
+RUN $BUILD_WHEEL
 
 FROM pip AS export-packages
 # Another lock file brings another build of torch, such as one for the CPU alone.
@@ -81,6 +103,8 @@ ARG EXPORT_LOCK=requirements/export.lock
 ARG TORCH_INDEX=
 COPY ${EXPORT_LOCK} /tmp/export.lock
 RUN PIP_EXTRA_INDEX_URL=${TORCH_INDEX} $PIP_INSTALL -r /tmp/export.lock
+COPY --from=export-wheel /dist /dist
+RUN $WHEEL_INSTALL /dist/*.whl
 
 FROM base AS export
 ARG VERSION=0.1.0
@@ -90,18 +114,12 @@ LABEL org.opencontainers.image.title="triton-kafka-export" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=export-packages /opt/venv /opt/venv
-COPY data data
-COPY exporter exporter
-# What an ensemble decodes with, inside Triton.
-COPY wire wire
-COPY imaging imaging
-COPY scripts/export_model.py scripts/
 # A new volume takes over the owner of the folder that it covers.
 RUN install --directory --owner=app --group=app /models /cache
 # Where torch keeps what it downloads; without it, in a home that this user has not got.
 ENV TORCH_HOME=/cache
 USER 1000:1000
-ENTRYPOINT ["python", "scripts/export_model.py", "--repository", "/models"]
+ENTRYPOINT ["tkb", "export", "--repository", "/models"]
 
 # The image's own numpy and DALI stay: packages of another CUDA would stand before them. What it lacks
 # goes to a folder of its own, so that nothing of the image is replaced.

@@ -44,7 +44,7 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed ## write docs/configuration.md and docs/metrics.md again from the code
-	$(BIN)/python scripts/configuration.py
+	$(BIN)/python -m scripts.configuration
 	$(BIN)/python -m scripts.metrics_page
 
 prerequisites:
@@ -62,6 +62,7 @@ $(VENV)/.installed: requirements/all.lock | prerequisites
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/all.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --build-constraints requirements/build.lock -e .
 	@touch $@
 
 # DALI, 1 GB, in an environment of its own: nothing else needs it.
@@ -75,6 +76,9 @@ $(VENV)/.installed: requirements/all.lock | prerequisites
 lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras -o requirements/all.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --group pyproject.toml:build \
+		-o requirements/build.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -o ansible/requirements.lock ansible/requirements.in
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

@@ -5,34 +5,43 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import AvifImagePlugin, Image, ImageChops
 
-from imaging.fit import fit
-from imaging.png import plain_png
+from imaging.fit import fit, place
+from imaging.formats import DECODED, NAMES, format_of
+from imaging.jpeg import read_jpeg
+from imaging.orientation import UPRIGHT, read_orientation
+from imaging.png import plain_png, read_png
 from imaging.rules import ImageError, ImageRules, Pixels
-from wire.image import CONTENT_TYPES, NDARRAY, ImageEvent, sniff
+from wire.image import NDARRAY, ImageEvent
 
-_FORMATS = {
-    "image/png": "PNG",
-    "image/jpeg": "JPEG",
-    "image/jpg": "JPEG",
-    "image/webp": "WEBP",
-    "image/bmp": "BMP",
-}
-_ALLOWED = ("PNG", "JPEG", "WEBP", "BMP")
-# What says nothing about the bytes: they are looked at instead.
-_UNTYPED = (None, "", "application/octet-stream", "binary/octet-stream")
-_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "La", "PA")
-"""Colour modes with 8 bits a channel that convert to RGB without guessing; CMYK, I;16 and float
-images would need a choice that is not the bridge's to make."""
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "I;16", "I;16B", "I;16L")
+"""What the formats that are decoded can hold."""
 MAX_ASPECT = 100
 """Longer side by shorter side: beyond it a resize would blow up one side of the image."""
+_END = b"\xff\xd9"
+_OTHER_BITS = b"\x5b\xa6\x3d\xd2\x9c\x65\x4e\xb1" * 8
 # The bound is ours, checked on the header; Pillow's own warns at one size and raises at another.
 Image.MAX_IMAGE_PIXELS = None
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # decoders are counted in processes
 # Damaged metadata warns; what counts is whether the pixels can be read.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class Opened(NamedTuple):
+    """An image whose header is within the bounds.
+
+    Attributes:
+        orientation: 1 to 8; what EXIF says of how it is to be turned.
+        ended: False: a JPEG without its end marker.
+    """
+
+    image: Image.Image
+    orientation: int
+    ended: bool
 
 
 def needs_decoder(event: ImageEvent, rules: ImageRules) -> bool:
@@ -44,7 +53,8 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Pixels | byt
     """Decode one image for the model.
 
     Args:
-        event: the image's envelope.
+        event: the image's envelope. Of its content type only that of raw pixels counts: what an
+            encoded image is, its bytes say.
         value: the encoded image, or raw pixels.
         rules: what is accepted, and what it becomes.
 
@@ -55,30 +65,35 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Pixels | byt
     Raises:
         ImageError: why it can never be done.
     """
-    if not value:
-        raise ImageError("empty", "the message has no value")
-    if len(value) > rules.max_bytes:
-        raise ImageError("too_large", f"{len(value):,} bytes, {rules.max_bytes:,} are allowed")
+    if event.content_type != NDARRAY and rules.shape is not None:
+        return decode(value, rules)
+    _check_size(value, rules)
     if event.content_type == NDARRAY:
         if rules.shape is None:
             raise ImageError("content_type", "the model takes encoded images, not raw pixels")
         _check_raw(event, value, rules.shape)
-        return value
-    if event.content_type not in _UNTYPED and event.content_type not in _FORMATS:
-        known = ", ".join(CONTENT_TYPES)
-        raise ImageError("content_type", f"{event.content_type!r} is not one of {known}")
-    if rules.shape is None:
-        _check_type(event.content_type, value)
-        return value
-    pixels = _plain(event.content_type, value, rules)
-    return _decode(event.content_type, value, rules) if pixels is None else pixels
+    return value
 
 
-def _check_type(content_type: str | None, value: bytes) -> None:
-    """All of the envelope that whoever decodes these bytes later does not see."""
-    claimed, found = _FORMATS.get(content_type or ""), _FORMATS.get(sniff(value) or "")
-    if claimed is not None and found is not None and claimed != found:
-        raise ImageError("content_type", f"content-type says {claimed}, the bytes {found}")
+def decode(value: bytes, rules: ImageRules) -> Pixels:
+    """Decode one encoded image: uint8 [height, width, channels], C-contiguous.
+
+    Raises:
+        ImageError: why it can never be done.
+    """
+    _check_size(value, rules)
+    pixels = _plain(value, rules)
+    if pixels is not None:
+        return pixels
+    with opened(value, rules.max_pixels) as (image, orientation, _):
+        return fit(image, rules, orientation)
+
+
+def _check_size(value: bytes, rules: ImageRules) -> None:
+    if not value:
+        raise ImageError("empty", "the message has no value")
+    if len(value) > rules.max_bytes:
+        raise ImageError("too_large", f"{len(value):,} bytes, {rules.max_bytes:,} are allowed")
 
 
 def _check_raw(event: ImageEvent, value: bytes, shape: tuple[int, int, int]) -> None:
@@ -94,13 +109,12 @@ def _check_raw(event: ImageEvent, value: bytes, shape: tuple[int, int, int]) -> 
         )
 
 
-def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels | None:
+def _plain(value: bytes, rules: ImageRules) -> Pixels | None:
     """The pixels of an image that needs nothing but decoding, where there is a faster way."""
     assert rules.shape is not None
     height, width, channels = rules.shape
-    resized = rules.preprocess.resize not in (None, min(height, width))
-    typed_otherwise = content_type not in _UNTYPED and content_type != "image/png"
-    if channels != 3 or resized or typed_otherwise or height * width > rules.max_pixels:
+    resized = place((width, height), rules) != (width, height, 0, 0)
+    if channels != 3 or resized or height * width > rules.max_pixels:
         return None
     pixels = plain_png(value, height, width)
     if pixels is None or not rules.preprocess.bgr:
@@ -108,49 +122,80 @@ def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels 
     return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
-def _decode(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels:
-    with opened(content_type, value, rules.max_pixels) as image:
-        return fit(image, rules)
-
-
 @contextmanager
-def opened(content_type: str | None, value: bytes, max_pixels: int) -> Iterator[Image.Image]:
+def opened(value: bytes, max_pixels: int) -> Iterator[Opened]:
     """An encoded image whose header is within the bounds; nothing of it is decoded yet.
+
+    Metadata is left out before Pillow sees the image: it could spoil pixels, and says nothing of
+    them but how they are to be turned. A JPEG without its end marker is decoded here once, to see
+    whether only that is missing.
 
     Raises:
         ImageError: it is not, or whatever is done with it while it is open fails.
     """
-    expected = None if content_type in _UNTYPED else _FORMATS[content_type or ""]
+    kind = format_of(value)
+    if kind is None:
+        raise ImageError("not_an_image", f"not a readable {NAMES} image: no known format")
+    if kind not in DECODED:
+        raise ImageError("format", f"a {kind} image, which is not decoded; send {NAMES}")
+    orientation, ended, frames = UPRIGHT, True, 1
+    if kind == "JPEG":
+        value, orientation, ended = read_jpeg(value)
+    elif kind == "PNG":
+        value, orientation, frames = read_png(value)
+    with _reading(kind):
+        if not ended:
+            _check_complete(value, max_pixels)
+            value += _END
+        with Image.open(io.BytesIO(value), formats=[kind]) as image:
+            _check_header(image, max_pixels, max(frames, getattr(image, "n_frames", 1)))
+            if kind not in ("JPEG", "PNG"):
+                orientation = read_orientation(image.info.get("exif", b""))
+            yield Opened(image, orientation, ended)
+
+
+@contextmanager
+def _reading(kind: str) -> Iterator[None]:
     try:
-        with Image.open(io.BytesIO(value), formats=_ALLOWED) as image:
-            _check_header(image, expected, max_pixels)
-            yield image
-    except ImageError:
-        raise
-    except MemoryError:
-        raise  # the bridge is short of memory; that says nothing about this image
+        yield
+    except (ImageError, MemoryError, ImportError):
+        raise  # an image's own refusal; or it is the bridge that is short of something
     except Exception as error:
         # Decoders raise whatever their parsing runs into: OSError, SyntaxError, struct.error,
         # ValueError, EOFError... Each means the same: these bytes are not an image.
         detail = str(error).split(" <", maxsplit=1)[0].replace("cannot identify image file", "")
-        kind = "truncated" if "truncated" in detail.lower() else "not_an_image"
-        what = expected or "PNG, JPEG, WebP or BMP"
+        truncated = "truncated" in detail.lower() or isinstance(error, EOFError)
         raise ImageError(
-            kind, f"not a readable {what} image: {detail.strip() or 'no known format'}"
+            "truncated" if truncated else "not_an_image",
+            f"not a readable {kind} image: {detail.strip() or 'its header is damaged'}",
         ) from None
 
 
-def _check_header(image: Image.Image, expected: str | None, max_pixels: int) -> None:
-    if expected is not None and image.format != expected:
-        raise ImageError("content_type", f"content-type says {expected}, the bytes {image.format}")
+def _check_complete(value: bytes, max_pixels: int) -> None:
+    """Refuse a JPEG that ends before its pixels do.
+
+    libjpeg decodes bits that are missing as if they were there, and does not tell Pillow. So what
+    is missing is filled in twice, differently: a picture that has all its bits does not change.
+    """
+    pictures = []
+    for filler in (_END, _OTHER_BITS + _END):
+        with Image.open(io.BytesIO(value + filler), formats=["JPEG"]) as image:
+            _check_header(image, max_pixels, 1)
+            image.load()
+            pictures.append(image)
+    if ImageChops.difference(*pictures).getbbox() is not None:
+        raise ImageError("truncated", "not a readable JPEG image: it ends before its pixels do")
+
+
+def _check_header(image: Image.Image, max_pixels: int, frames: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(
             "too_many_pixels", f"{width} x {height} pixels, {max_pixels:,} pixels are allowed"
         )
-    if max(width, height) > MAX_ASPECT * min(width, height):
+    if not 0 < max(width, height) <= MAX_ASPECT * min(width, height):
         raise ImageError("aspect", f"{width} x {height}: longer than {MAX_ASPECT} times its width")
-    if getattr(image, "n_frames", 1) > 1:
-        raise ImageError("frames", f"{getattr(image, 'n_frames', 1)} frames, expected one image")
+    if frames > 1:
+        raise ImageError("frames", f"{frames} frames, expected one image")
     if image.mode not in _MODES:
-        raise ImageError("color", f"colour mode {image.mode}, expected 8-bit grey, RGB or RGBA")
+        raise ImageError("color", f"colour mode {image.mode}, expected one of {', '.join(_MODES)}")

@@ -10,6 +10,7 @@ import pytest
 
 from consumer.measuring.matching import TIMES
 from consumer.measuring.statistics import STAGES
+from tests.test_rooms import ALLOWED
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -49,6 +50,7 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
 def direct_dependencies() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    listed += tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     for line in (ROOT / "ansible" / "requirements.in").read_text().splitlines():
         requirement = line.partition("#")[0].strip()
         if requirement:
@@ -130,3 +132,12 @@ def test_the_glossary_has_every_stamp_and_every_stage() -> None:
     assert tuple(stamps) == TIMES
     stages = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .*? \| `(\w+)` \|", page, re.MULTILINE)
     assert tuple((name, start, end) for start, end, name in stages) == STAGES
+
+
+def test_architecture_says_which_package_may_import_which() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", page, re.MULTILINE)
+    said = {package: set(re.findall(r"`(\w+)`", allowed)) for package, allowed in rows}
+    assert {name: said.get(name) for name in ALLOWED} == {
+        name: set(allowed) for name, allowed in ALLOWED.items()
+    }

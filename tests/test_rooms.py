@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED: dict[str, frozenset[str]] = {
     "wire": frozenset(),
     "imaging": frozenset({"wire"}),
-    "tracing": frozenset({"wire"}),
-    "cli": frozenset({"wire", "tracing"}),
+    "cli": frozenset({"wire"}),
+    "tracing": frozenset({"wire", "cli"}),
     "bridge": frozenset({"wire", "imaging", "tracing", "cli"}),
     "producer": frozenset({"wire", "tracing", "cli"}),
     "consumer": frozenset({"wire", "imaging", "tracing", "cli"}),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from deadletters.command import app
 from producer.encoding import Encoding
 from producer.sources import cifar10
-from scripts.dead_letters import app
 from stack.kafka import Kafka
 from tests.bridge.conftest import StartBridge
 from tests.bridge.test_live import as_records, ids, predictions

@@ -13,8 +13,8 @@ import pytest
 import typer
 
 from bridge.config import Settings, load
-from consumer.run import app as consumer
-from producer.run import app as producer
+from consumer.measuring.command import app as consumer
+from producer.command import app as producer
 from tests.compose.engine import ROOT, UnavailableError, find_compose, run
 
 COMPOSE = "".join(
@@ -75,13 +75,13 @@ def test_every_variable_is_documented_with_its_default_and_no_other() -> None:
 
 def test_documented_defaults_of_the_bridge_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = {"BRIDGE_BROKERS", "BRIDGE_TRITON"}
-    defaults = load([])
+    defaults = load({})
     for name, value in DOCUMENTED.items():
         if name in BRIDGE and value:
             monkeypatch.setenv(name, value)
     for name in addresses:
         monkeypatch.delenv(name)
-    assert load([]) == defaults
+    assert load({}) == defaults
 
 
 LOCKS = [f"requirements/{image}.lock" for image in ("bridge", "client", "export")]
@@ -272,7 +272,7 @@ def test_nothing_is_cut_off_while_it_drains(compose: list[str]) -> None:
     services = config(compose)["services"]
     (exit_s,) = re.findall(r"--exit-timeout-secs=(\d+)", COMPOSE)
     assert _seconds(services["triton"]["stop_grace_period"]) > int(exit_s)
-    assert _seconds(services["bridge"]["stop_grace_period"]) > load([]).drain_timeout_s + 10
+    assert _seconds(services["bridge"]["stop_grace_period"]) > load({}).drain_timeout_s + 10
 
 
 def _seconds(text: str) -> int:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from bridge.triton.client import TritonServer, probe
+from cli.paths import DATA
 from exporter.errors import ExportError
 from exporter.export import export
 from exporter.formats import AotInductor, find_format
-from exporter.models import DATA
 from imaging.rules import ImageError
 from stack.triton import Triton
 from wire.prediction import ScoredLabel

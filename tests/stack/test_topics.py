@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from stack.errors import StackError
+from cli.topics import POLL_S, TIMEOUT_S, TopicError, await_topics
 from stack.kafka import Kafka
-from stack.topics import POLL_S, TIMEOUT_S, await_topics, create_topics
+from stack.topics import create_topics
 
 
 def metadata(**leaders: list[int]) -> Any:
@@ -63,7 +63,7 @@ def test_it_waits_until_the_broker_knows_each_topic_and_each_leader() -> None:
 
 def test_it_ends_and_names_the_topics_that_never_get_a_leader() -> None:
     broker, clock = Broker(repeat(metadata(a=[1], b=[-1], c=[-1]))), Clock()
-    with pytest.raises(StackError, match=r"no leader on a broker after 30 s for: b$"):
+    with pytest.raises(TopicError, match=r"no leader on a broker after 30 s for: b$"):
         wait(broker, clock)
     assert clock.now == pytest.approx(TIMEOUT_S, abs=2 * POLL_S)
 

@@ -24,6 +24,7 @@ def config(**changes: Any) -> dict[str, Any]:
         "parameters": {
             "preprocess.resize": {"string_value": "256"},
             "preprocess.color": {"string_value": "BGR"},
+            "preprocess.fit": {"string_value": "letterbox"},
         },
     }
     return base | changes
@@ -33,7 +34,7 @@ def test_a_classifier_of_pixels_is_understood() -> None:
     assert read_spec(metadata(), config()) == ModelSpec(
         name="net", version="", input_name="INPUT__0", output_name="OUTPUT__0",
         shape=(224, 224, 3), classes=1000, max_batch=64, batched=True, instances=3,
-        preprocess=Preprocess(256, "bilinear", bgr=True),
+        preprocess=Preprocess(256, "bilinear", bgr=True, fit="letterbox"),
     )  # fmt: skip
 
 
@@ -95,6 +96,7 @@ def pixels(datatype: str, *shape: int) -> list[dict[str, Any]]:
         ({}, {"sequence_batching": {}}, "stateful"),
         ({}, {"parameters": {"preprocess.resize": {"string_value": "big"}}}, "preprocess.resize"),
         ({}, {"parameters": {"preprocess.color": {"string_value": "HSV"}}}, "preprocess.color"),
+        ({}, {"parameters": {"preprocess.fit": {"string_value": "tight"}}}, "preprocess.fit"),
         (
             {},
             {"parameters": {"preprocess.interpolation": {"string_value": "magic"}}},

@@ -9,7 +9,7 @@ import tritonclient.grpc as grpcclient
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from exporter.models import DATA
+from cli.paths import DATA
 from stack.triton import Triton
 
 pytestmark = pytest.mark.slow
