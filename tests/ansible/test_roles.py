@@ -126,6 +126,34 @@ def test_what_runs_in_an_image_imports_nothing_that_is_not_in_it(target: str) ->
     assert missing == set()
 
 
+@pytest.mark.parametrize("template", sorted(ROLES.rglob("*.j2")), ids=lambda path: path.name)
+def test_every_template_can_be_read(template: Path) -> None:
+    jinja2.Environment(autoescape=True).parse(template.read_text())
+
+
+@pytest.mark.parametrize(
+    ("bound_to", "opened"),
+    [
+        ("127.0.0.1", ["127.0.0.1:9092:9092"]),
+        ("0.0.0.0", ["0.0.0.0:9092:9092"]),
+        # The host itself asks on loopback whether it is there.
+        ("10.0.0.1", ["127.0.0.1:9092:9092", "10.0.0.1:9092:9092"]),
+    ],
+)
+def test_a_broker_is_opened_where_it_is_bound_to(bound_to: str, opened: list[str]) -> None:
+    environment = jinja2.Environment(autoescape=False, trim_blocks=True, undefined=jinja2.Undefined)  # noqa: S701 - YAML
+    template = environment.from_string((ROLES / "kafka/templates/node-kafka.yaml.j2").read_text())
+    text = template.render(
+        kafka_bind_address=bound_to,
+        groups={"kafka": ["a"]},
+        inventory_hostname="a",
+        hostvars={"a": {}},
+    )
+    ports = re.search(r"ports: !override\n((?: +- .*\n)+)", text)
+    assert ports is not None, text
+    assert re.findall(r'"(.*)"', ports[1]) == opened
+
+
 def test_services_that_units_start_are_in_the_compose_file() -> None:
     compose = yaml.safe_load(
         re.sub(r"!(reset|override)", "", (ROOT / "docker-compose.yaml").read_text())

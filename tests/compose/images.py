@@ -10,9 +10,7 @@ from stack.kafka import jars
 from tests.compose.engine import CACHE, ROOT, UnavailableError, run
 
 STANDINS = ROOT / "tests" / "compose" / "standins"
-PACKAGES = (
-    "ca-certificates,curl,libpython3.11,netbase,python-is-python3,python3,python3-pip,python3-venv"
-)
+PACKAGES = "ca-certificates,curl,libpython3.11,netbase,python-is-python3,python3,python3-venv"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 Docker = Callable[..., str]
