@@ -34,8 +34,8 @@ test-fast: $(VENV)/.installed ## the tests that start no server and export no mo
 test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI, on the CPU
 	.cache/dali/bin/python -m pytest -q tests/exporter/test_dali.py
 
-soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews README's table
-	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=README.md \
+soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews docs/reliability.md
+	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=docs/reliability.md \
 		$(BIN)/python -m pytest tests/faults tests/fuzz -m "soak or not soak" --timeout 7200
 
 lint: $(VENV)/.installed ## ruff and mypy
@@ -43,8 +43,9 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed ## write docs/configuration.md anew from the settings
+docs: $(VENV)/.installed ## write docs/configuration.md and docs/metrics.md again from the code
 	$(BIN)/python -m scripts.configuration
+	$(BIN)/python -m scripts.metrics_page
 
 prerequisites:
 	@fail() { echo "$$1" >&2; exit 1; }; \
@@ -96,7 +97,7 @@ digests: ## pin the images by digest (needs Docker, and the images' registries)
 
 # Tools of others, each in an environment that is thrown away.
 TOOL = $(BIN)/uv tool run --quiet --from
-LOCKS := $(wildcard requirements*.lock) ansible/requirements.lock $(wildcard exporter/decoding/*.lock)
+LOCKS := $(wildcard requirements/*.lock) ansible/requirements.lock $(wildcard exporter/decoding/*.lock)
 
 audit: ## compare the lock files with the known vulnerabilities of Python packages (asks their database)
 	@failed=0; for lock in $(LOCKS); do echo "$$lock"; \

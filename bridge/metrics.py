@@ -64,53 +64,118 @@ class BatchHistogram(Collector):
 
 
 class Metrics:
-    """The bridge's metrics; label values are all from fixed sets, never from a message."""
+    """The bridge's metrics; label values are all from fixed sets, never from a message.
+
+    docs/metrics.md is made of the texts below.
+
+    Attributes:
+        labels: the names of each metric's labels, by the metric's name.
+    """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.labels: dict[str, tuple[str, ...]] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
+            self.labels[name] = labels
             return Counter(name, text, labels, registry=registry)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
+            self.labels[name] = labels
             return Gauge(name, text, labels, registry=registry)
 
-        self.received = counter("bridge_images_received", "Images taken from Kafka")
-        self.answered = counter("bridge_images_answered", "Images whose prediction was published")
+        def histogram(name: str, text: str, bounds: Sequence[float], label: str) -> BatchHistogram:
+            self.labels[name] = (label,)
+            return BatchHistogram(registry, name, text, bounds, label)
+
+        self.received = counter("bridge_images_received", "Images that were taken from Kafka.")
+        self.answered = counter(
+            "bridge_images_answered", "Images whose prediction was handed over for publishing."
+        )
         self.dead = counter(
-            "bridge_images_dead_lettered", "Images that can never succeed", "stage", "reason"
+            "bridge_images_dead_lettered",
+            "Images that became a dead letter, by the stage that failed (contract, decode, infer "
+            "or publish) and the reason (the class in dlq.error.class).",
+            "stage",
+            "reason",
         )
         self.dropped = counter(
-            "bridge_images_dropped", "Images in hand when their partition went to another bridge"
+            "bridge_images_dropped",
+            "Images that were in flight when their partition went to another bridge, which "
+            "processes them again.",
         )
-        self.requests = counter("bridge_requests", "Requests to Triton by outcome", "outcome")
-        self.retries = counter("bridge_image_retries", "Images sent to Triton again", "status")
-        self.commits = counter("bridge_commits", "Offset commits by outcome", "outcome")
-        self.rebalances = counter("bridge_rebalances", "Changes of the assignment", "kind")
-        self.in_hand = gauge("bridge_images_in_hand", "Images received and not yet done with")
-        self.in_hand_bytes = gauge("bridge_in_hand_bytes", "Bytes of those images")
-        self.in_flight = gauge("bridge_requests_in_flight", "Requests with Triton")
-        self.partitions = gauge("bridge_partitions_assigned", "Partitions of this bridge")
-        self.paused = gauge("bridge_partitions_paused", "Of these, paused because all is full")
-        self.epoch = gauge("bridge_assignment_epoch", "Assignments since the start")
+        self.requests = counter(
+            "bridge_requests",
+            "Requests to Triton that ended, by outcome: ok, invalid (an image can never succeed), "
+            "internal (the model failed) or transient (nothing about the images).",
+            "outcome",
+        )
+        self.retries = counter(
+            "bridge_image_retries",
+            "Images that are sent to Triton again, by the gRPC status of the request that failed.",
+            "status",
+        )
+        self.commits = counter(
+            "bridge_commits",
+            "Commits of offsets (exactly once: transactions), by outcome: ok or failed.",
+            "outcome",
+        )
+        self.rebalances = counter(
+            "bridge_rebalances",
+            "Changes of this bridge's assignment, by kind: assigned, revoked or lost.",
+            "kind",
+        )
+        self.in_hand = gauge(
+            "bridge_images_in_hand",
+            "Images that were received and are not finished: no prediction or dead letter of "
+            "theirs is acknowledged.",
+        )
+        self.in_hand_bytes = gauge(
+            "bridge_in_hand_bytes", "Memory that the records of those images take."
+        )
+        self.in_flight = gauge(
+            "bridge_requests_in_flight", "Requests that Triton has not answered yet."
+        )
+        self.partitions = gauge(
+            "bridge_partitions_assigned", "Partitions that are assigned to this bridge."
+        )
+        self.paused = gauge(
+            "bridge_partitions_paused",
+            "Assigned partitions that are not fetched from, because the bridge holds as many "
+            "images or bytes as it may.",
+        )
+        self.epoch = gauge(
+            "bridge_assignment_epoch", "Changes of the assignment since the bridge was built."
+        )
         self.lag = gauge(
-            "bridge_consumer_lag", "Images that are not done with: unread, or in hand", "partition"
+            "bridge_consumer_lag",
+            "Images of the partition that are not finished: unread, or in flight.",
+            "partition",
+        )
+        self.ready = gauge(
+            "bridge_ready", "1 while /health/ready succeeds, so that images are answered; else 0."
         )
         self.expired = counter(
-            "bridge_images_lost_to_retention", "Images that Kafka deleted before they were read"
+            "bridge_images_lost_to_retention",
+            "Images that Kafka deleted before they were read.",
         )
         self.names = gauge(
             "bridge_reads",
-            "Is 1; its labels say which topic this bridge reads, in which group",
+            "Always 1; the labels say which topic this bridge reads, and in which group.",
             "topic",
             "consumergroup",
         )
         """With the labels of Kafka's exporter, so that rules need not name topic and group."""
-        self.ready = gauge("bridge_ready", "1 when images are being answered")
         """Asked at each scrape: `App` says how."""
-        self.stages = BatchHistogram(
-            registry, "bridge_stage_seconds", "Time of an image in each stage", _SECONDS, "stage"
+        self.stages = histogram(
+            "bridge_stage_seconds",
+            "Time of an image in each stage; docs/glossary.md says where each begins and ends.",
+            _SECONDS,
+            "stage",
         )
-        self.batches = BatchHistogram(
-            registry, "bridge_batch_images", "Images in a request to Triton", _BATCHES, "model"
+        self.batches = histogram(
+            "bridge_batch_images",
+            "Images in each request to Triton, by the model's name.",
+            _BATCHES,
+            "model",
         )

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from consumer.measuring.matching import TIMES
+from consumer.measuring.statistics import STAGES
+from tests.test_rooms import ALLOWED
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
@@ -106,3 +110,34 @@ def test_each_event_in_the_documentation_is_logged() -> None:
     events = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert events
     assert set(events) <= messages()
+
+
+def test_readme_sums_up_the_table_of_faults() -> None:
+    page = (DOCS / "reliability.md").read_text()
+    table = page.partition("<!-- faults -->\n")[2].partition("<!-- /faults -->")[0]
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
+    ]
+    trials = [dict(zip(head, row, strict=True)) for row in rows]
+    sent = min(int(one["sent"].replace(",", "")) for one in trials)
+    assert f"in {len(trials)} trials of 20,000 images or more" in (ROOT / "README.md").read_text()
+    assert sent >= 20_000
+    assert {one["lost"] for one in trials} == {"0"}
+    assert {one["doubled"] for one in trials if one["delivery"] == "exactly-once"} == {"0"}
+
+
+def test_the_glossary_has_every_stamp_and_every_stage() -> None:
+    page = (DOCS / "glossary.md").read_text()
+    stamps = re.findall(r"^\| `(\w+)` \| [^`]", page, re.MULTILINE)
+    assert tuple(stamps) == TIMES
+    stages = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .*? \| `(\w+)` \|", page, re.MULTILINE)
+    assert tuple((name, start, end) for start, end, name in stages) == STAGES
+
+
+def test_architecture_says_which_package_may_import_which() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", page, re.MULTILINE)
+    said = {package: set(re.findall(r"`(\w+)`", allowed)) for package, allowed in rows}
+    assert {name: said.get(name) for name in ALLOWED} == {
+        name: set(allowed) for name, allowed in ALLOWED.items()
+    }

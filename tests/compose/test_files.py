@@ -174,8 +174,8 @@ def test_a_model_is_exported_as_the_settings_say(
     compose: list[str], tmp_path: Path, settings: dict[str, str], given: list[str] | None
 ) -> None:
     script, environment = script_of(compose, "export", **settings)
-    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@" >words\n')
-    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "tkb").write_text('#!/bin/sh\nprintf "%s\\n" "$@" >words\n')
+    (tmp_path / "tkb").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
     subprocess.run(
         ["sh", "-ec", script], check=True, cwd=tmp_path, env={**environment, "PATH": path}
@@ -184,7 +184,7 @@ def test_a_model_is_exported_as_the_settings_say(
         assert not (tmp_path / "words").exists()
         return
     words = (tmp_path / "words").read_text().splitlines()
-    assert words[0] == "scripts/export_model.py"
+    assert words[0] == "export"
     assert set(given) <= set(words)
     assert "" not in words
 
