@@ -64,7 +64,10 @@ class BatchHistogram(Collector):
 
 
 class Metrics:
-    """The bridge's metrics; label values are all from fixed sets, never from a message."""
+    """The bridge's metrics; label values are all from fixed sets, never from a message.
+
+    Servers are those of the setting, `MAX_SERVERS` at a time; `forget_server` ends one's series.
+    """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -90,6 +93,11 @@ class Metrics:
         self.in_hand = gauge("bridge_images_in_hand", "Images received and not yet done with")
         self.in_hand_bytes = gauge("bridge_in_hand_bytes", "Bytes of those images")
         self.in_flight = gauge("bridge_requests_in_flight", "Requests with Triton")
+        self.server_up = gauge("bridge_triton_up", "1 while this Triton gets images", "server")
+        self.server_in_flight = gauge("bridge_triton_in_flight", "Requests with it", "server")
+        self.server_requests = counter(
+            "bridge_triton_requests", "Requests to it by outcome", "server", "outcome"
+        )
         self.partitions = gauge("bridge_partitions_assigned", "Partitions of this bridge")
         self.paused = gauge("bridge_partitions_paused", "Of these, paused because all is full")
         self.epoch = gauge("bridge_assignment_epoch", "Assignments since the start")
@@ -102,3 +110,7 @@ class Metrics:
         self.batches = BatchHistogram(
             registry, "bridge_batch_images", "Images in a request to Triton", _BATCHES, "model"
         )
+
+    def forget_server(self, server: str) -> None:
+        for metric in (self.server_up, self.server_in_flight, self.server_requests):
+            metric.remove_by_labels({"server": server})

@@ -9,9 +9,9 @@ from confluent_kafka import Consumer, KafkaException
 
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
-from bridge.inference import Failure, InferenceError
-from bridge.triton.client import TritonServer, probe
-from bridge.triton.model import ModelSpec, UnservableModelError
+from bridge.inference import InferenceError
+from bridge.triton.model import ModelSpec
+from bridge.triton.pool import Pool
 
 log = structlog.get_logger()
 
@@ -22,34 +22,14 @@ class StoppedError(Exception):
     """A stop was asked for before the bridge had started."""
 
 
-def wait_for_model(triton: TritonServer, settings: Settings, stop: Event) -> ModelSpec:
-    """What the model is, once it has answered a probe image.
+def wait_for_model(pool: Pool, settings: Settings, stop: Event) -> ModelSpec:
+    """What the model is, once a server has answered a probe image with it.
 
     Raises:
         StoppedError: `stop` was set meanwhile.
         UnservableModelError: the model is not one that the bridge can feed.
     """
-    failures = 0
-
-    def look() -> ModelSpec:
-        nonlocal failures
-        spec = triton.load_spec()
-        # A foreign model of encoded images may not read what this one would send.
-        if spec.shape is None and spec.error_output is None:
-            return spec
-        try:
-            probe(triton, spec, settings.request_timeout_s)
-        except InferenceError as error:
-            # A backend that is just restarting its processes says INTERNAL, too.
-            failures += error.failure is Failure.INTERNAL
-            if failures < settings.max_attempts:
-                raise
-            raise UnservableModelError(
-                f"model {spec.name!r} fails on a probe image: {error}"
-            ) from None
-        return spec
-
-    return _retry("waiting_for_triton", look, InferenceError, settings, stop)
+    return _retry("waiting_for_triton", pool.load_spec, InferenceError, settings, stop)
 
 
 def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event) -> None:
