@@ -33,8 +33,11 @@ from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import Reader
 from bridge.startup import StoppedError, wait_for_model, wait_for_topics
+from bridge.triton.addresses import Address, Addresses
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec
+from bridge.triton.pool import Pool
+from bridge.triton.watch import Watch as TritonWatch
 from bridge.work import Publication, Work
 from imaging.rules import ImageRules
 
@@ -140,32 +143,49 @@ class App:
 
     def _serve(self) -> None:
         settings = self._settings
-        triton = TritonServer(
-            settings.triton,
-            settings.model,
-            settings.model_version,
-            top_k=settings.top_k,
-            request_timeout_s=settings.request_timeout_s,
-            tls=Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
-            if settings.triton_tls
-            else None,
+        tls = None
+        if settings.triton_tls:
+            tls = Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
+
+        def connect(address: Address) -> TritonServer:
+            return TritonServer(
+                address.text,
+                settings.model,
+                settings.model_version,
+                top_k=settings.top_k,
+                request_timeout_s=settings.request_timeout_s,
+                tls=tls,
+                name=address.name,
+            )
+
+        pool = Pool(
+            Addresses(settings.triton),
+            connect,
+            metrics=self._metrics,
+            max_inflight=settings.max_inflight,
+            mixed_versions=settings.mixed_versions,
+            max_attempts=settings.max_attempts,
+            timeout_s=settings.request_timeout_s,
+            retry_min_s=settings.retry_min_s,
+            retry_max_s=settings.retry_max_s,
         )
         self._membership = Membership(settings.group)
+        watch = TritonWatch(pool)
         try:
             consumer = make_consumer(
                 settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
             )
-            spec = wait_for_model(triton, settings, self._stop, self._waits)
+            spec = wait_for_model(pool, settings, self._stop, self._waits)
+            watch.start()
             wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
             self._membership.brokers(up=True)
-            self._run_with(triton, spec, consumer)
+            self._run_with(pool, spec, consumer)
         finally:
-            triton.close()
+            watch.stop()
 
-    def _run_with(self, triton: TritonServer, spec: ModelSpec, consumer: Consumer) -> None:
+    def _run_with(self, pool: Pool, spec: ModelSpec, consumer: Consumer) -> None:
         settings, metrics = self._settings, self._metrics
         assignment: Assignment[Publication] = Assignment()
-        max_inflight = settings.max_inflight or 2 * spec.instances
         self._assignment = assignment
         self._watch = watch = Watch(
             consumer, self._membership, assignment, metrics,
@@ -173,8 +193,12 @@ class App:
             skips=consumer_option(settings, "auto.offset.reset") in ("latest", "largest", "end"),
         )  # fmt: skip
         self._delivery = delivery = self._make_delivery(consumer, assignment, spec.name)
+
+        def max_images(slots: int) -> int:
+            return settings.max_buffered_images or BUFFERED_BATCHES * spec.max_batch * slots
+
         batcher: Batcher[Work] = Batcher(
-            spec.max_batch, max_inflight, settings.retry_min_s, settings.retry_max_s
+            spec.max_batch, pool.slots, settings.retry_min_s, settings.retry_max_s
         )
         outlet = Outlet(
             model=spec.name,
@@ -199,7 +223,7 @@ class App:
         self._pipeline = pipeline = Pipeline(
             model=spec.name,
             reader=reader,
-            inference=triton,
+            inference=pool,
             batcher=batcher,
             outlet=outlet,
             max_attempts=settings.max_attempts,
@@ -212,8 +236,7 @@ class App:
             settings.images_topic,
             assignment,
             metrics,
-            max_images=settings.max_buffered_images
-            or BUFFERED_BATCHES * spec.max_batch * max_inflight,
+            max_images=max_images(pool.slots),
             max_bytes=settings.max_buffered_bytes,
             commit_interval_s=settings.commit_interval_s,
             drain_timeout_s=settings.drain_timeout_s,
@@ -222,6 +245,12 @@ class App:
             watch=watch,
             broker_assigns=consumer_option(settings, "group.protocol") == "consumer",
         )
+
+        def resized(slots: int) -> None:
+            batcher.max_inflight = slots
+            intake.resize(max_images(slots))
+
+        pool.on_resize(resized)
         delivery.start()
         pipeline.start()
         intake.start(pipeline.submit, delivery)
@@ -229,7 +258,7 @@ class App:
         self._waits.clear()
         log.info(
             "serving", model=spec.name, input=spec.shape or "encoded", max_batch=spec.max_batch,
-            max_inflight=max_inflight, images_topic=settings.images_topic,
+            max_inflight=batcher.max_inflight, images_topic=settings.images_topic,
             delivery=settings.delivery,
         )  # fmt: skip
         if self._stop.is_set():

@@ -19,13 +19,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from cli.options import host_port
+from bridge.triton.addresses import parse_targets
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 MIB = 1 << 20
 
 
-HostPort = Annotated[str, AfterValidator(host_port)]
+def _triton(text: str) -> str:
+    parse_targets(text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -84,12 +86,21 @@ class Settings(BaseSettings):
         0.5, gt=0, le=60, description="at-least-once: time between offset commits"
     )
 
-    triton: HostPort = Field("127.0.0.1:8001", description="Triton's gRPC address, HOST:PORT")
+    triton: Annotated[str, AfterValidator(_triton)] = Field(
+        "127.0.0.1:8001",
+        description="Triton's gRPC address, HOST:PORT, or several with commas; dns:///HOST:PORT is "
+        "all servers of that name, looked up again and again",
+    )
     model: str = Field("resnet20_cifar10", min_length=1, description="model name in Triton")
     model_version: str = Field("", description="version to ask for; empty: Triton's policy decides")
+    mixed_versions: bool = Field(
+        False,
+        description="use Tritons with different versions of the model at once; else one version's, "
+        "until none of them is well",
+    )
     top_k: int = Field(3, ge=1, le=1000, description="classes in each prediction, best first")
     max_inflight: int = Field(
-        0, ge=0, le=256, description="requests with Triton at a time; 0: two for each instance"
+        0, ge=0, le=256, description="requests with each Triton at a time; 0: two for each instance"
     )
     request_timeout_s: float = Field(
         30, gt=0, description="a request that takes longer is cancelled and sent again"

@@ -66,6 +66,7 @@ class BatchHistogram(Collector):
 class Metrics:
     """The bridge's metrics; label values are all from fixed sets, never from a message.
 
+    Servers are those of the setting, `MAX_SERVERS` at a time; `forget_server` ends one's series.
     docs/metrics.md is made of the texts below.
 
     Attributes:
@@ -136,6 +137,19 @@ class Metrics:
         self.in_flight = gauge(
             "bridge_requests_in_flight", "Requests that Triton has not answered yet."
         )
+        self.server_up = gauge(
+            "bridge_triton_up", "1 while this Triton gets images, else 0.", "server"
+        )
+        self.server_in_flight = gauge(
+            "bridge_triton_in_flight", "Requests that this Triton has not answered yet.", "server"
+        )
+        self.server_requests = counter(
+            "bridge_triton_requests",
+            "Requests to this Triton that ended, by outcome: ok, invalid, internal, transient, or "
+            "moved to another.",
+            "server",
+            "outcome",
+        )
         self.partitions = gauge(
             "bridge_partitions_assigned", "Partitions that are assigned to this bridge."
         )
@@ -179,3 +193,7 @@ class Metrics:
             _BATCHES,
             "model",
         )
+
+    def forget_server(self, server: str) -> None:
+        for metric in (self.server_up, self.server_in_flight, self.server_requests):
+            metric.remove_by_labels({"server": server})

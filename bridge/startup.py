@@ -9,10 +9,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
-from bridge.inference import Failure, InferenceError
+from bridge.inference import InferenceError
 from bridge.kafka.clients import read_group
-from bridge.triton.client import TritonServer, probe, speaks_http
-from bridge.triton.model import ModelSpec, UnservableModelError
+from bridge.triton.client import speaks_http
+from bridge.triton.model import ModelSpec
+from bridge.triton.pool import Pool
 from cli.topics import missing_topics
 
 log = structlog.get_logger()
@@ -28,27 +29,26 @@ Waits = dict[str, str]
 """What is waited for, with the reason: health shows it."""
 
 
-def wait_for_model(
-    triton: TritonServer, settings: Settings, stop: Event, waits: Waits
-) -> ModelSpec:
-    """What the model is, once it has answered a probe image.
+def wait_for_model(pool: Pool, settings: Settings, stop: Event, waits: Waits) -> ModelSpec:
+    """What the model is, once a server has answered a probe image with it.
 
     Raises:
         ConfigError: another server answers at Triton's address.
         StoppedError: `stop` was set meanwhile.
         UnservableModelError: the model is not one that the bridge can feed.
     """
-    failures = strangers = 0
+    strangers = 0
 
     def look() -> ModelSpec:
-        nonlocal failures, strangers
+        nonlocal strangers
         try:
-            spec = triton.load_spec()
+            return pool.load_spec()
         except InferenceError as error:
-            if error.status != "UNAVAILABLE" or not speaks_http(settings.triton):
+            names = list(pool.members)
+            if error.status != "UNAVAILABLE" or not names or not all(map(speaks_http, names)):
                 raise
             text = (
-                f"triton: {settings.triton} speaks HTTP and not gRPC: Triton's gRPC port is 8001 "
+                f"triton: {', '.join(names)} speaks HTTP and not gRPC: Triton's gRPC port is 8001 "
                 "by default, 8000 is its HTTP port"
             )
             # A proxy whose server is away says it in HTTP, too; one that stays so is a mistake.
@@ -56,20 +56,6 @@ def wait_for_model(
             if strangers < settings.max_attempts:
                 raise InferenceError(error.status, text) from None
             raise ConfigError(text) from None
-        # A foreign model of encoded images may not read what this one would send.
-        if spec.shape is None and spec.error_output is None:
-            return spec
-        try:
-            probe(triton, spec, settings.request_timeout_s)
-        except InferenceError as error:
-            # A backend that is just restarting its processes says INTERNAL, too.
-            failures += error.failure is Failure.INTERNAL
-            if failures < settings.max_attempts:
-                raise
-            raise UnservableModelError(
-                f"model {spec.name!r} fails on a probe image: {error}"
-            ) from None
-        return spec
 
     return _retry("waiting_for_triton", look, InferenceError, settings, stop, waits)
 

@@ -60,10 +60,7 @@ class Intake:
         self._topic = topic
         self._assignment = assignment
         self._metrics = metrics
-        self._fetch_size = min(FETCH, max(1, max_images // 4))
-        # Room for a whole fetch is waited for: records taken one by one, whenever one leaves, cost
-        # several times as much.
-        self._room_from = max_images - self._fetch_size + 1
+        self.resize(max_images)
         self._max_bytes = max_bytes
         self._commit_interval_s = commit_interval_s
         self._drain_timeout_s = drain_timeout_s
@@ -85,6 +82,13 @@ class Intake:
         """Taken in hand and not yet handed on."""
         self.left: str | None = "the consumer did not end in time"
         """After a stop: what was not answered, or not committed; None when all was."""
+
+    def resize(self, max_images: int) -> None:
+        """Hold so many images in hand from now on; any thread may call it."""
+        self._fetch_size = min(FETCH, max(1, max_images // 4))
+        # Room for a whole fetch is waited for: records taken one by one, whenever one leaves, cost
+        # several times as much.
+        self._room_from = max_images - self._fetch_size + 1
 
     def start(self, take: Callable[[Sequence[Arrival]], None], delivery: Delivery) -> None:
         self._take = take

@@ -61,12 +61,17 @@ class TritonServer:
         top_k: int = 3,
         request_timeout_s: float = 30,
         tls: Tls | None = None,
+        name: str | None = None,
     ) -> None:
+        """
+        Args:
+            name: what the certificate says, where that is not the host of `address`.
+        """
         self._model = model
         self._version = version
         self._top_k = top_k
         self._timeout_s = request_timeout_s
-        self._channel = _channel(address, tls)
+        self._channel = _channel(address, tls, name)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self.spec: ModelSpec | None = None
 
@@ -102,6 +107,21 @@ class TritonServer:
         ]
         self.spec = read_spec(metadata, config, self._version, steps)
         return self.spec
+
+    def serving(self, timeout_s: float) -> str:
+        """The model version that answers now: the one asked for, else the highest that is loaded.
+
+        Raises:
+            InferenceError: Triton or the model is not ready, or says nothing in time.
+        """
+        request = service_pb2.ModelMetadataRequest(name=self._model, version=self._version)
+        try:
+            versions = self._stub.ModelMetadata(request, timeout=timeout_s).versions
+        except grpc.RpcError as error:
+            raise _failed(error) from None
+        except ValueError as error:  # the channel is closed
+            raise InferenceError("UNAVAILABLE", str(error)) from None
+        return self._version or max(versions, key=lambda one: (len(one), one), default="")
 
     def _explain_absence(self, ask: Callable[..., dict[str, Any]]) -> None:
         """Raises what `load_spec` does for a model that is not ready."""
@@ -187,15 +207,16 @@ class TritonServer:
         self._channel.close()
 
 
-def _channel(address: str, tls: Tls | None) -> grpc.Channel:
+def _channel(address: str, tls: Tls | None, name: str | None) -> grpc.Channel:
     if tls is None:
         return grpc.insecure_channel(address, _CHANNEL_ARGUMENTS)
     ca, key, cert = (
         None if path is None else path.read_bytes() for path in (tls.ca, tls.key, tls.cert)
     )
-    return grpc.secure_channel(
-        address, grpc.ssl_channel_credentials(ca, key, cert), _CHANNEL_ARGUMENTS
-    )
+    arguments: list[tuple[str, int | str]] = [*_CHANNEL_ARGUMENTS]
+    if name is not None:
+        arguments.append(("grpc.ssl_target_name_override", name))
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(ca, key, cert), arguments)
 
 
 def _failed(error: grpc.RpcError) -> InferenceError:

@@ -110,9 +110,9 @@ class Trial:
         """Wait until this bridge says that it answers nothing."""
         eventually(lambda: bridge.health("ready") == 503, "the bridge not being ready")
 
-    def settle(self) -> Ledger:
-        """Send what is left of `IMAGES`, wait for the answers, stop the bridges, and count."""
-        sent = self.load.finish(IMAGES)
+    def settle(self, images: int = IMAGES) -> Ledger:
+        """Send what is left of `images`, wait for the answers, stop the bridges, and count."""
+        sent = self.load.finish(images)
         self._await_answers(len(sent))
         for bridge in self.bridges.values():
             bridge.stop()

@@ -14,10 +14,13 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
 from bridge.config import ConfigError, Settings
+from bridge.metrics import Metrics
 from bridge.startup import wait_for_model
+from bridge.triton.addresses import Addresses
 from bridge.triton.client import _CHANNEL_ARGUMENTS, TritonServer, speaks_http
 from bridge.triton.messages import parse_answer, parse_class, parse_error
 from bridge.triton.model import ModelSpec
+from bridge.triton.pool import Pool
 from imaging.rules import ImageError, Preprocess
 
 SPEC = ModelSpec(
@@ -97,13 +100,15 @@ def http_server() -> Iterator[str]:
 
 
 def test_an_http_port_given_for_grpc_is_called_that(http_server: str) -> None:
-    triton = TritonServer(http_server, "net")
+    pool = Pool(
+        Addresses(http_server), lambda address: TritonServer(address.text, "net"), metrics=Metrics()
+    )
     settings = Settings.model_validate(
         {"triton": http_server, "retry_min_s": 0.001, "retry_max_s": 0.001}
     )
     with pytest.raises(ConfigError, match=f"triton: {http_server} speaks HTTP and not gRPC"):
-        wait_for_model(triton, settings, Event(), {})
-    triton.close()
+        wait_for_model(pool, settings, Event(), {})
+    pool.close()
 
 
 def test_a_grpc_port_is_not_called_an_http_port() -> None:

@@ -1,0 +1,109 @@
+"""One of several Tritons, as the pool knows it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Protocol
+
+from bridge.batching import Backoff
+from bridge.inference import Done, Failure, Inference, InferenceError
+from bridge.triton.addresses import Address
+from bridge.triton.client import probe
+from bridge.triton.model import ModelSpec, UnservableModelError
+
+
+class Server(Inference, Protocol):
+    """One Triton: `bridge.triton.client.TritonServer`, and the fake of the tests."""
+
+    def load_spec(self, timeout_s: float = 5) -> ModelSpec:
+        """Raises InferenceError (not ready) and UnservableModelError."""
+        ...
+
+    def serving(self, timeout_s: float) -> str:
+        """The model version that it answers with, at little cost; raises InferenceError."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """A batch on its way to its answer.
+
+    Attributes:
+        send: hands it to one server.
+        done: the pipeline's, called once.
+        tried: names of the servers that had it since the pipeline gave it.
+        error: the last failure.
+        suspect: a server whose model failed on it, its epoch then, and how.
+        doubts: failures that may lie in the batch.
+    """
+
+    send: Callable[[Inference, Done], None]
+    done: Done
+    tried: set[str] = field(default_factory=set)
+    error: InferenceError | None = None
+    suspect: "tuple[Member, int, InferenceError] | None" = None
+    doubts: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """One server; all but `gone` and `changed` is under the pool's lock.
+
+    Attributes:
+        spec, version: of its model; what was seen last.
+        examined: whether it passed, and has not failed since.
+        reason: why it gets no images; None while it does.
+        epoch: counts its failures: an answer to what was sent before the last one says nothing new.
+        stuck: it does not answer at all; its batches are others' as soon as there are any.
+        answered_at: monotonic seconds of its last answer.
+        calls: batches that it has, by number.
+        changed: wakes its watch.
+        gone: it is no longer one of the addresses.
+    """
+
+    address: Address
+    server: Server
+    backoff: Backoff
+    spec: ModelSpec | None = None
+    version: str = ""
+    examined: bool = False
+    reason: str | None = "not yet asked"
+    epoch: int = 0
+    stuck: bool = False
+    answered_at: float = 0.0
+    internal_failures: int = 0
+    calls: dict[int, Call] = field(default_factory=dict)
+    changed: Event = field(default_factory=Event)
+    gone: Event = field(default_factory=Event)
+
+    @property
+    def name(self) -> str:
+        return self.address.text
+
+
+def examine(member: Member, max_attempts: int, timeout_s: float) -> tuple[ModelSpec, str]:
+    """What its model is, and its version, once it has answered a probe image.
+
+    Args:
+        max_attempts: probes that may fail in the model before the model is to blame.
+
+    Raises:
+        InferenceError: not now.
+        UnservableModelError: the model is not one that the bridge can feed.
+    """
+    server = member.server
+    spec = server.load_spec()
+    # A foreign model of encoded images may not read what the probe would send.
+    if spec.shape is not None or spec.error_output is not None:
+        try:
+            probe(server, spec, timeout_s)
+        except InferenceError as error:
+            # A backend that is just restarting its processes says INTERNAL, too.
+            member.internal_failures += error.failure is Failure.INTERNAL
+            if member.internal_failures < max_attempts:
+                raise
+            raise UnservableModelError(
+                f"model {spec.name!r} fails on a probe image: {error}"
+            ) from None
+    member.internal_failures = 0
+    return spec, server.serving(timeout_s)
