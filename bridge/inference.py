@@ -60,6 +60,8 @@ class Answer:
 
 Done = Callable[[Answer | InferenceError], None]
 """Called once for each request, on a thread of the client's: it may only enqueue."""
+Checked = Callable[[InferenceError | None], None]
+"""Called once for each check, with why the model does not answer; likewise it may only enqueue."""
 
 
 class Inference(Protocol):
@@ -78,4 +80,6 @@ class Inference(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def check(self, done: Checked) -> None:
+        """Ask, at little cost and without an image, whether the model answers; returns at once."""
+        ...

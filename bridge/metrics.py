@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.accounts import Accounts
+
 _SECONDS = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
@@ -42,7 +44,8 @@ class BatchHistogram(Collector):
                 self._count(label)
 
     def _count(self, label: str) -> None:
-        array = np.asarray(self._pending.pop(label), np.float64)
+        # Clocks are set back now and then: a negative time would make a sum fall.
+        array = np.maximum(np.asarray(self._pending.pop(label), np.float64), 0)
         places = np.searchsorted(self._bounds, array)
         counts = np.bincount(places, minlength=len(self._bounds) + 1)
         if label not in self._counts:
@@ -75,25 +78,20 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(name, text, labels, registry=registry)
 
-        self.received = counter("bridge_images_received", "Images taken from Kafka")
-        self.answered = counter("bridge_images_answered", "Images whose prediction was published")
-        self.dead = counter(
-            "bridge_images_dead_lettered", "Images that can never succeed", "stage", "reason"
-        )
-        self.dropped = counter(
-            "bridge_images_dropped", "Images in hand when their partition went to another bridge"
-        )
+        self.images = Accounts()
+        registry.register(self.images)
         self.requests = counter("bridge_requests", "Requests to Triton by outcome", "outcome")
         self.retries = counter("bridge_image_retries", "Images sent to Triton again", "status")
         self.commits = counter("bridge_commits", "Offset commits by outcome", "outcome")
         self.rebalances = counter("bridge_rebalances", "Changes of the assignment", "kind")
-        self.in_hand = gauge("bridge_images_in_hand", "Images received and not yet done with")
-        self.in_hand_bytes = gauge("bridge_in_hand_bytes", "Bytes of those images")
         self.in_flight = gauge("bridge_requests_in_flight", "Requests with Triton")
         self.partitions = gauge("bridge_partitions_assigned", "Partitions of this bridge")
         self.paused = gauge("bridge_partitions_paused", "Of these, paused because all is full")
         self.epoch = gauge("bridge_assignment_epoch", "Assignments since the start")
         self.lag = gauge("bridge_consumer_lag", "Images behind the log's end", "partition")
+        self.blown = gauge(
+            "bridge_fuse_blown", "1 when the fuse has blown: nothing is fetched until a restart"
+        )
         self.ready = gauge("bridge_ready", "1 when images are being answered")
         """Asked at each scrape: `App` says how."""
         self.stages = BatchHistogram(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -27,7 +27,17 @@ log = structlog.get_logger()
 
 IDLE_WAIT_S = 0.5
 
-Item = Sequence[Arrival] | Reply | Outcome | None
+NO_MEMORY_S = 0.05
+"""Between two tries to hand over what became of a request, while there is no memory to do so."""
+
+
+class Check(NamedTuple):
+    """What became of asking Triton whether the model answers."""
+
+    error: InferenceError | None
+
+
+Item = Sequence[Arrival] | Reply | Outcome | Check | None
 """What reaches the loop from other threads; None ends it."""
 
 
@@ -76,6 +86,7 @@ class Pipeline:
         self._inbox: SimpleQueue[Item] = SimpleQueue()
         self._thread = Thread(target=self._run, name="pipeline", daemon=True)
         self._stopping = False
+        self._checking = False
         self.beat = monotonic()
         """Monotonic seconds of the loop's last turn: what liveness looks at."""
 
@@ -110,13 +121,20 @@ class Pipeline:
                 self._read_inbox()
                 self._reader.read()
                 self._send()
+                self._check()
+                if self._outlet.holding and self._nothing_else:
+                    self._outlet.give_up_waiting()
                 self._metrics.in_flight.set(self._batcher.in_flight)
         except Exception as error:
             self._failed(error)
 
+    @property
+    def _nothing_else(self) -> bool:
+        return self._inbox.empty() and not self._reader.pending and self._batcher.idle
+
     def _read_inbox(self) -> None:
         wait = 0.0 if self._reader.unread else IDLE_WAIT_S
-        if self._batcher.waiting and self._batcher.not_before:
+        if not self._batcher.idle and self._batcher.not_before:
             wait = min(wait, max(0.0, self._batcher.not_before - self._monotonic()))
         try:
             item = self._inbox.get(block=wait > 0, timeout=wait or None)
@@ -125,6 +143,8 @@ class Pipeline:
                     self._stopping = True
                 elif isinstance(item, Outcome):
                     self._settle(item)
+                elif isinstance(item, Check):
+                    self._checked(item.error)
                 elif isinstance(item, Reply):
                     self._reader.decoded(item)
                 else:
@@ -175,7 +195,35 @@ class Pipeline:
         result: Answer | InferenceError,
     ) -> None:
         """On a thread of the client's: the stamp is taken here, the rest is the loop's."""
-        self._inbox.put(Outcome(batch, requested_ns, self._clock_ns(), result, call))
+        inferred_ns = self._clock_ns()
+        while True:
+            try:
+                self._inbox.put(Outcome(batch, requested_ns, inferred_ns, result, call))
+                return
+            except MemoryError:  # else the request's slot, and its images, would be lost for good
+                time.sleep(NO_MEMORY_S)
+
+    def _check(self) -> None:
+        if not self._checking and self._batcher.wants_check(self._monotonic()):
+            self._checking = True
+            self._inference.check(lambda error: self._inbox.put(Check(error)))
+
+    def _checked(self, error: InferenceError | None) -> None:
+        self._checking = False
+        self._batcher.checked(self._monotonic(), well=error is None)
+        self._bury_culprits()
+
+    def _bury_culprits(self) -> None:
+        for work, error, times in self._batcher.take_culprits():
+            if work.arrival.tracker.revoked:
+                self._outlet.let_go(work.arrival)
+                continue
+            message = (
+                f"Triton went away {times} times when it had this image, and answered others after "
+                f"it; the last time: {error}"
+            )
+            log.warning("image_takes_triton_down", status=error.status, requests=times)
+            self._outlet.bury(work.arrival, "infer", error.status, message, attempts=times)
 
     def _settle(self, outcome: Outcome) -> None:
         if (tracing := self._tracing) is not None:
@@ -187,6 +235,7 @@ class Pipeline:
                 self._metrics.requests.labels("ok").inc()
                 self._batcher.succeeded()
                 self._outlet.answer(outcome, error)
+                self._bury_culprits()
                 return
             # Whose answer is whose cannot be told.
             error = InferenceError("INTERNAL", f"an answer of {rows} rows for {images} images")
@@ -201,14 +250,16 @@ class Pipeline:
                 log.warning("batch_split", status=error.status, images=len(batch))
                 self._metrics.retries.labels(error.status).inc(len(batch))
                 self._batcher.refused(batch)
+                self._bury_culprits()
                 return
             self._batcher.succeeded()
+            self._bury_culprits()
             work = batch[0]
             self._outlet.bury(
                 work.arrival, "infer", error.status, str(error), attempts=max(1, work.attempts)
             )
             return
-        wait = self._batcher.unavailable(batch, self._monotonic())
+        wait = self._batcher.unavailable(batch, self._monotonic(), error)
         self._metrics.retries.labels(error.status).inc(len(batch))
         log.warning(
             "triton_unavailable", status=error.status, error=str(error)[:300], images=len(batch),

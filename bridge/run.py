@@ -1,11 +1,9 @@
 """Command line of the bridge: python bridge/run.py --help."""
 
 import gc
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
@@ -21,6 +19,7 @@ from bridge.fuse import FuseBlownError
 from bridge.kafka.at_least_once import DeliveryError
 from bridge.kafka.clients import KafkaSettingError
 from bridge.logs import configure
+from bridge.signals import on_signals
 from bridge.triton.model import UnservableModelError
 from tracing.start import TracingError, start_tracing, stop_tracing
 
@@ -46,20 +45,12 @@ def main(arguments: Sequence[str]) -> int:
         print(f"bridge: {error}", file=sys.stderr)
         return USAGE
     log = structlog.get_logger()
-    signals = 0
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        nonlocal signals
-        signals += 1
-        app.stop(at_once=signals > 1)
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
     gc.collect()
     gc.freeze()  # what was imported stays
     gc.set_threshold(*GARBAGE)
     try:
-        app.run()
+        with on_signals(lambda count: app.stop(at_once=count > 1)):
+            app.run()
     except (ConfigError, KafkaSettingError, UnservableModelError) as error:
         log.error("refused", error=str(error))  # noqa: TRY400 - the text is the whole story
         return USAGE

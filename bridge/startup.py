@@ -22,8 +22,13 @@ class StoppedError(Exception):
     """A stop was asked for before the bridge had started."""
 
 
-def wait_for_model(triton: TritonServer, settings: Settings, stop: Event) -> ModelSpec:
+def wait_for_model(
+    triton: TritonServer, consumer: Consumer, settings: Settings, stop: Event
+) -> ModelSpec:
     """What the model is, once it has answered a probe image.
+
+    Args:
+        consumer: not subscribed yet; polled, as what its client has to tell would pile up.
 
     Raises:
         StoppedError: `stop` was set meanwhile.
@@ -33,6 +38,7 @@ def wait_for_model(triton: TritonServer, settings: Settings, stop: Event) -> Mod
 
     def look() -> ModelSpec:
         nonlocal failures
+        consumer.poll(0)
         spec = triton.load_spec()
         # A foreign model of encoded images may not read what this one would send.
         if spec.shape is None and spec.error_output is None:

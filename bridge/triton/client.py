@@ -13,13 +13,17 @@ from google.protobuf.json_format import MessageToDict
 from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bridge.inference import Answer, Done, Failure, Inference, InferenceError
+from bridge.inference import Answer, Checked, Done, Failure, Inference, InferenceError
 from bridge.triton.messages import make_request, parse_answer
 from bridge.triton.model import ModelSpec, UnservableModelError, read_spec
 from imaging.rules import Pixels
 from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
+NO_MEMORY = InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer")
+"""Made beforehand: there may be none for it."""
+CHECK_TIMEOUT_S = 5.0
+"""A check is answered by the server itself, in a millisecond; a busy machine may take longer."""
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),
@@ -128,16 +132,18 @@ class TritonServer:
         top_k = self._top_k if spec.classes is None else min(self._top_k, spec.classes)
 
         def answered(call: Any) -> None:
+            result: Answer | InferenceError
             try:
-                done(parse_answer(call.result(), spec, count))
+                result = parse_answer(call.result(), spec, count)
             except grpc.RpcError as error:
-                done(_failed(error))
+                result = _failed(error)
             except grpc.FutureCancelledError:  # the channel was closed meanwhile
-                done(InferenceError("CANCELLED", "the connection was closed"))
+                result = InferenceError("CANCELLED", "the connection was closed")
             except MemoryError:
-                done(InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer"))
+                result = NO_MEMORY
             except Exception as problem:  # else its slot would be lost for good
-                done(InferenceError("INTERNAL", f"an answer that cannot be read: {problem}"))
+                result = InferenceError("INTERNAL", f"an answer that cannot be read: {problem}")
+            done(result)
 
         request = make_request(spec, images, top_k=top_k, timeout_s=self._timeout_s)
         try:
@@ -150,6 +156,31 @@ class TritonServer:
             done(InferenceError("UNAVAILABLE", str(error)))
         else:
             call.add_done_callback(answered)
+
+    def check(self, done: Checked) -> None:
+        def answered(call: Any) -> None:
+            try:
+                ready = call.result().ready
+            except grpc.RpcError as error:
+                done(_failed(error))
+            except grpc.FutureCancelledError:
+                done(InferenceError("CANCELLED", "the connection was closed"))
+            else:
+                done(None if ready else InferenceError("UNAVAILABLE", self._not_ready_text))
+
+        try:
+            call = self._stub.ModelReady.future(
+                service_pb2.ModelReadyRequest(name=self._model, version=self._version),
+                timeout=CHECK_TIMEOUT_S,
+            )
+        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
+            done(InferenceError("UNAVAILABLE", str(error)))
+        else:
+            call.add_done_callback(answered)
+
+    @property
+    def _not_ready_text(self) -> str:
+        return f"model {self._model!r} is not ready"
 
     def close(self) -> None:
         self._channel.close()

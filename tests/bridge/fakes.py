@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from bridge.batching import Batcher
 from bridge.fuse import Fuse
-from bridge.inference import Answer, Done, InferenceError
+from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Settled
 from bridge.metrics import Metrics
@@ -46,6 +46,7 @@ class Model:
 
     answer: Callable[[Sequence[Pixels | bytes]], Result] = good
     asked: list[int] = field(default_factory=list)
+    ready: Callable[[], bool] = lambda: True
 
     def infer(
         self, images: Sequence[Pixels | bytes], done: Done, _traceparent: str | None = None
@@ -57,8 +58,8 @@ class Model:
         else:
             raise result
 
-    def close(self) -> None:
-        pass
+    def check(self, done: Checked) -> None:
+        done(None if self.ready() else InferenceError("UNAVAILABLE", "away"))
 
 
 class Kept:
@@ -70,17 +71,19 @@ class Kept:
 
     def publish(self, settled: Sequence[Settled]) -> None:
         self.settled += settled
-        self.assignment.finish((arrival.tracker, arrival.offset) for arrival, _ in settled)
+        self.assignment.finish(
+            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+        )
 
 
 class Bench:
     """A pipeline without servers; `run` turns its loop until nothing is left to do."""
 
     def __init__(self, model: Model, *, fuse: Fuse | None = None, tracing: Any = None) -> None:
-        self.assignment: Assignment[Publication] = Assignment()
+        self.metrics = Metrics()
+        self.assignment: Assignment[Publication] = Assignment(self.metrics.images)
         self.assignment.assign([("images", 0)])
         self.delivery = Kept(self.assignment)
-        self.metrics = Metrics()
         self.failures: list[Exception] = []
         self.seconds = 0.0
         outlet = Outlet(

@@ -47,9 +47,11 @@ class Desk:
         self.broker = broker
         self.group = Group()
         self.failures: list[Exception] = []
-        self.assignment: Assignment[Publication] = Assignment()
+        metrics = Metrics()
+        self.accounts = metrics.images
+        self.assignment: Assignment[Publication] = Assignment(self.accounts)
         self.assignment.assign([("images", 0)])
-        common: Any = (self.group, broker, self.assignment, Metrics(), self._failed)
+        common: Any = (self.group, broker, self.assignment, metrics, self._failed)
         self.delivery: Delivery
         if kind == "at-least-once":
             self.delivery = AtLeastOnce(*common)
@@ -59,7 +61,7 @@ class Desk:
         self.outlet = Outlet(
             model="net", source="bridge", predictions_topic="predictions",
             dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,
-            fuse=fuse, metrics=common[3], clock_ns=lambda: NOW_NS,
+            fuse=fuse, metrics=metrics, clock_ns=lambda: NOW_NS,
         )  # fmt: skip
 
     def _failed(self, error: Exception) -> None:
