@@ -30,7 +30,6 @@ class Fuse:
         self._proven = False
         self._lock = Lock()
 
-    @property
     def holds(self) -> bool:
         """Whether one more dead letter would be too many before the first answer.
 

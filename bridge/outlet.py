@@ -194,7 +194,7 @@ class Outlet:
             FuseBlownError: it is one too many; this image is not published, so not committed.
         """
         problem = (stage, error_class, message)
-        if self._fuse.holds:
+        if self._fuse.holds():
             self._held.append((arrival, problem, attempts))
             return
         letter = self._letter(arrival, problem, attempts)
