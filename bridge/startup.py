@@ -29,8 +29,13 @@ Waits = dict[str, str]
 """What is waited for, with the reason: health shows it."""
 
 
-def wait_for_model(pool: Pool, settings: Settings, stop: Event, waits: Waits) -> ModelSpec:
+def wait_for_model(
+    pool: Pool, consumer: Consumer, settings: Settings, stop: Event, waits: Waits
+) -> ModelSpec:
     """What the model is, once a server has answered a probe image with it.
+
+    Args:
+        consumer: not subscribed yet; polled, as what its client has to tell would pile up.
 
     Raises:
         ConfigError: another server answers at Triton's address.
@@ -41,6 +46,7 @@ def wait_for_model(pool: Pool, settings: Settings, stop: Event, waits: Waits) ->
 
     def look() -> ModelSpec:
         nonlocal strangers
+        consumer.poll(0)
         try:
             return pool.load_spec()
         except InferenceError as error:
