@@ -126,12 +126,14 @@ class App:
                 `FuseBlownError`, once the bridge is stopped.
             UnservableModelError: the model is not one that the bridge can feed.
         """
-        threading.excepthook = self._thread_died
+        previous, threading.excepthook = threading.excepthook, self._thread_died
         self._health.start()
         log.info("starting", http=f"{self._settings.http_host}:{self._health.port}")
         try:
             self._serve_until_stopped()
         except StoppedError:
+            if self._failure is not None:
+                raise self._failure from None
             log.info("stopped")
         except FuseBlownError as error:
             # Up, so that nothing starts it again and again into the same failure; not ready, so
@@ -142,7 +144,7 @@ class App:
             self._stop.wait()
             raise
         finally:
-            threading.excepthook = threading.__excepthook__
+            threading.excepthook = previous
             self._health.stop()
 
     def _serve_until_stopped(self) -> None:
@@ -341,6 +343,7 @@ class App:
             name = "unknown" if died.thread is None else died.thread.name
             log.error("thread_died", thread=name, exc_info=died.exc_value)
             self._fail(ThreadDiedError(f"thread {name}: {died.exc_value!r}"))
+            self._stop.set()  # also where it waits: for Triton, or, its fuse blown, for a restart
 
     def _transactions_error(self, error: KafkaError) -> None:
         if not error.fatal():
