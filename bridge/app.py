@@ -26,7 +26,7 @@ from bridge.pipeline import Pipeline
 from bridge.reading import Reader
 from bridge.startup import StoppedError, wait_for_model, wait_for_topics
 from bridge.triton.client import Tls, TritonServer
-from bridge.triton.model import ModelSpec
+from bridge.triton.model import ModelSpec, Wanted
 from bridge.work import Publication, Work
 from imaging.rules import ImageRules
 
@@ -129,7 +129,7 @@ class App:
             settings.triton,
             settings.model,
             settings.model_version,
-            top_k=settings.top_k,
+            wanted=Wanted(settings.task, settings.model_parameters, settings.top_k),
             request_timeout_s=settings.request_timeout_s,
             tls=Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
             if settings.triton_tls
@@ -166,7 +166,11 @@ class App:
         )
         reader = Reader(
             rules=ImageRules(
-                spec.shape, spec.preprocess, settings.max_image_bytes, settings.max_pixels
+                spec.shape,
+                spec.preprocess,
+                settings.max_image_bytes,
+                settings.max_pixels,
+                spec.input.tensor,
             ),
             decoders=settings.decoders,
             outlet=outlet,
@@ -202,9 +206,9 @@ class App:
         intake.start(pipeline.submit, delivery)
         self._started = True
         log.info(
-            "serving", model=spec.name, input=spec.shape or "encoded", max_batch=spec.max_batch,
-            max_inflight=max_inflight, images_topic=settings.images_topic,
-            delivery=settings.delivery,
+            "serving", model=spec.name, input=spec.shape or "encoded", task=spec.task.name,
+            max_batch=spec.max_batch, max_inflight=max_inflight,
+            images_topic=settings.images_topic, delivery=settings.delivery,
         )  # fmt: skip
         if self._stop.is_set():
             intake.stop()

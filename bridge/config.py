@@ -93,6 +93,14 @@ class Settings(BaseSettings):
     triton: HostPort = Field("127.0.0.1:8001", description="Triton's gRPC address, HOST:PORT")
     model: str = Field("resnet20_cifar10", min_length=1, description="model name in Triton")
     model_version: str = Field("", description="version to ask for; empty: Triton's policy decides")
+    model_parameters: dict[str, str] = Field(
+        default_factory=dict,
+        description="what the model's own parameters do not say: preprocess.normalize=imagenet; "
+        "see docs/bring-your-own-model.md",
+    )
+    task: Literal["auto", "classify", "detect", "embed", "raw"] = Field(
+        "auto", description="what the outputs mean; auto: postprocess.task, else as they look"
+    )
     top_k: int = Field(3, ge=1, le=1000, description="classes in each prediction, best first")
     max_inflight: int = Field(
         0, ge=0, le=256, description="requests with Triton at a time; 0: two for each instance"

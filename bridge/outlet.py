@@ -11,10 +11,11 @@ from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
+from bridge.tasks.task import AnswerError, Result
 from bridge.work import Arrival, Outcome, Publication, Work
 from imaging.rules import ImageError
 from wire.deadletter import DeadLetter, encode_dead_letter
-from wire.prediction import Prediction, ScoredLabel, encode_prediction
+from wire.prediction import Prediction, encode_prediction
 from wire.record import Outgoing, raw_bytes
 
 if TYPE_CHECKING:
@@ -59,24 +60,25 @@ class Outlet:
         self._clock_ns = clock_ns
 
     def answer(self, outcome: Outcome, answer: Answer) -> None:
-        """Publish a batch's predictions, and dead letters where the model could not read an image.
+        """Publish a batch's predictions, and dead letters where an image can have none.
 
         Raises:
             FuseBlownError: too many dead letters.
         """
         answered = told = 0
         predictions = []
-        for work, top in zip(outcome.batch, answer.tops, strict=True):
+        for work, result in zip(outcome.batch, answer.results, strict=True):
             arrival = work.arrival
             if arrival.tracker.revoked:
                 self.let_go(arrival)
-            elif isinstance(top, ImageError):
+            elif isinstance(result, ImageError):
                 # In their order: the fuse counts dead letters in a row.
                 self._fuse.answered(answered - told)
                 told = answered
-                self.bury(arrival, "decode", top.kind, str(top))
+                stage = "infer" if isinstance(result, AnswerError) else "decode"
+                self.bury(arrival, stage, result.kind, str(result))
             else:
-                record = self._predict(work, outcome, answer.version, top)
+                record = self._predict(work, outcome, answer.version, result)
                 predictions.append((arrival, Publication(self._predictions_topic, record)))
                 answered += 1
         self._fuse.answered(answered - told)
@@ -86,15 +88,13 @@ class Outlet:
         self._metrics.answered.inc(answered)
         self._observe(outcome)
 
-    def _predict(
-        self, work: Work, outcome: Outcome, version: str, top: tuple[ScoredLabel, ...]
-    ) -> Outgoing:
+    def _predict(self, work: Work, outcome: Outcome, version: str, result: Result) -> Outgoing:
         event = work.event
         prediction = Prediction(
             id=event.id,
             model=self._model,
             version=version,
-            top=top,
+            top=result if isinstance(result, tuple) else (),
             stamps={
                 "intended": event.intended_ns,
                 "sent": event.sent_ns,
@@ -104,6 +104,7 @@ class Outlet:
                 "inferred": outcome.inferred_ns,
             },
             batch_size=len(outcome.batch),
+            answer=None if isinstance(result, tuple) else result,
         )
         if self._tracing is not None:
             event = self._tracing.answer(work, outcome, self._predictions_topic, self._clock_ns())

@@ -146,7 +146,9 @@ class Pipeline:
             if self._tracing is not None:
                 call, traceparent = self._tracing.request(ours, requested_ns)
             done = partial(self._done, ours, requested_ns, call)
-            self._inference.infer([work.pixels for work in ours], done, traceparent)
+            self._inference.infer(
+                [work.array for work in ours], done, traceparent, [work.size for work in ours]
+            )
 
     def _next_batch(self) -> Sequence[Work] | None:
         return self._batcher.next_batch(self._monotonic(), more=self._reader.pending)

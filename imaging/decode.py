@@ -5,13 +5,15 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from imaging.fit import fit
 from imaging.png import plain_png
-from imaging.rules import ImageError, ImageRules, Pixels
+from imaging.rules import ImageError, ImageRules, Input, Pixels, Size
+from imaging.tensor import to_tensor
 from wire.image import CONTENT_TYPES, NDARRAY, ImageEvent, sniff
 
 _FORMATS = {
@@ -22,6 +24,8 @@ _FORMATS = {
     "image/bmp": "BMP",
 }
 _ALLOWED = ("PNG", "JPEG", "WEBP", "BMP")
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""Of EXIF: the tag, and its values that exchange width and height."""
 # What says nothing about the bytes: they are looked at instead.
 _UNTYPED = (None, "", "application/octet-stream", "binary/octet-stream")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "La", "PA")
@@ -35,13 +39,27 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
+class Picture(NamedTuple):
+    """A decoded image.
+
+    Attributes:
+        pixels: uint8 [height, width, channels] of the model's input, C-contiguous.
+        size: of the image that they were made of.
+    """
+
+    pixels: Pixels
+    size: Size
+
+
 def needs_decoder(event: ImageEvent, rules: ImageRules) -> bool:
-    """Whether `to_input` would run a decoder, which an image may crash."""
-    return rules.shape is not None and event.content_type != NDARRAY
+    """Whether `to_input` would run a decoder, which an image may crash, or work on raw pixels."""
+    if rules.shape is None:
+        return False
+    return event.content_type != NDARRAY or _is_pixels(event, rules)
 
 
-def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Pixels | bytes:
-    """Decode one image for the model.
+def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
+    """Prepare one image for the model.
 
     Args:
         event: the image's envelope.
@@ -49,29 +67,56 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Pixels | byt
         rules: what is accepted, and what it becomes.
 
     Returns:
-        uint8 [height, width, channels] as the model wants it, C-contiguous; or `value` itself
-        where it is that already: raw pixels, or an encoded image for a model that takes those.
+        An array as `rules.tensor` says, C-contiguous; or `value` itself where it is that already:
+        a raw array, or an encoded image for a model that takes those.
 
     Raises:
         ImageError: why it can never be done.
     """
+    if needs_decoder(event, rules):
+        pixels = to_picture(event, value, rules).pixels
+        return pixels if rules.tensor.plain else to_tensor(pixels[np.newaxis], rules.tensor)[0]
+    _check_size(value, rules)
+    if event.content_type == NDARRAY:
+        if rules.shape is None:
+            raise ImageError("content_type", "the model takes encoded images, not raw pixels")
+        _check_raw(event, value, rules.shape, rules)
+        return value
+    _check_content_type(event.content_type)
+    _check_type(event.content_type, value)
+    return value
+
+
+def to_picture(event: ImageEvent, value: bytes, rules: ImageRules) -> Picture:
+    """Decode one image, or take raw 8-bit pixels, for a model that takes pixels.
+
+    Raises:
+        ImageError: why it can never be done.
+    """
+    assert rules.shape is not None
+    _check_size(value, rules)
+    height, width, _ = rules.shape
+    if event.content_type == NDARRAY:
+        _check_length(value, "uint8", 1, rules.shape)
+        return Picture(np.frombuffer(value, np.uint8).reshape(rules.shape), (width, height))
+    _check_content_type(event.content_type)
+    pixels = _plain(event.content_type, value, rules)
+    if pixels is not None:
+        return Picture(pixels, (width, height))
+    return _decode(event.content_type, value, rules)
+
+
+def _check_size(value: bytes, rules: ImageRules) -> None:
     if not value:
         raise ImageError("empty", "the message has no value")
     if len(value) > rules.max_bytes:
         raise ImageError("too_large", f"{len(value):,} bytes, {rules.max_bytes:,} are allowed")
-    if event.content_type == NDARRAY:
-        if rules.shape is None:
-            raise ImageError("content_type", "the model takes encoded images, not raw pixels")
-        _check_raw(event, value, rules.shape)
-        return value
-    if event.content_type not in _UNTYPED and event.content_type not in _FORMATS:
+
+
+def _check_content_type(content_type: str | None) -> None:
+    if content_type not in _UNTYPED and content_type not in _FORMATS:
         known = ", ".join(CONTENT_TYPES)
-        raise ImageError("content_type", f"{event.content_type!r} is not one of {known}")
-    if rules.shape is None:
-        _check_type(event.content_type, value)
-        return value
-    pixels = _plain(event.content_type, value, rules)
-    return _decode(event.content_type, value, rules) if pixels is None else pixels
+        raise ImageError("content_type", f"{content_type!r} is not one of {known}")
 
 
 def _check_type(content_type: str | None, value: bytes) -> None:
@@ -81,17 +126,29 @@ def _check_type(content_type: str | None, value: bytes) -> None:
         raise ImageError("content_type", f"content-type says {claimed}, the bytes {found}")
 
 
-def _check_raw(event: ImageEvent, value: bytes, shape: tuple[int, int, int]) -> None:
+def _is_pixels(event: ImageEvent, rules: ImageRules) -> bool:
+    """Whether raw data are 8-bit pixels that are not yet what the model takes."""
+    return not rules.tensor.plain and (event.dtype, event.shape) == ("uint8", rules.shape)
+
+
+def _check_raw(
+    event: ImageEvent, value: bytes, shape: tuple[int, int, int], rules: ImageRules
+) -> None:
     if event.dtype is None or event.shape is None:
         raise ImageError("ndarray", "raw pixels need the headers ce_dtype and ce_shape")
-    if event.dtype != "uint8":
-        raise ImageError("dtype", f"dtype is {event.dtype[:40]!r}, the model takes uint8")
-    if event.shape != shape:
-        raise ImageError("shape", f"shape is {event.shape}, the model takes {shape}")
-    if len(value) != math.prod(shape):
-        raise ImageError(
-            "ndarray", f"{len(value)} bytes do not make uint8 {shape}, {math.prod(shape)} do"
-        )
+    dtype, dims = rules.tensor.dtype, rules.tensor.dims(shape)
+    also = "" if rules.tensor.plain else f", or pixels: uint8 {shape}"
+    if event.dtype != dtype:
+        raise ImageError("dtype", f"dtype is {event.dtype[:40]!r}, the model takes {dtype}{also}")
+    if event.shape != dims:
+        raise ImageError("shape", f"shape is {event.shape}, the model takes {dims}{also}")
+    _check_length(value, dtype, rules.tensor.itemsize, dims)
+
+
+def _check_length(value: bytes, dtype: str, itemsize: int, dims: tuple[int, ...]) -> None:
+    right = itemsize * math.prod(dims)
+    if len(value) != right:
+        raise ImageError("ndarray", f"{len(value)} bytes do not make {dtype} {dims}, {right} do")
 
 
 def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels | None:
@@ -108,9 +165,12 @@ def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels 
     return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
-def _decode(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels:
+def _decode(content_type: str | None, value: bytes, rules: ImageRules) -> Picture:
     with opened(content_type, value, rules.max_pixels) as image:
-        return fit(image, rules)
+        size = image.size  # before it is decoded: a JPEG may be decoded at a reduced scale
+        pixels = fit(image, rules)
+        turned = image.getexif().get(_ORIENTATION) in _SIDEWAYS
+        return Picture(pixels, size[::-1] if turned else size)
 
 
 @contextmanager

@@ -19,8 +19,9 @@ if __package__ in (None, ""):
 import numpy as np
 
 from bridge.decoders.process import PROTOCOL, Decoded
-from imaging.decode import to_input
+from imaging.decode import to_picture
 from imaging.rules import ImageError, ImageRules
+from imaging.tensor import to_tensor
 from wire.image import ImageEvent
 
 
@@ -28,17 +29,23 @@ def decode(jobs: Sequence[tuple[str | None, bytes]], rules: ImageRules) -> Decod
     """Decode each image (content type, value) by itself; what cannot be is an error."""
     assert rules.shape is not None
     pixels = np.empty((len(jobs), *rules.shape), np.uint8)
+    sizes = np.zeros((len(jobs), 2), np.int32)
     errors: dict[int, tuple[str, str]] = {}
     seconds = []
     for place, (content_type, value) in enumerate(jobs):
         started = time.perf_counter()
         event = ImageEvent("", content_type, None, None, 0, 0)
         try:
-            pixels[place] = to_input(event, value, rules)
+            pixels[place], sizes[place] = to_picture(event, value, rules)
         except ImageError as error:
             errors[place] = (error.kind, str(error))
         seconds.append(time.perf_counter() - started)
-    return Decoded(pixels, errors, seconds)
+    if rules.tensor.plain:
+        return Decoded(pixels, sizes, errors, seconds)
+    started = time.perf_counter()
+    inputs = to_tensor(pixels, rules.tensor)
+    share = (time.perf_counter() - started) / len(jobs)
+    return Decoded(inputs, sizes, errors, [one + share for one in seconds])
 
 
 def main() -> None:

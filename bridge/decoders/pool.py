@@ -9,7 +9,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import structlog
 
 from bridge.decoders.process import Decoded, Decoder, Died, Job
-from imaging.rules import ImageError, ImageRules, Pixels
+from imaging.rules import ImageError, ImageRules, Size
+from imaging.tensor import Array
 
 log = structlog.get_logger()
 
@@ -83,6 +84,13 @@ class Backlog(Generic[T]):
         return None
 
 
+class Made(NamedTuple):
+    """The model's input that an image became, and the image's size."""
+
+    array: Array
+    size: Size
+
+
 class Reply(NamedTuple):
     """What a decoder made of its slice, or that it is no more."""
 
@@ -140,7 +148,7 @@ class Decoders(Generic[T]):
             if now > decoder.deadline:
                 decoder.kill()
 
-    def take(self, reply: Reply) -> list[tuple[T, Pixels | ImageError]]:
+    def take(self, reply: Reply) -> list[tuple[T, Made | ImageError]]:
         """What became of each image; nothing of those that go to a decoder again.
 
         Raises:
@@ -152,9 +160,15 @@ class Decoders(Generic[T]):
         if isinstance(result, Decoded):
             self._idle.append(decoder)
             self.pending -= len(piece.items)
+            made = zip(piece.items, result.inputs, result.sizes.tolist(), strict=True)
             return [
-                (item, ImageError(*result.errors[place]) if place in result.errors else pixels)
-                for place, (item, pixels) in enumerate(zip(piece.items, result.pixels, strict=True))
+                (
+                    item,
+                    ImageError(*result.errors[place])
+                    if place in result.errors
+                    else Made(array, (width, height)),
+                )
+                for place, (item, array, (width, height)) in enumerate(made)
             ]
         self._replace(decoder, result.how)
         culprit = self._backlog.died(piece)

@@ -16,7 +16,11 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import NamedTuple
 
-from imaging.rules import ImageRules, Pixels
+import numpy as np
+import numpy.typing as npt
+
+from imaging.rules import ImageRules
+from imaging.tensor import Array
 
 PROGRAM = Path(__file__).with_name("child.py")
 
@@ -32,7 +36,8 @@ class Job(NamedTuple):
     """An encoded image.
 
     Attributes:
-        content_type: what it says it is; None: look at the bytes.
+        content_type: what it says it is; None: look at the bytes. Raw data are uint8 pixels in
+            the shape of the model's input.
     """
 
     content_type: str | None
@@ -44,12 +49,14 @@ class Decoded:
     """A slice's images.
 
     Attributes:
-        pixels: uint8 [images, height, width, channels]; undefined where there is an error.
+        inputs: [images, *dims] of the model's dtype; undefined where there is an error.
+        sizes: int32 [images, 2], width and height of each image.
         errors: by place in the slice: the kind, as `ImageError` names it, and the message.
         seconds: spent on each.
     """
 
-    pixels: Pixels
+    inputs: Array
+    sizes: npt.NDArray[np.int32]
     errors: dict[int, tuple[str, str]]
     seconds: Sequence[float]
 

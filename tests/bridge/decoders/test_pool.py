@@ -21,6 +21,7 @@ from bridge.decoders.pool import (
     Backlog,
     DecoderError,
     Decoders,
+    Made,
     Reply,
     Slice,
 )
@@ -61,7 +62,7 @@ class Pool:
             with suppress(Empty):
                 for item, result in self.decoders.take(self.replies.get(timeout=0.1)):
                     assert item.number not in found
-                    found[item.number] = result
+                    found[item.number] = result.array if isinstance(result, Made) else result
         return [found[number] for number in range(len(values))]
 
 

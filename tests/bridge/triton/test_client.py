@@ -8,12 +8,16 @@ import pytest
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
+from bridge.tasks.classify import Classify
+from bridge.tasks.task import Output
+from bridge.triton.inputs import ModelInput
 from bridge.triton.messages import parse_answer, parse_error
 from bridge.triton.model import ModelSpec
 from imaging.rules import ImageError, Preprocess
 
 SPEC = ModelSpec(
-    name="net", version="", input_name="IMAGE", output_name="OUT", shape=None, classes=10,
+    name="net", version="", input=ModelInput("IMAGE", "BYTES", None),
+    task=Classify(Output("OUT", "FP32", (10,)), 10, top_k=3),
     max_batch=8, batched=True, instances=1, preprocess=Preprocess(), error_output="ERROR",
 )  # fmt: skip
 
@@ -34,11 +38,11 @@ def test_an_image_that_the_model_can_not_use_leaves_its_neighbours_their_answers
             ERROR=[[b""], [b"truncated: not a readable PNG image"], [b""]],
         ),
         SPEC,
-        3,
+        [None] * 3,
     )
-    first, bad, last = answer.tops
-    assert not isinstance(first, ImageError)
-    assert not isinstance(last, ImageError)
+    first, bad, last = answer.results
+    assert isinstance(first, tuple)
+    assert isinstance(last, tuple)
     assert (first[0]["label"], last[0]["label"]) == ("cat", "dog")
     assert isinstance(bad, ImageError)
     assert (bad.kind, str(bad)) == ("truncated", "not a readable PNG image")
@@ -46,7 +50,7 @@ def test_an_image_that_the_model_can_not_use_leaves_its_neighbours_their_answers
 
 def test_reasons_that_are_missing_make_the_answer_unreadable() -> None:
     with pytest.raises(ValueError, match="output ERROR is empty"):
-        parse_answer(response(OUT=[[b"0.9:3:cat"]]), SPEC, 1)
+        parse_answer(response(OUT=[[b"0.9:3:cat"]]), SPEC, [None])
 
 
 @pytest.mark.parametrize("text", [b"no colon", b"Not a kind: x", b"kind: ", b"a" * 40 + b": x"])
