@@ -2,12 +2,19 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -30,6 +37,25 @@ def _host_port(text: str) -> str:
 
 
 HostPort = Annotated[str, AfterValidator(_host_port)]
+
+
+def _flat(value: object) -> object:
+    """Parameters by their full names: TOML makes tables of the parts of a.b, and lists of lists."""
+    if not isinstance(value, Mapping):
+        return value
+    flat: dict[str, object] = {}
+    for name, one in value.items():
+        if isinstance(one, Mapping):
+            flat |= {f"{name}.{rest}": inner for rest, inner in one.items()}
+        else:
+            flat[str(name)] = one
+    return {
+        name: "\n".join(map(str, one)) if isinstance(one, list) else str(one)
+        for name, one in flat.items()
+    }
+
+
+ModelParameters = Annotated[dict[str, str], BeforeValidator(_flat)]
 
 
 class Settings(BaseSettings):
@@ -93,10 +119,9 @@ class Settings(BaseSettings):
     triton: HostPort = Field("127.0.0.1:8001", description="Triton's gRPC address, HOST:PORT")
     model: str = Field("resnet20_cifar10", min_length=1, description="model name in Triton")
     model_version: str = Field("", description="version to ask for; empty: Triton's policy decides")
-    model_parameters: dict[str, str] = Field(
+    model_parameters: ModelParameters = Field(
         default_factory=dict,
-        description="what the model's own parameters do not say: preprocess.normalize=imagenet; "
-        "see docs/bring-your-own-model.md",
+        description="what Triton does not say of the model, such as preprocess.normalize=imagenet",
     )
     task: Literal["auto", "classify", "detect", "embed", "raw"] = Field(
         "auto", description="what the outputs mean; auto: postprocess.task, else as they look"

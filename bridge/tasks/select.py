@@ -6,7 +6,7 @@ from bridge.tasks.classify import read_classify
 from bridge.tasks.detect import known_layout, read_detect
 from bridge.tasks.embed import read_embed
 from bridge.tasks.raw import read_raw
-from bridge.tasks.task import Output, Refuse, Task, choice
+from bridge.tasks.task import Output, Refuse, Task, choice, names
 from imaging.rules import Preprocess, Shape
 from wire.answers import TASKS
 
@@ -41,7 +41,7 @@ def read_task(
     if task == "auto":
         task = "detect" if known_layout(chosen) else "classify"
     if task == "detect":
-        named = "postprocess.outputs" in text
+        named = bool(names(text, "postprocess.outputs"))
         return read_detect(chosen, named, shape, preprocess, text, refuse)
     if task == "raw":
         return read_raw(chosen, refuse)
@@ -69,14 +69,14 @@ def _is_vector(output: Output) -> bool:
 
 def _chosen(outputs: Sequence[Output], text: Mapping[str, str], refuse: Refuse) -> Sequence[Output]:
     """All of them, or those that `postprocess.outputs` names, in its order."""
-    if "postprocess.outputs" not in text:
+    wanted = names(text, "postprocess.outputs")
+    if not wanted:
         return outputs
     known = {one.name: one for one in outputs}
-    names = [name.strip() for name in text["postprocess.outputs"].split(",")]
-    for name in names:
+    for name in wanted:
         if name not in known:
             raise refuse(
                 f"parameter postprocess.outputs names {name[:80]!r}, the outputs are "
                 f"{', '.join(known) or 'none'}"
             )
-    return [known[name] for name in dict.fromkeys(names)]
+    return [known[name] for name in dict.fromkeys(wanted)]

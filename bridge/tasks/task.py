@@ -97,11 +97,16 @@ def choice(
     return value
 
 
-def labels(text: Mapping[str, str]) -> tuple[str, ...]:
-    """`postprocess.labels`: names in the order of the classes, by line, else by comma."""
-    told = text.get("postprocess.labels", "").strip()
+def names(text: Mapping[str, str], key: str) -> tuple[str, ...]:
+    """A parameter's list of names: one a line, or on one line with commas between them."""
+    told = text.get(key, "").strip()
     parts = told.splitlines() if "\n" in told else told.split(",")
     return tuple(part.strip() for part in parts) if told else ()
+
+
+def labels(text: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the classes, in their order."""
+    return names(text, "postprocess.labels")
 
 
 def label_of(known: Sequence[str], class_id: int) -> str:

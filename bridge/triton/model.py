@@ -9,6 +9,17 @@ from bridge.tasks.task import Output, Task
 from bridge.triton.inputs import ModelInput, dims_of, read_input
 from imaging.rules import Preprocess, Shape, read_preprocess
 
+PARAMETERS = (
+    "preprocess.size", "preprocess.resize", "preprocess.interpolation", "preprocess.color",
+    "preprocess.layout", "preprocess.normalize", "preprocess.scale", "preprocess.mean",
+    "preprocess.std",
+    "postprocess.task", "postprocess.outputs", "postprocess.labels", "postprocess.activation",
+    "postprocess.layout", "postprocess.boxes", "postprocess.coordinates", "postprocess.nms",
+    "postprocess.score_threshold", "postprocess.iou_threshold", "postprocess.max_detections",
+    "postprocess.normalize", "postprocess.encoding",
+)  # fmt: skip
+"""All that can be told of a model."""
+
 
 class UnservableModelError(Exception):
     """A model that this bridge cannot feed; the text says why."""
@@ -93,6 +104,9 @@ def read_spec(
     if "sequence_batching" in config:
         raise refuse("it is stateful (sequence_batching)")
 
+    for key in wanted.parameters:
+        if key not in PARAMETERS:
+            raise refuse(f"there is no parameter {key!r}; there are {', '.join(PARAMETERS)}")
     text = {
         key: str(one.get("string_value", "")) for key, one in config.get("parameters", {}).items()
     } | dict(wanted.parameters)

@@ -67,3 +67,32 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in settings.model_dump_json()
     assert settings.kafka_password is not None
     assert settings.kafka_password.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        '[model_parameters]\n"preprocess.mean" = [0.5, 0.25, 1]\n"postprocess.nms" = false\n',
+        "[model_parameters]\npreprocess.mean = [0.5, 0.25, 1]\npostprocess.nms = false\n",
+        "model_parameters.preprocess = {mean = [0.5, 0.25, 1]}\n"
+        "[model_parameters.postprocess]\nnms = false\n",
+    ],
+)
+def test_a_models_parameters_are_told_in_any_of_tomls_ways(tmp_path: Path, file: str) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text(file)
+    told = load(["--config", str(path)]).model_parameters
+    assert told["preprocess.mean"].split() == ["0.5", "0.25", "1"]
+    assert told["postprocess.nms"].lower() == "false"
+
+
+def test_a_models_parameters_are_told_by_flags_and_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BRIDGE_MODEL_PARAMETERS", '{"preprocess.size": "64x64"}')
+    assert load([]).model_parameters == {"preprocess.size": "64x64"}
+    told = load(
+        ["--model-parameters", "preprocess.scale=1/255", "--model-parameters", "preprocess.std=2 3"]
+    ).model_parameters
+    assert told["preprocess.scale"] == "1/255"
+    assert told["preprocess.std"] == "2 3"
