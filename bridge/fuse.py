@@ -1,6 +1,7 @@
 """The fuse: when nearly everything fails, the deployment is wrong, not the images."""
 
 from collections import deque
+from threading import Lock
 
 
 class FuseBlownError(Exception):
@@ -8,7 +9,7 @@ class FuseBlownError(Exception):
 
 
 class Fuse:
-    """Counts dead letters against answers.
+    """Counts dead letters against answers, on any thread.
 
     Args:
         consecutive: dead letters in a row that blow it; 0: any number.
@@ -22,6 +23,7 @@ class Fuse:
         self._recent: deque[bool] = deque(maxlen=window)
         self._dead_in_window = 0
         self._in_a_row = 0
+        self._lock = Lock()
 
     @property
     def share(self) -> float:
@@ -29,10 +31,11 @@ class Fuse:
         return self._dead_in_window / len(self._recent) if self._recent else 0.0
 
     def answered(self, count: int = 1) -> None:
-        if count:
-            self._in_a_row = 0
-        for _ in range(min(count, self._recent.maxlen or 0)):
-            self._push(False)
+        with self._lock:
+            if count:
+                self._in_a_row = 0
+            for _ in range(min(count, self._recent.maxlen or 0)):
+                self._push(False)
 
     def dead(self, reason: str) -> None:
         """Count one dead letter.
@@ -40,6 +43,10 @@ class Fuse:
         Raises:
             FuseBlownError: it is one too many.
         """
+        with self._lock:
+            self._dead(reason)
+
+    def _dead(self, reason: str) -> None:
         self._in_a_row += 1
         self._push(True)
         if self._limit and self._in_a_row >= self._limit:

@@ -75,6 +75,9 @@ class Inference(Protocol):
             traceparent: the server's own spans, where it makes any, continue this one.
             sizes: of the images that these inputs were made of; left out, or None: they came as
                 they are.
+
+        Raises:
+            Exception: no request can be made of these images; `done` is not called.
         """
         ...
 

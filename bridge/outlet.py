@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import structlog
 
 from bridge.fuse import Fuse
+from bridge.guard import Unforeseen
 from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
@@ -14,18 +17,22 @@ from bridge.metrics import Metrics
 from bridge.tasks.task import AnswerError, Result
 from bridge.work import Arrival, Outcome, Publication, Work
 from imaging.rules import ImageError
-from wire.deadletter import DeadLetter, encode_dead_letter
+from wire.deadletter import INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
 from wire.prediction import Prediction, encode_prediction
-from wire.record import Outgoing, raw_bytes
+from wire.record import ContractError, Outgoing, StoredRecord, raw_bytes
 
 if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 log = structlog.get_logger()
 
+Problem = tuple[str, str, str]
+"""Stage, class and message of a dead letter."""
+
 
 class Outlet:
-    """Every image leaves the bridge here, once. All of it is for the pipeline's thread.
+    """Every image leaves the bridge here, once. All of it is for the pipeline's thread, but for
+    what a publication gives in its place.
 
     Args:
         model: its name, as predictions say it.
@@ -58,6 +65,7 @@ class Outlet:
         self._metrics = metrics
         self._tracing = tracing
         self._clock_ns = clock_ns
+        self._unforeseen = Unforeseen()
 
     def answer(self, outcome: Outcome, answer: Answer) -> None:
         """Publish a batch's predictions, and dead letters where an image can have none.
@@ -71,16 +79,16 @@ class Outlet:
             arrival = work.arrival
             if arrival.tracker.revoked:
                 self.let_go(arrival)
-            elif isinstance(result, ImageError):
+                continue
+            made = self._predict(work, outcome, answer.version, result)
+            if isinstance(made, Publication):
+                predictions.append((arrival, made))
+                answered += 1
+            else:
                 # In their order: the fuse counts dead letters in a row.
                 self._fuse.answered(answered - told)
                 told = answered
-                stage = "infer" if isinstance(result, AnswerError) else "decode"
-                self.bury(arrival, stage, result.kind, str(result))
-            else:
-                record = self._predict(work, outcome, answer.version, result)
-                predictions.append((arrival, Publication(self._predictions_topic, record)))
-                answered += 1
+                self.bury(arrival, *made)
         self._fuse.answered(answered - told)
         # All at once: Kafka's client waits half a millisecond for more of them, and each request
         # that holds few costs it and the broker as much as one that holds many.
@@ -88,7 +96,26 @@ class Outlet:
         self._metrics.answered.inc(answered)
         self._observe(outcome)
 
-    def _predict(self, work: Work, outcome: Outcome, version: str, result: Result) -> Outgoing:
+    def _predict(
+        self, work: Work, outcome: Outcome, version: str, result: Result | ImageError
+    ) -> Publication | Problem:
+        """An image's prediction, or why there is none; whatever is raised is about that image."""
+        try:
+            if isinstance(result, ImageError):
+                stage = "infer" if isinstance(result, AnswerError) else "decode"
+                return stage, result.kind, str(result)
+            for one in result if isinstance(result, tuple) else ():
+                if not isfinite(one["score"]):
+                    return "infer", "not_finite", f"the model's score is {one['score']}"
+            record = self._encode(work, outcome, version, result)
+        except ContractError as error:
+            return "publish", "too_large", str(error)
+        except Exception as error:
+            return "publish", INTERNAL, self._unforeseen.note("publish", error)
+        refused = partial(self._refused, work.arrival)
+        return Publication(self._predictions_topic, record, refused)
+
+    def _encode(self, work: Work, outcome: Outcome, version: str, result: Result) -> Outgoing:
         event = work.event
         prediction = Prediction(
             id=event.id,
@@ -118,10 +145,14 @@ class Outlet:
         batch, requested_ns, inferred_ns = (
             outcome.batch, outcome.requested_ns, outcome.inferred_ns,
         )  # fmt: skip
-        observe("kafka_in", [(w.arrival.received_ns - w.event.sent_ns) / 1e9 for w in batch])
         observe("wait", [(requested_ns - w.decoded_ns) / 1e9 for w in batch])
         observe("triton", [(inferred_ns - requested_ns) / 1e9] * len(batch))
-        observe("end_to_end", [(inferred_ns - w.event.intended_ns) / 1e9 for w in batch])
+        # Other machines' clocks: one that runs ahead must not make a sum of times fall, and an
+        # image without a time (0) took no time that is known.
+        sent = [(w.arrival.received_ns, w.event.sent_ns) for w in batch if w.event.sent_ns]
+        observe("kafka_in", [max(0, received - at) / 1e9 for received, at in sent])
+        due = [w.event.intended_ns for w in batch if w.event.intended_ns]
+        observe("end_to_end", [max(0, inferred_ns - at) / 1e9 for at in due])
 
     def bury(
         self, arrival: Arrival, stage: str, error_class: str, message: str, attempts: int = 1
@@ -131,8 +162,40 @@ class Outlet:
         Raises:
             FuseBlownError: it is one too many; this image is not published, so not committed.
         """
-        record = arrival.record
-        letter = DeadLetter(
+        letter = self._letter(arrival, (stage, error_class, message), attempts)
+        traceparent = None
+        if (tracing := self._tracing) is not None:
+            topic, now_ns = self._dead_letters_topic, self._clock_ns()
+            traceparent = self._unforeseen.shield(
+                "trace", lambda: tracing.bury(arrival, letter, topic, now_ns), None
+            )
+        dead = self._dead(arrival.record, letter, traceparent)
+        self._delivery.publish([(arrival, dead)])
+
+    def bury_unforeseen(self, arrival: Arrival, stage: str, error: Exception) -> None:
+        """Set an image aside for an error that has no rule of its own.
+
+        Raises:
+            FuseBlownError: it is one too many.
+            MemoryError: the error is one; that says nothing about the image.
+        """
+        self.bury(arrival, stage, INTERNAL, self._unforeseen.note(stage, error))
+
+    def _letter(self, arrival: Arrival, problem: Problem, attempts: int) -> DeadLetter:
+        """The reason of one more dead letter, which is counted.
+
+        Raises:
+            FuseBlownError: it is one too many.
+        """
+        stage, error_class, message = problem
+        # Before publishing: once the fuse blows, this image must stay uncommitted with the rest.
+        self._fuse.dead(f"{stage}/{error_class}: {message[:200]}")
+        self._metrics.dead.labels(stage, error_class).inc()
+        log.debug(
+            "dead_letter", stage=stage, reason=error_class, error=message[:200],
+            partition=arrival.tracker.partition, offset=arrival.offset,
+        )  # fmt: skip
+        return DeadLetter(
             stage=stage,
             error_class=error_class,
             message=message,
@@ -142,23 +205,45 @@ class Outlet:
             attempts=attempts,
             timestamp_ms=self._clock_ns() // 1_000_000,
         )
-        # Before publishing: once the fuse blows, this image must stay uncommitted with the rest.
-        self._fuse.dead(f"{stage}/{error_class}: {message[:200]}")
-        self._metrics.dead.labels(stage, error_class).inc()
-        log.debug(
-            "dead_letter", stage=stage, reason=error_class, error=message[:200],
-            partition=letter.partition, offset=letter.offset,
-        )  # fmt: skip
-        topic = self._dead_letters_topic
-        traceparent = None
-        if self._tracing is not None:
-            traceparent = self._tracing.bury(arrival, letter, topic, self._clock_ns())
-        dead = Publication(topic, encode_dead_letter(record, letter, traceparent))
-        self._delivery.publish([(arrival, dead)])
+
+    def _dead(
+        self, record: StoredRecord, letter: DeadLetter, traceparent: str | None
+    ) -> Publication:
+        try:
+            dead = encode_dead_letter(record, letter, traceparent)
+        except Exception as error:
+            # The last resort has no precondition: where the image was can always be said.
+            self._unforeseen.note("publish", error)
+            dead = encode_dead_letter(StoredRecord(), letter)
+        return _shrinkable(self._dead_letters_topic, dead)
+
+    def _refused(self, arrival: Arrival, refusal: str) -> Publication:
+        """The dead letter of an image whose prediction Kafka refuses; on any thread.
+
+        Raises:
+            FuseBlownError: it is one too many.
+        """
+        message = (
+            f"Kafka refuses its prediction on topic {self._predictions_topic} as {refusal}: see "
+            "the topic's max.message.bytes and cleanup.policy, and the size of the image's key"
+        )
+        letter = self._letter(arrival, ("publish", refusal, message), 1)
+        return self._dead(arrival.record, letter, None)
 
     def let_go(self, arrival: Arrival) -> None:
         """Its partition was revoked: another bridge answers it."""
-        if self._tracing is not None:
-            self._tracing.let_go(arrival, self._clock_ns())
+        if (tracing := self._tracing) is not None:
+            now_ns = self._clock_ns()
+            self._unforeseen.shield("trace", lambda: tracing.let_go(arrival, now_ns), None)
         self._assignment.finish([(arrival.tracker, arrival.offset)])
         self._metrics.dropped.inc()
+
+
+def _shrinkable(topic: str, letter: Outgoing) -> Publication:
+    """A dead letter that loses one part after another where it is refused."""
+
+    def instead(_refusal: str) -> Publication | None:
+        smaller = smaller_letter(letter)
+        return None if smaller is None else _shrinkable(topic, smaller)
+
+    return Publication(topic, letter, instead)

@@ -11,6 +11,7 @@ import structlog
 
 from bridge.batching import Batcher
 from bridge.decoders.pool import Reply
+from bridge.guard import Unforeseen
 from bridge.inference import Answer, Failure, Inference, InferenceError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
@@ -71,6 +72,7 @@ class Pipeline:
         self._tracing = tracing
         self._clock_ns = clock_ns
         self._monotonic = monotonic
+        self._unforeseen = Unforeseen()
         self._inbox: SimpleQueue[Item] = SimpleQueue()
         self._thread = Thread(target=self._run, name="pipeline", daemon=True)
         self._stopping = False
@@ -142,13 +144,27 @@ class Pipeline:
                 continue
             self._metrics.batches.observe(self._model, [len(ours)])
             requested_ns = self._clock_ns()
-            call = traceparent = None
-            if self._tracing is not None:
-                call, traceparent = self._tracing.request(ours, requested_ns)
+            call, traceparent = self._begin_trace(ours, requested_ns)
             done = partial(self._done, ours, requested_ns, call)
-            self._inference.infer(
-                [work.array for work in ours], done, traceparent, [work.size for work in ours]
-            )
+            try:
+                self._inference.infer(
+                    [work.array for work in ours], done, traceparent, [work.size for work in ours]
+                )
+            except MemoryError:
+                done(InferenceError("RESOURCE_EXHAUSTED", "no memory to make the request"))
+            except Exception as error:
+                line = self._unforeseen.note("infer", error)
+                done(InferenceError("INTERNAL", f"a request that cannot be made: {line}"))
+
+    def _begin_trace(
+        self, ours: Sequence[Work], requested_ns: int
+    ) -> "tuple[Span, str] | tuple[None, None]":
+        if (tracing := self._tracing) is None:
+            return None, None
+        nothing: tuple[Span, str] | tuple[None, None] = (None, None)
+        return self._unforeseen.shield(
+            "trace", lambda: tracing.request(ours, requested_ns), nothing
+        )
 
     def _next_batch(self) -> Sequence[Work] | None:
         return self._batcher.next_batch(self._monotonic(), more=self._reader.pending)
@@ -164,14 +180,18 @@ class Pipeline:
         self._inbox.put(Outcome(batch, requested_ns, self._clock_ns(), result, call))
 
     def _settle(self, outcome: Outcome) -> None:
-        if self._tracing is not None:
-            self._tracing.respond(outcome)
-        if isinstance(outcome.result, Answer):
-            self._metrics.requests.labels("ok").inc()
-            self._batcher.succeeded()
-            self._outlet.answer(outcome, outcome.result)
-            return
+        if (tracing := self._tracing) is not None:
+            self._unforeseen.shield("trace", lambda: tracing.respond(outcome), None)
         error = outcome.result
+        if isinstance(error, Answer):
+            rows, images = len(error.results), len(outcome.batch)
+            if rows == images:
+                self._metrics.requests.labels("ok").inc()
+                self._batcher.succeeded()
+                self._outlet.answer(outcome, error)
+                return
+            # Whose answer is whose cannot be told.
+            error = InferenceError("INTERNAL", f"an answer of {rows} rows for {images} images")
         self._metrics.requests.labels(error.failure.value).inc()
         batch = outcome.batch
         if error.failure is Failure.INTERNAL:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bridge.decoders.pool import Decoders, Reply
 from bridge.decoders.process import Decoded, Job
+from bridge.guard import Unforeseen
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.work import Arrival, Work
@@ -57,6 +58,7 @@ class Reader:
         self._metrics = metrics
         self._tracing = tracing
         self._clock_ns = clock_ns
+        self._unforeseen = Unforeseen()
         self._hand_on: Callable[[Work], None] | None = None
         self._unread: deque[Arrival] = deque()
         self._decoders: Decoders[_Encoded] = Decoders(
@@ -113,22 +115,29 @@ class Reader:
         try:
             event = decode_image(arrival.record)
         except ContractError as error:
-            if self._tracing is not None:
-                self._tracing.begin(arrival, None)
+            self._begin_trace(arrival, None)
             self._outlet.bury(arrival, "contract", "contract", str(error))
             return
-        if self._tracing is not None:
-            self._tracing.begin(arrival, event)
-        value = raw_bytes(arrival.record.value())
-        if needs_decoder(event, self._rules):
-            self._decoders.add(_Encoded(arrival, event, Job(event.content_type, value)))
+        except Exception as error:
+            self._outlet.bury_unforeseen(arrival, "contract", error)
             return
+        self._begin_trace(arrival, event)
+        value = raw_bytes(arrival.record.value())
         try:
+            if needs_decoder(event, self._rules):
+                self._decoders.add(_Encoded(arrival, event, Job(event.content_type, value)))
+                return
             array = to_input(event, value, self._rules)
         except ImageError as error:
             self._outlet.bury(arrival, "decode", error.kind, str(error))
+        except Exception as error:
+            self._outlet.bury_unforeseen(arrival, "decode", error)
         else:
             self._ready(arrival, event, array, None)
+
+    def _begin_trace(self, arrival: Arrival, event: ImageEvent | None) -> None:
+        if (tracing := self._tracing) is not None:
+            self._unforeseen.shield("trace", lambda: tracing.begin(arrival, event), None)
 
     def decoded(self, reply: Reply) -> None:
         """Hand on what a decoder has made.

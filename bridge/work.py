@@ -1,6 +1,6 @@
 """One image on its way through the bridge, and the requests that carry it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -8,17 +8,23 @@ from bridge.inference import Answer, InferenceError
 from bridge.kafka.offsets import PartitionTracker
 from imaging.rules import Input, Size
 from wire.image import ImageEvent
-from wire.record import KafkaRecord, Outgoing
+from wire.record import Outgoing, StoredRecord
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 
 class Publication(NamedTuple):
-    """What an image became, and where that goes."""
+    """What an image became, and where that goes.
+
+    Attributes:
+        instead: gives what goes in its place where Kafka refuses it for what it is; it is called
+            with the class of the refusal, such as too_large, on any thread; None: nothing does.
+    """
 
     topic: str
     record: Outgoing
+    instead: "Callable[[str], Publication | None] | None" = None
 
 
 @dataclass(slots=True)
@@ -30,7 +36,7 @@ class Arrival:
         span: where it is traced.
     """
 
-    record: KafkaRecord
+    record: StoredRecord
     tracker: PartitionTracker[Publication]
     offset: int
     received_ns: int

@@ -13,7 +13,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from wire.record import KafkaRecord
+from wire.clock import kafka_time
+from wire.record import StoredRecord, read_record
 
 Start = Literal["latest", "earliest"]
 
@@ -37,7 +38,7 @@ class Received(NamedTuple):
         stored: it was on the topic before reading began: when it is read says nothing of it.
     """
 
-    record: KafkaRecord
+    record: StoredRecord
     at_ns: int
     stored: bool = False
 
@@ -122,13 +123,11 @@ class Reader:
         self._consumer.close()
 
     def _received(self, message: Message, now_ns: int) -> Received:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        assert topic is not None, "a record has a topic"
-        assert partition is not None, "and a partition"
-        assert offset is not None, "and an offset"
-        if offset >= self._ends[topic, partition]:
-            return Received(message, now_ns)
-        return Received(message, max(0, message.timestamp()[1] + 1) * 1_000_000, stored=True)
+        record = read_record(message)
+        if record.offset() >= self._ends[record.topic(), record.partition()]:
+            return Received(record, now_ns)
+        stored_ns = kafka_time(record)
+        return Received(record, stored_ns and stored_ns + 1_000_000, stored=True)
 
     def _assignment(
         self, topics: Sequence[str], start: Start, timeout: float

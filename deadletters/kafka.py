@@ -9,12 +9,11 @@ from confluent_kafka import (
     Consumer,
     KafkaError,
     KafkaException,
-    Message,
     Producer,
     TopicPartition,
 )
 
-from wire.record import Outgoing
+from wire.record import Outgoing, StoredRecord, read_record
 
 CHUNK = 200
 """Letters in one transaction, each an image in memory."""
@@ -67,7 +66,7 @@ class Letters:
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
-    def chunks(self) -> Iterator[list[Message]]:
+    def chunks(self) -> Iterator[list[StoredRecord]]:
         """All letters not yet sent again, to the end that the topic has when it is reached."""
         left = set(self._partitions)
         try:
@@ -77,7 +76,7 @@ class Letters:
                 for message in self._consumer.consume(CHUNK, 1.0):
                     error = message.error()
                     if error is None:
-                        found.append(message)
+                        found.append(read_record(message))
                     elif error.code() == KafkaError._PARTITION_EOF:
                         left.discard(cast("int", message.partition()))
                     elif error.fatal() or not error.retriable():
@@ -101,7 +100,7 @@ class Letters:
 
 
 class Originals:
-    """Single records by their place: for letters whose image was too large to be kept in them.
+    """Single records by their place: for letters that were too large to keep all of their image.
 
     A context manager.
     """
@@ -116,8 +115,10 @@ class Originals:
             }
         )
 
-    def value(self, topic: str, partition: int, offset: int) -> bytes | None:
-        """The record's value; None when Kafka no longer has it."""
+    def record(self, topic: str, partition: int, offset: int) -> StoredRecord | None:
+        """The record; None when Kafka no longer has it."""
+        if not topic or min(partition, offset) < 0:
+            return None  # a letter that does not say
         place = TopicPartition(topic, partition, offset)
         try:
             low, high = self._consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)
@@ -129,7 +130,7 @@ class Originals:
             return None
         if message is None or message.error() is not None or message.offset() != offset:
             return None
-        return message.value()
+        return read_record(message)
 
     def __enter__(self) -> Self:
         return self
@@ -156,16 +157,17 @@ class Resender:
         except KafkaException as error:
             raise DeadLetterError(text(error)) from None
 
-    def send(self, records: list[tuple[str, Outgoing]], done: list[Message], group: Any) -> None:
+    def send(
+        self, records: list[tuple[str, Outgoing]], done: list[StoredRecord], group: Any
+    ) -> None:
         """Send `records` (topic, record); `done` are the letters looked at.
 
         Raises:
             DeadLetterError: nothing of this chunk was sent.
         """
         offsets: dict[tuple[str, int], int] = {}
-        for message in done:
-            place = (cast("str", message.topic()), cast("int", message.partition()))
-            offsets[place] = cast("int", message.offset()) + 1
+        for letter in done:
+            offsets[letter.topic(), letter.partition()] = letter.offset() + 1
         try:
             self._producer.begin_transaction()
             for topic, record in records:

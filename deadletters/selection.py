@@ -4,8 +4,9 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from wire.deadletter import DeadLetter
-from wire.record import KafkaRecord, raw_bytes
+from wire.clock import is_believable
+from wire.deadletter import DeadLetter, decode_dead_letter
+from wire.record import KafkaRecord, StoredRecord, raw_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,14 @@ class Selection:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def read_letter(record: StoredRecord) -> DeadLetter:
+    """What a record of the dead letters' topic says, whatever it is."""
+    letter = decode_dead_letter(record)
+    if record.unreadable is not None:
+        return letter._replace(stage="unreadable", error_class="headers", message=record.unreadable)
+    return letter
+
+
 def reason(letter: DeadLetter) -> str:
     return f"{letter.stage or '?'}/{letter.error_class or '?'}"
 
@@ -70,6 +79,7 @@ class Group:
 
 
 def moment(epoch_ms: int) -> str:
-    if epoch_ms < 0:
+    """In UTC, to the second; a question mark where a letter says none that can be believed."""
+    if not is_believable(epoch_ms * 1_000_000):
         return "?"
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

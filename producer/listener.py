@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from wire.image import image_id
 from wire.prediction import decode_prediction
-from wire.record import ContractError, KafkaRecord, first_headers
+from wire.record import ContractError, StoredRecord, first_headers, read_record
 
 POLL_SECONDS = 0.2
 
@@ -65,7 +65,7 @@ class Results:
             self._correct += label == best
 
     def unreadable(self) -> None:
-        """A record of this run that is not what its topic should hold."""
+        """A record that is not what its topic should hold, of this run as far as can be told."""
         self._unreadable += 1
 
     def tally(self) -> Tally:
@@ -187,14 +187,18 @@ class Listener:
                     continue
                 error = message.error()
                 if error is None:
-                    self._take(message)
+                    self._take(read_record(message))
                 elif error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     self._failure = error.str()
                     return
         except KafkaException as error:
             self._failure = str(error)
 
-    def _take(self, message: KafkaRecord) -> None:
+    def _take(self, message: StoredRecord) -> None:
+        if message.unreadable is not None:
+            with self._changed:
+                self._results.unreadable()
+            return
         if first_headers(message.headers()).get("ce_runid") != self._run_id:
             return
         with self._changed:

@@ -15,9 +15,9 @@ from rich.progress import Progress, TextColumn
 
 from cli.kafka import KafkaOptions, kafka_options
 from deadletters.kafka import DeadLetterError, Letters, Originals, Resender
-from deadletters.selection import Group, Selection, moment, reason
-from wire.deadletter import DeadLetter, decode_dead_letter, is_omitted, restored
-from wire.record import KafkaRecord, Outgoing
+from deadletters.selection import Group, Selection, moment, read_letter, reason
+from wire.deadletter import DeadLetter, is_omitted, restored
+from wire.record import Outgoing, StoredRecord
 from wire.topics import DEAD_LETTERS
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def list_letters(
         with Letters(options, topic, None) as letters:
             for chunk in letters.chunks():
                 for record in chunk:
-                    letter = decode_dead_letter(record)
+                    letter = read_letter(record)
                     if selection.takes(record, letter):
                         groups.setdefault(reason(letter), Group()).add(record, letter, samples)
     except DeadLetterError as error:
@@ -109,7 +109,7 @@ def replay(
     """Send dead letters again, as they first arrived: same key, id, value and headers.
 
     Each goes once, however often this is repeated or interrupted. Exit code 1 when some could not
-    go: their image was too large for the letter, and its original is gone.
+    go: they were too large for a whole letter and the original is gone, or cannot be read.
     """
     selection = _selection(reasons, since, until, ids)
     options = {"bootstrap.servers": brokers, **kafka_options(kafka or ())}
@@ -127,7 +127,7 @@ def replay(
             for chunk in letters.chunks():
                 records: list[tuple[str, Outgoing]] = []
                 for record in chunk:
-                    letter = decode_dead_letter(record)
+                    letter = read_letter(record)
                     if not selection.takes(record, letter):
                         continue
                     again = _again(record, letter, originals)
@@ -146,17 +146,20 @@ def replay(
         raise typer.Exit(1)
 
 
-def _again(record: KafkaRecord, letter: DeadLetter, originals: Originals) -> Outgoing | None:
-    """The message as it first arrived; None, and a line about it, when its image is gone."""
-    original = restored(record)
+def _again(record: StoredRecord, letter: DeadLetter, originals: Originals) -> Outgoing | None:
+    """The message as it first arrived; None, and a line about it, when that cannot be had."""
+    if record.unreadable is not None:
+        place = f"{record.topic()}/{record.partition()}/{record.offset()}"
+        typer.echo(f"passed over: the letter at {place}: {record.unreadable}", err=True)
+        return None
     if not is_omitted(record):
-        return original
-    value = originals.value(letter.topic, letter.partition, letter.offset)
-    if value is None:
+        return restored(record)
+    original = originals.record(letter.topic, letter.partition, letter.offset)
+    if original is None:
         place = f"{letter.topic}/{letter.partition}/{letter.offset}"
         typer.echo(f"gone: the image at {place}", err=True)
         return None
-    return original._replace(value=value)
+    return restored(original)
 
 
 def _origin(letter: DeadLetter) -> str:

@@ -1,12 +1,20 @@
 """CloudEvents timestamps (RFC 3339) to and from nanoseconds since the epoch."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from wire.record import ContractError
+from wire.record import ContractError, KafkaRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+LATEST_NS = 1 << 62
+"""The year 2116. What lies outside 1970 to then is no time at which anything was sent; inside it,
+a time and the difference of two fit into 64 bits, which every writer and reader relies on."""
+
+_LEAP_SECOND = re.compile(r"(:\d\d):60(?=[.Z+-]|$)")
+_YEAR_0 = "0000-"
 
 
 @lru_cache(256)  # the images of a batch share their times
@@ -20,13 +28,44 @@ def format_time(ns: int) -> str:
 def parse_time(text: str) -> int:
     """Nanoseconds since the epoch; a time without a zone is taken as UTC.
 
+    Any year from 0 to 9999 is read: ask `is_believable` before the number is used as 64 bits.
+
     Raises:
         ContractError: not an RFC 3339 timestamp.
     """
     try:
-        moment = datetime.fromisoformat(text)
+        return _parse(text)
+    except ValueError:
+        pass
+    # What RFC 3339 allows and Python's reader does not: a small t or z, a leap second, year 0.
+    plain, leaps = _LEAP_SECOND.subn(r"\1:59", text.upper())
+    try:
+        if plain.startswith(_YEAR_0):
+            _parse("0004-" + plain.removeprefix(_YEAR_0))  # a leap year, as year 0 is
+            return -LATEST_NS
+        return _parse(plain) + leaps * 1_000_000_000
     except ValueError:
         raise ContractError(f"not an RFC 3339 timestamp: {text[:40]!r}") from None
+
+
+def _parse(text: str) -> int:
+    moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // _MICROSECOND * 1000
+
+
+def is_believable(ns: int) -> bool:
+    """Whether something can have happened then; 0 says that a time is not known."""
+    return 0 < ns < LATEST_NS
+
+
+def bounded_time(ns: int) -> int:
+    """A time that a stranger wrote, held inside what can be believed; 0 where it is before that."""
+    return min(max(ns, 0), LATEST_NS)
+
+
+def kafka_time(record: KafkaRecord) -> int:
+    """Kafka's own timestamp of a record in epoch nanoseconds; 0 where it has none to believe."""
+    ns = record.timestamp()[1] * 1_000_000
+    return ns if is_believable(ns) else 0

@@ -8,16 +8,34 @@ from wire.trace import TRACEPARENT
 MAX_MESSAGE = 512
 """Characters of an error text in a header: it may quote what a stranger sent."""
 
+MAX_DIGITS = 19
+"""Of a number that a letter says: as many as 64 bits have."""
+
+INTERNAL = "internal"
+"""The error class of an image that met an error which has no rule of its own."""
+
 PREFIX = "dlq."
 OMITTED = "dlq.value.omitted"
 """Marks a letter whose image was too large to be kept with it; its value is the image's size."""
+OMITTED_HEADERS = "dlq.headers.omitted"
+"""Marks one without (all of) the image's headers; its value is how many are left out."""
+OMITTED_KEY = "dlq.key.omitted"
+"""Marks one without the image's key; its value is the key's size."""
+_MARKS = (OMITTED, OMITTED_HEADERS, OMITTED_KEY)
+
+_NAMING = ("ce_id", "ce_runid", TRACEPARENT)
+"""Headers by which readers find the image: the last to go."""
+_MAX_NAMING = 256
+"""Bytes of one of them that is kept longer than the others."""
+_SHORT_MESSAGE = 64
+"""Bytes of the error text in the smallest letter."""
 
 
 class DeadLetter(NamedTuple):
     """Why an image was set aside, and where it was.
 
     Attributes:
-        stage: contract, decode, shape, infer.
+        stage: contract, decode, infer, publish.
         error_class: a short, fixed name, safe as a metric label.
         message: one line for a person.
         attempts: how often it was tried.
@@ -90,15 +108,19 @@ def decode_dead_letter(record: KafkaRecord) -> DeadLetter:
         error_class=found.get("dlq.error.class", ""),
         message=one_line(found.get("dlq.error.message", "")),
         topic=found.get("dlq.topic", ""),
-        partition=_number(found.get("dlq.partition")),
+        partition=_number(found.get("dlq.partition"), 1 << 31),
         offset=_number(found.get("dlq.offset")),
         attempts=_number(found.get("dlq.attempts")),
         timestamp_ms=_number(found.get("dlq.timestamp")),
     )
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else -1
+def _number(text: str | None, limit: int = 1 << 63) -> int:
+    """-1 where it is none, or none that fits the field: a stranger can write a letter, too."""
+    if text is None or len(text) > MAX_DIGITS or not (text.isascii() and text.isdigit()):
+        return -1
+    number = int(text)
+    return number if number < limit else -1
 
 
 def without_value(record: Outgoing) -> Outgoing | None:
@@ -109,6 +131,45 @@ def without_value(record: Outgoing) -> Outgoing | None:
     return Outgoing(record.key, None, [*record.headers, (OMITTED, size)])
 
 
+def smaller_letter(letter: Outgoing) -> Outgoing | None:
+    """The dead letter with less of its image; None where nothing is left to be taken away.
+
+    First without the value, then without the headers that do not name the image, then without the
+    key, then without the names and with a short error text. Where the image was, and what class of
+    error it met, always stays: by topic, partition and offset the original can be found.
+    """
+    if letter.value:
+        return without_value(letter)
+    foreign = [one for one in letter.headers if not one[0].startswith(PREFIX)]
+    naming = [one for one in foreign if one[0] in _NAMING and len(one[1] or b"") <= _MAX_NAMING]
+    naming = naming[: len(_NAMING)]
+    if len(naming) < len(foreign):
+        return letter._replace(headers=_without_headers(letter, naming))
+    if letter.key:
+        size = str(len(letter.key)).encode()
+        return Outgoing(None, letter.value, [*letter.headers, (OMITTED_KEY, size)])
+    headers = [
+        (name, text[:_SHORT_MESSAGE].decode(errors="ignore").encode())
+        if name == "dlq.error.message" and text is not None
+        else (name, text)
+        for name, text in _without_headers(letter, [])
+    ]
+    return None if headers == letter.headers else letter._replace(headers=headers)
+
+
+def _without_headers(
+    letter: Outgoing, kept: list[tuple[str, bytes | None]]
+) -> list[tuple[str, bytes | None]]:
+    """The letter's headers, of its image's only those `kept`, with how many are left out."""
+    reasons = [one for one in letter.headers if one[0].startswith(PREFIX)]
+    left_out = len(letter.headers) - len(reasons) - len(kept)
+    if not left_out:
+        return letter.headers
+    left_out += sum(int(text or b"0") for name, text in reasons if name == OMITTED_HEADERS)
+    reasons = [one for one in reasons if one[0] != OMITTED_HEADERS]
+    return [*kept, *reasons, (OMITTED_HEADERS, str(left_out).encode())]
+
+
 def is_omitted(record: KafkaRecord) -> bool:
-    """Whether the image itself was too large to be kept in the letter."""
-    return any(name == OMITTED for name, _ in record.headers() or ())
+    """Whether some of the image was too large to be kept in the letter."""
+    return any(name in _MARKS for name, _ in record.headers() or ())

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from wire.clock import format_time, parse_time
-from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.clock import format_time, is_believable, kafka_time, parse_time
+from wire.record import (
+    ContractError,
+    KafkaRecord,
+    Outgoing,
+    StoredRecord,
+    first_headers,
+    raw_bytes,
+)
 from wire.trace import TRACEPARENT, read_traceparent
 
 _OUR_TYPES = "triton-kafka-bridge.image."
@@ -41,8 +48,9 @@ class ImageEvent(NamedTuple):
         content_type: lower case, without parameters; None means: look at the bytes.
         dtype: numpy dtype name of an `application/x-ndarray` value.
         shape: its shape, outermost dimension first.
-        intended_ns: when the image was due to be sent; epoch nanoseconds.
-        sent_ns: when it was really sent; epoch nanoseconds.
+        intended_ns: when the image was due to be sent; epoch nanoseconds, 0 to `LATEST_NS`; 0:
+            neither the image nor Kafka says a time that can be believed.
+        sent_ns: when it was really sent; the same.
         label: the true class name, where the producer knows it (evaluation runs).
         traceparent: W3C trace context, version 00; None where there is none that is valid.
     """
@@ -124,16 +132,19 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     """Read the envelope of an image, or of a plain message that knows nothing of CloudEvents.
 
     Raises:
-        ContractError: a header that is too long, not text, or does not say what it should.
+        ContractError: headers that cannot be read, or one that is too long, not text, or does not
+            say what it should.
     """
+    if isinstance(record, StoredRecord) and record.unreadable is not None:
+        raise ContractError(record.unreadable)
     headers = first_headers(record.headers())
     content_type, dtype, shape, source, run_id, label = _common(*map(headers.get, _COMMON))
     text = {name: _text(name, headers[name]) for name in _OWN if name in headers}
     if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
         raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
-    kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
-    intended_ns = parse_time(text["ce_time"]) if "ce_time" in text else kafka_ns
-    sent_ns = parse_time(text["ce_senttime"]) if "ce_senttime" in text else kafka_ns or intended_ns
+    kafka_ns = kafka_time(record)
+    intended_ns = _time(text.get("ce_time")) or kafka_ns
+    sent_ns = _time(text.get("ce_senttime")) or kafka_ns or intended_ns
     traceparent = headers.get(TRACEPARENT)
     return ImageEvent(
         image_id(record, headers), content_type, dtype, shape, intended_ns, sent_ns, source, run_id,
@@ -180,6 +191,12 @@ def _text(name: str, raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         raise ContractError(f"header {name} is not UTF-8") from None
+
+
+def _time(text: str | None) -> int:
+    """0 where there is no time, or none to believe: a clock never set, a field never filled in."""
+    ns = 0 if text is None else parse_time(text)
+    return ns if is_believable(ns) else 0
 
 
 def _parse_shape(text: str) -> tuple[int, ...]:

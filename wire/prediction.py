@@ -1,12 +1,13 @@
 """A prediction on its way back."""
 
 from functools import lru_cache
+from math import isfinite
 from typing import NamedTuple, TypedDict
 
 import orjson
 
 from wire.answers import OtherAnswer, read_answer
-from wire.clock import format_time
+from wire.clock import bounded_time, format_time
 from wire.image import MAX_ID, ImageEvent
 from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
 from wire.trace import TRACEPARENT, read_traceparent
@@ -35,8 +36,8 @@ class Prediction(NamedTuple):
     """One answered image.
 
     Attributes:
-        top: the k best classes, best first.
-        stamps: epoch nanoseconds of each of `STAMPS`.
+        top: the k best classes, best first; scores are finite.
+        stamps: epoch nanoseconds of each of `STAMPS`, 0 to `LATEST_NS`.
         batch_size: images in the request that carried this one to Triton.
         answer: of another task than classification, whose answer is `top`.
     """
@@ -132,7 +133,9 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
             )
             for item in (body["top"] if answer is None else ())
         )
-        stamps = {str(name): int(ns) for name, ns in body["stamps_ns"].items()}
+        if not all(isfinite(one["score"]) for one in top):
+            raise ContractError("a prediction with a score that is not a finite number")
+        stamps = {str(name): bounded_time(int(ns)) for name, ns in body["stamps_ns"].items()}
         missing = [name for name in STAMPS if name not in stamps]
         if missing:
             raise ContractError(f"a prediction lacks the stamps {', '.join(missing)}")
@@ -147,7 +150,7 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
             traceparent=read_traceparent(headers.get(TRACEPARENT)),
             answer=answer,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ContractError):
             raise
         raise ContractError(f"not a prediction: {type(error).__name__}: {error}") from None

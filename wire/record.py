@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any, NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -9,7 +10,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 class KafkaRecord(Protocol):
-    """A consumed record; `confluent_kafka.Message` is one."""
+    """A consumed record; `confluent_kafka.Message` is one, to be read by `read_record` alone."""
 
     def topic(self) -> str | None: ...
     def partition(self) -> int | None: ...
@@ -33,9 +34,19 @@ class Outgoing(NamedTuple):
     headers: list[tuple[str, bytes | None]]
 
 
-@dataclass(frozen=True, slots=True)
+RECORD_OVERHEAD = 512
+"""Bytes that a record in hand takes beside its key, value and headers: the objects that hold it."""
+HEADER_OVERHEAD = 80
+"""Bytes that a header takes beside its name and value: a pair, and its place in the list."""
+
+
+@dataclass(slots=True)
 class StoredRecord:
-    """A `KafkaRecord` held in memory: for recorded messages and for tests."""
+    """A `KafkaRecord` held in memory; it can be read any number of times.
+
+    Attributes:
+        unreadable: why its headers cannot be read, so that it seems to have none; None: they can.
+    """
 
     record_topic: str = "images"
     record_partition: int = 0
@@ -44,6 +55,15 @@ class StoredRecord:
     record_value: bytes | None = None
     record_headers: Headers | None = None
     timestamp_ms: int = 0
+    unreadable: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it takes: of many small headers, most is what holds them."""
+        size = RECORD_OVERHEAD + len(self.record_key or b"") + len(self.record_value or b"")
+        for name, value in self.record_headers or ():
+            size += HEADER_OVERHEAD + getsizeof(name) + getsizeof(value)
+        return size
 
     def topic(self) -> str:
         return self.record_topic
@@ -65,6 +85,34 @@ class StoredRecord:
 
     def timestamp(self) -> tuple[int, int]:
         return (1 if self.timestamp_ms else 0, self.timestamp_ms)
+
+
+def read_record(message: KafkaRecord) -> StoredRecord:
+    """All of a record that came from Kafka's client; the one way to read it, and it never fails.
+
+    Headers are asked for once: the client raises at a name that is not UTF-8 (as C and Go programs
+    can send), and what it gives when it is asked again crashes the process.
+    """
+    headers: Headers | None = None
+    unreadable = None
+    try:
+        headers = message.headers()
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = str(error.__cause__ or error)[:200]
+        unreadable = f"its headers cannot be read, a name that is not UTF-8? ({reason})"
+    key, value = message.key(), message.value()
+    return StoredRecord(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        None if key is None else raw_bytes(key),
+        None if value is None else raw_bytes(value),
+        headers,
+        message.timestamp()[1],
+        unreadable,
+    )
 
 
 class ContractError(ValueError):

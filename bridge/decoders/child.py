@@ -22,6 +22,7 @@ from bridge.decoders.process import PROTOCOL, Decoded
 from imaging.decode import to_picture
 from imaging.rules import ImageError, ImageRules
 from imaging.tensor import to_tensor
+from wire.deadletter import INTERNAL
 from wire.image import ImageEvent
 
 
@@ -39,6 +40,10 @@ def decode(jobs: Sequence[tuple[str | None, bytes]], rules: ImageRules) -> Decod
             pixels[place], sizes[place] = to_picture(event, value, rules)
         except ImageError as error:
             errors[place] = (error.kind, str(error))
+        except MemoryError:
+            raise  # of the process: which image it was is found by asking again
+        except Exception as error:
+            errors[place] = (INTERNAL, f"{type(error).__name__}: {error}")
         seconds.append(time.perf_counter() - started)
     if rules.tensor.plain:
         return Decoded(pixels, sizes, errors, seconds)

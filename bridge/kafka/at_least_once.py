@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from threading import Event, Thread
-from typing import Protocol
+from threading import Event, Lock, RLock, Thread
+from typing import NamedTuple, Protocol
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -12,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.metrics import Metrics
 from bridge.work import Arrival, Publication
-from wire.deadletter import without_value
+from wire.deadletter import INTERNAL
 from wire.record import raw_bytes
 
 log = structlog.get_logger()
@@ -78,6 +79,12 @@ class AtLeastOnce:
         self._failed = failed
         self._pending: list[Completed[Publication]] = []
         self._acknowledged: deque[Sequence[Settled]] = deque()
+        self._refused: deque[_Refused] = deque()
+        self._sending = Lock()
+        """Held by whoever hands records to the client: what was refused is sent with none beside
+        it, so that what becomes of it is about it."""
+        self._matching = RLock()
+        """Held while reports are told apart, and while what was sent is still being noted."""
         self._stopping = Event()
         self._lone = Event()
         self._idle = Thread(target=self._serve_idle, name="delivery", daemon=True)
@@ -86,59 +93,101 @@ class AtLeastOnce:
         self._idle.start()
 
     def publish(self, settled: Sequence[Settled]) -> None:
-        self._send(settled)
+        with self._sending:
+            self._send(settled)
         self._serve_reports()  # of earlier batches
 
-    def _send(self, settled: Sequence[Settled]) -> None:
+    def _send(self, settled: Sequence[Settled], *, alone: bool = False) -> None:
+        if not settled:
+            return
         # One callback for all of a batch: one for each image costs as much as producing it.
-        on_delivery = partial(self._delivered, settled, list(settled))
-        for _, publication in settled:
-            produce(self._producer, publication, on_delivery)
+        sent = _Sent(list(settled), list(settled), alone)
+        on_delivery = partial(self._delivered, sent)
+        with self._matching:
+            for arrival, publication in settled:
+                produced = produce(self._producer, publication, on_delivery)
+                if produced is not publication:
+                    self._replaced(sent, arrival, produced)
         if len(settled) == 1:
             self._lone.set()
 
-    def _delivered(
-        self,
-        settled: Sequence[Settled],
-        waiting: list[Settled],
-        error: KafkaError | None,
-        message: Message,
-    ) -> None:
-        """One of `settled` was delivered, or not; `waiting` has one item for each that was not."""
+    def _replaced(self, sent: "_Sent", arrival: Arrival, produced: Publication) -> None:
+        """The client took something else for an image than it was given."""
+        for place, (other, _) in enumerate(sent.settled):
+            if other is arrival:
+                sent.settled[place] = (arrival, produced)
+
+    def _delivered(self, sent: "_Sent", error: KafkaError | None, message: Message) -> None:
+        """One of `sent` was delivered, or not; `waiting` has one item for each that was not."""
         if error is None:
             # Reports come on two threads: a list's pop is one step, a count's decrement is not.
-            waiting.pop()
-            if not waiting:
-                self._acknowledged.append(settled)
+            sent.waiting.pop()
+            if not sent.waiting:
+                self._acknowledged.append(sent.settled)
             return
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and len(settled) == 1:
-            arrival, publication = settled[0]  # a dead letter, which always comes alone
-            smaller = shrink(publication)
-            if smaller is not None:
-                self._send([(arrival, smaller)])
-                return
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             return  # the bridge is being stopped at once: not delivered, so not committed
-        self._failed(
-            DeliveryError(f"Kafka refused a record for topic {message.topic()}: {error.str()}")
-        )
+        refusal = REFUSALS.get(error.code())
+        with self._matching:
+            place = None if refusal is None else _place(sent.settled, message)
+            refused = None if place is None else sent.settled.pop(place)
+        if refusal is None or refused is None:
+            self._failed(
+                DeliveryError(f"Kafka refused a record for topic {message.topic()}: {error.str()}")
+            )
+            return
+        self._refused.append(_Refused(refused, refusal, sent.alone))
+        sent.waiting.pop()
+        if not sent.waiting and sent.settled:
+            self._acknowledged.append(sent.settled)
 
     def _serve_reports(self) -> None:
         self._producer.poll(0)
-        # All at once, under one lock.
-        reported = [self._acknowledged.popleft() for _ in range(len(self._acknowledged))]
+        # All at once, under one lock; another thread may be taking some of them.
+        reported: list[Sequence[Settled]] = []
+        with suppress(IndexError):
+            while True:
+                reported.append(self._acknowledged.popleft())
         self._assignment.finish(
             (arrival.tracker, arrival.offset) for settled in reported for arrival, _ in settled
         )
 
     def _serve_idle(self) -> None:
-        while not self._stopping.is_set():
-            if self._lone.wait(REPORTS_S):
-                self._lone.clear()
-                # Flushing, Kafka's client does not wait for more records to send along (linger.ms,
-                # which timers of whole milliseconds make two or three): none will come.
-                self._producer.flush(FLUSH_S)
-            self._serve_reports()
+        try:
+            while not self._stopping.is_set():
+                if self._lone.wait(REPORTS_S):
+                    self._lone.clear()
+                    # Flushing, Kafka's client does not wait for more records to send along
+                    # (linger.ms, which timers of whole milliseconds make two or three): none will
+                    # come.
+                    self._producer.flush(FLUSH_S)
+                self._serve_reports()
+                if self._refused:
+                    self._send_refused()
+        except Exception as error:
+            self._failed(error)
+
+    def _send_refused(self) -> None:
+        """Send what was refused by itself, and what is refused even so with less in it.
+
+        A broker judges a request's records of one partition together: most of those that it finds
+        too large are fine by themselves.
+        """
+        with self._sending:
+            while self._refused and not self._stopping.is_set():
+                (arrival, publication), refusal, alone = self._refused.popleft()
+                if alone:
+                    publication = instead(publication, refusal)
+                if self._flush():
+                    self._send([(arrival, publication)], alone=True)
+                    self._flush()
+
+    def _flush(self) -> bool:
+        """Wait until nothing is with the client; False: the bridge stops before that."""
+        while self._producer.flush(REPORTS_S):
+            if self._stopping.is_set():
+                return False
+        return True
 
     def commit(self, *, wait: bool) -> None:
         # Only this thread, the intake's, changes the assignment: nothing can be revoked between
@@ -195,15 +244,58 @@ class AtLeastOnce:
         self._idle.join(5)
 
 
+class _Sent(NamedTuple):
+    """Records that were handed to the client together.
+
+    Attributes:
+        settled: those of them that were not refused.
+        waiting: one item for each without a report.
+        alone: there is one, and none was with the client beside it.
+    """
+
+    settled: list[Settled]
+    waiting: list[Settled]
+    alone: bool
+
+
+class _Refused(NamedTuple):
+    """A record that the broker refused for what it is, or for what was beside it."""
+
+    settled: Settled
+    refusal: str
+    alone: bool
+
+
+REFUSALS = {
+    KafkaError.MSG_SIZE_TOO_LARGE: "too_large",
+    KafkaError.INVALID_RECORD: "invalid_record",  # one without a key, on a compacted topic
+    KafkaError._INVALID_DIFFERENT_RECORD: "invalid_record",  # another one in its request was
+}
+"""Errors that are about the record, or one beside it: all else is about the cluster."""
+
+
+def _place(settled: Sequence[Settled], message: Message) -> int | None:
+    """Which of them this is; two that are equal in all of this are refused alike."""
+    found = (message.topic(), message.key(), message.value())
+    for place, (_, (topic, record, _)) in enumerate(settled):
+        if (topic, record.key, record.value) == found:
+            return place
+    return None
+
+
 def produce(
     producer: Producer,
     publication: Publication,
     on_delivery: Callable[[KafkaError | None, Message], None],
-) -> None:
+) -> Publication:
     """Hand a record to the client, waiting while its queue is full.
 
+    Returns:
+        What it took: what comes instead, where it would never take this one.
+
     Raises:
-        DeliveryError: the client will never take it.
+        DeliveryError: it will never take the last of these either, or no record at all.
+        KafkaException: with the code `_STATE`: the transaction must be aborted.
     """
     while True:
         record = publication.record
@@ -215,28 +307,42 @@ def produce(
                 headers=record.headers,  # type: ignore[arg-type]  # a list is invariant
                 on_delivery=on_delivery,
             )
-            return
+            return publication
         except BufferError:
+            if not len(producer):  # it is larger than the whole queue
+                publication = instead(publication, "too_large")
+                continue
             producer.poll(0.1)  # full until the broker takes some; delivery reports make room
         except KafkaException as error:
-            smaller = shrink(publication)
-            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE or smaller is None:
+            code = error.args[0].code()
+            if code == KafkaError._STATE:
+                raise
+            if code not in REFUSALS:
                 raise DeliveryError(f"topic {publication.topic}: {error}") from None
-            publication = smaller
+            publication = instead(publication, REFUSALS[code])
+        except (TypeError, ValueError, OverflowError, SystemError):
+            log.exception("record_not_taken", topic=publication.topic)
+            publication = instead(publication, INTERNAL)
 
 
-def shrink(publication: Publication) -> Publication | None:
-    """A record that the broker finds too large, without its value but with its reason.
+def instead(publication: Publication, refusal: str) -> Publication:
+    """What is published in place of a record that is refused for what it is.
 
     The reason's headers can push a dead letter over the limit that the image itself just met.
+
+    Raises:
+        DeliveryError: nothing is left that could be.
+        FuseBlownError: too many dead letters.
     """
-    record = without_value(publication.record)
-    if record is None:
-        return None
+    other = None if publication.instead is None else publication.instead(refusal)
+    key = repr(raw_bytes(publication.record.key)[:64])
+    if other is None:
+        raise DeliveryError(
+            f"topic {publication.topic}: Kafka refuses even the smallest record about an image "
+            f"({refusal}; key {key}): raise the topic's max.message.bytes to 4096 or more"
+        )
     log.warning(
-        "dead_letter_without_value",
-        topic=publication.topic,
-        key=repr(raw_bytes(publication.record.key)[:64]),
-        size=len(raw_bytes(publication.record.value)),
-    )
-    return Publication(publication.topic, record)
+        "record_refused", topic=publication.topic, reason=refusal, key=key,
+        size=len(raw_bytes(publication.record.value)), instead=other.topic,
+    )  # fmt: skip
+    return other

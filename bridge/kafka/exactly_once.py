@@ -10,13 +10,26 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from bridge.batching import Backoff
 from bridge.kafka.assignment import Assignment, Completed
-from bridge.kafka.at_least_once import DeliveryError, Settled, produce, shrink
+from bridge.kafka.at_least_once import REFUSALS, DeliveryError, Settled, instead, produce
 from bridge.metrics import Metrics
 from bridge.work import Publication
 
 log = structlog.get_logger()
 
 IDLE_WAIT_S = 0.2
+MAX_ENTRIES = 2000
+"""Images of one transaction: more of them take no less time each, and it must end in time."""
+CALM = 16
+"""Transactions committed in a row before larger ones are tried again."""
+FOR_GOOD = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+)
+"""Reasons that do not pass by themselves: as at least once, the bridge stops and says so."""
 HUNG_FACTOR = 2
 """Calls on the transaction coordinator have a bound of their own. One that outlasts it that many
 times never returns: librdkafka can lose a request when the broker goes in the middle of it."""
@@ -60,6 +73,13 @@ class ExactlyOnce:
         self._failed = failed
         self._timeout_s = timeout_s
         self._backoff = backoff
+        self._limit = MAX_ENTRIES
+        """Entries of one transaction."""
+        self._calm = 0
+        """Transactions committed since the limit was changed."""
+        self._culprit_found = False
+        self._refusal: str | None = None
+        self._for_good: str | None = None
         self._metadata: Any = None
         self._calling_since: float | None = None
         self._stopping = Event()
@@ -127,23 +147,81 @@ class ExactlyOnce:
     def _settle(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:
         """Get these answers committed, or let go of what is no longer ours."""
         while completed and not self._stopping.is_set():
+            rest: Sequence[Completed[Publication]]
+            part, rest = split(completed, self._limit)
             try:
-                self._transact(completed, metadata)
+                self._transact(part, metadata)
             except KafkaException as error:
-                self._abort(error)
-                wait = self._backoff.next_wait()
-                log.warning("transaction_aborted", error=str(error), retry_in_s=round(wait, 3))
-                self._wait_for_generation(metadata, wait)
+                self._give_up(part, error, metadata)
+                rest = completed
             else:
                 self._backoff.reset()
-                self._committed(completed)
-                return
+                self._committed(part)
+                self._widen()
             with self._assignment.changed:
-                for gone in (one for one in completed if one.tracker.revoked):
+                for gone in (one for one in rest if one.tracker.revoked):
                     self._assignment.release(gone.tracker, gone.entries)
                     self._metrics.dropped.inc(len(gone.entries))
-                completed = [one for one in completed if not one.tracker.revoked]
+                completed = [one for one in rest if not one.tracker.revoked]
                 metadata = self._metadata
+
+    def _give_up(
+        self, part: Sequence[Completed[Publication]], error: KafkaException, metadata: Any
+    ) -> None:
+        """End a transaction that failed, and see to it that the next one has a chance.
+
+        Raises:
+            DeliveryError: none will have one.
+            FencedError: this producer cannot go on.
+        """
+        self._producer.poll(0)  # what became of its records is known before it is judged
+        reason = error.args[0]
+        refusal = self._refusal or REFUSALS.get(reason.code())
+        for_good = self._for_good or (reason.str() if reason.code() in FOR_GOOD else None)
+        if refusal is None and for_good is not None:
+            raise DeliveryError(f"Kafka refuses the answers: {for_good}")
+        self._abort(error)
+        if refusal is not None:
+            # No wait: it has nothing to do with time.
+            log.debug("transaction_refused", reason=refusal, error=str(error))
+            self._narrow(part, refusal)
+            return
+        if reason.code() in (KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT):
+            self._limit = max(1, sum(len(one.entries) for one in part) // 2)
+            self._calm = 0
+        wait = self._backoff.next_wait()
+        log.warning("transaction_aborted", error=str(error), retry_in_s=round(wait, 3))
+        self._wait_for_generation(metadata, wait)
+
+    def _narrow(self, part: Sequence[Completed[Publication]], refusal: str) -> None:
+        """Half of it next time; a record that was refused alone is replaced by what goes instead.
+
+        A broker judges a request's records of one partition together, and a transaction fails as a
+        whole: which record it was is found by halving.
+
+        Raises:
+            DeliveryError: nothing is left that could go instead.
+            FuseBlownError: too many dead letters.
+        """
+        entries = [entry for one in part for entry in one.entries]
+        self._calm = 0
+        if len(entries) > 1:
+            self._limit = len(entries) // 2
+            return
+        for entry in entries:
+            assert entry.result is not None
+            entry.result = instead(entry.result, refusal)
+        self._culprit_found = True
+
+    def _widen(self) -> None:
+        """A transaction was committed: larger ones again, at once where one record was at fault."""
+        self._calm += 1
+        if self._culprit_found:
+            self._limit = MAX_ENTRIES
+            self._culprit_found = False
+        elif self._calm >= CALM and self._limit < MAX_ENTRIES:
+            self._limit = min(MAX_ENTRIES, 2 * self._limit)
+            self._calm = 0
 
     def _wait_for_generation(self, refused: Any, wait_s: float) -> None:
         """Wait for that long, or until the group's generation is known anew: often that was it."""
@@ -153,48 +231,37 @@ class ExactlyOnce:
             )
 
     def _transact(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:
-        too_large: list[tuple[str, bytes | str | None]] = []
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                too_large.append((message.topic() or "", message.key()))
-
+        self._refusal = self._for_good = None
         self._producer.begin_transaction()
-        for one in completed:
-            for entry in one.entries:
-                assert entry.result is not None
-                produce(self._producer, entry.result, delivered)
+        all_taken = True
+        try:
+            for one in completed:
+                for entry in one.entries:
+                    assert entry.result is not None
+                    # What is refused at once is replaced at once, and stays so.
+                    entry.result = produce(self._producer, entry.result, self._delivered)
+        except KafkaException:
+            all_taken = False  # one before it failed: the next call raises what is to be done
         offsets = [
             TopicPartition(one.tracker.topic, one.tracker.partition, one.offset)
             for one in completed
         ]
-        try:
-            self._call(
-                lambda: self._producer.send_offsets_to_transaction(
-                    offsets, metadata, self._timeout_s
-                )
-            )
-            self._call(lambda: self._producer.commit_transaction(self._timeout_s))
-        except KafkaException:
-            self._shrink(completed, too_large)
-            raise
+        self._call(
+            lambda: self._producer.send_offsets_to_transaction(offsets, metadata, self._timeout_s)
+        )
+        if not all_taken:
+            raise FencedError("Kafka's client takes no more records, and does not say why")
+        self._call(lambda: self._producer.commit_transaction(self._timeout_s))
 
-    def _shrink(
-        self,
-        completed: Sequence[Completed[Publication]],
-        too_large: Sequence[tuple[str, bytes | str | None]],
-    ) -> None:
-        """The next try goes without the values that the broker found too large."""
-        for one in completed:
-            for entry in one.entries:
-                result = entry.result
-                assert result is not None
-                if (result.topic, result.record.key) in too_large and result.record.value:
-                    entry.result = shrink(result)
-                    if entry.result is None:
-                        raise DeliveryError(
-                            f"topic {result.topic}: a record is larger than the broker takes"
-                        )
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        """A record of the open transaction was delivered, or not."""
+        if error is None:
+            return
+        refusal = REFUSALS.get(error.code())
+        if refusal is not None:
+            self._refusal = refusal
+        elif error.code() in FOR_GOOD:
+            self._for_good = error.str()
 
     def _committed(self, completed: Sequence[Completed[Publication]]) -> None:
         with self._assignment.changed:
@@ -231,3 +298,21 @@ class ExactlyOnce:
             finally:
                 self._calling_since = None
             self._stopping.wait(0.2)
+
+
+def split(
+    completed: Sequence[Completed[Publication]], limit: int
+) -> tuple[list[Completed[Publication]], list[Completed[Publication]]]:
+    """The first `limit` entries, each partition's with the offset behind its last; and the rest."""
+    part: list[Completed[Publication]] = []
+    rest: list[Completed[Publication]] = []
+    for one in completed:
+        head, tail = one.entries[:limit], one.entries[limit:]
+        limit -= len(head)
+        if not tail:
+            part.append(one)
+            continue
+        if head:
+            part.append(Completed(one.tracker, head[-1].offset + 1, head))
+        rest.append(Completed(one.tracker, one.offset, tail))
+    return part, rest

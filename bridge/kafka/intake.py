@@ -11,6 +11,7 @@ from bridge.kafka.assignment import Assignment, Position
 from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
 from bridge.work import Arrival, Publication
+from wire.record import read_record
 
 log = structlog.get_logger()
 
@@ -62,6 +63,8 @@ class Intake:
         self._failed = failed
         self._take: Callable[[Sequence[Arrival]], None] | None = None
         self._delivery: Delivery | None = None
+        self._largest = 0
+        """Bytes of the largest record of the last fetch: the next ones may be like it."""
         self._paused: set[tuple[str, int]] = set()
         self._stopping = Event()
         self._at_once = Event()
@@ -136,8 +139,14 @@ class Intake:
             return []
         # Taken in hand before the rest is asked for: in that call its partition can go, and come
         # back to be read from an earlier record.
+        largest, self._largest = self._largest, 0
         arrivals = self._accept([first])
-        return arrivals + self._accept(self._consumer.consume(self._fetch_size - 1, 0))
+        # No more than there is room for, should they be as large as the largest lately.
+        room = self._max_bytes - self._assignment.bytes
+        count = min(self._fetch_size - 1, room // max(largest, self._largest, 1))
+        if count > 0:
+            arrivals += self._accept(self._consumer.consume(count, 0))
+        return arrivals
 
     def _accept(self, messages: Sequence[Message]) -> list[Arrival]:
         received_ns = time.time_ns()
@@ -148,15 +157,14 @@ class Intake:
             if error is not None:
                 self._consumer_error(error)
                 continue
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
-            assert topic is not None
-            assert partition is not None
-            assert offset is not None
-            records.append(message)
-            places.append((topic, partition, offset, len(message)))
+            record = read_record(message)
+            size = record.size
+            self._largest = max(self._largest, size)
+            records.append(record)
+            places.append((record.topic(), record.partition(), record.offset(), size))
         arrivals = [
-            Arrival(message, tracker, place[2], received_ns)
-            for message, place, tracker in zip(
+            Arrival(record, tracker, place[2], received_ns)
+            for record, place, tracker in zip(
                 records, places, self._assignment.begin(places), strict=True
             )
             if tracker is not None  # else its partition went away while it was on its way here

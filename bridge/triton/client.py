@@ -115,6 +115,7 @@ class TritonServer:
                 self._stub.ModelInfer(request, timeout=max(timeout_s, self._timeout_s)),
                 task.output.name,
                 1,
+                spec.batched,
             )
             named = {one["class_id"]: one["label"] for one in map(parse_class, row)}
         except (ValueError, IndexError) as error:
@@ -163,12 +164,15 @@ class TritonServer:
                 done(_failed(error))
             except grpc.FutureCancelledError:  # the channel was closed meanwhile
                 done(InferenceError("CANCELLED", "the connection was closed"))
-            except Exception as problem:  # else nobody would hear of this batch again
+            except MemoryError:
+                done(InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer"))
+            except Exception as problem:  # else its slot would be lost for good
                 done(InferenceError("INTERNAL", f"an answer that cannot be read: {problem}"))
 
+        request = make_request(spec, images, timeout_s=self._timeout_s)
         try:
             call = self._stub.ModelInfer.future(
-                make_request(spec, images, timeout_s=self._timeout_s),
+                request,
                 timeout=self._timeout_s,
                 metadata=None if traceparent is None else [(TRACEPARENT, traceparent)],
             )

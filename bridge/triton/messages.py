@@ -73,18 +73,18 @@ def parse_answer(response: Any, spec: ModelSpec, sizes: Sequence[Size | None]) -
     answered: dict[str, Any] = {}
     for output in spec.task.outputs:
         if output.classes:
-            answered[output.name] = texts(response, output.name, count)
+            answered[output.name] = texts(response, output.name, count, spec.batched)
         else:
             answered[output.name] = _array(response, output, spec, count)
     results = list(spec.task.read(answered, sizes))
     if spec.error_output is not None:
-        for index, (reason,) in enumerate(texts(response, spec.error_output, count)):
+        for index, (reason,) in enumerate(texts(response, spec.error_output, count, spec.batched)):
             if reason:
                 results[index] = parse_error(reason)
     return Answer(response.model_version, results)
 
 
-def texts(response: Any, output: str, count: int) -> list[list[bytes]]:
+def texts(response: Any, output: str, count: int, batched: bool) -> list[list[bytes]]:
     """A BYTES output's strings, those of one image in each row.
 
     Raises:
@@ -92,8 +92,14 @@ def texts(response: Any, output: str, count: int) -> list[list[bytes]]:
     """
     place = _place(response, output)
     strings = [] if place is None else _strings(response.raw_output_contents[place])
-    if not strings:
+    if place is None or not strings:
         raise ValueError(_empty(output))
+    shape = list(response.outputs[place].shape)
+    if batched and (shape[:1] != [count] or prod(shape) != len(strings)):
+        raise ValueError(
+            f"output {output} has the shape {shape} and {len(strings)} strings for {count} images: "
+            "the model must give one row for each image, in their order"
+        )
     if len(strings) % count:
         raise ValueError(f"output {output} has {len(strings)} strings for {count} images")
     width = len(strings) // count

@@ -13,6 +13,7 @@ from consumer.liveview.window import Window
 from consumer.measuring.measure import Topics
 from consumer.measuring.statistics import STAGES
 from consumer.reader import Received
+from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
 from wire.image import ImageEvent, decode_image, image_id
 from wire.prediction import Prediction, decode_prediction
@@ -29,7 +30,6 @@ ROW, ROW_PER_SECOND = 10, 2.0
 MAX_TEXT = 120
 """Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
 MAX_TOP = 5
-_LATEST_NS = 1 << 62
 _LARGEST = (1 << 31) - 1
 # Numbers come from strangers too: they are held inside what JSON and JavaScript take.
 
@@ -78,6 +78,8 @@ class View:
         topic = record.topic()
         with self._lock:
             now = self._clock()
+            if record.unreadable is not None and topic != self._topics.predictions:
+                self._totals["unreadable"] += 1  # shown all the same, by its key or its place
             if topic == self._topics.images:
                 self._image(record, now)
             elif topic == self._topics.dead_letters:
@@ -115,7 +117,7 @@ class View:
             return self._frame
 
     def _image(self, record: KafkaRecord, now: float) -> None:
-        kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
+        kafka_ns = kafka_time(record)
         try:
             image = decode_image(record)
         except ContractError:
@@ -147,8 +149,7 @@ class View:
         if not self._recent.settle(item, "answered"):
             self._totals["duplicates"] += 1
             return
-        times = {name: _bounded(ns, _LATEST_NS) for name, ns in prediction.stamps.items()}
-        times["consumed"] = at_ns
+        times = {**prediction.stamps, "consumed": at_ns}
         stages_us = [(times[end] - times[start]) // 1000 for _, start, end in STAGES]
         latency_us = (at_ns - times["intended"]) // 1000
         item.top = tuple((_text(one["label"]), one["score"]) for one in prediction.top[:MAX_TOP])

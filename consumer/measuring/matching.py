@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wire.clock import bounded_time
 from wire.prediction import STAMPS, Prediction
 
 Int64 = npt.NDArray[np.int64]
@@ -20,7 +21,6 @@ MAX_NAMES = 1 << 16
 """Distinct labels and reasons kept: names come from strangers, rows hold only their number."""
 OTHER = "(other)"
 
-_LATEST_NS = 1 << 62
 _LARGEST = (1 << 31) - 1
 # Numbers come from strangers: they are held inside what a column, and a difference of two, can be.
 
@@ -135,8 +135,8 @@ class Matcher:
         if self._state[row] & SEEN:
             self.resent += 1
             return
-        self._times["intended"][row] = _time(intended_ns)
-        self._times["sent"][row] = _time(sent_ns)
+        self._times["intended"][row] = bounded_time(intended_ns)
+        self._times["sent"][row] = bounded_time(sent_ns)
         self._partition[row], self._offset[row] = place
         if label is not None:
             self._label[row] = self._name(label)
@@ -154,8 +154,8 @@ class Matcher:
         for name in STAMPS:
             # The image's own envelope is the authority on when it was sent.
             if not (self._state[row] & SEEN and name in ("intended", "sent")):
-                self._times[name][row] = _time(prediction.stamps[name])
-        self._times["consumed"][row] = consumed_ns
+                self._times[name][row] = bounded_time(prediction.stamps[name])
+        self._times["consumed"][row] = bounded_time(consumed_ns)
         self._batch[row] = min(max(prediction.batch_size, 0), _LARGEST)
         if prediction.top:
             self._best[row] = self._name(prediction.top[0]["label"])
@@ -169,7 +169,7 @@ class Matcher:
         if row is None or not self._resolve(row, DEAD):
             return
         self._best[row] = self._name(reason)
-        self._times["consumed"][row] = consumed_ns
+        self._times["consumed"][row] = bounded_time(consumed_ns)
         if not self._expect_images:
             self._see(row)
 
@@ -233,7 +233,3 @@ class Matcher:
                 name = OTHER
             number = self._names.setdefault(name, len(self._names))
         return number
-
-
-def _time(ns: int) -> int:
-    return min(max(ns, 0), _LATEST_NS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from consumer.measuring.matching import Matcher
 from consumer.reader import Received
+from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter
 from wire.image import decode_image, image_id
 from wire.prediction import decode_prediction
@@ -58,13 +59,16 @@ class Collector:
         self._tracing = tracing
 
     def take(self, received: Received) -> bool:
-        """False: a record of another run."""
+        """False: a record of another run, or of one that cannot be told."""
         record, at_ns, stored = received
+        topic = record.topic()
+        if record.unreadable is not None and (self._run_id or topic != self._topics.images):
+            self.unreadable += 1  # of which run it is, or what became of which image: nobody knows
+            return self._run_id is None
         if self._run_id is not None:
             headers = first_headers(record.headers())
             if headers.get("ce_runid") != self._run_id:
                 return False
-        topic = record.topic()
         if topic == self._topics.images:
             self._image(record)
         elif topic == self._topics.dead_letters:
@@ -89,7 +93,7 @@ class Collector:
             image = decode_image(record)
         except ContractError:
             # It was sent all the same, and its dead letter will have this id too.
-            kafka_ns = max(0, record.timestamp()[1]) * 1_000_000
+            kafka_ns = kafka_time(record)
             self._matcher.image(image_id(record), kafka_ns, kafka_ns, None, place)
         else:
             self._matcher.image(image.id, image.intended_ns, image.sent_ns, image.label, place)

@@ -1,6 +1,7 @@
 """What a model says of a batch is read image by image."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,3 +58,12 @@ def test_reasons_that_are_missing_make_the_answer_unreadable() -> None:
 def test_a_reason_without_a_kind_gets_a_fixed_one(text: bytes) -> None:
     error = parse_error(text)
     assert (error.kind, str(error)) == ("model", text.decode())
+
+
+def test_one_row_for_three_images_is_no_answer_to_any_of_them() -> None:
+    split_over_them = response(OUT=[[b"0.9:3:cat", b"0.1:0:airplane", b"0.0:5:dog"]])
+    with pytest.raises(ValueError, match="one row for each image"):
+        parse_answer(split_over_them, replace(SPEC, error_output=None), [None] * 3)
+    turned = response(OUT=[[b"0.9:3:cat"] * 3, [b"0.1:0:airplane"] * 3])
+    with pytest.raises(ValueError, match="one row for each image"):
+        parse_answer(turned, replace(SPEC, error_output=None), [None] * 3)

@@ -1,0 +1,63 @@
+"""Records that no library would send, on the real broker: each is answered or set aside, once."""
+
+import pytest
+from typer.testing import CliRunner
+
+from producer.encoding import Encoding
+from producer.sources import cifar10
+from scripts.dead_letters import app
+from stack.kafka import Kafka
+from tests.bridge.conftest import StartBridge
+from tests.bridge.test_live import as_records, collect_answers, ids, predictions
+from tests.conftest import Topics
+from tests.kafka_client import send
+from tests.raw_producer import send_raw
+from wire.deadletter import decode_dead_letter
+from wire.image import image_id
+
+LATIN_1 = [("größe".encode("latin-1"), b"1")]
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_no_record_stops_the_bridge(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
+) -> None:
+    images = cifar10(Encoding.PNG)
+    value = images[0].value
+    hostile = [
+        (b"latin", value, LATIN_1),
+        (b"zero", value, [(b"ce_time", b"0001-01-01T00:00:00Z")]),
+        (b"end", value, [(b"ce_time", b"9999-12-31T23:59:59Z")]),
+        (b"small", value, [(b"ce_time", b"2026-01-01t00:00:00z")]),
+        (b"x" * 1_047_000, value, [(b"ce_id", b"long key")]),
+        (b"headers", value, [(b"ce_time", b"bad"), (b"h", b"x" * 1_040_000)]),
+        (None, None, [(b"", None), (b"dlq.topic", b"\xff")]),
+    ]
+    send(kafka.bootstrap, topics.images, as_records(images, 20))
+    send_raw(kafka.bootstrap, topics.images, hostile)
+    send(kafka.bootstrap, topics.images, as_records(images, 40)[20:])
+    bridge = start_bridge(delivery=delivery)
+    count = 40 + len(hostile)
+    messages = collect_answers(kafka, topics, count)
+    assert set(ids(messages).values()) == {1}
+    answered = {one.id for one in predictions(messages, topics)}
+    assert {"zero", "end", "small", *(f"image-{i}" for i in range(40))} <= answered
+    letters = {
+        image_id(m): decode_dead_letter(m) for m in messages if m.topic() == topics.dead_letters
+    }
+    assert letters["latin"].stage == "contract"
+    assert "headers cannot be read" in letters["latin"].message
+    assert (letters["long key"].stage, letters["long key"].error_class) == ("publish", "too_large")
+    bridge.stop()
+
+
+def test_the_tools_go_on_past_a_letter_whose_headers_cannot_be_read(
+    kafka: Kafka, topics: Topics
+) -> None:
+    send_raw(kafka.bootstrap, topics.dead_letters, [(b"latin", b"v", LATIN_1)])
+    where = ["--brokers", kafka.bootstrap, "--topic", topics.dead_letters]
+    listed = CliRunner().invoke(app, ["list", *where])
+    assert listed.exit_code == 0, listed.output
+    assert "1  unreadable/headers" in listed.stdout
+    replayed = CliRunner().invoke(app, ["replay", *where])
+    assert (replayed.exit_code, replayed.stdout) == (1, "0 sent again, 1 gone\n")

@@ -1,0 +1,287 @@
+"""Both deliveries through their protocols: what Kafka refuses becomes less, and is never lost."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from bridge.batching import Backoff
+from bridge.fuse import Fuse
+from bridge.kafka.assignment import Assignment
+from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
+from bridge.kafka.exactly_once import ExactlyOnce
+from bridge.metrics import Metrics
+from bridge.outlet import Outlet
+from bridge.work import Arrival, Outcome, Publication, Work
+from tests.bridge.fakes import NOW_NS, PIXELS, Broker, good, raw_image, size
+from wire.deadletter import decode_dead_letter
+from wire.image import decode_image
+from wire.record import Outgoing, StoredRecord
+
+BOTH = pytest.mark.parametrize("kind", ["at-least-once", "exactly-once"])
+BIG = 5000
+
+
+class Group:
+    """A consumer as far as delivery looks at it."""
+
+    def __init__(self) -> None:
+        self.offsets: dict[int, int] = {}
+
+    def consumer_group_metadata(self) -> object:
+        return object()
+
+    def memberid(self) -> str:
+        return "member"
+
+    def commit(self, *, offsets: Any, asynchronous: bool) -> None:
+        assert not asynchronous
+        self.offsets |= {one.partition: one.offset for one in offsets}
+
+
+class Desk:
+    """A delivery with an outlet before it, whose images are answered or buried by hand."""
+
+    def __init__(self, kind: str, broker: Broker, fuse: Fuse) -> None:
+        self.broker = broker
+        self.group = Group()
+        self.failures: list[Exception] = []
+        self.assignment: Assignment[Publication] = Assignment()
+        self.assignment.assign([("images", 0)])
+        common: Any = (self.group, broker, self.assignment, Metrics(), self._failed)
+        self.delivery: Delivery
+        if kind == "at-least-once":
+            self.delivery = AtLeastOnce(*common)
+        else:
+            backoff = Backoff(0.001, 0.01, lambda: 1.0)
+            self.delivery = ExactlyOnce(*common, timeout_s=5, backoff=backoff)
+        self.outlet = Outlet(
+            model="net", source="bridge", predictions_topic="predictions",
+            dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,
+            fuse=fuse, metrics=common[3], clock_ns=lambda: NOW_NS,
+        )  # fmt: skip
+
+    def _failed(self, error: Exception) -> None:
+        with self.assignment.changed:
+            self.failures.append(error)
+            self.assignment.changed.notify_all()
+
+    def arrivals(self, *records: StoredRecord) -> list[Arrival]:
+        trackers = self.assignment.begin([("images", 0, r.offset(), r.size) for r in records])
+        return [
+            Arrival(record, tracker, record.offset(), NOW_NS)
+            for record, tracker in zip(records, trackers, strict=True)
+            if tracker is not None
+        ]
+
+    def answer(self, *records: StoredRecord) -> None:
+        batch = [
+            Work(one, decode_image(one.record), PIXELS, NOW_NS) for one in self.arrivals(*records)
+        ]
+        answer = good([PIXELS] * len(batch))
+        self.outlet.answer(Outcome(batch, NOW_NS, NOW_NS, answer), answer)
+
+    def bury(self, *records: StoredRecord) -> None:
+        for arrival in self.arrivals(*records):
+            self.outlet.bury(arrival, "decode", "not_an_image", "no image " + "x" * 500)
+
+    def settle(self) -> None:
+        """Wait until nothing is in hand, or the delivery has failed."""
+        with self.assignment.changed:
+            done = lambda: self.failures or not self.assignment.images  # noqa: E731
+            assert self.assignment.changed.wait_for(done, 8), "images are still in hand"
+        self.delivery.commit(wait=True)
+
+    @property
+    def committed(self) -> dict[int, int]:
+        return self.group.offsets or self.broker.offsets
+
+    def published(self) -> list[tuple[str, Outgoing]]:
+        return self.broker.log
+
+    def letters(self) -> dict[int, Outgoing]:
+        """By the offset that they say; each image has one."""
+        found: dict[int, Outgoing] = {}
+        for topic, record in self.broker.log:
+            if topic == "dlq":
+                letter = decode_dead_letter(StoredRecord(record_headers=record.headers))
+                assert (letter.topic, letter.partition) == ("images", 0)
+                assert letter.offset not in found
+                found[letter.offset] = record
+        return found
+
+    def answers(self) -> int:
+        return sum(topic == "predictions" for topic, _ in self.broker.log)
+
+
+Start = Callable[..., Desk]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    running: list[Desk] = []
+
+    def make(kind: str, broker: Broker, fuse: Fuse | None = None) -> Desk:
+        desk = Desk(kind, broker, fuse or Fuse(0, 0, 100))
+        desk.delivery.start()
+        desk.delivery.generation_changed()
+        running.append(desk)
+        return desk
+
+    yield make
+    for desk in running:
+        desk.delivery.close(flush=False)
+
+
+@BOTH
+def test_answers_and_letters_are_published_and_committed(kind: str, start: Start) -> None:
+    desk = start(kind, Broker({}))
+    desk.answer(*(raw_image(offset) for offset in range(40)))
+    desk.bury(raw_image(40))
+    desk.settle()
+    assert not desk.failures
+    assert (desk.answers(), list(desk.letters())) == (40, [40])
+    assert desk.committed == {0: 41}
+
+
+@BOTH
+@pytest.mark.parametrize("refuser", ["the broker", "the client", "the queue"])
+def test_a_letter_loses_value_then_headers_then_key_and_never_where_the_image_was(
+    kind: str, refuser: str, start: Start
+) -> None:
+    broker = {
+        "the broker": Broker({"dlq": 2000}),
+        "the client": Broker({}, own_limit=2000),
+        "the queue": Broker({}, queue=2000),
+    }[refuser]
+    desk = start(kind, broker)
+    naming = [("ce_id", b"door"), ("ce_runid", b"r1")]
+    records = {
+        "value": raw_image(0, *naming, key=b"k"),
+        "headers": raw_image(1, *naming, ("x-big", b"h" * BIG), key=b"k"),
+        "key": raw_image(2, *naming, key=b"k" * BIG),
+        "names": raw_image(3, ("ce_id", b"n" * BIG), key=b"k" * BIG),
+    }
+    records["value"].record_value = b"v" * BIG
+    desk.bury(*records.values())
+    desk.settle()
+    assert not desk.failures
+    letters = desk.letters()
+    assert set(letters) == {0, 1, 2, 3}
+    marks = {
+        offset: {name for name, _ in letter.headers if name.endswith(".omitted")}
+        for offset, letter in letters.items()
+    }
+    assert marks[0] == {"dlq.value.omitted"}
+    assert marks[1] == {"dlq.value.omitted", "dlq.headers.omitted"}
+    assert marks[2] == {"dlq.value.omitted", "dlq.headers.omitted", "dlq.key.omitted"}
+    assert marks[3] == marks[2]
+    assert letters[1].key == b"k"
+    for offset in (0, 1, 2):
+        assert dict(letters[offset].headers)["ce_id"] == b"door"
+    for letter in letters.values():
+        assert dict(letter.headers)["dlq.error.class"] == b"not_an_image"
+    assert desk.committed == {0: 4}
+
+
+@BOTH
+def test_the_smallest_letter_needs_less_than_a_kilobyte(kind: str, start: Start) -> None:
+    desk = start(kind, Broker({"dlq": 700}))
+    record = raw_image(0, *((f"h{i}", b"x") for i in range(1000)), key=b"k" * BIG)
+    desk.bury(record)
+    desk.settle()
+    assert not desk.failures
+    (letter,) = desk.letters().values()
+    assert letter.key is None
+    assert dict(letter.headers)["dlq.headers.omitted"] == b"1003"
+
+
+@BOTH
+def test_a_prediction_that_is_too_large_becomes_a_letter_and_its_neighbours_are_answered(
+    kind: str, start: Start
+) -> None:
+    desk = start(kind, Broker({"predictions": 4000}))
+    records = [raw_image(offset, key=b"k" * BIG if offset == 7 else b"k") for offset in range(20)]
+    desk.answer(*records)
+    desk.settle()
+    assert not desk.failures
+    assert desk.answers() == 19
+    (letter,) = desk.letters().values()
+    headers = dict(letter.headers)
+    assert (headers["dlq.error.stage"], headers["dlq.error.class"]) == (b"publish", b"too_large")
+    assert headers["dlq.offset"] == b"7"
+    assert letter.value == PIXELS
+    assert desk.committed == {0: 20}
+
+
+@BOTH
+def test_one_large_letter_without_a_key_takes_nothing_from_the_others(
+    kind: str, start: Start
+) -> None:
+    desk = start(kind, Broker({"dlq": 4000}))
+    records = [raw_image(offset) for offset in range(20)]
+    records[11].record_headers = [*(records[11].record_headers or ()), ("x", b"y" * BIG)]
+    desk.bury(*records)
+    desk.settle()
+    assert not desk.failures
+    letters = desk.letters()
+    assert set(letters) == set(range(20))
+    assert [offset for offset, letter in letters.items() if letter.value is None] == [11]
+
+
+@BOTH
+def test_a_request_that_is_too_large_as_a_whole_costs_no_record_anything(
+    kind: str, start: Start
+) -> None:
+    desk = start(kind, Broker({"predictions": 1500}))
+    desk.answer(*(raw_image(offset) for offset in range(30)))
+    desk.settle()
+    assert not desk.failures
+    assert (desk.answers(), desk.letters()) == (30, {})
+    assert all(size(record) < 1500 for _, record in desk.published())
+
+
+@BOTH
+def test_a_topic_that_takes_not_even_the_smallest_letter_stops_the_bridge(
+    kind: str, start: Start
+) -> None:
+    desk = start(kind, Broker({"dlq": 100}))
+    desk.bury(raw_image(0))
+    desk.settle()
+    assert [type(failure) for failure in desk.failures] == [DeliveryError]
+    assert "max.message.bytes" in str(desk.failures[0])
+    assert desk.committed == {}
+
+
+@BOTH
+def test_predictions_that_are_refused_count_for_the_fuse(kind: str, start: Start) -> None:
+    desk = start(kind, Broker({"predictions": 100}), Fuse(5, 0, 100))
+    desk.answer(*(raw_image(offset) for offset in range(20)))
+    desk.settle()
+    assert "fuse_consecutive" in str(desk.failures[0])
+    assert len(desk.letters()) < 5
+
+
+@BOTH
+def test_what_cannot_pass_is_not_tried_for_ever(kind: str, start: Start) -> None:
+    broker = Broker({})
+    broker.unreachable = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    desk = start(kind, broker)
+    desk.answer(raw_image(0))
+    desk.settle()
+    assert [type(failure) for failure in desk.failures] == [DeliveryError]
+    assert desk.committed == {}
+
+
+def test_thousands_of_answers_are_split_and_a_culprit_among_them_is_found(start: Start) -> None:
+    broker = Broker({"predictions": 8000})
+    desk = start("exactly-once", broker)
+    culprit = raw_image(777, key=b"k" * 2 * BIG)
+    records = [raw_image(offset) for offset in range(5000)]
+    desk.answer(*records[:777], culprit, *records[778:])
+    desk.settle()
+    assert not desk.failures
+    assert (desk.answers(), list(desk.letters())) == (4999, [777])
+    assert desk.committed == {0: 5000}
+    assert broker.aborts < 40

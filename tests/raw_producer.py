@@ -1,0 +1,97 @@
+"""A producer of one record at a time that sends what librdkafka would refuse, byte for byte.
+
+Kafka's protocol by hand: a Produce request of version 3 with a record batch of version 2
+(https://kafka.apache.org/protocol, https://kafka.apache.org/documentation/#recordbatch).
+"""
+
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+
+RawHeaders = Sequence[tuple[bytes, bytes | None]]
+
+_POLYNOMIAL = 0x82F63B78
+"""Of CRC-32C, bits reversed."""
+
+
+def _table() -> list[int]:
+    table = []
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
+        table.append(value)
+    return table
+
+
+_TABLE = _table()
+
+
+def _crc32c(data: bytes) -> int:
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = _TABLE[(value ^ byte) & 0xFF] ^ value >> 8
+    return value ^ 0xFFFFFFFF
+
+
+def _varint(number: int) -> bytes:
+    number = number << 1 ^ number >> 63
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _nullable(part: bytes | None) -> bytes:
+    return _varint(-1) if part is None else _varint(len(part)) + part
+
+
+def _batch(key: bytes | None, value: bytes | None, headers: RawHeaders, timestamp_ms: int) -> bytes:
+    record = b"\0" + _varint(0) + _varint(0) + _nullable(key) + _nullable(value)
+    record += _varint(len(headers))
+    for name, text in headers:
+        record += _varint(len(name)) + name + _nullable(text)
+    record = _varint(len(record)) + record
+    body = struct.pack(">hiqqqhii", 0, 0, timestamp_ms, timestamp_ms, -1, -1, -1, 1) + record
+    checked = struct.pack(">ibI", -1, 2, _crc32c(body)) + body
+    return struct.pack(">qi", 0, len(checked)) + checked
+
+
+def _string(text: str) -> bytes:
+    return struct.pack(">h", len(text)) + text.encode()
+
+
+def send_raw(
+    bootstrap: str,
+    topic: str,
+    records: Iterable[tuple[bytes | None, bytes | None, RawHeaders]],
+    *,
+    partition: int = 0,
+    timestamp_ms: int = 1_700_000_000_000,
+) -> None:
+    """Send records (key, value, headers) to a partition of the only broker, each acknowledged."""
+    host, port = bootstrap.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=30) as link:
+        for number, record in enumerate(records):
+            batch = _batch(*record, timestamp_ms)
+            request = struct.pack(">hhi", 0, 3, number) + _string("raw")
+            request += struct.pack(">hhii", -1, -1, 30_000, 1) + _string(topic)
+            request += struct.pack(">iii", 1, partition, len(batch)) + batch
+            link.sendall(struct.pack(">i", len(request)) + request)
+            (size,) = struct.unpack(">i", _read(link, 4))
+            reply = _read(link, size)
+            # Correlation id, one topic of this name, one partition: its number and its error.
+            at = 4 + 4 + 2 + len(topic) + 4
+            _, error = struct.unpack_from(">ih", reply, at)
+            assert error == 0, f"the broker refused the record: error {error}"
+
+
+def _read(link: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = link.recv(size - len(data))
+        assert piece, "the broker closed the connection"
+        data += piece
+    return data
