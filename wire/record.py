@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from sys import getsizeof
 from typing import Any, NamedTuple, Protocol
 
@@ -87,6 +88,11 @@ class StoredRecord:
         return (1 if self.timestamp_ms else 0, self.timestamp_ms)
 
 
+_headers = methodcaller("headers")
+# Not `message.headers()`: a call that the interpreter has specialised is not checked, so that it
+# gives a broken list, and what the client raised comes up at some later call.
+
+
 def read_record(message: KafkaRecord) -> StoredRecord:
     """All of a record that came from Kafka's client; the one way to read it, and it never fails.
 
@@ -96,7 +102,7 @@ def read_record(message: KafkaRecord) -> StoredRecord:
     headers: Headers | None = None
     unreadable = None
     try:
-        headers = message.headers()
+        headers = _headers(message)
     except MemoryError:
         raise
     except Exception as error:
