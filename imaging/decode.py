@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from imaging.fit import fit
+from imaging.fit import fit, place
+from imaging.orientation import LYING, read_orientation
 from imaging.png import plain_png
 from imaging.rules import ImageError, ImageRules, Input, Pixels, Size
 from imaging.tensor import to_tensor
@@ -24,8 +25,6 @@ _FORMATS = {
     "image/bmp": "BMP",
 }
 _ALLOWED = ("PNG", "JPEG", "WEBP", "BMP")
-_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
-"""Of EXIF: the tag, and its values that exchange width and height."""
 # What says nothing about the bytes: they are looked at instead.
 _UNTYPED = (None, "", "application/octet-stream", "binary/octet-stream")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "La", "PA")
@@ -44,11 +43,11 @@ class Picture(NamedTuple):
 
     Attributes:
         pixels: uint8 [height, width, channels] of the model's input, C-contiguous.
-        size: of the image that they were made of.
+        size: of the image that they were made of; None: they came as they are.
     """
 
     pixels: Pixels
-    size: Size
+    size: Size | None
 
 
 def needs_decoder(event: ImageEvent, rules: ImageRules) -> bool:
@@ -98,7 +97,7 @@ def to_picture(event: ImageEvent, value: bytes, rules: ImageRules) -> Picture:
     height, width, _ = rules.shape
     if event.content_type == NDARRAY:
         _check_length(value, "uint8", 1, rules.shape)
-        return Picture(np.frombuffer(value, np.uint8).reshape(rules.shape), (width, height))
+        return Picture(np.frombuffer(value, np.uint8).reshape(rules.shape), None)
     _check_content_type(event.content_type)
     pixels = _plain(event.content_type, value, rules)
     if pixels is not None:
@@ -155,7 +154,7 @@ def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels 
     """The pixels of an image that needs nothing but decoding, where there is a faster way."""
     assert rules.shape is not None
     height, width, channels = rules.shape
-    resized = rules.preprocess.resize not in (None, min(height, width))
+    resized = place((width, height), rules) != (width, height, 0, 0)
     typed_otherwise = content_type not in _UNTYPED and content_type != "image/png"
     if channels != 3 or resized or typed_otherwise or height * width > rules.max_pixels:
         return None
@@ -167,10 +166,10 @@ def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels 
 
 def _decode(content_type: str | None, value: bytes, rules: ImageRules) -> Picture:
     with opened(content_type, value, rules.max_pixels) as image:
-        size = image.size  # before it is decoded: a JPEG may be decoded at a reduced scale
-        pixels = fit(image, rules)
-        turned = image.getexif().get(_ORIENTATION) in _SIDEWAYS
-        return Picture(pixels, size[::-1] if turned else size)
+        orientation = read_orientation(image.info.get("exif", b""))
+        # Taken before it is decoded: a JPEG may be decoded at a reduced scale.
+        size = image.size[::-1] if orientation >= LYING else image.size
+        return Picture(fit(image, rules, orientation), size)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """From an image that is open to exactly the pixels that a model takes."""
 
-import numpy as np
-from PIL import Image, ImageOps
+from typing import NamedTuple
 
+import numpy as np
+from PIL import Image
+
+from imaging.orientation import LYING, TRANSPOSE, UPRIGHT
 from imaging.rules import ImageError, ImageRules, Pixels
 
 _RESAMPLING = {
@@ -11,9 +14,64 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+LETTERBOX_GREY = 114
+"""As the YOLO family pads in training."""
 
 
-def fit(image: Image.Image, rules: ImageRules) -> Pixels:
+class Placement(NamedTuple):
+    """Where an upright picture lies in a model's input, pixels.
+
+    Attributes:
+        width, height: what the picture is scaled to.
+        left, top: of the input in the scaled picture; negative: of what is padded, in letterbox.
+    """
+
+    width: int
+    height: int
+    left: int
+    top: int
+
+
+def place(size: tuple[int, int], rules: ImageRules) -> Placement:
+    """Where an upright picture of this (width, height) goes.
+
+    Raises:
+        ImageError: it must have the input's size, and has another.
+    """
+    assert rules.shape is not None
+    height, width, _ = rules.shape
+    resize = rules.preprocess.resize
+    match rules.preprocess.fit or (resize and "cover"):
+        case "cover":
+            scaled = _cover(size, width, height, resize or 0)
+        case "letterbox":
+            ratio = min(width / size[0], height / size[1])
+            scaled = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
+        case "exact":
+            scaled = (width, height)
+        case _:
+            if size != (width, height):
+                raise ImageError(
+                    "shape", f"{size[0]} x {size[1]}, the model takes {width} x {height}"
+                )
+            scaled = size
+    # Halves are rounded as torchvision's CenterCrop does.
+    return Placement(*scaled, round((scaled[0] - width) / 2), round((scaled[1] - height) / 2))
+
+
+def _cover(size: tuple[int, int], width: int, height: int, resize: int) -> tuple[int, int]:
+    """Width and height once the shorter of them is `resize`, and neither is below the input's."""
+    # Fractions are cut off as by torchvision's Resize, so that accuracy matches its recipes.
+    shorter = min(size)
+    scaled = (size[0] * resize // shorter, size[1] * resize // shorter)
+    if scaled[0] >= width and scaled[1] >= height:
+        return scaled
+    if width * size[1] >= height * size[0]:
+        return width, size[1] * width // size[0]
+    return size[0] * height // size[1], height
+
+
+def fit(image: Image.Image, rules: ImageRules, orientation: int = UPRIGHT) -> Pixels:
     """Decode an opened image into the model's pixels: turned, coloured, resized and cropped.
 
     Raises:
@@ -21,56 +79,52 @@ def fit(image: Image.Image, rules: ImageRules) -> Pixels:
     """
     assert rules.shape is not None
     height, width, channels = rules.shape
-    resize = rules.preprocess.resize
-    if resize is None and image.size != (width, height):
-        raise ImageError(
-            "shape", f"{image.width} x {image.height}, the model takes {width} x {height}"
-        )
-    if resize is not None:
-        # JPEG only: decodes at a reduced scale that is still at least as large as what is needed.
-        image.draft(None, (resize, resize))
-        image.load()
-    picture = ImageOps.exif_transpose(image) if image.getexif() else image
-    mode = "L" if channels == 1 else "RGB"
-    if picture.mode != mode:
-        picture = picture.convert(mode)
-    if resize is not None:
-        picture = _resize_and_crop(picture, resize, width, height, rules.preprocess.interpolation)
-    pixels: Pixels = np.asarray(picture, np.uint8).reshape(height, width, channels)
+    turned = orientation >= LYING
+    upright = image.size[::-1] if turned else image.size
+    where = place(upright, rules)
+    wanted = (where.width, where.height)
+    # JPEG only: decodes at a reduced scale that is still at least as large as what is needed.
+    image.draft(None, wanted[::-1] if turned else wanted)
+    picture = coloured(image, "L" if channels == 1 else "RGB")
+    if orientation in TRANSPOSE:
+        picture = picture.transpose(TRANSPOSE[orientation])
+    picture = _put(picture, where, width, height, _RESAMPLING[rules.preprocess.interpolation])
+    pixels: Pixels = np.asarray(picture, np.uint8)
+    if channels == 1:
+        pixels = pixels[:, :, np.newaxis]
+    assert pixels.shape == rules.shape
     return np.ascontiguousarray(pixels[:, :, ::-1]) if rules.preprocess.bgr else pixels
 
 
-def _resize_and_crop(
-    picture: Image.Image, resize: int, width: int, height: int, interpolation: str
-) -> Image.Image:
-    size = scaled(picture.size, resize)
-    left, top = crop_at(size, width, height)
-    if picture.size != size:
-        # Only what is kept of it is scaled: the same pixels as of all of it, but for rounding.
-        x, y = picture.width / size[0], picture.height / size[1]
-        box = (left * x, top * y, (left + width) * x, (top + height) * y)
-        return picture.resize((width, height), _RESAMPLING[interpolation], box)
-    if size != (width, height):
-        picture = picture.crop((left, top, left + width, top + height))
-    return picture
+def coloured(image: Image.Image, mode: str) -> Image.Image:
+    """The image decoded, 8 bits a channel, as L or RGB.
 
-
-def scaled(size: tuple[int, int], resize: int) -> tuple[int, int]:
-    """Width and height once the shorter of them is `resize`."""
-    shorter = min(size)
-    # They truncate as in torchvision's Resize, so that accuracy matches its recipes.
-    width, height = (max(1, int(side * resize / shorter)) for side in size)
-    return width, height
-
-
-def crop_at(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
-    """Left and top of what is cut from the centre of a picture of this size.
-
-    Raises:
-        ImageError: it is smaller than that.
+    Transparency is left out: what lies under transparent pixels shows, as torchvision's RGB mode
+    has it. Of 16 bits the higher 8 stay.
     """
-    if size[0] < width or size[1] < height:
-        raise ImageError(
-            "shape", f"{size[0]} x {size[1]} when resized, the model takes {width} x {height}"
-        )
-    return round((size[0] - width) / 2), round((size[1] - height) / 2)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    else:
+        image.load()
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _put(
+    picture: Image.Image, where: Placement, width: int, height: int, by: Image.Resampling
+) -> Image.Image:
+    if where.left < 0 or where.top < 0:
+        if picture.size != (where.width, where.height):
+            picture = picture.resize((where.width, where.height), by)
+        grey = LETTERBOX_GREY if picture.mode == "L" else (LETTERBOX_GREY,) * 3
+        canvas = Image.new(picture.mode, (width, height), grey)
+        canvas.paste(picture, (-where.left, -where.top))
+        return canvas
+    if picture.size != (where.width, where.height):
+        # Only what is kept of it is scaled: the same pixels as of all of it, but for rounding.
+        x, y = picture.width / where.width, picture.height / where.height
+        left, top = where.left, where.top
+        box = (left * x, top * y, (left + width) * x, (top + height) * y)
+        return picture.resize((width, height), by, box)
+    if picture.size != (width, height):
+        picture = picture.crop((where.left, where.top, where.left + width, where.top + height))
+    return picture

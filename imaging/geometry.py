@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imaging.fit import crop_at, scaled
-from imaging.rules import Preprocess, Shape, Size
+from imaging.fit import place
+from imaging.rules import ImageRules, Preprocess, Shape, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Geometry:
 def geometry(size: Size | None, shape: Shape, preprocess: Preprocess) -> Geometry:
     """How an image of this size comes into an input of this shape; None: it was the input."""
     height, width, _ = shape
-    if size is None or preprocess.resize is None:
+    if size is None:
         return Geometry((1, 1), (0, 0), (width, height))
-    across, down = scaled(size, preprocess.resize)
-    left, top = crop_at((across, down), width, height)
-    return Geometry((across / size[0], down / size[1]), (-left, -top), size)
+    where = place(size, ImageRules(shape, preprocess, max_bytes=0, max_pixels=0))
+    scale = (where.width / size[0], where.height / size[1])
+    return Geometry(scale, (-where.left, -where.top), size)

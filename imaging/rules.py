@@ -20,6 +20,7 @@ Size = tuple[int, int]
 """Width and height of an image in pixels, turned as its EXIF data says."""
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+FITS = ("cover", "exact", "letterbox")
 
 
 class ImageError(ValueError):
@@ -39,15 +40,20 @@ class Preprocess:
     """How an encoded image becomes the model's pixels, from the model's `preprocess.*` parameters.
 
     Attributes:
-        resize: length in pixels that the shorter side is scaled to before the centre crop to the
-            input's height and width; None: the image must already have that size.
-        bgr: channels in the order blue, green, red.
+        resize: length in pixels that the shorter side is scaled to, for `cover` alone; more where
+            the picture would not cover the input.
         interpolation: bilinear, bicubic, nearest or lanczos.
+        bgr: channels in the order blue, green, red.
+        fit: cover (scaled until it covers the input, whose size is cut from its centre), exact
+            (scaled to the input's size, its proportions are lost), letterbox (scaled until it fits
+            into the input, grey beside it); None: cover where there is a `resize`, else the
+            picture must already have the input's size.
     """
 
     resize: int | None = None
     interpolation: str = "bilinear"
     bgr: bool = False
+    fit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +91,7 @@ def read_preprocess(parameters: dict[str, Any], refuse: Callable[[str], Exceptio
     color = text.get("preprocess.color", "RGB").upper()
     if color not in ("RGB", "BGR", "L"):
         raise refuse(f"parameter preprocess.color is {color!r}, expected RGB, BGR or L")
-    return Preprocess(int(resize) if resize else None, interpolation, color == "BGR")
+    fit = text.get("preprocess.fit", "").lower() or None
+    if fit is not None and fit not in FITS:
+        raise refuse(f"parameter preprocess.fit is {fit!r}, expected one of {', '.join(FITS)}")
+    return Preprocess(int(resize) if resize else None, interpolation, color == "BGR", fit)

@@ -37,7 +37,8 @@ def decode(jobs: Sequence[tuple[str | None, bytes]], rules: ImageRules) -> Decod
         started = time.perf_counter()
         event = ImageEvent("", content_type, None, None, 0, 0)
         try:
-            pixels[place], sizes[place] = to_picture(event, value, rules)
+            pixels[place], size = to_picture(event, value, rules)
+            sizes[place] = size or 0
         except ImageError as error:
             errors[place] = (error.kind, str(error))
         except MemoryError:

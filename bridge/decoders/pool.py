@@ -88,7 +88,7 @@ class Made(NamedTuple):
     """The model's input that an image became, and the image's size."""
 
     array: Array
-    size: Size
+    size: Size | None
 
 
 class Reply(NamedTuple):
@@ -166,7 +166,7 @@ class Decoders(Generic[T]):
                     item,
                     ImageError(*result.errors[place])
                     if place in result.errors
-                    else Made(array, (width, height)),
+                    else Made(array, (width, height) if width else None),
                 )
                 for place, (item, array, (width, height)) in enumerate(made)
             ]

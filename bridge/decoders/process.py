@@ -50,7 +50,7 @@ class Decoded:
 
     Attributes:
         inputs: [images, *dims] of the model's dtype; undefined where there is an error.
-        sizes: int32 [images, 2], width and height of each image.
+        sizes: int32 [images, 2], width and height of each image; 0: they came as they are.
         errors: by place in the slice: the kind, as `ImageError` names it, and the message.
         seconds: spent on each.
     """

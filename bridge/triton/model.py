@@ -10,9 +10,9 @@ from bridge.triton.inputs import ModelInput, dims_of, read_input
 from imaging.rules import Preprocess, Shape, read_preprocess
 
 PARAMETERS = (
-    "preprocess.size", "preprocess.resize", "preprocess.interpolation", "preprocess.color",
-    "preprocess.layout", "preprocess.normalize", "preprocess.scale", "preprocess.mean",
-    "preprocess.std",
+    "preprocess.size", "preprocess.fit", "preprocess.resize", "preprocess.interpolation",
+    "preprocess.color", "preprocess.layout", "preprocess.normalize", "preprocess.scale",
+    "preprocess.mean", "preprocess.std",
     "postprocess.task", "postprocess.outputs", "postprocess.labels", "postprocess.activation",
     "postprocess.layout", "postprocess.boxes", "postprocess.coordinates", "postprocess.nms",
     "postprocess.score_threshold", "postprocess.iou_threshold", "postprocess.max_detections",

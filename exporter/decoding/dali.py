@@ -8,7 +8,8 @@ import numpy as np
 from nvidia.dali import Pipeline, fn, types
 
 from imaging.decode import opened
-from imaging.fit import crop_at, scaled
+from imaging.fit import place
+from imaging.orientation import UPRIGHT, read_orientation
 from imaging.rules import ImageError, ImageRules, Pixels
 from wire.image import sniff
 
@@ -18,8 +19,6 @@ INTERPOLATIONS = {
     "bicubic": types.INTERP_CUBIC,
     "lanczos": types.INTERP_LANCZOS3,
 }
-_ORIENTATION = 0x0112
-"""The EXIF tag of images that are to be turned: rare, and not for DALI."""
 
 
 class Jpeg(NamedTuple):
@@ -38,25 +37,20 @@ class Jpeg(NamedTuple):
 def read_jpeg(value: bytes, rules: ImageRules) -> Jpeg | None:
     """What DALI has to know of an image; None: it is not for DALI, or not an image at all."""
     assert rules.shape is not None
-    height, width, channels = rules.shape
-    if channels != 3 or len(value) > rules.max_bytes or sniff(value) != "image/jpeg":
+    if rules.shape[2] != 3 or len(value) > rules.max_bytes or sniff(value) != "image/jpeg":
         return None
-    resize = rules.preprocess.resize
     try:
         with opened("image/jpeg", value, rules.max_pixels) as image:
-            if image.mode not in ("L", "RGB") or image.getexif().get(_ORIENTATION, 1) != 1:
+            # Images that are to be turned are rare, and not for DALI.
+            turned = read_orientation(image.info.get("exif", b"")) != UPRIGHT
+            if turned or image.mode not in ("L", "RGB"):
                 return None
-            if resize is None:
-                size = image.size
-                start = (0, 0) if size == (width, height) else None
-            else:
-                # What Pillow would decode it to: its size decides how the scaled one is rounded.
-                image.draft(None, (resize, resize))
-                size = scaled(image.size, resize)
-                start = crop_at(size, width, height)
+            where = place(image.size, rules)
     except ImageError:
         return None
-    return None if start is None else Jpeg(value, size[::-1], start[::-1])
+    if where.left < 0 or where.top < 0:  # a letterbox
+        return None
+    return Jpeg(value, (where.height, where.width), (where.top, where.left))
 
 
 class Decoder:

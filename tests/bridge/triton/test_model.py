@@ -27,6 +27,7 @@ def config(**changes: Any) -> dict[str, Any]:
         "parameters": {
             "preprocess.resize": {"string_value": "256"},
             "preprocess.color": {"string_value": "BGR"},
+            "preprocess.fit": {"string_value": "letterbox"},
         },
     }
     return base | changes
@@ -37,7 +38,7 @@ def test_a_classifier_of_pixels_is_understood() -> None:
         name="net", version="", input=ModelInput("INPUT__0", "UINT8", (224, 224, 3)),
         task=Classify(Output("OUTPUT__0", "FP32", (1000,)), 1000, top_k=3),
         max_batch=64, batched=True, instances=3,
-        preprocess=Preprocess(256, "bilinear", bgr=True),
+        preprocess=Preprocess(256, "bilinear", bgr=True, fit="letterbox"),
     )  # fmt: skip
 
 
@@ -101,6 +102,7 @@ def pixels(datatype: str, *shape: int) -> list[dict[str, Any]]:
         ({}, {"sequence_batching": {}}, "stateful"),
         ({}, {"parameters": {"preprocess.resize": {"string_value": "big"}}}, "preprocess.resize"),
         ({}, {"parameters": {"preprocess.color": {"string_value": "HSV"}}}, "preprocess.color"),
+        ({}, {"parameters": {"preprocess.fit": {"string_value": "tight"}}}, "preprocess.fit"),
         (
             {},
             {"parameters": {"preprocess.interpolation": {"string_value": "magic"}}},
