@@ -22,7 +22,8 @@ class Normalization:
     """(pixel / divisor - mean) / std, in float32, one mean and std for each channel.
 
     The very steps of torchvision's `ToTensor` (divisor 255) and `Normalize`, in their order, so
-    that the results are the same to the last bit.
+    that the results are the same to the last bit. (Its v2 multiplies by 1/255, which rounds
+    otherwise.)
     """
 
     divisor: float = 1.0

@@ -54,8 +54,16 @@ def _whole(classes: Array) -> npt.NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
+def _boxes(values: Array) -> Array:
+    if values.size % 4:
+        raise AnswerError(
+            "bad_shape", f"the model gives boxes {list(values.shape)}, not of 4 sides"
+        )
+    return values.reshape(-1, 4)
+
+
 def _candidates(boxes: Array, scores: Array, classes: Array) -> Candidates:
-    boxes, scores = boxes.reshape(-1, 4), scores.reshape(-1)
+    boxes, scores = _boxes(boxes), scores.reshape(-1)
     if not len(boxes) == len(scores) == classes.size:
         raise AnswerError(
             "bad_shape",
@@ -80,7 +88,7 @@ def _counted(outputs: Sequence[Array], _: str) -> Candidates:
             "bad_count", f"the model counts {number.tolist()} detections of {scores.size}"
         )
     count = int(number.reshape(-1)[0])
-    boxes, scores, classes = boxes.reshape(-1, 4), scores.reshape(-1), classes.reshape(-1)
+    boxes, scores, classes = _boxes(boxes), scores.reshape(-1), classes.reshape(-1)
     return _candidates(boxes[:count], scores[:count], classes[:count])
 
 
