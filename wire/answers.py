@@ -102,7 +102,32 @@ class Tensors:
         return {"outputs": self.outputs}
 
 
+TOLD = 5
+"""Of objects or tensors that `describe` names."""
+MAX_WORDS = 200
+"""Characters of `describe`."""
+
+
 OtherAnswer = Detections | Embedding | Tensors
+
+
+def describe(answer: OtherAnswer) -> str:
+    """One short line about an answer, for people."""
+    if isinstance(answer, Embedding):
+        return f"vector of {answer.dimensions:,} numbers"
+    if isinstance(answer, Detections):
+        said = [f"{one['label']} {one['score']:.2f}" for one in answer.found[:TOLD]]
+        many, what = len(answer.found), "object"
+    else:
+        said = [
+            f"{one['name']} {one['datatype']} {list(one['shape'])}" for one in answer.outputs[:TOLD]
+        ]
+        many, what = len(answer.outputs), "tensor"
+    if not many:
+        return f"no {what}s"
+    more = ", ..." if many > TOLD else ""
+    line = f"{many:,} {what}{'s' if many > 1 else ''}: {', '.join(said)}{more}"
+    return line if len(line) <= MAX_WORDS else f"{line[: MAX_WORDS - 3]}..."
 
 
 def read_answer(task: str, body: dict[str, Any]) -> OtherAnswer | None:
@@ -150,11 +175,11 @@ def _read_detections(body: dict[str, Any]) -> Detections:
 
 
 def _read_embedding(body: dict[str, Any]) -> Embedding:
-    values = (
-        np.array(body["embedding"], FLOAT32).tobytes()
-        if "embedding" in body
-        else base64.b64decode(body["embedding_base64"], validate=True)
-    )
+    if "embedding" in body:
+        with np.errstate(over="ignore"):  # what is too large is refused below
+            values = np.array(body["embedding"], FLOAT32).tobytes()
+    else:
+        values = base64.b64decode(body["embedding_base64"], validate=True)
     embedding = Embedding(values, "list" if "embedding" in body else "base64")
     if len(values) % 4 or embedding.dimensions != int(body["dimensions"]):
         raise ContractError(
