@@ -38,8 +38,9 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed ## write docs/configuration.md anew from the settings
+docs: $(VENV)/.installed ## write anew what docs/ has from the code: settings, and the contract
 	$(BIN)/python scripts/configuration.py
+	$(BIN)/python scripts/contract.py
 
 prerequisites:
 	@fail() { echo "$$1" >&2; exit 1; }; \
