@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.config import load
+from bridge.triton.model import PARAMETERS
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
@@ -105,3 +108,18 @@ def test_each_event_in_the_documentation_is_logged() -> None:
     events = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert events
     assert set(events) <= messages()
+
+
+def test_each_parameter_of_a_model_is_explained_and_its_examples_can_be_loaded(
+    tmp_path: Path,
+) -> None:
+    page = (DOCS / "bring-your-own-model.md").read_text()
+    for parameter in PARAMETERS:
+        short = parameter[parameter.index(".") :]
+        assert f"`{parameter}`" in page or f"`{short}`" in page, parameter
+    examples = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        path = tmp_path / "bridge.toml"
+        path.write_text(example)
+        assert set(load(["--config", str(path)]).model_parameters) <= set(PARAMETERS)
