@@ -1,7 +1,9 @@
-# Targets: bridge, client (producer and consumer), export (makes the model).
-# The base is a build argument, so that it can be pinned by digest or come from a mirror:
+# Targets: bridge, client (producer and consumer), export (makes the model), triton (NVIDIA's image with
+# what an ensemble decodes with).
+# The bases are build arguments, so that they can be pinned by digest or come from a mirror:
 #   docker build --target bridge --build-arg PYTHON_IMAGE=python@sha256:... .
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.11-py3
+ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
 # User 1000 owns nothing that runs: the image is the same whoever the container runs as.
@@ -17,11 +19,33 @@ RUN python -m venv /opt/pip \
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 # Wheels alone: no compiler is needed, and none is there.
-ENV PIP_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all:"
+ENV PIP_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all:" \
+    WHEEL_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --no-deps --no-index"
+
+# The project's wheel, for each image with the packages that it runs and no others.
+FROM pip AS project
+WORKDIR /src
+COPY requirements/build.lock /tmp/
+RUN /opt/pip/bin/pip install --require-hashes --only-binary=:all: -r /tmp/build.lock
+ENV BUILD_WHEEL="/opt/pip/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /dist ."
+COPY pyproject.toml pyproject.toml
+COPY README.md README.md
+COPY LICENSE LICENSE
+COPY NOTICE NOTICE
+COPY wire wire
+COPY imaging imaging
+COPY tracing tracing
+COPY cli cli
+
+FROM project AS bridge-wheel
+COPY bridge bridge
+RUN $BUILD_WHEEL
 
 FROM pip AS bridge-packages
 COPY requirements/bridge.lock /tmp/
 RUN $PIP_INSTALL -r /tmp/bridge.lock
+COPY --from=bridge-wheel /dist /dist
+RUN $WHEEL_INSTALL /dist/*.whl
 
 FROM base AS bridge
 ARG VERSION=0.1.0
@@ -33,21 +57,25 @@ LABEL org.opencontainers.image.title="triton-kafka-bridge" \
 ENV BRIDGE_HTTP_HOST=0.0.0.0 \
     BRIDGE_HTTP_PORT=8080
 COPY --from=bridge-packages /opt/venv /opt/venv
-COPY wire wire
-COPY imaging imaging
-COPY tracing tracing
-COPY bridge bridge
-RUN python -m compileall -q wire tracing bridge
 USER 1000:1000
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-S", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['BRIDGE_HTTP_PORT']), timeout=4); c.request('GET', '/health/ready'); raise SystemExit(c.getresponse().status != 200)"]
 # In exec form: the bridge is process 1 and gets the signals itself.
-ENTRYPOINT ["python", "bridge/run.py"]
+ENTRYPOINT ["tkb", "bridge"]
+
+FROM project AS client-wheel
+COPY data data
+COPY producer producer
+COPY consumer consumer
+COPY deadletters deadletters
+RUN $BUILD_WHEEL
 
 FROM pip AS client-packages
 COPY requirements/client.lock /tmp/
 RUN $PIP_INSTALL -r /tmp/client.lock
+COPY --from=client-wheel /dist /dist
+RUN $WHEEL_INSTALL /dist/*.whl
 
 FROM base AS client
 ARG VERSION=0.1.0
@@ -59,24 +87,24 @@ LABEL org.opencontainers.image.title="triton-kafka-client" \
 # matplotlib keeps a font cache.
 ENV MPLCONFIGDIR=/tmp/matplotlib
 COPY --from=client-packages /opt/venv /opt/venv
-COPY data data
-COPY wire wire
-COPY imaging imaging
-COPY tracing tracing
-COPY cli cli
-COPY producer producer
-COPY consumer consumer
-# The root file system is read-only when it runs, so bytecode is written now.
-RUN python -m compileall -q wire tracing cli producer consumer \
-    && install --directory --owner=app --group=app /results
+RUN install --directory --owner=app --group=app /results
 USER 1000:1000
-ENTRYPOINT ["python"]
+ENTRYPOINT ["tkb"]
+
+FROM project AS export-wheel
+COPY data data
+COPY exporter exporter
+RUN $BUILD_WHEEL
 
 FROM pip AS export-packages
 # Another lock file brings another build of torch, such as one for the CPU alone.
 ARG EXPORT_LOCK=requirements/export.lock
-COPY ${EXPORT_LOCK} /tmp/
-RUN $PIP_INSTALL -r /tmp/${EXPORT_LOCK}
+# Where pip finds that build, beside its usual index: the lock file's hashes say what it may be.
+ARG TORCH_INDEX=
+COPY ${EXPORT_LOCK} /tmp/export.lock
+RUN PIP_EXTRA_INDEX_URL=${TORCH_INDEX} $PIP_INSTALL -r /tmp/export.lock
+COPY --from=export-wheel /dist /dist
+RUN $WHEEL_INSTALL /dist/*.whl
 
 FROM base AS export
 ARG VERSION=0.1.0
@@ -86,13 +114,26 @@ LABEL org.opencontainers.image.title="triton-kafka-export" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=export-packages /opt/venv /opt/venv
-COPY data data
-COPY exporter exporter
-# What an ensemble decodes with, inside Triton.
-COPY wire wire
-COPY imaging imaging
-COPY scripts/export_model.py scripts/
 # A new volume takes over the owner of the folder that it covers.
-RUN install --directory --owner=app --group=app /models
+RUN install --directory --owner=app --group=app /models /cache
+# Where torch keeps what it downloads; without it, in a home that this user has not got.
+ENV TORCH_HOME=/cache
 USER 1000:1000
-ENTRYPOINT ["python", "scripts/export_model.py", "--repository", "/models"]
+ENTRYPOINT ["tkb", "export", "--repository", "/models"]
+
+# The image's own numpy and DALI stay: packages of another CUDA would stand before them. What it lacks
+# goes to a folder of its own, so that nothing of the image is replaced.
+FROM ${TRITON_IMAGE} AS triton
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="triton-kafka-triton" \
+      org.opencontainers.image.description="Triton that can decode images for the bridge" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER root
+COPY exporter/decoding/requirements-triton.lock /tmp/
+RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+        --only-binary=:all: --target /opt/decoding -r /tmp/requirements-triton.lock \
+    && PYTHONPATH=/opt/decoding python3 -c "import numpy, PIL, pyspng"
+ENV PYTHONPATH=/opt/decoding
+USER 1000:1000

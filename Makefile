@@ -5,6 +5,8 @@ PYTHON := $(shell for p in python3.11 python3.12 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := 0.13.9
+PIP_AUDIT := 2.10.1
+CYCLONEDX := 7.5.0
 # $(call LAYER,DIR): an environment of its own, whose packages stand before those of .venv.
 LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 	$(1)/bin/python -c 'import pathlib, sys, sysconfig; \
@@ -15,7 +17,7 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-dali soak lint docs clean lock prerequisites
+.PHONY: help demo test test-fast test-dali soak lint docs clean lock versions outdated digests audit sbom prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -24,7 +26,10 @@ demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Tr
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and all tests on real servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations 20
+
+test-fast: $(VENV)/.installed ## the tests that start no server and export no model: about a minute
+	$(BIN)/python -m pytest -q -m "not slow and not soak"
 
 test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI, on the CPU
 	.cache/dali/bin/python -m pytest -q tests/exporter/test_dali.py
@@ -39,8 +44,8 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed ## write anew what docs/ has from the code: settings, and the contract
-	$(BIN)/python scripts/configuration.py
-	$(BIN)/python scripts/contract.py
+	$(BIN)/python -m scripts.configuration
+	$(BIN)/python -m scripts.contract
 
 prerequisites:
 	@fail() { echo "$$1" >&2; exit 1; }; \
@@ -57,6 +62,7 @@ $(VENV)/.installed: requirements/all.lock | prerequisites
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/all.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --build-constraints requirements/build.lock -e .
 	@touch $@
 
 # DALI, 1 GB, in an environment of its own: nothing else needs it.
@@ -71,11 +77,42 @@ lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras -o requirements/all.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --group pyproject.toml:build \
+		-o requirements/build.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -o ansible/requirements.lock ansible/requirements.in
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -c requirements/all.lock \
 		-o exporter/decoding/requirements.lock exporter/decoding/requirements.in
 	$(MAKE) lock-compose
+
+versions: ## write the versions of versions.toml wherever they stand
+	$(BIN)/python scripts/versions.py
+
+outdated: ## say which versions and Python packages are behind
+	@$(BIN)/python scripts/versions.py --outdated
+
+digests: ## pin the images by digest (needs Docker, and the images' registries)
+	$(BIN)/python scripts/versions.py --digests
+
+# Tools of others, each in an environment that is thrown away.
+TOOL = $(BIN)/uv tool run --quiet --from
+LOCKS := $(wildcard requirements*.lock) ansible/requirements.lock $(wildcard exporter/decoding/*.lock)
+
+audit: ## compare the lock files with the known vulnerabilities of Python packages (asks their database)
+	@failed=0; for lock in $(LOCKS); do echo "$$lock"; \
+		$(TOOL) pip-audit==$(PIP_AUDIT) pip-audit --strict --require-hashes --disable-pip --no-deps -r $$lock || failed=1; \
+	done; exit $$failed
+
+sbom: ## write what each image and the wheel are made of to results/sbom/ (CycloneDX)
+	@mkdir -p results/sbom
+	@$(LOCK_IMAGE) --constraint requirements/all.lock --output-file results/sbom/requirements-wheel.lock
+	@for lock in requirements-*.lock results/sbom/requirements-wheel.lock; do \
+		name=$$(basename $$lock .lock); name=$${name#requirements-}; \
+		$(TOOL) cyclonedx-bom==$(CYCLONEDX) cyclonedx-py requirements --pyproject pyproject.toml \
+			--output-reproducible --output-file results/sbom/$$name.cdx.json $$lock 2>/dev/null || exit 1; \
+		echo results/sbom/$$name.cdx.json; \
+	done
 
 clean: ## remove what was built, fetched and measured here
 	rm -rf $(VENV) .venv-ansible .cache .stack .pytest_cache .mypy_cache .ruff_cache .hypothesis results

@@ -13,7 +13,7 @@ ansible-venv: $(ANSIBLE_VENV)/.installed
 
 $(ANSIBLE_VENV)/.installed: ansible/requirements.lock
 	test -x $(ANSIBLE_BIN)/python || $(ANSIBLE_PYTHON) -m venv $(ANSIBLE_VENV)
-	$(ANSIBLE_BIN)/python -m pip install --quiet uv==0.13.9
+	$(ANSIBLE_BIN)/python -m pip install --quiet uv==$(UV)
 	$(ANSIBLE_BIN)/uv pip install --quiet --python $(ANSIBLE_BIN)/python --require-hashes --link-mode=copy -r ansible/requirements.lock
 	touch $@
 
@@ -27,10 +27,12 @@ ANSIBLE_PYTEST := $(ANSIBLE_ENV) $(ANSIBLE_BIN)/python -m pytest --confcutdir te
 # Needs nothing but the environment; under three minutes.
 test-ansible-short: lint-ansible
 	$(ANSIBLE_PYTEST) tests/ansible/test_filters.py tests/ansible/test_roles.py \
+	  tests/ansible/test_driver_pins.py \
 	  tests/ansible/test_cloud.py::test_at_kvm_sites_the_reservation_is_the_flavour
 
 # Needs root, debootstrap, systemd-container and gnupg. The first run builds its machines' parts into
-# $$ANSIBLE_LAB_CACHE (default ~/.cache/triton-kafka-ansible-lab); DEBIAN_MIRROR and UBUNTU_MIRROR name the mirrors.
+# $$ANSIBLE_LAB_CACHE (default ~/.cache/triton-kafka-ansible-lab), from the archives that this machine's apt
+# sources name; DEBIAN_MIRROR and UBUNTU_MIRROR name others, or the one that a distribution lacks here.
 # The parts share nothing but those: make -j6 test-ansible runs them side by side.
 ANSIBLE_TESTS := converge/test_lifecycle.py converge/test_refusals.py converge/test_several.py \
   converge/test_systems.py test_cloud.py test_cloud_ec2.py

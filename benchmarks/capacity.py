@@ -17,14 +17,15 @@ class Costs:
         prediction_bytes: of a prediction's record.
         bridge_rate: images/s of one bridge process.
         bridge_core_us: CPU microseconds of the bridge for each image.
-        decode_core_us: CPU microseconds for each image of a decoding step in Triton; 0: none.
+        triton_core_us: CPU microseconds of Triton for each image, its decoding included.
         broker_core_us: CPU microseconds of a broker for each image and its prediction, each copy.
         gpu_rate: images/s of the network on one GPU, through Triton.
         broker_bytes: bytes/s that one broker writes.
         broker_cores: of one broker.
         partition_bytes: bytes/s of one partition.
         replication: copies of each record.
-        gpu_watts, core_watts, broker_watts: at that load, the share of the host included.
+        gpu_watts, core_watts, broker_watts: at that load; of a GPU its card alone, its host is in
+            the cores.
         gpu_hour, core_hour, broker_hour: price of each for an hour; any currency.
     """
 
@@ -34,7 +35,7 @@ class Costs:
     bridge_core_us: float
     broker_core_us: float
     gpu_rate: float
-    decode_core_us: float = 0
+    triton_core_us: float = 0
     broker_bytes: float = 200e6
     broker_cores: int = 8
     partition_bytes: float = 10e6
@@ -64,7 +65,7 @@ class Plan:
     """What a stream needs.
 
     Attributes:
-        cores: CPU cores of the bridges, and of decoding in Triton.
+        cores: CPU cores of the bridges and of Triton.
         ingress_gbit: images into Kafka, before replication, Gbit/s.
         first: the part with the least room: what saturates first.
         watt_hours_per_million, price_per_million: for a million images.
@@ -100,7 +101,7 @@ def plan(rate: float, costs: Costs) -> Plan:
     counts = {"bridge": bridges, "GPU": gpus, "broker": brokers}
     # Twice as many as bridges, so that bridges can be added without touching the topic.
     partitions = max(2 * bridges, math.ceil(rate / (costs.partition_rate * HEADROOM)))
-    cores = math.ceil(rate * (costs.bridge_core_us + costs.decode_core_us) / 1e6 / HEADROOM)
+    cores = math.ceil(rate * (costs.bridge_core_us + costs.triton_core_us) / 1e6 / HEADROOM)
     watts = gpus * costs.gpu_watts + cores * costs.core_watts + brokers * costs.broker_watts
     price = gpus * costs.gpu_hour + cores * costs.core_hour + brokers * costs.broker_hour
     hours_per_million = 1e6 / rate / 3600

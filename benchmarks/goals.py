@@ -10,6 +10,13 @@ from benchmarks.spread import Spread, ratio
 
 AT_LEAST_ONCE_PEERS = ("Quix Streams", "MLServer")
 """MLServer's guarantee is weaker: it reads without a group, from the end of its topic."""
+DECODING = (
+    "null model, decoded in Triton by DALI",
+    "null model, decoded in Triton",
+)
+"""Decoding alone, as the ensemble beside a GPU does it: by DALI where it is there."""
+RIGHT, MAY_LOSE = 915, 2
+"""Of the 1,000 shipped images in float32; and by two tenths of a point fewer with fewer bits."""
 FLAT = 0.05
 """Growth of resident memory over one window that still counts as none."""
 AT_ONCE_MS = 1.0
@@ -65,13 +72,29 @@ def _photos(section: Section | None) -> Iterator[Goal]:
 def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
     """What is promised of a GPU; no lines for the CPU."""
     if throughput is not None and _on_gpu(throughput):
-        ours = [rates(throughput, name) for name in ("bridge", SEVERAL_BRIDGES)]
-        best = max(filter(None, ours), key=lambda one: Spread.of(one).median, default=[])
-        yield _at_least("images/s on one GPU, raw", best, [1.0] * len(best), 20_000)
-    if photos is not None and _on_gpu(photos):
+        ours = {name: rates(throughput, name) for name in ("bridge", SEVERAL_BRIDGES)}
+        best = max(filter(None, ours.values()), key=lambda one: Spread.of(one).median, default=[])
+        yield _rate("images/s on one GPU, raw", best, 20_000)
         yield _at_least(
-            "photos on one GPU: bridge, decoded in Triton ÷ ceiling alone",
-            rates(photos, "bridge, decoded in Triton"), rates(photos, "ceiling"), 0.9,
+            f"on one GPU: {SEVERAL_BRIDGES} ÷ ceiling alone",
+            ours[SEVERAL_BRIDGES], rates(throughput, "ceiling"), 0.95,
+        )  # fmt: skip
+    if photos is not None and _on_gpu(photos):
+        ceiling = rates(photos, "ceiling")
+        for name in ("bridge, raw", f"{SEVERAL_BRIDGES}, raw"):
+            yield _at_least(
+                f"photos on one GPU: {name} ÷ ceiling alone", rates(photos, name), ceiling, 0.9
+            )
+        limit, what = ceiling, "ceiling alone"
+        for name in DECODING:
+            decoding = rates(photos, name)
+            if decoding and ceiling and Spread.of(decoding).median < Spread.of(ceiling).median:
+                # It cannot answer more photos than are decoded with nothing behind.
+                limit, what = decoding, f"{name}, which is less than the ceiling"
+                break
+        yield _at_least(
+            f"photos on one GPU: bridge, decoded in Triton ÷ {what}",
+            rates(photos, "bridge, decoded in Triton"), limit, 0.9,
         )  # fmt: skip
 
 
@@ -80,16 +103,28 @@ def _on_gpu(section: Section) -> bool:
 
 
 def _formats(section: Section | None) -> Iterator[Goal]:
+    for name, right in ({} if section is None else section.get("right", {})).items():
+        what = f"right of the 1,000 images through Triton, {name}"
+        yield Goal(what, f"≥ {RIGHT - MAY_LOSE}", str(right), right >= RIGHT - MAY_LOSE)
     script = rates(section, "TorchScript")
     for name in ("pt2", "TorchScript, bf16", "pt2, bf16"):
         yield _shown(f"{name} ÷ TorchScript, Triton alone", rates(section, name), script)
 
 
 def _at_least(what: str, ours: Sequence[float], theirs: Sequence[float], goal: float) -> Goal:
-    if not ours or len(ours) != len(theirs):
+    # A run that was stopped, or short of time, has more repeats of the first than of the others.
+    repeats = min(len(ours), len(theirs))
+    if not repeats:
         return Goal(what, f"≥ {goal:g}")
-    spread = ratio(ours, theirs)
+    spread = ratio(ours[:repeats], theirs[:repeats])
     return Goal(what, f"≥ {goal:g}", spread.text(), spread.median >= goal)
+
+
+def _rate(what: str, values: Sequence[float], goal: float) -> Goal:
+    if not values:
+        return Goal(what, f"≥ {goal:,.0f}")
+    spread = Spread.of(values)
+    return Goal(what, f"≥ {goal:,.0f}", spread.text(0), spread.median >= goal)
 
 
 def _at_most(what: str, values: Sequence[float], goal: float, digits: int) -> Goal:

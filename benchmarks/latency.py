@@ -1,15 +1,20 @@
 """Latency of single images by offered load: Triton alone, the bridge, and the usual demo."""
 
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import subjects
-from benchmarks.plan import LOW, Plan, Result, Say
-from benchmarks.rig import IMAGES, MODEL, Rig
+from benchmarks.plan import LOW, Plan, Result
+from benchmarks.progress import Progress
+from benchmarks.repeats import NO_TIME
+from benchmarks.rig import CORES, IMAGES, MODEL, Rig
 from benchmarks.spread import alternated
 from benchmarks.window import drain
 from producer.encoding import Encoding
@@ -19,25 +24,36 @@ from stack.service import Service
 WARM_LOAD, WARM_TIMES = 0.25, 3
 """Load, and times a point's length, of lone images before any is measured. A broker took three
 times as long for the first thousand as for the third, until Java had compiled what they need."""
+BACKLOG = 400_000
+"""Images at most, of which a single bridge's throughput is taken: on a GPU some 21,000 a second."""
+KAFKA_RATE, STRAIGHT_RATE = 4000.0, 1500.0
+"""Images/s of one probe, through Kafka and straight at Triton; at more it falls behind its own due
+times: an image takes 100 to 250 µs of it."""
+MOST_PROBES = 8
+PROBE_S = 180.0
+"""What a probe may take beside its seconds: its start, first images that may wait for a bridge, and
+last answers."""
+AROUND_S = 10.0
+"""What a point takes beside its seconds, usually."""
 DEMO_SHARES = (0.5, 0.8)
 """Of the demo's own throughput, where it is compared too; at more it may not keep up."""
 
 
-def latency(rig: Rig, plan: Plan, say: Say) -> Result:
+def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Each subject at shares of the bridge's throughput; the demo where it can keep up."""
-    backlog = rig.backlog(plan.images * rig.scale, Encoding.RAW)
+    backlog = rig.backlog(min(plan.images, BACKLOG), Encoding.RAW)
 
     def top(subject: list[Service], target: str) -> float:
         return drain(rig, subject, backlog, target, plan.watch, model=MODEL).rate
 
     target = rig.topic("out")
     ours = top(subjects.bridges(rig, backlog, target), target)
-    say(f"bridge: {ours:,.0f} images/s at most")
+    progress.say(f"bridge: {ours:,.0f} images/s at most")
     demo = 0.0
-    if subjects.peers_python() is not None:
+    if subjects.peers_python() is not None and not plan.essential:
         target = rig.topic("out")
         demo = top(subjects.usual_demo(rig, backlog, target), target)
-        say(f"usual demo: {demo:,.0f} images/s at most")
+        progress.say(f"usual demo: {demo:,.0f} images/s at most")
     _point(rig, "bridge", WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
     # Its own limit is far below ours: the shares of ours alone would leave it one point.
     demo_rates = [round(share * demo / ours, 2) for share in DEMO_SHARES if demo]
@@ -45,29 +61,43 @@ def latency(rig: Rig, plan: Plan, say: Say) -> Result:
     sustained = max(demo_rates, default=0.0)
     points: list[Result] = []
     failures: dict[str, str] = {}
+    left_out: set[str] = set()
+
+    def result() -> Result:
+        measured = {f"{one['subject']} at {one['share']:.0%}" for one in points}
+        missing = dict.fromkeys(sorted(left_out - measured), NO_TIME)
+        return {"top_rate": ours, "usual_demo_top_rate": demo, "points": list(points),
+                "failures": {**failures, **missing}}  # fmt: skip
+
     for repeat in range(plan.repeats):
         rates = {*judged, *plan.rates} if repeat < 2 else judged
         for share in sorted(rates):
             names = ["Triton", "bridge", *(["usual demo"] if share <= sustained else [])]
             for name in alternated(names, repeat):
+                what = f"{name} at {share:.0%}"
+                if not progress.has_time(plan.latency_s + AROUND_S):
+                    left_out.add(what)
+                    continue
                 try:
                     point = _point(rig, name, share * ours, plan.latency_s)
                 except StackError as error:
                     # The other points still count; what failed is told in the results.
-                    failures[f"{name} at {share:.0%}"] = str(error)
-                    say(f"{name} at {share:.0%}: failed: {error}")
+                    failures[what] = str(error)
+                    progress.say(f"{name} at {share:.0%}: failed: {error}")
                     continue
                 points.append({"repeat": repeat, "share": share, "subject": name, **point})
-                say(f"{name} at {share:.0%}: p50 {point['p50']:.1f} ms, p99 {point['p99']:.1f} ms")
-    return {"top_rate": ours, "usual_demo_top_rate": demo, "points": points,
-            "failures": failures}  # fmt: skip
+                progress.keep(result())
+                progress.say(
+                    f"{name} at {share:.0%}: p50 {point['p50']:.1f} ms, p99 {point['p99']:.1f} ms"
+                )
+    return result()
 
 
 def _point(rig: Rig, name: str, rate: float, seconds: float) -> Result:
-    output = rig.directory / "latencies.json"
+    probes = probes_for(rate, straight=name == "Triton")
     argv = [
         sys.executable, str(subjects.PROGRAMS / "probe.py"), "--images", str(IMAGES), "--rate",
-        f"{rate:.3f}", "--seconds", str(seconds), "--output", str(output),
+        f"{rate / probes:.3f}", "--seconds", str(seconds),
     ]  # fmt: skip
     subject: list[Service] = []
     if name == "Triton":
@@ -81,27 +111,63 @@ def _point(rig: Rig, name: str, rate: float, seconds: float) -> Result:
     try:
         for part in subject:
             part.start()
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        found = run_probes(argv, rig.directory, probes, seconds)
     finally:
         for part in subject:
             part.stop()
-    if done.returncode != 0:
-        raise StackError(f"the latency of {name} could not be measured\n{done.stderr[-2000:]}")
     after = rig.counters(MODEL)
-    found = json.loads(output.read_text())
-    latencies, waits = found["latencies_ms"], found["waits_ms"]
+    sent = sum(one["sent"] for one in found)
+    latencies, waits, lateness = (
+        [value for one in found for value in one[of]]
+        for of in ("latencies_ms", "waits_ms", "lateness_ms")
+    )
     if not latencies:
-        raise StackError(f"{name} answered none of {found['sent']} images at {rate:.0f} images/s")
+        raise StackError(f"{name} answered none of {sent} images at {rate:.0f} images/s")
     executions = after.executions - before.executions
     return {
         "rate": rate,
-        "sent": found["sent"],
-        "answered": found["answered"],
+        "sent": sent,
+        "answered": sum(one["answered"] for one in found),
         **{f"p{share}": _percentile(latencies, share) for share in (50, 90, 99)},
         "max": max(latencies),
+        "probes": probes,
+        "sender_late_ms": _percentile(lateness, 99),
         "wait_p50": _percentile(waits, 50) if waits else None,
         "mean_batch": (after.inferences - before.inferences) / executions if executions else None,
     }
+
+
+def probes_for(rate: float, *, straight: bool, cores: int = CORES) -> int:
+    """As many as can send at this rate without being late, where the cores have room for them."""
+    wanted = math.ceil(rate / (STRAIGHT_RATE if straight else KAFKA_RATE))
+    return max(1, min(wanted, MOST_PROBES, cores // 2))
+
+
+def run_probes(
+    argv: Sequence[str], directory: Path, probes: int, seconds: float
+) -> list[dict[str, Any]]:
+    """What each of several probes found.
+
+    Raises:
+        StackError: one of them failed.
+    """
+    outputs = [directory / f"latencies-{index}.json" for index in range(probes)]
+    running: list[subprocess.Popen[str]] = []
+    try:
+        for index, output in enumerate(outputs):
+            options = ["--output", str(output), "--name", f"{index}-"]
+            running.append(subprocess.Popen([*argv, *options], stderr=subprocess.PIPE, text=True))
+        for one in running:
+            error = one.communicate(timeout=seconds + PROBE_S)[1]
+            if one.returncode != 0:
+                raise StackError(f"the latency could not be measured\n{error[-2000:]}")
+    except subprocess.TimeoutExpired:
+        raise StackError(f"a probe did not end in {seconds + PROBE_S:.0f} s") from None
+    finally:
+        for one in running:
+            one.kill()
+            one.communicate()
+    return [json.loads(output.read_text()) for output in outputs]
 
 
 def _percentile(values: list[float], share: int) -> Any:

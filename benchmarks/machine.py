@@ -6,6 +6,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from stack.paths import ROOT
+
 CPU = "CPU"
 """The device where there is no other."""
 
@@ -16,7 +18,9 @@ def describe(device: str) -> dict[str, object]:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
-        "device": _gpu() if device == "cuda" else CPU,
+        "device": _nvidia("name") if device == "cuda" else CPU,
+        **({"driver": _nvidia("driver_version")} if device == "cuda" else {}),
+        "commit": _run("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD") or "unknown",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": {
@@ -35,12 +39,16 @@ def _cpu() -> str:
     return platform.machine()
 
 
-def _gpu() -> str:
+def _nvidia(what: str) -> str:
+    """Of each GPU, by nvidia-smi's name of it."""
+    found = _run("nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader")
+    return ", ".join(found.splitlines()) or "no GPU found"
+
+
+def _run(*command: str) -> str:
+    """What it prints; nothing where it cannot be run, or fails."""
     try:
-        found = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "no GPU found"
-    return ", ".join(found.stdout.split("\n")[:-1])
+        return ""
+    return done.stdout.strip()

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from benchmarks import subjects
 from benchmarks.models import NULL
-from benchmarks.plan import MORE_REPEATS, Plan, Result, Say
+from benchmarks.plan import Plan, Result
+from benchmarks.progress import Progress
 from benchmarks.repeats import repeat
 from benchmarks.rig import PARTITIONS, Rig
 from benchmarks.share import SHARE
@@ -20,7 +21,7 @@ SPARE = 4
 """Times as many images as one bridge is expected to answer: a relay, or several, answer more."""
 
 
-def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
+def overhead(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """CPU of the bridge for each image, beside that of Kafka's client alone."""
     rate = warm_broker(rig)
     # Memory is judged too: Kafka's client takes a few seconds to fetch ahead all that it may.
@@ -54,12 +55,12 @@ def overhead(rig: Rig, plan: Plan, say: Say) -> Result:
         "raw, exactly once": ours(raw, settings=EXACTLY_ONCE),
         "raw, 2 bridges": ours(raw, 2),
     }
-    result = repeat(todo, plan.repeats + MORE_REPEATS, say)
-    say("stages, one by one")
+    result = repeat(todo, plan.repeats + plan.more_repeats, progress)
+    progress.say("stages, one by one")
     return {**result, "stages": stages(plan.repeats)}
 
 
-def bridges(rig: Rig, plan: Plan, say: Say) -> Result:
+def bridges(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Several bridges of one group, each with its share of a core.
 
     With whole cores, a few bridges, the broker and Triton would soon want more of them than there
@@ -80,7 +81,7 @@ def bridges(rig: Rig, plan: Plan, say: Say) -> Result:
     for name, encoding in (("raw", Encoding.RAW), ("PNG", Encoding.PNG)):
         backlog = rig.backlog(enough(rate * max(1, SHARE * counts[-1]), plan.watch), encoding)
         todo |= {f"{name}, {count}": of(backlog, count) for count in counts}
-    return {**repeat(todo, plan.repeats, say), "counts": counts, "share": SHARE}
+    return {**repeat(todo, plan.repeats, progress), "counts": counts, "share": SHARE}
 
 
 def enough(rate: float, watch: Watch) -> int:

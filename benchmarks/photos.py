@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -12,22 +13,28 @@ from PIL import Image
 
 from benchmarks import subjects
 from benchmarks.models import LABELS, MAX_BATCH, write_null_model
-from benchmarks.null_model import enough
-from benchmarks.plan import Plan, Result, Say
+from benchmarks.null_model import SPARE, enough
+from benchmarks.plan import SEVERAL_BRIDGES, Plan, Result
+from benchmarks.progress import Progress
 from benchmarks.repeats import repeat
-from benchmarks.rig import CORES, Rig, image_records
+from benchmarks.rig import CORES, Rig
 from benchmarks.subjects import AT_LEAST_ONCE
-from benchmarks.window import Window, answer_all, drain, load
+from benchmarks.window import LEAST_IMAGES, Window, answer_all, drain, load
 from imaging.decode import to_input
 from imaging.rules import ImageRules, Preprocess
 from producer.encoding import EncodedImage, Encoding, encode
 from producer.sources import cifar10
+from stack.errors import StackError
 from stack.service import Service
 from wire.image import ImageEvent
 
-NETWORKS = {"cpu": ("resnet18", 16), "cuda": ("resnet50", 128)}
-"""What fits the device, and its largest batch; with random weights, which cost the same."""
+NETWORKS = {"cpu": ("resnet18", 16, "fp32"), "cuda": ("resnet50", 128, "fp16")}
+"""What fits the device, its largest batch and precision; random weights, which cost the same."""
+FASTEST = 8000.0
+"""Images/s of pixels that a topic of them is made for at most: 150 kB each, some 10 GB."""
 NULL, NULL_DALI = "null_photo", "null_photo_dali"
+RAW_SPARE = 2
+"""Times as many pixels as are answered: large, and of a rate that is known."""
 WIDTH, HEIGHT = 500, 375
 NOISE = 16
 """Added to each shipped image, enlarged: a JPEG has then the 100 kB of a photo, and its cost."""
@@ -37,13 +44,13 @@ FIRST = 1000
 """Photos that are answered before anything is measured, to see how fast that goes."""
 
 
-def photos(rig: Rig, plan: Plan, say: Say) -> Result:
+def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Images/s of photos through a network of their size, and through one that answers at once."""
-    network, max_batch = NETWORKS[rig.torch_device]
+    network, max_batch, precision = NETWORKS[rig.torch_device]
     images = _photos()
     pixels = _pixels(rig.directory / "photos.npz", images)
     with_dali = bool(find_spec("nvidia") and find_spec("nvidia.dali"))
-    repository = _models(rig, network, max_batch, with_dali=with_dali)
+    repository = _models(rig, network, max_batch, precision, with_dali=with_dali)
     with rig.other_triton(repository) as served:
 
         def through(model: str, network: str) -> Callable[[], Window]:
@@ -56,35 +63,63 @@ def photos(rig: Rig, plan: Plan, say: Say) -> Result:
 
             return run
 
+        ceilings: list[float] = []
+
+        @cache
+        def raw_backlog() -> str:
+            # None of them is faster than Triton alone, and each starts at the first.
+            if not ceilings:
+                raise StackError("how many are needed is not known: the ceiling was not measured")
+            rate = min(max(ceilings), FASTEST)
+            topic = served.topic("pixels")
+            with np.load(pixels) as data:
+                raw = [encode(one, Encoding.RAW) for one in data["images"]]
+            count = enough(rate, plan.watch) // SPARE * RAW_SPARE
+            served.fill_images(topic, raw, max(count, 4 * LEAST_IMAGES))
+            return topic
+
+        def raw(count: int) -> Callable[[], Window]:
+            def run() -> Window:
+                source, target = raw_backlog(), served.topic("out")
+                subject = subjects.bridges(served, source, target, count, network)
+                return drain(served, subject, source, target, plan.watch, model=network)
+
+            return run
+
         first, target = served.topic("first"), served.topic("out")
-        served.fill(first, image_records(images, FIRST))
+        served.fill_images(first, images, FIRST)
         rate = answer_all(served, _bridge(served, first, target, NULL), first, target)
-        say(f"first {FIRST} photos: {rate:,.0f} images/s")
+        progress.say(f"first {FIRST} photos: {rate:,.0f} images/s")
         backlog = served.topic("photos")
-        served.fill(backlog, image_records(images, enough(rate, plan.watch)))
+        served.fill_images(backlog, images, enough(rate, plan.watch))
         in_flight = 2 * rig.instances
 
         def ceiling() -> Window:
             straight = subjects.triton_load(served, max_batch, in_flight, network, pixels)
-            return load(served, [straight], plan.watch, model=network)
+            window = load(served, straight, plan.watch, model=network)
+            ceilings.append(window.rate)
+            return window
 
-        todo = {
-            "ceiling": ceiling,
-            "bridge": through(network, network),
+        # What is judged comes first: there may not be time for all of it.
+        todo = {"ceiling": ceiling, "bridge, raw": raw(1)}
+        if rig.device == "cuda":
+            todo[f"{SEVERAL_BRIDGES}, raw"] = raw(int(SEVERAL_BRIDGES.split()[0]))
+        todo |= {
             "bridge, decoded in Triton": through(f"{network}_jpeg", network),
-            "null model": through(NULL, NULL),
             "null model, decoded in Triton": through(f"{NULL}_jpeg", NULL),
+            "bridge": through(network, network),
+            "null model": through(NULL, NULL),
         }
         if with_dali:
             todo["null model, decoded in Triton by DALI"] = through(f"{NULL_DALI}_jpeg", NULL_DALI)
-        result = repeat(todo, plan.repeats, say)
-    mean = sum(len(image.value) for image in images) / len(images)
-    result["settings"] = {
-        "network": network, "photo": f"JPEG {WIDTH}x{HEIGHT}, {mean / 1000:.0f} kB",
-        "decoded in Triton by": "DALI" if rig.device == "cuda" and with_dali else "the rules",
-        "decoders": CORES,
-    }  # fmt: skip
-    return result
+        mean = sum(len(image.value) for image in images) / len(images)
+        settings = {
+            "network": network, "precision": precision,
+            "photo": f"JPEG {WIDTH}x{HEIGHT}, {mean / 1000:.0f} kB",
+            "decoded in Triton by": "DALI" if rig.device == "cuda" and with_dali else "the rules",
+            "decoders": CORES, "load processes": subjects.LOADS,
+        }  # fmt: skip
+        return repeat(todo, plan.repeats, progress, settings)
 
 
 def _bridge(rig: Rig, source: str, target: str, model: str) -> list[Service]:
@@ -93,7 +128,7 @@ def _bridge(rig: Rig, source: str, target: str, model: str) -> list[Service]:
     )
 
 
-def _models(rig: Rig, network: str, max_batch: int, *, with_dali: bool) -> Path:
+def _models(rig: Rig, network: str, max_batch: int, precision: str, *, with_dali: bool) -> Path:
     """A repository with the network, a null model, and their ensembles."""
     from exporter.models import Model  # noqa: PLC0415 - torch takes seconds
     from exporter.passthrough import export_ensemble  # noqa: PLC0415
@@ -101,8 +136,8 @@ def _models(rig: Rig, network: str, max_batch: int, *, with_dali: bool) -> Path:
     # Where a GPU runs the network, it decodes too.
     dali = ("--dali",) if with_dali and rig.device == "cuda" else ()
     kept = rig.export(
-        "photos", "--weights", "none", "--max-batch-size", str(max_batch), "--ensemble",
-        "--decoders", str(CORES), *dali, model=network,
+        f"photos-{precision}", "--weights", "none", "--max-batch-size", str(max_batch),
+        "--precision", precision, "--ensemble", "--decoders", str(CORES), *dali, model=network,
     )  # fmt: skip
     repository = rig.directory / "photo-models"
     shutil.copytree(kept, repository)

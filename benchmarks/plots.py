@@ -8,8 +8,9 @@ from typing import NamedTuple
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from benchmarks.plan import SEVERAL_BRIDGES
 from benchmarks.results import Found, Section, points, rates, windows
 from benchmarks.spread import Spread
 
@@ -59,7 +60,11 @@ def _throughput(axes: Axes, section: Section) -> None:
     names = sorted(spreads, key=lambda name: -spreads[name].median)
     values = [spreads[name] for name in names]
     colours = [
-        CEILING if name.startswith("ceiling") else OURS if name.startswith("bridge") else OTHERS
+        CEILING
+        if name.startswith("ceiling")
+        else OURS
+        if name.startswith("bridge") or name == SEVERAL_BRIDGES
+        else OTHERS
         for name in names
     ]
     medians = [value.median for value in values]
@@ -157,6 +162,8 @@ def _latency(axes: Axes, section: Section) -> None:
         axes.axvline(section["usual_demo_top_rate"], color=COLOURS["usual demo"], linestyle=":",
                      alpha=0.7, label="the usual demo's throughput")  # fmt: skip
     axes.set_yscale("log")
+    # A decade alone may have no more than one of its powers of ten in it.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(left=0)

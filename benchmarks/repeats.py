@@ -1,32 +1,77 @@
 """The same subjects again and again, in alternating order."""
 
+import time
 from collections.abc import Callable, Mapping
 
-from benchmarks.plan import Result, Say
+from benchmarks.plan import Result
+from benchmarks.progress import Progress
 from benchmarks.spread import alternated
 from benchmarks.window import Window
 from stack.errors import StackError
 
+FIRST_S = 15.0
+"""What a subject is taken to need before it has been measured: it starts, warms up, and stops."""
+SLOWER = 1.2
+"""Times what it took before that it may take again."""
+NO_TIME = "no time left"
 
-def repeat(todo: Mapping[str, Callable[[], Window]], repeats: int, say: Say) -> Result:
-    """Every subject once in each repeat, every second repeat in reverse."""
+
+def repeat(
+    todo: Mapping[str, Callable[[], Window]],
+    repeats: int,
+    progress: Progress,
+    settings: Mapping[str, object] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Result:
+    """Every subject once in each repeat, every second repeat in reverse, while there is time.
+
+    Where there is not time for all, the last repeats of some are missing; each that there is
+    belongs to the same repeat of the others, by its place.
+
+    Args:
+        settings: kept with the result.
+    """
     found: dict[str, list[dict[str, object]]] = {name: [] for name in todo}
     failures: dict[str, str] = {}
+    took: dict[str, float] = {}
     for turn in range(repeats):
         for name in alternated(list(todo), turn):
-            if name in failures:
+            if name in failures or len(found[name]) < turn:
                 continue
+            if not progress.has_time(SLOWER * took.get(name, FIRST_S)):
+                progress.say(f"{name}: {NO_TIME}")
+                continue
+            began = clock()
             try:
                 window = todo[name]()
             except StackError as error:
                 # The rest still counts; what failed is told in the results.
                 failures[name] = str(error)
-                say(f"{name}: failed: {error}")
-                continue
-            found[name].append(window.as_json())
-            say(
-                f"{name}: {window.rate:,.0f} images/s, CPU {window.cpu_us['subject']:,.0f} µs/image"
-            )
-    for name in failures:
-        del found[name]
-    return {"measurements": found, "failures": failures, "repeats": repeats}
+                progress.say(f"{name}: failed: {error}")
+            else:
+                took[name] = max(took.get(name, 0.0), clock() - began)
+                found[name].append(window.as_json())
+                progress.say(
+                    f"{name}: {window.rate:,.0f} images/s, CPU {window.cpu_us['subject']:,.0f} "
+                    "µs/image"
+                )
+            progress.keep(_result(found, failures, repeats, settings))
+    for name, windows in found.items():
+        if not windows:
+            failures.setdefault(name, NO_TIME)
+    return _result(found, failures, repeats, settings)
+
+
+def _result(
+    found: Mapping[str, list[dict[str, object]]],
+    failures: Mapping[str, str],
+    repeats: int,
+    settings: Mapping[str, object] | None,
+) -> Result:
+    measured = {
+        name: list(windows) for name, windows in found.items() if windows and name not in failures
+    }
+    result: Result = {
+        "measurements": measured, "failures": dict(failures), "repeats": repeats,
+    }  # fmt: skip
+    return result if settings is None else {**result, "settings": dict(settings)}

@@ -1,18 +1,24 @@
 """From the sections' JSON to a Markdown table, with what is promised beside what was measured."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks import goals, plots
-from benchmarks.results import Found, Section, points
+from benchmarks.results import Found, Section, points, rates
 from benchmarks.spread import Spread
 
 INTRODUCTION = """\
 Median (lowest to highest) of the repeats. Ratios are taken repeat by repeat between things measured
 one after the other on the same servers; absolute figures are this machine's and judge nothing.
-`make bench` renews all of it."""
+`make bench` renews all of it, with `DEVICE=cuda` that of a GPU."""
+
+Column = Callable[[Mapping[str, Any]], float]
+"""A figure of one window; KeyError or TypeError where it was not measured."""
+
 VERDICT = {True: "yes", False: "**no**", None: ""}
+LEVELS = ("p50", "p90", "p99")
 TITLES = {
     "throughput": "Through the real model",
     "overhead": "Against a null model, which answers at once",
@@ -32,7 +38,7 @@ def write(folder: Path, found: Found) -> str:
     parts += ["## Goals", "", *table(("", "goal", "measured", "met"), rows), ""]
     for name, title in TITLES.items():
         if name in found:
-            parts += [f"## {title}", "", *_measurements(found[name]), ""]
+            parts += [f"## {title}", "", *_measurements(found[name]), *_right(found[name]), ""]
     if "stages" in found.get("overhead", ()):
         parts += ["## The bridge's own stages", "", *_stages(found["overhead"]), ""]
     if "latency" in found:
@@ -48,37 +54,110 @@ def _about(found: Found) -> Iterator[str]:
     for name, section in found.items():
         about = section["machine"]
         kind = ", quick" if section["quick"] else ""
+        load = about["load_average"]
         yield (
             f"- {name}: {about['device']}; {about['cpu']}, {about['cores']} cores, "
-            f"{about['memory_gib']} GiB; repeats: {section['repeats']}{kind}; {section['date']}; "
-            f"load average before: {about['load_average']}"
+            f"{about['memory_gib']} GiB; repeats: {section['repeats']}{kind}; {section['date']}"
+            + ("" if load is None else f"; load average before: {load}")
         )
-        if about["load_average"] > about["cores"] / 2:
+        yield from (f"  ({text})" for text in _made(section))
+        if load is not None and load > about["cores"] / 2:
             yield "  (**other programs used the machine meanwhile: take this for a trial**)"
 
 
+def _made(section: Section) -> Iterator[str]:
+    """How, and with what; of results that say so."""
+    about = section["machine"]
+    if "form" in section:
+        yield section["form"]
+    if section.get("unfinished"):
+        yield "stopped before its end: what there was by then"
+    if "commit" in about:
+        versions = "; ".join(
+            f"{name} {about['versions'][name]}"
+            for name in ("torch", "nvidia-pytriton")
+            if name in about["versions"]
+        )
+        driver = f"; driver {about['driver']}" if "driver" in about else ""
+        yield f"commit {about['commit']}; {versions}{driver}"
+
+
 def _measurements(section: Section) -> Iterator[str]:
+    measurements = section["measurements"]
+    columns = {
+        title: column
+        for title, column in COLUMNS.items()
+        if any(_values(measured, column) for measured in measurements.values())
+    }
     rows = []
-    for name, measured in section["measurements"].items():
+    for name, measured in measurements.items():
         mean = [one["mean_batch"] for one in measured if one["mean_batch"] is not None]
         rows.append(
             (
                 name,
                 Spread.of([one["rate"] for one in measured]).text(0),
-                *(
-                    Spread.of([one["cpu_us"][part] for one in measured]).text(0)
-                    for part in ("subject", "kafka", "triton")
-                ),
+                *(_text(_values(measured, column)) for column in columns.values()),
                 f"{median(mean):.1f}" if mean else "",
             )
         )
-    head = ("", "images/s", "its CPU, µs/image", "Kafka's", "Triton's", "mean batch in Triton")
-    yield from table(head, rows)
+    yield from table(("", "images/s", *columns, "mean batch in Triton"), rows)
+    yield from _settings(section)
+    yield from _failures(section)
+
+
+def _settings(section: Section) -> Iterator[str]:
     settings = section.get("settings", {})
     if settings:
         yield ""
         yield "; ".join(f"{name.replace('_', ' ')}: {is_}" for name, is_ in settings.items())
-    yield from _failures(section)
+
+
+def _cpu(part: str) -> Column:
+    return lambda one: one["cpu_us"][part]
+
+
+def _joules(one: Mapping[str, Any]) -> float:
+    return float(1e6 * one["gpu"]["watts"] / one["rate"])
+
+
+COLUMNS: Mapping[str, Column] = {
+    "its CPU, µs/image": _cpu("subject"),
+    "Kafka's": _cpu("kafka"),
+    "Triton's": _cpu("triton"),
+    "GPU busy, %": lambda one: one["gpu"]["utilisation"],
+    "GPU, W": lambda one: one["gpu"]["watts"],
+    "GPU, J per million images": _joules,
+}
+"""Of a table of measurements, where there is something for them."""
+
+
+def _values(measured: Sequence[Mapping[str, Any]], column: Column) -> list[float]:
+    """Of each window that has it."""
+    found = []
+    for one in measured:
+        try:
+            found.append(column(one))
+        except (KeyError, TypeError):  # not measured
+            continue
+    return found
+
+
+def _text(values: Sequence[float]) -> str:
+    return Spread.of(values).text(0) if values else ""
+
+
+def _right(section: Section) -> Iterator[str]:
+    """Right answers of the 1,000 shipped images, and torch without Triton."""
+    right, alone = section.get("right", {}), section.get("torch_alone", {})
+    rows = [
+        (name, str(right.get(name, "")), _text(rates(section, name)), _text(alone.get(name, ())))
+        for name in dict.fromkeys((*right, *alone))
+    ]
+    if rows:
+        yield "\nThe 1,000 shipped images, and torch alone with pixels on the device:\n"
+        yield from table(
+            ("", "right of 1,000", "through Triton, images/s", "torch alone, images/s"), rows
+        )
 
 
 def _failures(section: Section) -> Iterator[str]:
@@ -102,13 +181,21 @@ def _latency(section: Section) -> Iterator[str]:
                 rows.append(
                     (
                         f"{share:.0%}", f"{here[0]['rate']:,.0f}", subject,
-                        *(Spread.of([one[p] for one in here]).text(1) for p in ("p50", "p99")),
+                        *(Spread.of([one[p] for one in here]).text(1) for p in LEVELS),
                         f"{sum(one['sent'] - one['answered'] for one in here):,}",
+                        _late(here),
                     )
                 )  # fmt: skip
-    head = ("load", "images/s", "", "p50, ms", "p99, ms", "unanswered in time")
+    head = ("load", "images/s", "", "p50, ms", "p90, ms", "p99, ms", "unanswered in time",
+            "senders late, p99, ms")  # fmt: skip
     yield from table(head, rows)
+    yield from _settings(section)
     yield from _failures(section)
+
+
+def _late(here: Sequence[Mapping[str, Any]]) -> str:
+    late = [one["sender_late_ms"] for one in here if "sender_late_ms" in one]
+    return f"{max(late):.1f}" if late else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -6,22 +6,58 @@ from pathlib import Path
 from typing import Any
 
 Section = Mapping[str, Any]
+PARTIAL = ".partial"
 Found = Mapping[str, Section]
 """Sections by their name."""
 
 
 def save(folder: Path, name: str, section: Section) -> None:
     """Write one section."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(section, indent=1) + "\n")
+    path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(section, indent=1) + "\n")
+
+
+class Kept:
+    """One section's results while they come: in a file of their own until they are all there.
+
+    A run that is stopped leaves the results of the run before as they were, and its own beside.
+
+    Args:
+        about: goes with each of them.
+    """
+
+    def __init__(self, folder: Path, name: str, about: Section) -> None:
+        self._folder = folder
+        self._name = name
+        self._about = about
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._name}{PARTIAL}.json"
+
+    def partial(self, result: Section) -> None:
+        """Keep what there is so far."""
+        save(self._folder, self._name + PARTIAL, {**result, **self._about, "unfinished": True})
+
+    def finish(self, result: Section) -> None:
+        """Keep all of it, in place of the run's before."""
+        save(self._folder, self._name, {**result, **self._about})
+        self._path.unlink(missing_ok=True)
+
+    def where(self) -> str:
+        """What a run that is stopped leaves, for whoever stopped it."""
+        return f"what there is: {self._path}" if self._path.exists() else "nothing was measured yet"
 
 
 def read(folder: Path, names: Iterable[str]) -> Found:
-    """The sections that there are."""
+    """The sections that there are; unfinished ones where there is nothing else."""
+    # The whole one comes last, in place of the other.
     return {
         name: json.loads(path.read_text())
         for name in names
-        if (path := folder / f"{name}.json").exists()
+        for path in (folder / f"{name}{PARTIAL}.json", folder / f"{name}.json")
+        if path.exists()
     }
 
 

@@ -1,8 +1,6 @@
 """The servers that one section of the benchmark shares, and topics full of images."""
 
-import base64
 import copy
-import json
 import os
 import shutil
 import subprocess
@@ -17,17 +15,17 @@ from typing import Self
 import tritonclient.grpc as grpcclient
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from benchmarks.filling import fill, fill_images
+from benchmarks.gpu import Gpu
 from benchmarks.models import write_null_model
 from consumer.measuring.triton import ModelCounters, TritonError, read_counters
 from producer.encoding import EncodedImage, Encoding
-from producer.sender import Sender, SendError, librdkafka_config
 from producer.sources import CIFAR10_FILE, cifar10
 from stack.errors import StackError
 from stack.kafka import Kafka
 from stack.paths import ROOT, STACKS
 from stack.topics import create_topics
 from stack.triton import Triton
-from wire.image import encode_image
 from wire.record import Outgoing
 
 MODEL = "resnet20_cifar10"
@@ -37,10 +35,10 @@ IMAGES = CIFAR10_FILE
 CORES = len(os.sched_getaffinity(0))
 PARTITIONS = max(4, CORES)
 """Enough for a bridge on each core."""
-FILL_S = 120.0
 READ_S = 30.0
 POLL_S = 0.1
-CUDA_BACKLOG = 20
+FILLERS = max(1, min(6, CORES // 2))
+"""Processes that fill a topic: one produces some 60,000 small images/s, a GPU answers more."""
 
 
 class Rig:
@@ -54,11 +52,14 @@ class Rig:
         self.device = device
         self.directory = STACKS / f"bench-{uuid.uuid4().hex[:8]}"
         self.repository = self.directory / "models"
+        self.gpu = Gpu()
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self.directory, ignore_errors=True)
+            if self.device == "cuda":
+                undo.enter_context(self.gpu)
             self._export()
             write_null_model(self.repository)
             self.kafka = Kafka(self.directory / "kafka")
@@ -85,11 +86,6 @@ class Rig:
     @property
     def torch_device(self) -> str:
         return "cuda" if self.device == "cuda" else "cpu"
-
-    @property
-    def scale(self) -> int:
-        """Times as many images as for a model on the CPU."""
-        return CUDA_BACKLOG if self.device == "cuda" else 1
 
     def _export(self) -> None:
         shutil.copytree(
@@ -135,22 +131,16 @@ class Rig:
     def backlog(self, count: int, encoding: Encoding) -> str:
         """A topic with `count` images in it; the 1,000 shipped ones over and over."""
         topic = self.topic(f"backlog-{encoding.value}")
-        self.fill(topic, image_records(cifar10(encoding), count))
+        self.fill_images(topic, cifar10(encoding), count)
         return topic
+
+    def fill_images(self, topic: str, images: Sequence[EncodedImage], count: int) -> None:
+        """Produce `count` images, these over and over, by several processes."""
+        fill_images(self.kafka.bootstrap, topic, images, count, FILLERS)
 
     def fill(self, topic: str, records: Iterable[Outgoing]) -> None:
         """Produce, and wait until the broker has them all."""
-        config = librdkafka_config(self.kafka.bootstrap, {"linger.ms": "20"})
-        try:
-            sender = Sender(config, topic, queue_timeout=FILL_S, connect_timeout=FILL_S)
-            for record in records:
-                sender.send(record, lambda: False)
-            left = sender.flush(FILL_S, lambda: False)
-        except SendError as error:
-            raise StackError(f"topic {topic} could not be filled: {error}") from None
-        if left or sender.failed:
-            reasons = ", ".join(sender.failed) or f"not acknowledged in {FILL_S:.0f} s"
-            raise StackError(f"{left + sender.failed.total()} records for {topic}: {reasons}")
+        fill(self.kafka.bootstrap, topic, records)
 
     def counters(self, model: str) -> ModelCounters:
         """Triton's counters of one model."""
@@ -213,23 +203,3 @@ def _end(consumer: Consumer, partition: TopicPartition) -> int:
             if not leaderless or time.monotonic() > deadline:
                 raise
             time.sleep(POLL_S)
-
-
-def image_records(images: Sequence[EncodedImage], count: int) -> Iterator[Outgoing]:
-    """Records as the project's producer sends them."""
-    now = time.time_ns()
-    for index in range(count):
-        image = images[index % len(images)]
-        yield encode_image(
-            id=f"b{index}", value=image.value, content_type=image.content_type, source="bench",
-            intended_ns=now, sent_ns=now, dtype=image.dtype, shape=image.shape,
-        )  # fmt: skip
-
-
-def mlserver_records(images: Sequence[EncodedImage], count: int, model: str) -> Iterator[Outgoing]:
-    """Records as MLServer wants them: a JSON inference request, the image in base64."""
-    headers: list[tuple[str, bytes | None]] = [("mlserver-model", model.encode())]
-    for index in range(count):
-        text = base64.b64encode(images[index % len(images)].value).decode()
-        body = {"inputs": [{"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": [text]}]}
-        yield Outgoing(f"b{index}".encode(), json.dumps(body).encode(), headers)

@@ -3,9 +3,11 @@
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,13 +17,21 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import machine, report, results
-from benchmarks.plan import FULL, QUICK, Plan, Result
+from benchmarks.plan import Plan, Result, plan_for
+from benchmarks.progress import Progress, shares
 from benchmarks.rig import Rig
 from benchmarks.sections import SECTIONS
 from stack.errors import StackError
 from stack.paths import ROOT, STACKS
 
 console = Console(highlight=False)
+
+GPU_SECTIONS = ("throughput", "latency", "photos", "formats")
+"""What is promised of a GPU; all that a run with little time measures."""
+WEIGHTS = {"throughput": 3.0, "latency": 3.0, "photos": 3.5, "formats": 1.5}
+"""Of the sections' shares of a run's time."""
+LAST_S = 25.0
+"""Of a budget, kept for stopping the last servers, the table and the plots."""
 
 
 class Device(StrEnum):
@@ -34,62 +44,103 @@ def main(
     only: Annotated[
         list[str] | None, typer.Option(help=f"A section: {', '.join(SECTIONS)}; repeatable.")
     ] = None,
-    quick: Annotated[bool, typer.Option(help="Fewer and shorter repeats.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="Fewer and shorter repeats; on a GPU within eight minutes.")
+    ] = False,
     repeats: Annotated[
         int | None, typer.Option(min=1, help="Of each comparison. Left out: 3, or 2 when quick.")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=60, help="Seconds for all of it; what there is no time for is left out."),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where Triton runs the model.")] = Device.cpu,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = ROOT
     / "benchmarks/results",
     render: Annotated[bool, typer.Option(help="Only write table and plots anew.")] = False,
 ) -> None:
-    """Measure, write one JSON file for each section, then a table and plots of all there are."""
-    wanted = only or list(SECTIONS)
+    """Measure, write one JSON file for each section, then a table and plots of all there are.
+
+    While a section runs, what it has is kept in NAME.partial.json.
+    """
+    plan = plan_for(device.value, quick=quick)
+    wanted = only or list(GPU_SECTIONS if plan.essential else SECTIONS)
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
         raise typer.BadParameter(
             f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}"
         )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, _out_of_time)
     STACKS.mkdir(exist_ok=True)
-    plan = QUICK if quick else FULL
     if repeats is not None:
         plan = replace(plan, repeats=repeats)
+    if budget is not None:
+        plan = replace(plan, budget_s=budget)
+    end = None if plan.budget_s is None else time.monotonic() + plan.budget_s - LAST_S
     folder = output / device.value if device is Device.cuda else output
     # Once: before each section, the load would be that of the section before it.
     about = machine.describe(device.value)
     failed = []
-    for name in [] if render else wanted:
+    for place, name in enumerate([] if render else wanted):
         console.print(name, style="bold")
+        kept = results.Kept(folder, name, {"machine": about, "quick": quick})
+        deadline = None
+        if end is not None:
+            left = end - time.monotonic()
+            deadline = time.monotonic() + shares(left, wanted[place:], WEIGHTS)
+            # For what a section cannot foresee: a server that hangs, an export that takes minutes.
+            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
         try:
-            results.save(
-                folder,
-                name,
-                {**_measure(name, device.value, plan), "machine": about, "quick": quick},
-            )
+            kept.finish(_measure(name, device.value, plan, kept.partial, deadline))
         except StackError as error:
             failed.append(name)
             console.print(f"bench: {name}: {error}", style="red", markup=False)
+        except _OutOfTime:
+            failed += wanted[place:]
+            console.print(f"bench: {name}: no time left; {kept.where()}", style="red", markup=False)
+            break
         except KeyboardInterrupt:
-            console.print("stopped")
+            console.print(f"stopped; {kept.where()}", markup=False)
             raise typer.Exit(130) from None
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
     typer.echo(report.write(folder, results.read(folder, SECTIONS)))
     if failed:
         console.print(f"bench: not measured: {', '.join(failed)}", style="red", markup=False)
         raise typer.Exit(1)
 
 
-def _measure(name: str, device: str, plan: Plan) -> Result:
+class _OutOfTime(KeyboardInterrupt):
+    """The run's budget is spent."""
+
+
+def _out_of_time(_number: int, _frame: FrameType | None) -> None:
+    raise _OutOfTime
+
+
+def _measure(
+    name: str,
+    device: str,
+    plan: Plan,
+    keep: Callable[[Result], None],
+    deadline: float | None,
+) -> Result:
     def say(text: str) -> None:
         console.print("  " + text, markup=False)
 
     started = time.monotonic()
+
+    def whole(result: Result) -> Result:
+        took = round(time.monotonic() - started)
+        date = time.strftime("%Y-%m-%d")
+        return {"repeats": plan.repeats, "date": date, "took_s": took, **result}
+
     with Rig(device) as rig:
-        result = SECTIONS[name](rig, plan, say)
-    took = time.monotonic() - started
-    say(f"{took:.0f} s")
-    date = time.strftime("%Y-%m-%d")
-    return {"repeats": plan.repeats, "date": date, "took_s": round(took), **result}
+        progress = Progress(say, lambda partial: keep(whole(partial)), deadline)
+        result = SECTIONS[name](rig, plan, progress)
+    say(f"{time.monotonic() - started:.0f} s")
+    return whole(result)
 
 
 if __name__ == "__main__":

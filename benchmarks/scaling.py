@@ -3,9 +3,10 @@
 import json
 import math
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from statistics import median
+from statistics import StatisticsError, median
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -14,6 +15,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.capacity import Costs, Plan, plan
+from benchmarks.plan import SEVERAL_BRIDGES
 from benchmarks.report import table
 from benchmarks.results import Found, Section, rates, read, windows
 from producer.encoding import Encoding
@@ -25,20 +27,24 @@ from wire.record import Outgoing
 
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/scaling.md"
-MEASURED = ("overhead", "bridges", "photos")
-"""The sections that the page is made of."""
+SMALL, PHOTOS = "cuda/throughput", "cuda/photos"
+MEASURED = (SMALL, PHOTOS, "bridges")
+"""The sections that the page is made of. What an image costs is taken where a GPU answers it:
+beside a model that answers at once, the same bridge is faster than it ever is in use."""
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 EXAMPLES = (1_000, 100_000, 10_000_000)
 
 RECORD_OVERHEAD = 12
 """Bytes of a record in Kafka's format beside its key, value and headers, about."""
 HEADER_OVERHEAD = 2
-GPU_RATE = 20_000
-"""ResNet-20 at 32x32 on one H100 class GPU through Triton: an assumption until it is measured."""
 PHOTO_BYTES = 100_000
-PHOTO_GPU_RATE = 5_000
-"""ResNet-50 at 224x224, likewise: published figures through Triton are 6,000 on one A100."""
-PHOTO = "null model, decoded in Triton"
+PHOTO = "bridge, decoded in Triton"
+CEILING = "ceiling"
+SHOWN = (
+    ("ResNet-20, raw 32x32", SMALL, ("bridge", SEVERAL_BRIDGES, CEILING)),
+    ("ResNet-50, 224x224", PHOTOS, ("bridge, raw", f"{SEVERAL_BRIDGES}, raw", PHOTO, CEILING)),
+)
+"""What a million images took of a GPU, as measured."""
 
 
 class Workload(NamedTuple):
@@ -56,24 +62,27 @@ def workloads(found: Found) -> list[Workload]:
     Raises:
         UnmeasuredError: one of them was not measured.
     """
-    raw, large = (_cpu_us(found, *where) for where in (("overhead", "raw"), ("photos", PHOTO)))
+    raw, large = _cpu_us(found, SMALL, "bridge"), _cpu_us(found, PHOTOS, PHOTO)
     small = Costs(
         image_bytes=_bytes(_image()),
         prediction_bytes=_bytes(_prediction()),
-        bridge_rate=median(rates(found["overhead"], "raw")),
+        bridge_rate=median(rates(found[SMALL], "bridge")),
         bridge_core_us=raw["subject"],
         broker_core_us=raw["kafka"],
-        gpu_rate=GPU_RATE,
+        triton_core_us=raw["triton"],
+        gpu_rate=_median(found, SMALL, CEILING, lambda one: one["rate"]),
+        gpu_watts=_median(found, SMALL, CEILING, lambda one: one["gpu"]["watts"]),
     )
     photo = replace(
         small,
         image_bytes=PHOTO_BYTES,
-        # Its decoding filled the cores: the bridge itself would go on until its own one is full.
+        # What it waits for is decoding: the bridge itself would go on until its own core is full.
         bridge_rate=1e6 / large["subject"],
         bridge_core_us=large["subject"],
         broker_core_us=large["kafka"],
-        decode_core_us=large["triton"],
-        gpu_rate=PHOTO_GPU_RATE,
+        triton_core_us=large["triton"],
+        gpu_rate=_median(found, PHOTOS, CEILING, lambda one: one["rate"]),
+        gpu_watts=_median(found, PHOTOS, CEILING, lambda one: one["gpu"]["watts"]),
     )
     return [
         Workload("32x32 raw pixels, ResNet-20", small),
@@ -83,10 +92,23 @@ def workloads(found: Found) -> list[Workload]:
 
 def _cpu_us(found: Found, section: str, name: str) -> dict[str, float]:
     """CPU microseconds an image of the bridge (subject), of the broker and of Triton."""
+    return {
+        part: _median(found, section, name, lambda one, part=part: one["cpu_us"][part])  # type: ignore[misc]  # mypy loses a lambda's default
+        for part in ("subject", "kafka", "triton")
+    }
+
+
+def _median(
+    found: Found, section: str, name: str, figure: Callable[[Mapping[str, Any]], float]
+) -> float:
     taken = windows(found.get(section), name)
-    if not taken:
-        raise UnmeasuredError(f"{RESULTS} has no {section}.json with {name!r}: run `make bench`")
-    return {part: median(one["cpu_us"][part] for one in taken) for part in taken[0]["cpu_us"]}
+    try:
+        return median(map(figure, taken))
+    except (KeyError, TypeError, StatisticsError):
+        raise UnmeasuredError(
+            f"{RESULTS} has no {section}.json with what {name!r} takes of CPU and GPU: run "
+            "`make bench DEVICE=cuda`"
+        ) from None
 
 
 def _image() -> Outgoing:
@@ -116,14 +138,20 @@ def page(found: Found) -> str:
     Raises:
         UnmeasuredError: a section is missing.
     """
-    kinds, overhead = workloads(found), found["overhead"]
+    kinds, small = workloads(found), found[SMALL]
     if "bridges" not in found:
         raise UnmeasuredError(f"{RESULTS} has no bridges.json: run `make bench`")
-    about = overhead["machine"]
+    about = small["machine"]
     lines = [
-        f"Measured on {about['cpu']}, {about['cores']} cores, {overhead['date']}"
-        f"{', in a quick run' if overhead['quick'] else ''}; load average before: "
-        f"{about['load_average']}.",
+        f"Measured on one {about['device']}; {about['cpu']}, {about['cores']} cores; "
+        f"{small['date']}{', in a quick run' if small['quick'] else ''}. Several bridges: "
+        f"{found['bridges']['machine']['cpu']}, {found['bridges']['date']}.",
+        "",
+    ]
+    lines += [
+        "### What a million images took of the GPU",
+        "",
+        *_million(found, kinds[0].costs.gpu_hour),
         "",
     ]
     lines += ["### What one of each does", "", *_parts(kinds), ""]
@@ -138,11 +166,32 @@ def page(found: Found) -> str:
     return "\n".join(lines).rstrip()
 
 
+def _million(found: Found, gpu_hour: float) -> list[str]:
+    rows = []
+    for what, section, names in SHOWN:
+        for name in names:
+            taken = [one for one in windows(found[section], name) if one.get("gpu")]
+            if taken:
+                rate = median(one["rate"] for one in taken)
+                watts = median(one["gpu"]["watts"] for one in taken)
+                busy = median(one["gpu"]["utilisation"] for one in taken)
+                price = gpu_hour * 1e6 / rate / 3600
+                rows.append(
+                    (
+                        f"{what}: {name}", f"{rate:,.0f}", f"{busy:.0f}", f"{watts:.0f}",
+                        f"{1e6 * watts / rate:,.0f}", f"{price:.3f}",
+                    )
+                )  # fmt: skip
+    head = ("", "images/s", "GPU busy, %", "GPU, W", "J per million",
+            f"GPU's price per million, at {gpu_hour:.2f} an hour")  # fmt: skip
+    return list(table(head, rows))
+
+
 def _parts(kinds: list[Workload]) -> list[str]:
     rows = []
     for kind in kinds:
         c = kind.costs
-        cpu = f"{c.bridge_core_us:.0f} + {c.decode_core_us:.0f}"
+        cpu = f"{c.bridge_core_us:.0f} + {c.triton_core_us:.0f}"
         limits = {
             "a partition": c.partition_rate, "a bridge": c.bridge_rate,
             "a broker": c.broker_rate, "a GPU": c.gpu_rate,
@@ -154,7 +203,7 @@ def _parts(kinds: list[Workload]) -> list[str]:
                 min(limits, key=lambda name: limits[name]),
             )
         )  # fmt: skip
-    head = ("", "bytes of image + prediction", "CPU of bridge + decoding, µs", "of broker, µs",
+    head = ("", "bytes of image + prediction", "CPU of bridge + Triton, µs", "of broker, µs",
             "a partition, images/s", "a bridge", "a broker", "a GPU", "first")  # fmt: skip
     return list(table(head, rows))
 

@@ -29,6 +29,7 @@ class Window(NamedTuple):
         rss_bytes: resident memory of the subject at the window's begin and end.
         mean_batch: images in an execution of Triton, None where it did nothing.
         queue_ms, compute_ms: of a request in Triton, on average.
+        gpu: its means of utilisation (per cent), watts and memory_mib; None without one.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Window(NamedTuple):
     mean_batch: float | None
     queue_ms: float | None
     compute_ms: float | None
+    gpu: dict[str, float] | None = None
 
     @property
     def rate(self) -> float:
@@ -210,6 +212,7 @@ def _watch(
         mean_batch=images / executions if executions else None,
         queue_ms=_mean_ms(counters.spent["queue"], later.spent["queue"]),
         compute_ms=_mean_ms(counters.spent["compute_infer"], later.spent["compute_infer"]),
+        gpu=rig.gpu.between(begin, end),
     )
     return _Watched(begin_ms, end_ms, window)
 

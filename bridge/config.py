@@ -1,8 +1,8 @@
 """Settings: a TOML file, then BRIDGE_* environment variables, then flags; the later wins."""
 
-import argparse
 import os
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,28 +15,22 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
-    CliSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
     TomlConfigSettingsSource,
 )
 
+from cli.options import host_port
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 MIB = 1 << 20
 
 
-def _host_port(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{text!r} is not HOST:PORT")
-    return text
-
-
-HostPort = Annotated[str, AfterValidator(_host_port)]
+HostPort = Annotated[str, AfterValidator(host_port)]
 
 
 def _flat(value: object) -> object:
@@ -47,8 +41,8 @@ def _flat(value: object) -> object:
     for name, one in value.items():
         if isinstance(one, Mapping):
             flat |= {f"{name}.{rest}": inner for rest, inner in one.items()}
-        else:
-            flat[str(name)] = one
+    # Flags are whole names, and win over the file's tables.
+    flat |= {str(name): one for name, one in value.items() if not isinstance(one, Mapping)}
     return {
         name: "\n".join(map(str, one)) if isinstance(one, list) else str(one)
         for name, one in flat.items()
@@ -69,10 +63,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="BRIDGE_",
         env_nested_delimiter="__",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_prog_name="bridge/run.py",
         extra="forbid",
         protected_namespaces=(),
     )
@@ -219,38 +209,50 @@ class ConfigError(Exception):
     """Settings that cannot be used; the text names each one."""
 
 
-def _find_toml(arguments: Sequence[str]) -> Path | None:
-    """The file must be known before the other settings are read, so it is looked for by itself."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", default=os.environ.get("BRIDGE_CONFIG"))
-    name = parser.parse_known_args(arguments)[0].config
+def _find_toml(flags: Mapping[str, object]) -> Path | None:
+    """The file must be known before the other settings are read."""
+    name = flags.get("config") or os.environ.get("BRIDGE_CONFIG")
     if not name:
         return None
-    if not Path(name).is_file():
-        raise ConfigError(f"config: no such file: {name}")
-    return Path(name)
+    path = Path(str(name))
+    if not path.is_file():
+        raise ConfigError(f"config: no such file: {path}")
+    return path
 
 
-def load(arguments: Sequence[str]) -> Settings:
+def load(flags: Mapping[str, object]) -> Settings:
     """Read file, environment and flags.
+
+    Args:
+        flags: the settings that the command line gave, by name.
 
     Raises:
         ConfigError: a setting that is unknown, of the wrong kind, or inconsistent.
-        SystemExit: --help, or a flag that does not exist (code 2).
     """
-    token = _toml_path.set(_find_toml(arguments))
+    path = _find_toml(flags)
+    token = _toml_path.set(path)
     try:
-        source: CliSettingsSource[Settings] = CliSettingsSource(Settings)
-        source = source(args=list(arguments))
-        return Settings(_cli_settings_source=source)  # type: ignore[call-arg]
+        return Settings(**flags)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_url=False, include_input=False):
-            where = ".".join(str(part) for part in problem["loc"])
-            text = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: {text}" if where else text)
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError("; ".join(map(_problem, error.errors(include_url=False)))) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
     except (SettingsError, ValueError) as error:
         raise ConfigError(str(error)) from None
     finally:
         _toml_path.reset(token)
+
+
+def _problem(error: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    text = error["msg"].removeprefix("Value error, ")
+    if not where:
+        return text
+    given = error["input"]
+    shown = isinstance(given, str | int | float) and "password" not in where
+    # What a validator of ours says names it already.
+    return f"{where}: {text}" + (
+        f", not {given!r:.80}" if shown and error["type"] != "value_error" else ""
+    )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge.decoders.messages import Decoded
 from bridge.decoders.pool import Decoders, Reply
-from bridge.decoders.process import Decoded, Job
 from bridge.guard import Unforeseen
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
@@ -31,7 +31,7 @@ class _Encoded:
 
     arrival: Arrival
     event: ImageEvent
-    job: Job
+    value: bytes
 
 
 class Reader:
@@ -125,7 +125,7 @@ class Reader:
         value = raw_bytes(arrival.record.value())
         try:
             if needs_decoder(event, self._rules):
-                self._decoders.add(_Encoded(arrival, event, Job(event.content_type, value)))
+                self._decoders.add(_Encoded(arrival, event, value))
                 return
             array = to_input(event, value, self._rules)
         except ImageError as error:

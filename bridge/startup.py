@@ -12,6 +12,7 @@ from bridge.config import ConfigError, Settings
 from bridge.inference import Failure, InferenceError
 from bridge.triton.client import TritonServer, probe
 from bridge.triton.model import ModelSpec, UnservableModelError
+from cli.topics import missing_topics
 
 log = structlog.get_logger()
 
@@ -66,10 +67,7 @@ def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event) -> None
         known = consumer.list_topics(timeout=5).topics
         missing = [topic for topic in wanted if topic not in known]
         if missing:
-            raise ConfigError(
-                f"no such topic on {settings.brokers}: {', '.join(missing)}; create it "
-                "(kafka-topics.sh --create --topic NAME --partitions N) or name another"
-            )
+            raise ConfigError(missing_topics(settings.brokers, missing))
 
     _retry("waiting_for_kafka", look, KafkaException, settings, stop)
 

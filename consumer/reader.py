@@ -13,12 +13,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from cli.clients import client_config, connected, explain, make_client, reason
+from cli.topics import TopicError, end_offset, find_partitions
 from wire.clock import kafka_time
 from wire.record import StoredRecord, read_record
 
 Start = Literal["latest", "earliest"]
-
-RETRY_SECONDS = 0.2
 
 QUEUED_KBYTES = 16 << 10
 """Bound on the memory of fetched records, a partition; images are read only for their headers."""
@@ -45,9 +45,7 @@ class Received(NamedTuple):
 
 def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
     """The consumer's settings; `options` (any librdkafka option) override them."""
-    return {
-        "bootstrap.servers": brokers,
-        "client.id": "latency-consumer",
+    defaults = {
         "group.id": "latency-consumer",  # required by librdkafka; nothing is joined or committed
         "enable.auto.commit": False,
         # Records deleted before they were read are an error here, never skipped in silence.
@@ -58,13 +56,13 @@ def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any
         "fetch.queue.backoff.ms": 5,
         # At the brokers' end: a record must not wait for others to fill a fetch.
         "fetch.min.bytes": 1,
-        **options,
     }
+    return client_config(brokers, "latency-consumer", {**defaults, **options})
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Raises ReadError for a setting that librdkafka refuses."""
-    _make(config).close()
+    """Raises KafkaSettingError for a setting that librdkafka refuses."""
+    make_client(Consumer, config).close()
 
 
 class Reader:
@@ -82,19 +80,22 @@ class Reader:
             timeout: seconds to reach Kafka and find the topics.
 
         Raises:
-            ReadError: a setting that librdkafka refuses, no broker, or no such topic.
+            KafkaSettingError: a setting that librdkafka refuses.
+            ReadError: no broker, or no such topic.
         """
         brokers = config["bootstrap.servers"]
         self._ends: dict[tuple[str, int], int] = {}
-        self._consumer = _make(config)
+        self._consumer = make_client(Consumer, config)
         try:
-            self._consumer.assign(self._assignment(topics, start, timeout))
+            self._consumer.assign(self._assignment(topics, brokers, start, timeout))
         except KafkaException as error:
+            why = explain(self._consumer, config, error)
             self._consumer.close()
-            raise ReadError(f"cannot read from Kafka at {brokers}: {_reason(error)}") from None
-        except ReadError:
+            raise ReadError(f"cannot read from Kafka at {brokers}: {why}") from None
+        except TopicError as error:
             self._consumer.close()
-            raise
+            raise ReadError(str(error)) from None
+        connected(config)
 
     def poll(self, seconds: float) -> Received | None:
         """The next record, or None after `seconds`.
@@ -107,7 +108,7 @@ class Reader:
         try:
             message = self._consumer.poll(seconds)
         except KafkaException as error:
-            raise ReadError(f"cannot read from Kafka: {_reason(error)}") from None
+            raise ReadError(f"cannot read from Kafka: {reason(error)}") from None
         at_ns = time.time_ns()
         if message is None:
             return None
@@ -130,45 +131,21 @@ class Reader:
         return Received(record, stored_ns and stored_ns + 1_000_000, stored=True)
 
     def _assignment(
-        self, topics: Sequence[str], start: Start, timeout: float
+        self, topics: Sequence[str], brokers: str, start: Start, timeout: float
     ) -> list[TopicPartition]:
         """Where to stand; a topic that is being created is waited for."""
         deadline = time.monotonic() + timeout
         found = []
         for topic in topics:
-            while (metadata := self._metadata(topic, timeout)).error is not None:
-                if time.monotonic() >= deadline:
-                    raise ReadError(f"topic {topic!r} cannot be read: {metadata.error.str()}")
-                time.sleep(RETRY_SECONDS)
-            for partition in metadata.partitions:
+            for partition in find_partitions(self._consumer, brokers, topic, timeout):
                 at = TopicPartition(topic, partition, OFFSET_BEGINNING)
                 # OFFSET_END would be looked up at the first fetch: too late by then.
-                self._ends[topic, partition] = end = self._end(at, deadline)
+                end = end_offset(self._consumer, at, deadline)
+                self._ends[topic, partition] = end
                 if start == "latest":
                     at.offset = end
                 found.append(at)
         return found
-
-    def _metadata(self, topic: str, timeout: float) -> Any:
-        return self._consumer.list_topics(topic, timeout=timeout).topics[topic]
-
-    def _end(self, at: TopicPartition, deadline: float) -> int:
-        while True:
-            left = max(deadline - time.monotonic(), RETRY_SECONDS)
-            try:
-                return self._consumer.get_watermark_offsets(at, timeout=left)[1]
-            except KafkaException:
-                # A new topic is known a moment before its partitions have a leader.
-                if time.monotonic() >= deadline:
-                    raise
-            time.sleep(RETRY_SECONDS)
-
-
-def _make(config: Mapping[str, Any]) -> Consumer:
-    try:
-        return Consumer(dict(config))
-    except KafkaException as error:
-        raise ReadError(f"librdkafka refuses its settings: {_reason(error)}") from None
 
 
 _HOPELESS = (
@@ -177,8 +154,3 @@ _HOPELESS = (
     KafkaError.OFFSET_OUT_OF_RANGE,
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - how librdkafka names its local errors
 )
-
-
-def _reason(error: KafkaException) -> str:
-    detail = error.args[0]
-    return detail.str() if isinstance(detail, KafkaError) else str(detail)

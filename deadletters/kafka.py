@@ -13,6 +13,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from cli.clients import connected, explain, make_client, reason
+from cli.topics import TopicError, find_partitions
 from wire.record import Outgoing, StoredRecord, read_record
 
 CHUNK = 200
@@ -30,35 +32,40 @@ class Letters:
     """The dead letters that are in a topic now; a context manager.
 
     Args:
-        options: librdkafka options, the brokers among them.
+        config: of the client, the brokers among it.
         group: remembers what was sent again; None: read everything, remember nothing.
 
     Raises:
-        DeadLetterError: no broker, no such topic, a setting that librdkafka refuses.
+        DeadLetterError: no broker, no such topic.
+        KafkaSettingError: a setting that librdkafka refuses.
     """
 
-    def __init__(self, options: Mapping[str, Any], topic: str, group: str | None) -> None:
+    def __init__(self, config: Mapping[str, Any], topic: str, group: str | None) -> None:
         self._topic = topic
         self._group = group
+        brokers = config["bootstrap.servers"]
+        self._consumer = make_client(
+            Consumer,
+            {
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "queued.max.messages.kbytes": 32 << 10,
+                **config,
+                "group.id": group or "dead-letters-commit-nothing",
+                "enable.partition.eof": True,
+            },
+        )
         try:
-            self._consumer = Consumer(
-                {
-                    "enable.auto.commit": False,
-                    "isolation.level": "read_committed",
-                    "auto.offset.reset": "earliest",
-                    "queued.max.messages.kbytes": 32 << 10,
-                    **options,
-                    "group.id": group or "dead-letters-commit-nothing",
-                    "enable.partition.eof": True,
-                }
-            )
-            known = self._consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
-        except KafkaException as error:
-            raise DeadLetterError(text(error)) from None
-        if known.error is not None:
+            self._partitions = find_partitions(self._consumer, brokers, topic, TIMEOUT_S)
+        except TopicError as error:
             self._consumer.close()
-            raise DeadLetterError(f"topic {topic}: {known.error.str()}")
-        self._partitions = sorted(known.partitions)
+            raise DeadLetterError(str(error)) from None
+        except KafkaException as error:
+            why = explain(self._consumer, config, error)
+            self._consumer.close()
+            raise DeadLetterError(f"cannot use Kafka at {brokers}: {why}") from None
+        connected(config)
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +91,7 @@ class Letters:
                 if found:
                     yield found
         except KafkaException as error:
-            raise DeadLetterError(text(error)) from None
+            raise DeadLetterError(reason(error)) from None
 
     def _starts(self) -> list[TopicPartition]:
         wanted = [TopicPartition(self._topic, p) for p in self._partitions]
@@ -105,14 +112,15 @@ class Originals:
     A context manager.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._consumer = Consumer(
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._consumer = make_client(
+            Consumer,
             {
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
-                **options,
+                **config,
                 "group.id": "dead-letters-commit-nothing",
-            }
+            },
         )
 
     def record(self, topic: str, partition: int, offset: int) -> StoredRecord | None:
@@ -142,20 +150,24 @@ class Originals:
 class Resender:
     """Sends letters again and notes their offsets, both or neither: one transaction a chunk."""
 
-    def __init__(self, options: Mapping[str, Any], group: str) -> None:
+    def __init__(self, config: Mapping[str, Any], group: str) -> None:
+        self._producer = make_client(
+            Producer,
+            {
+                "message.max.bytes": MAX_MESSAGE,
+                "compression.type": "lz4",
+                **config,
+                # One at a time: a second replay of the same selection puts the first out.
+                "transactional.id": group,
+            },
+        )
         try:
-            self._producer = Producer(
-                {
-                    "message.max.bytes": MAX_MESSAGE,
-                    "compression.type": "lz4",
-                    **options,
-                    # One at a time: a second replay of the same selection puts the first out.
-                    "transactional.id": group,
-                }
-            )
             self._producer.init_transactions(TIMEOUT_S)
         except KafkaException as error:
-            raise DeadLetterError(text(error)) from None
+            why = explain(self._producer, config, error)
+            raise DeadLetterError(
+                f"cannot use Kafka at {config['bootstrap.servers']}: {why}"
+            ) from None
 
     def send(
         self, records: list[tuple[str, Outgoing]], done: list[StoredRecord], group: Any
@@ -181,7 +193,7 @@ class Resender:
         except KafkaException as error:
             if error.args[0].txn_requires_abort():
                 self._producer.abort_transaction(TIMEOUT_S)
-            raise DeadLetterError(text(error)) from None
+            raise DeadLetterError(reason(error)) from None
 
     def _produce(self, topic: str, record: Outgoing) -> None:
         while True:
@@ -192,8 +204,3 @@ class Resender:
                 return
             except BufferError:
                 self._producer.poll(0.1)
-
-
-def text(error: KafkaException) -> str:
-    first = error.args[0]
-    return str(first.str()) if isinstance(first, KafkaError) else str(error)

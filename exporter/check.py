@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cli.paths import DATA
+from exporter.apart import Predict
 from exporter.errors import ExportError
-from exporter.formats import Predict
-from exporter.models import CIFAR10_LABELS, DATA, Model
+from exporter.models import CIFAR10_LABELS, Model
 
 BATCH = 50
 LARGE_SAMPLE = 8

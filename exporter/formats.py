@@ -3,20 +3,20 @@
 import copy
 import subprocess
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from exporter.apart import Apart, Predict
 from exporter.errors import ExportError
 
 MAX_BATCH_SIZE = 4096
 """Beyond this a batch is a mistake: Triton would warm up with it."""
-
-Predict = Callable[[Tensor], Tensor]
 
 
 class ModelFormat(Protocol):
@@ -106,16 +106,21 @@ class AotInductor:
         return f"torch.export, AOTInductor for {self._device}"
 
     def load(self, path: Path) -> Predict:
-        from torch._inductor import aoti_load_package  # noqa: PLC0415
+        what = f"the file that AOTInductor of torch {torch.__version__} compiled for {self._device}"
+        return Apart(partial(_load_package, path, self._device), what)
 
-        package: Predict = aoti_load_package(str(path))
 
-        def predict(pixels: Tensor) -> Tensor:
-            # The check compares with float32, which TF32, torch's default on a GPU, is not.
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                return package(pixels.to(self._device)).cpu()
+def _load_package(path: Path, device: str) -> Predict:
+    from torch._inductor import aoti_load_package  # noqa: PLC0415
 
-        return predict
+    package: Predict = aoti_load_package(str(path))
+
+    def predict(pixels: Tensor) -> Tensor:
+        # The check compares with float32, which TF32, torch's default on a GPU, is not.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return package(pixels.to(device)).cpu()
+
+    return predict
 
 
 FORMATS = ("torchscript", "pt2")

@@ -3,6 +3,9 @@
 import ast
 from pathlib import Path
 
+PACKAGES = ("exporter", "imaging", "wire")
+"""Of the project: where it is installed, everybody's packages are under the same folder."""
+
 
 def needed_files(start: Path, root: Path) -> set[Path]:
     """The files under `root` that `start` imports, directly and indirectly; without `start`.
@@ -17,7 +20,10 @@ def needed_files(start: Path, root: Path) -> set[Path]:
         for node in ast.walk(ast.parse(left.pop().read_text())):
             if not isinstance(node, ast.ImportFrom) or node.module is None:
                 continue
-            module = root.joinpath(*node.module.split("."))
+            parts = node.module.split(".")
+            if parts[0] not in PACKAGES:
+                continue
+            module = root.joinpath(*parts)
             for path in (module.with_suffix(".py"), module.parent / "__init__.py"):
                 if path.is_file() and path not in found and path.parent != root:
                     found.add(path)

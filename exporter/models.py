@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 from torchvision import models as torchvision_models
 
+from cli.paths import DATA
 from exporter.cifar_resnet import DEPTHS, CifarResNet
 from exporter.errors import ExportError
 
-DATA = Path(__file__).resolve().parents[1] / "data"
 CIFAR10_LABELS = (
     "airplane",
     "automobile",

@@ -47,7 +47,7 @@ name: "{step}"
 backend: "python"
 max_batch_size: {max_batch_size}
 
-# An encoded image: PNG, JPEG, WebP or BMP.
+# An encoded image: PNG, JPEG, WebP, BMP, or AVIF where this Pillow has it.
 input {{ name: "IMAGE" data_type: TYPE_STRING dims: [ 1 ] }}
 
 # Its pixels: height, width, RGB; and why there are none, "kind: message", else empty.

@@ -8,34 +8,41 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import AvifImagePlugin, Image, ImageChops
 
 from imaging.fit import fit, place
-from imaging.orientation import LYING, read_orientation
-from imaging.png import plain_png
+from imaging.formats import DECODED, NAMES, format_of
+from imaging.jpeg import read_jpeg
+from imaging.orientation import LYING, UPRIGHT, read_orientation
+from imaging.png import plain_png, read_png
 from imaging.rules import ImageError, ImageRules, Input, Pixels, Size
 from imaging.tensor import to_tensor
-from wire.image import CONTENT_TYPES, NDARRAY, ImageEvent, sniff
+from wire.image import NDARRAY, ImageEvent
 
-_FORMATS = {
-    "image/png": "PNG",
-    "image/jpeg": "JPEG",
-    "image/jpg": "JPEG",
-    "image/webp": "WEBP",
-    "image/bmp": "BMP",
-}
-_ALLOWED = ("PNG", "JPEG", "WEBP", "BMP")
-# What says nothing about the bytes: they are looked at instead.
-_UNTYPED = (None, "", "application/octet-stream", "binary/octet-stream")
-_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "La", "PA")
-"""Colour modes with 8 bits a channel that convert to RGB without guessing; CMYK, I;16 and float
-images would need a choice that is not the bridge's to make."""
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "I;16", "I;16B", "I;16L")
+"""What the formats that are decoded can hold."""
 MAX_ASPECT = 100
 """Longer side by shorter side: beyond it a resize would blow up one side of the image."""
+_END = b"\xff\xd9"
+_OTHER_BITS = b"\x5b\xa6\x3d\xd2\x9c\x65\x4e\xb1" * 8
 # The bound is ours, checked on the header; Pillow's own warns at one size and raises at another.
 Image.MAX_IMAGE_PIXELS = None
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # decoders are counted in processes
 # Damaged metadata warns; what counts is whether the pixels can be read.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class Opened(NamedTuple):
+    """An image whose header is within the bounds.
+
+    Attributes:
+        orientation: 1 to 8; what EXIF says of how it is to be turned.
+        ended: False: a JPEG without its end marker.
+    """
+
+    image: Image.Image
+    orientation: int
+    ended: bool
 
 
 class Picture(NamedTuple):
@@ -43,25 +50,24 @@ class Picture(NamedTuple):
 
     Attributes:
         pixels: uint8 [height, width, channels] of the model's input, C-contiguous.
-        size: of the image that they were made of; None: they came as they are.
+        size: of the image that they were made of.
     """
 
     pixels: Pixels
-    size: Size | None
+    size: Size
 
 
 def needs_decoder(event: ImageEvent, rules: ImageRules) -> bool:
-    """Whether `to_input` would run a decoder, which an image may crash, or work on raw pixels."""
-    if rules.shape is None:
-        return False
-    return event.content_type != NDARRAY or _is_pixels(event, rules)
+    """Whether `to_input` would run a decoder, which an image may crash."""
+    return rules.shape is not None and event.content_type != NDARRAY
 
 
 def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
     """Prepare one image for the model.
 
     Args:
-        event: the image's envelope.
+        event: the image's envelope. Of its content type only that of raw pixels counts: what an
+            encoded image is, its bytes say.
         value: the encoded image, or raw pixels.
         rules: what is accepted, and what it becomes.
 
@@ -72,37 +78,49 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
     Raises:
         ImageError: why it can never be done.
     """
-    if needs_decoder(event, rules):
-        pixels = to_picture(event, value, rules).pixels
-        return pixels if rules.tensor.plain else to_tensor(pixels[np.newaxis], rules.tensor)[0]
+    if event.content_type != NDARRAY and rules.shape is not None:
+        return _input(decode(value, rules), rules)
     _check_size(value, rules)
     if event.content_type == NDARRAY:
         if rules.shape is None:
             raise ImageError("content_type", "the model takes encoded images, not raw pixels")
+        if not rules.tensor.plain and (event.dtype, event.shape) == ("uint8", rules.shape):
+            _check_length(value, "uint8", 1, rules.shape)
+            return _input(np.frombuffer(value, np.uint8).reshape(rules.shape), rules)
         _check_raw(event, value, rules.shape, rules)
-        return value
-    _check_content_type(event.content_type)
-    _check_type(event.content_type, value)
     return value
 
 
-def to_picture(event: ImageEvent, value: bytes, rules: ImageRules) -> Picture:
-    """Decode one image, or take raw 8-bit pixels, for a model that takes pixels.
+def _input(pixels: Pixels, rules: ImageRules) -> Input:
+    made: Input = to_tensor(pixels[np.newaxis], rules.tensor)[0]
+    return made
+
+
+def decode(value: bytes, rules: ImageRules) -> Pixels:
+    """Decode one encoded image: uint8 [height, width, channels], C-contiguous.
+
+    Raises:
+        ImageError: why it can never be done.
+    """
+    return to_picture(value, rules).pixels
+
+
+def to_picture(value: bytes, rules: ImageRules) -> Picture:
+    """Decode one encoded image, and say how large it was.
 
     Raises:
         ImageError: why it can never be done.
     """
     assert rules.shape is not None
     _check_size(value, rules)
-    height, width, _ = rules.shape
-    if event.content_type == NDARRAY:
-        _check_length(value, "uint8", 1, rules.shape)
-        return Picture(np.frombuffer(value, np.uint8).reshape(rules.shape), None)
-    _check_content_type(event.content_type)
-    pixels = _plain(event.content_type, value, rules)
+    pixels = _plain(value, rules)
     if pixels is not None:
+        height, width, _ = rules.shape
         return Picture(pixels, (width, height))
-    return _decode(event.content_type, value, rules)
+    with opened(value, rules.max_pixels) as (image, orientation, _):
+        # Taken before it is decoded: a JPEG may be decoded at a reduced scale.
+        size = image.size[::-1] if orientation >= LYING else image.size
+        return Picture(fit(image, rules, orientation), size)
 
 
 def _check_size(value: bytes, rules: ImageRules) -> None:
@@ -110,24 +128,6 @@ def _check_size(value: bytes, rules: ImageRules) -> None:
         raise ImageError("empty", "the message has no value")
     if len(value) > rules.max_bytes:
         raise ImageError("too_large", f"{len(value):,} bytes, {rules.max_bytes:,} are allowed")
-
-
-def _check_content_type(content_type: str | None) -> None:
-    if content_type not in _UNTYPED and content_type not in _FORMATS:
-        known = ", ".join(CONTENT_TYPES)
-        raise ImageError("content_type", f"{content_type!r} is not one of {known}")
-
-
-def _check_type(content_type: str | None, value: bytes) -> None:
-    """All of the envelope that whoever decodes these bytes later does not see."""
-    claimed, found = _FORMATS.get(content_type or ""), _FORMATS.get(sniff(value) or "")
-    if claimed is not None and found is not None and claimed != found:
-        raise ImageError("content_type", f"content-type says {claimed}, the bytes {found}")
-
-
-def _is_pixels(event: ImageEvent, rules: ImageRules) -> bool:
-    """Whether raw data are 8-bit pixels that are not yet what the model takes."""
-    return not rules.tensor.plain and (event.dtype, event.shape) == ("uint8", rules.shape)
 
 
 def _check_raw(
@@ -150,13 +150,12 @@ def _check_length(value: bytes, dtype: str, itemsize: int, dims: tuple[int, ...]
         raise ImageError("ndarray", f"{len(value)} bytes do not make {dtype} {dims}, {right} do")
 
 
-def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels | None:
+def _plain(value: bytes, rules: ImageRules) -> Pixels | None:
     """The pixels of an image that needs nothing but decoding, where there is a faster way."""
     assert rules.shape is not None
     height, width, channels = rules.shape
     resized = place((width, height), rules) != (width, height, 0, 0)
-    typed_otherwise = content_type not in _UNTYPED and content_type != "image/png"
-    if channels != 3 or resized or typed_otherwise or height * width > rules.max_pixels:
+    if channels != 3 or resized or height * width > rules.max_pixels:
         return None
     pixels = plain_png(value, height, width)
     if pixels is None or not rules.preprocess.bgr:
@@ -164,52 +163,80 @@ def _plain(content_type: str | None, value: bytes, rules: ImageRules) -> Pixels 
     return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
-def _decode(content_type: str | None, value: bytes, rules: ImageRules) -> Picture:
-    with opened(content_type, value, rules.max_pixels) as image:
-        orientation = read_orientation(image.info.get("exif", b""))
-        # Taken before it is decoded: a JPEG may be decoded at a reduced scale.
-        size = image.size[::-1] if orientation >= LYING else image.size
-        return Picture(fit(image, rules, orientation), size)
-
-
 @contextmanager
-def opened(content_type: str | None, value: bytes, max_pixels: int) -> Iterator[Image.Image]:
+def opened(value: bytes, max_pixels: int) -> Iterator[Opened]:
     """An encoded image whose header is within the bounds; nothing of it is decoded yet.
+
+    Metadata is left out before Pillow sees the image: it could spoil pixels, and says nothing of
+    them but how they are to be turned. A JPEG without its end marker is decoded here once, to see
+    whether only that is missing.
 
     Raises:
         ImageError: it is not, or whatever is done with it while it is open fails.
     """
-    expected = None if content_type in _UNTYPED else _FORMATS[content_type or ""]
+    kind = format_of(value)
+    if kind is None:
+        raise ImageError("not_an_image", f"not a readable {NAMES} image: no known format")
+    if kind not in DECODED:
+        raise ImageError("format", f"a {kind} image, which is not decoded; send {NAMES}")
+    orientation, ended, frames = UPRIGHT, True, 1
+    if kind == "JPEG":
+        value, orientation, ended = read_jpeg(value)
+    elif kind == "PNG":
+        value, orientation, frames = read_png(value)
+    with _reading(kind):
+        if not ended:
+            _check_complete(value, max_pixels)
+            value += _END
+        with Image.open(io.BytesIO(value), formats=[kind]) as image:
+            _check_header(image, max_pixels, max(frames, getattr(image, "n_frames", 1)))
+            if kind not in ("JPEG", "PNG"):
+                orientation = read_orientation(image.info.get("exif", b""))
+            yield Opened(image, orientation, ended)
+
+
+@contextmanager
+def _reading(kind: str) -> Iterator[None]:
     try:
-        with Image.open(io.BytesIO(value), formats=_ALLOWED) as image:
-            _check_header(image, expected, max_pixels)
-            yield image
-    except ImageError:
-        raise
-    except MemoryError:
-        raise  # the bridge is short of memory; that says nothing about this image
+        yield
+    except (ImageError, MemoryError, ImportError):
+        raise  # an image's own refusal; or it is the bridge that is short of something
     except Exception as error:
         # Decoders raise whatever their parsing runs into: OSError, SyntaxError, struct.error,
         # ValueError, EOFError... Each means the same: these bytes are not an image.
         detail = str(error).split(" <", maxsplit=1)[0].replace("cannot identify image file", "")
-        kind = "truncated" if "truncated" in detail.lower() else "not_an_image"
-        what = expected or "PNG, JPEG, WebP or BMP"
+        truncated = "truncated" in detail.lower() or isinstance(error, EOFError)
         raise ImageError(
-            kind, f"not a readable {what} image: {detail.strip() or 'no known format'}"
+            "truncated" if truncated else "not_an_image",
+            f"not a readable {kind} image: {detail.strip() or 'its header is damaged'}",
         ) from None
 
 
-def _check_header(image: Image.Image, expected: str | None, max_pixels: int) -> None:
-    if expected is not None and image.format != expected:
-        raise ImageError("content_type", f"content-type says {expected}, the bytes {image.format}")
+def _check_complete(value: bytes, max_pixels: int) -> None:
+    """Refuse a JPEG that ends before its pixels do.
+
+    libjpeg decodes bits that are missing as if they were there, and does not tell Pillow. So what
+    is missing is filled in twice, differently: a picture that has all its bits does not change.
+    """
+    pictures = []
+    for filler in (_END, _OTHER_BITS + _END):
+        with Image.open(io.BytesIO(value + filler), formats=["JPEG"]) as image:
+            _check_header(image, max_pixels, 1)
+            image.load()
+            pictures.append(image)
+    if ImageChops.difference(*pictures).getbbox() is not None:
+        raise ImageError("truncated", "not a readable JPEG image: it ends before its pixels do")
+
+
+def _check_header(image: Image.Image, max_pixels: int, frames: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(
             "too_many_pixels", f"{width} x {height} pixels, {max_pixels:,} pixels are allowed"
         )
-    if max(width, height) > MAX_ASPECT * min(width, height):
+    if not 0 < max(width, height) <= MAX_ASPECT * min(width, height):
         raise ImageError("aspect", f"{width} x {height}: longer than {MAX_ASPECT} times its width")
-    if getattr(image, "n_frames", 1) > 1:
-        raise ImageError("frames", f"{getattr(image, 'n_frames', 1)} frames, expected one image")
+    if frames > 1:
+        raise ImageError("frames", f"{frames} frames, expected one image")
     if image.mode not in _MODES:
-        raise ImageError("color", f"colour mode {image.mode}, expected 8-bit grey, RGB or RGBA")
+        raise ImageError("color", f"colour mode {image.mode}, expected one of {', '.join(_MODES)}")

@@ -55,8 +55,12 @@ def place(size: tuple[int, int], rules: ImageRules) -> Placement:
                     "shape", f"{size[0]} x {size[1]}, the model takes {width} x {height}"
                 )
             scaled = size
-    # Halves are rounded as torchvision's CenterCrop does.
-    return Placement(*scaled, round((scaled[0] - width) / 2), round((scaled[1] - height) / 2))
+    return Placement(*scaled, _start(scaled[0], width), _start(scaled[1], height))
+
+
+def _start(scaled: int, wanted: int) -> int:
+    # Halves are rounded as by torchvision's CenterCrop, and by the YOLO family's letterbox.
+    return round((scaled - wanted) / 2) if scaled >= wanted else -((wanted - scaled) // 2)
 
 
 def _cover(size: tuple[int, int], width: int, height: int, resize: int) -> tuple[int, int]:

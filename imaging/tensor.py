@@ -65,8 +65,13 @@ class TensorRules:
         return self.dtype == "uint8" and not self.channels_first
 
     @property
+    def stored(self) -> str:
+        """Numpy's dtype for it: it has no bfloat16, so of that the bits."""
+        return "uint16" if self.dtype == "bfloat16" else self.dtype
+
+    @property
     def itemsize(self) -> int:
-        return {"uint8": 1, "float32": 4}.get(self.dtype, 2)
+        return np.dtype(self.stored).itemsize
 
     def dims(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Of one image of `shape` (height, width, channels), as the model takes it."""
@@ -92,7 +97,7 @@ def to_tensor(pixels: npt.NDArray[np.uint8], rules: TensorRules) -> Array:
     ordered = pixels.transpose(0, 3, 1, 2) if rules.channels_first else pixels
     if rules.dtype == "uint8":
         return np.ascontiguousarray(ordered)
-    made: Array = np.empty(ordered.shape, "uint16" if rules.dtype == "bfloat16" else rules.dtype)
+    made: Array = np.empty(ordered.shape, rules.stored)
     step = max(1, CHUNK // max(1, made[0].size)) if len(made) else 1
     for at in range(0, len(made), step):
         numbers = _normalized(ordered[at : at + step], rules)

@@ -4,10 +4,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from cli.clients import client_config, connected, explain, make_client
+from cli.topics import TopicError, end_offset, find_partitions
 from wire.image import image_id
 from wire.prediction import decode_prediction
 from wire.record import ContractError, StoredRecord, first_headers, read_record
@@ -113,6 +115,7 @@ class Listener:
             timeout: seconds to reach Kafka.
 
         Raises:
+            KafkaSettingError: an option that librdkafka refuses.
             ListenError: no broker, or no such topic.
         """
         self._results = Results(labels)
@@ -123,19 +126,22 @@ class Listener:
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._failure: str | None = None
-        config: dict[str, Any] = {
-            "bootstrap.servers": brokers,
-            "client.id": "image-producer-listener",
-            "group.id": f"image-producer-{run_id}",
-            "enable.auto.commit": False,
-            **options,
-        }
-        self._consumer = Consumer(config)
+        config = client_config(
+            brokers,
+            "image-producer-listener",
+            {"group.id": f"image-producer-{run_id}", "enable.auto.commit": False, **options},
+        )
+        self._consumer = make_client(Consumer, config)
         try:
-            self._assign((predictions_topic, dead_letters_topic), timeout)
-        except (KafkaException, ListenError) as error:
+            self._assign((predictions_topic, dead_letters_topic), brokers, timeout)
+        except TopicError as error:
             self._consumer.close()
-            raise ListenError(f"cannot listen for results at {brokers}: {error}") from None
+            raise ListenError(f"cannot listen for results: {error}") from None
+        except KafkaException as error:
+            why = explain(self._consumer, config, error)
+            self._consumer.close()
+            raise ListenError(f"cannot listen for results at {brokers}: {why}") from None
+        connected(config)
         self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
         self._thread.start()
 
@@ -157,31 +163,17 @@ class Listener:
         self._thread.join()
         self._consumer.close()
 
-    def _assign(self, topics: Sequence[str], timeout: float) -> None:
+    def _assign(self, topics: Sequence[str], brokers: str, timeout: float) -> None:
         # Explicit end offsets: OFFSET_END would be looked up only at the first fetch, and what
         # comes in between would be missed.
         deadline = time.monotonic() + timeout
         assignment = []
         for topic in topics:
-            metadata = self._consumer.list_topics(topic, timeout=timeout).topics[topic]
-            if metadata.error is not None:
-                raise ListenError(f"topic {topic!r}: {metadata.error.str()}")
-            for partition in metadata.partitions:
+            for partition in find_partitions(self._consumer, brokers, topic, timeout):
                 at = TopicPartition(topic, partition)
-                at.offset = self._end(at, deadline)
+                at.offset = end_offset(self._consumer, at, deadline)
                 assignment.append(at)
         self._consumer.assign(assignment)
-
-    def _end(self, at: TopicPartition, deadline: float) -> int:
-        while True:
-            left = max(deadline - time.monotonic(), POLL_SECONDS)
-            try:
-                return self._consumer.get_watermark_offsets(at, timeout=left)[1]
-            except KafkaException:
-                # A new topic is known a moment before its partitions have a leader.
-                if time.monotonic() >= deadline:
-                    raise
-            time.sleep(POLL_SECONDS)
 
     def _listen(self) -> None:
         try:

@@ -1,16 +1,15 @@
 """One run of the producer: send on schedule, flush, hear the results, account for every image."""
 
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from cli.progress import LiveLine
+from cli.signals import StopSignal
 from producer.encoding import EncodedImage
 from producer.listener import Listener
 from producer.pacing import SECOND, Schedule, Timer, paced
-from producer.progress import RunProgress
 from producer.report import Report
 from producer.sender import Sender, SendError
 from producer.sources import SourceError
@@ -18,26 +17,6 @@ from wire.image import encode_image
 
 if TYPE_CHECKING:
     from producer.tracing import ProducerTracing
-
-
-@dataclass
-class StopSignal:
-    """SIGINT or SIGTERM asks for a clean end; a second one cuts the flush short."""
-
-    received: int = 0
-
-    def install(self) -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._handle)
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        self.received += 1
-
-    def once(self) -> bool:
-        return self.received > 0
-
-    def twice(self) -> bool:
-        return self.received > 1
 
 
 @dataclass(frozen=True)
@@ -57,11 +36,17 @@ class Replay:
         trouble: str | None = None
         max_lag = 0
         timer = Timer()
-        with RunProgress(self.schedule.count) as progress:
+        with LiveLine(self.schedule.count, "sending") as live:
 
             def show(activity: str) -> None:
-                resolved = None if listener is None else listener.tally().resolved
-                progress.update(activity, sender.handed_over, sender.acknowledged, resolved)
+                if not live.due():
+                    return
+                sent, of = sender.handed_over, self.schedule.count
+                text = f"{activity}: {sent:,}{'' if of is None else f' of {of:,}'} sent, "
+                text += f"{{rate}} images/s, {sender.acknowledged:,} acknowledged"
+                if listener is not None:
+                    text += f", {listener.tally().resolved:,} resolved"
+                live.show(text, counted=sent, completed=sent)
 
             def serve(seconds: float) -> None:
                 sender.serve(seconds)

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from cli.clients import client_config, connected, explain, make_client, reason
+from cli.topics import TopicError, find_partitions
 from wire.record import Outgoing
 
 MAX_MESSAGE_BYTES = 32 << 20
@@ -25,17 +27,15 @@ class SendError(Exception):
 
 def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
     """The producer's settings; `options` (any librdkafka option) override them."""
-    return {
-        "bootstrap.servers": brokers,
-        "client.id": "image-producer",
+    defaults = {
         "enable.idempotence": True,
         # Waiting to fill a Kafka batch would be counted as latency of the path under test.
         "linger.ms": 0,
         "statistics.interval.ms": STATISTICS_MS,
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "queue.buffering.max.kbytes": QUEUE_KBYTES,
-        **options,
     }
+    return client_config(brokers, "image-producer", {**defaults, **options})
 
 
 class Sender:
@@ -59,7 +59,8 @@ class Sender:
             connect_timeout: seconds to reach a broker and find the topic.
 
         Raises:
-            SendError: a setting that librdkafka refuses, no broker, or no such topic.
+            KafkaSettingError: a setting that librdkafka refuses.
+            SendError: no broker, or no such topic.
         """
         self.handed_over = 0
         self.acknowledged = 0
@@ -67,15 +68,18 @@ class Sender:
         self._ready = str(config.get("statistics.interval.ms", 0)) == "0"
         self._topic = topic
         self._queue_timeout = queue_timeout
+        brokers = config["bootstrap.servers"]
+        self._producer = make_client(
+            Producer, {**config, "on_delivery": self._delivered, "stats_cb": self._statistics}
+        )
         try:
-            self._producer = Producer(
-                {**config, "on_delivery": self._delivered, "stats_cb": self._statistics}
-            )
-            self._await_topic(connect_timeout)
+            find_partitions(self._producer, brokers, topic, connect_timeout)
+        except TopicError as error:
+            raise SendError(str(error)) from None
         except KafkaException as error:
-            raise SendError(
-                f"cannot use Kafka at {config['bootstrap.servers']}: {_reason(error)}"
-            ) from None
+            why = explain(self._producer, config, error)
+            raise SendError(f"cannot use Kafka at {brokers}: {why}") from None
+        connected(config)
         self._await_producer_id(connect_timeout)
 
     @property
@@ -105,14 +109,14 @@ class Sender:
                     self.failed["not queued: stopped while the local queue was full"] += 1
                     return
                 if time.monotonic() >= deadline:
-                    reason = f"the local queue stayed full for {self._queue_timeout:g} s"
-                    self.failed[f"not queued: {reason}"] += 1
-                    raise SendError(f"{reason}: is Kafka reachable and fast enough?") from None
+                    full = f"the local queue stayed full for {self._queue_timeout:g} s"
+                    self.failed[f"not queued: {full}"] += 1
+                    raise SendError(f"{full}: is Kafka reachable and fast enough?") from None
                 self._producer.poll(POLL_SECONDS)
             except KafkaException as error:
-                self.failed[_reason(error)] += 1
+                self.failed[reason(error)] += 1
                 if isinstance(error.args[0], KafkaError) and error.args[0].fatal():
-                    raise SendError(f"the Kafka client has failed: {_reason(error)}") from None
+                    raise SendError(f"the Kafka client has failed: {reason(error)}") from None
                 return
             else:
                 return
@@ -128,18 +132,6 @@ class Sender:
         """Give up what is still pending, so that the process can end."""
         self._producer.purge()
         self._producer.flush(POLL_SECONDS)
-
-    def _await_topic(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            problem = (
-                self._producer.list_topics(self._topic, timeout=seconds).topics[self._topic].error
-            )
-            if problem is None:
-                return
-            if time.monotonic() >= deadline:
-                raise SendError(f"topic {self._topic!r} cannot be written to: {problem.str()}")
-            self._producer.poll(POLL_SECONDS)
 
     def _await_producer_id(self, seconds: float) -> None:
         # Nothing leaves before the broker has given an idempotent producer its id, which may take
@@ -159,8 +151,3 @@ class Sender:
             self.acknowledged += 1
         else:
             self.failed[error.str()] += 1
-
-
-def _reason(error: KafkaException) -> str:
-    detail = error.args[0]
-    return detail.str() if isinstance(detail, KafkaError) else str(detail)

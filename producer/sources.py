@@ -6,6 +6,8 @@ from typing import overload
 
 import numpy as np
 
+from cli.app import install
+from cli.paths import DATA
 from producer.encoding import EncodedImage, Encoding, encode
 from wire.image import SNIFF_BYTES, sniff
 
@@ -21,7 +23,7 @@ CIFAR10_CLASSES = (
     "ship",
     "truck",
 )
-CIFAR10_FILE = Path(__file__).resolve().parents[1] / "data" / "cifar10_test_1000.npz"
+CIFAR10_FILE = DATA / "cifar10_test_1000.npz"
 
 _SUFFIXES = {
     ".png": "image/png",
@@ -70,7 +72,7 @@ def cifar10_full(
         from torchvision.datasets import CIFAR10  # noqa: PLC0415 - optional, and slow to import
     except ImportError:
         raise SourceError(
-            "--full needs torchvision: install the project with its 'model' extra"
+            f"--full needs torchvision, which is not installed: {install('model')}"
         ) from None
     try:
         dataset = CIFAR10(str(folder), train=False, download=True)

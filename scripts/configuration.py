@@ -2,28 +2,16 @@
 
 import enum
 import json
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-import typer
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from typer.main import get_command
 
 from bridge.config import Settings
-from consumer.run import app as consumer
-from producer.run import app as producer
-from scripts.dead_letters import app as dead_letters
-from scripts.demo import main as demo
-from scripts.export_model import HELP as EXPORT_HELP
-from scripts.export_model import main as export_model
-from stack.__main__ import app as stack
+from cli.main import load
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 
@@ -32,21 +20,25 @@ HEAD = """\
 
 <!-- Written by scripts/configuration.py from the programs: change those, not this page. -->
 
-Every program explains itself with `--help`; this is all of it on one page. What a message may look
-like is in [messages.md](messages.md), what a model tells the bridge in
+One program, `tkb`, has all commands: `tkb --help` lists them, each explains itself with `--help`,
+and this is all of it on one page. `pip install .` puts it on the path, and `tkb
+--install-completion` lets the shell complete its commands and flags; in a checkout that is not
+installed, `python cli` is the same program. What a message may look like is in
+[messages.md](messages.md), what a model tells the bridge in
 [bring-your-own-model.md](bring-your-own-model.md#what-else-a-model-can-be). What Docker Compose
 reads is in [`.env.example`](../.env.example), the `OTEL_*` variables in [tracing.md](tracing.md).
 
 ## Bridge
 
-`python bridge/run.py`, from the image or from a checkout. Each setting has three names: the flag,
-the environment variable, and a key of a TOML file named by `--config` (the flag's name with
-underscores). A flag wins over the environment, which wins over the file. These are the same:
+`tkb bridge`; in a checkout that is not installed, `python bridge/run.py`. Each setting has three
+names: the flag, the environment variable, and a key of a TOML file named by `--config` (the flag's
+name with underscores). A flag wins over the environment, which wins over the file. These are the
+same:
 
 ```console
-$ python bridge/run.py --max-inflight 4 --kafka security.protocol=SSL
-$ BRIDGE_MAX_INFLIGHT=4 BRIDGE_KAFKA='{"security.protocol": "SSL"}' python bridge/run.py
-$ python bridge/run.py --config bridge.toml
+$ tkb bridge --max-inflight 4 --kafka security.protocol=SSL
+$ BRIDGE_MAX_INFLIGHT=4 BRIDGE_KAFKA='{"security.protocol": "SSL"}' tkb bridge
+$ tkb bridge --config bridge.toml
 ```
 
 ```toml
@@ -70,27 +62,25 @@ class Command(NamedTuple):
 
     Attributes:
         prefix: of its environment variables; empty where it has none.
+        file: what runs it in a checkout that is not installed.
     """
 
     title: str
-    call: str
-    app: typer.Typer
+    name: str
+    file: str = ""
     prefix: str = ""
 
 
-def _single(main: Callable[..., Any], text: str | None = None) -> typer.Typer:
-    app = typer.Typer(add_completion=False)
-    app.command(help=text)(main)
-    return app
-
-
 COMMANDS = (
-    Command("Producer", "python producer/run.py", producer, "PRODUCER"),
-    Command("Consumer", "python consumer/run.py", consumer, "CONSUMER"),
-    Command("Local stack", "python -m stack", stack),
-    Command("Exporter", "python scripts/export_model.py", _single(export_model, EXPORT_HELP)),
-    Command("Dead letters", "python scripts/dead_letters.py", dead_letters),
-    Command("Demo", "python scripts/demo.py", _single(demo)),
+    Command("Producer", "produce", "producer/run.py", "PRODUCER"),
+    Command("Consumer", "measure", "consumer/run.py", "CONSUMER"),
+    Command("Comparison of two runs", "compare", "consumer/compare.py"),
+    Command("Live view", "watch", "consumer/liveview/run.py", "LIVEVIEW"),
+    Command("Exporter", "export", "scripts/export_model.py"),
+    Command("Dead letters", "dead-letters", "scripts/dead_letters.py"),
+    Command("Topics", "topics"),
+    Command("Local stack", "stack", "-m stack"),
+    Command("Demo", "demo", "scripts/demo.py"),
 )
 
 
@@ -122,16 +112,22 @@ def _bridge_meaning(field: FieldInfo) -> str:
 
 def command_section(command: Command) -> str:
     """The flags of one program, those of its sub-commands each in a table of its own."""
-    root = get_command(command.app)
+    root = load(command.name)
     parts = [f"## {command.title}\n"]
     if command.prefix:
         parts.append("Each flag is an environment variable, too.\n")
+    if command.file:
+        parts.append(f"In a checkout that is not installed: `python {command.file}`.\n")
     subcommands: dict[str, Any] = getattr(root, "commands", {})
     for name, one in ({"": root} | subcommands).items():
-        rows = [_row(p, name, command.prefix) for p in one.params if p.name not in NOT_SETTINGS]
+        rows = [
+            _row(parameter, name, command.prefix)
+            for parameter in one.params
+            if parameter.name not in NOT_SETTINGS and not parameter.hidden
+        ]
         if not rows and subcommands:
             continue
-        parts.append(f"`{f'{command.call} {name}'.strip()}`: {_first_line(one.help)}\n")
+        parts.append(f"`{f'tkb {command.name} {name}'.strip()}`: {_first_line(one.help)}\n")
         heads: tuple[str, ...] = ("argument or flag", "environment", "default", "meaning")
         if not command.prefix:
             heads, rows = _without_environment(heads), [_without_environment(row) for row in rows]

@@ -1,13 +1,12 @@
-"""The bridge as a child process, from this checkout, for the demo, the tests and the benchmarks."""
+"""The bridge as a child process, of this very code, for the demo, the tests and the benchmarks."""
 
 import http.client
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from cli.child import command
 from stack.errors import StackError
-from stack.paths import ROOT
 from stack.ports import HOST, free_ports
 from stack.probe import is_ok, status
 from stack.service import Command, Service
@@ -65,7 +64,7 @@ class Bridge(Service):
         # Through the environment, as in a container; secrets do not show in a list of processes.
         settings = {f"BRIDGE_{name.upper()}": text for name, text in self._settings.items()}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("BRIDGE_")}
-        return Command([sys.executable, str(ROOT / "bridge/run.py")], {**inherited, **settings})
+        return Command(command("bridge"), {**inherited, **settings})
 
     def _is_ready(self) -> bool:
         return is_ok(self.http, "/health/ready")

@@ -1,9 +1,8 @@
-"""The live view as a child process, from this checkout: a local page of what passes by."""
+"""The live view as a child process, of this very code: a local page of what passes by."""
 
-import sys
 from pathlib import Path
 
-from stack.paths import ROOT
+from cli.child import command
 from stack.ports import HOST, free_ports, require_free
 from stack.probe import is_ok
 from stack.service import Command, Service
@@ -29,8 +28,7 @@ class LiveView(Service):
 
     def _prepare(self) -> Command:
         require_free(self._port, "the live view")
-        run = str(ROOT / "consumer/liveview/run.py")
-        return Command([sys.executable, run, "--brokers", self._brokers, "--port", str(self._port)])
+        return Command(command("watch", "--brokers", self._brokers, "--port", self._port))
 
     def _is_ready(self) -> bool:
         return is_ok(f"{HOST}:{self._port}", "/", method="HEAD", timeout_s=1)

@@ -1,9 +1,9 @@
-"""Where the stack keeps its files; all of it is ignored by git and may be deleted."""
+"""Where the stack keeps its files: in a checkout, which git ignores them in, or in the user's
+folders where it is installed; all of it may be deleted."""
 
-from pathlib import Path
+from cli.paths import CACHE, ROOT, STATE
 
-ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / ".cache"
-"""What was fetched."""
-STACKS = ROOT / ".stack"
+__all__ = ["CACHE", "ROOT", "STACKS"]
+
+STACKS = STATE
 """One folder for each named stack: data, logs, state."""

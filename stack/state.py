@@ -44,7 +44,7 @@ def claim(directory: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StackError(
-                f"stack {directory.name!r} runs already; python -m stack down --name "
+                f"stack {directory.name!r} runs already; tkb stack down --name "
                 f"{directory.name} stops it, --name OTHER starts one beside it"
             ) from None
         try:

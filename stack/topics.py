@@ -1,14 +1,10 @@
-"""Topics on a running broker."""
+"""Topics on a broker of the stack."""
 
 from collections.abc import Mapping
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
+from cli import topics
+from cli.clients import client_config
 from stack.errors import StackError
-
-TIMEOUT_S = 30.0
 
 
 def create_topics(
@@ -29,15 +25,8 @@ def create_topics(
     Raises:
         StackError: no broker, or it refused one of them.
     """
-    # log_level: warnings; at each close it would say that it drops its last internal event.
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})
-    wanted = [
-        NewTopic(name, count, replication_factor, config=dict(config or {}))
-        for name, count in partitions.items()
-    ]
-    for name, created in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).items():
-        try:
-            created.result(TIMEOUT_S)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise StackError(f"topic {name} on {bootstrap}: {error.args[0].str()}") from None
+    client = client_config(bootstrap, "stack", {})
+    try:
+        topics.create_topics(client, partitions, config or {}, replication_factor, topics.TIMEOUT_S)
+    except topics.TopicError as error:
+        raise StackError(str(error)) from None

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from find_libpython import find_libpython
 
+from cli.app import install
 from stack.errors import StackError
 from stack.ports import HOST, free_ports, require_free
 from stack.probe import is_ok
@@ -122,9 +124,9 @@ def _package() -> Path:
     # Found, not imported: importing it starts its own machinery.
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
-        raise StackError(
-            "Triton comes with nvidia-pytriton, which is not installed: pip install .[stack]"
-        )
+        known = platform.machine() == "x86_64" and sys.version_info < (3, 13)
+        remedy = install("stack") if known else "there is none but for Python 3.11, 3.12 on x86-64"
+        raise StackError(f"Triton comes with nvidia-pytriton, which is not installed: {remedy}")
     return Path(spec.origin).parent
 
 

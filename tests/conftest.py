@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from stack.kafka import Kafka
+from stack.service import Service
 from stack.topics import create_topics
 from stack.triton import Triton
 
@@ -28,6 +29,31 @@ class Topics:
     images: str
     predictions: str
     dead_letters: str
+
+
+SERVERS = frozenset(
+    ("kafka", "triton", "secure_kafka", "secure_triton", "start_bridge", "start_trial")
+)
+"""Fixtures that start a server. `make test-fast` leaves out the tests that ask for one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test that starts a server by itself has to be marked, or it would slow the fast tests."""
+
+    def refuse(service: Service) -> None:
+        pytest.fail(f"this test starts {service.name}: mark it with pytest.mark.slow")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("slow") is None:
+            patch.setattr(Service, "launch", refuse)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,13 @@ Kafka's protocol by hand: a Produce request of version 3 with a record batch of 
 
 import socket
 import struct
+import time
 from collections.abc import Iterable, Sequence
 
 RawHeaders = Sequence[tuple[bytes, bytes | None]]
+
+NO_LEADER_YET = (3, 5, 6)
+"""Errors of a topic that was created a moment ago."""
 
 _POLYNOMIAL = 0x82F63B78
 """Of CRC-32C, bits reversed."""
@@ -79,13 +83,19 @@ def send_raw(
             request = struct.pack(">hhi", 0, 3, number) + _string("raw")
             request += struct.pack(">hhii", -1, -1, 30_000, 1) + _string(topic)
             request += struct.pack(">iii", 1, partition, len(batch)) + batch
-            link.sendall(struct.pack(">i", len(request)) + request)
-            (size,) = struct.unpack(">i", _read(link, 4))
-            reply = _read(link, size)
-            # Correlation id, one topic of this name, one partition: its number and its error.
-            at = 4 + 4 + 2 + len(topic) + 4
-            _, error = struct.unpack_from(">ih", reply, at)
+            deadline = time.monotonic() + 30
+            while (error := _ask(link, request, topic)) in NO_LEADER_YET:
+                assert time.monotonic() < deadline, f"topic {topic} gets no leader"
             assert error == 0, f"the broker refused the record: error {error}"
+
+
+def _ask(link: socket.socket, request: bytes, topic: str) -> int:
+    """The error of the partition that was written to; 0: none."""
+    link.sendall(struct.pack(">i", len(request)) + request)
+    (size,) = struct.unpack(">i", _read(link, 4))
+    # Behind the correlation id, one topic of this name, one partition: its number and its error.
+    error: int = struct.unpack_from(">ih", _read(link, size), 4 + 4 + 2 + len(topic) + 4)[1]
+    return error
 
 
 def _read(link: socket.socket, size: int) -> bytes:

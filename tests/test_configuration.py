@@ -21,7 +21,7 @@ def text() -> str:
 
 
 def test_the_page_of_settings_is_current(text: str) -> None:
-    assert PAGE.read_text() == text, "out of date: run scripts/configuration.py (make docs)"
+    assert PAGE.read_text() == text, "out of date: run make docs"
 
 
 @pytest.mark.parametrize("row", ROWS)

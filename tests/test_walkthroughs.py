@@ -24,6 +24,8 @@ from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.ports import free_ports
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PARTS = (
@@ -33,6 +35,7 @@ PARTS = (
     "data",
     "deadletters",
     "exporter",
+    "imaging",
     "producer",
     "scripts",
     "stack",
@@ -41,8 +44,8 @@ PARTS = (
 )
 READY = {
     "stack up": "Ctrl-C stops it.",
-    "bridge/run.py": "serving",
-    "consumer/run.py": None,  # says nothing where no one looks on; a file tells
+    "tkb bridge": "serving",
+    "tkb measure": None,  # says nothing where no one looks on; a file tells
 }
 
 
@@ -68,6 +71,12 @@ class Walk:
             shutil.copytree(
                 ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
             )
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        # As an installed one is, and of this checkout.
+        program = folder / "bin" / "tkb"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {folder / "cli"} "$@"\n')
+        program.chmod(0o755)
         (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
         (ROOT / ".cache").mkdir(exist_ok=True)
         (folder / ".cache").symlink_to(ROOT / ".cache")
@@ -79,7 +88,9 @@ class Walk:
             **os.environ,
             "HOME": str(folder),
             # Each block is a shell of its own: what the text activates once, all of them have.
-            "PATH": os.pathsep.join((str(folder / ".venv" / "bin"), os.environ["PATH"])),
+            "PATH": os.pathsep.join(
+                (str(program.parent), str(folder / ".venv" / "bin"), os.environ["PATH"])
+            ),
             "BRIDGE_BROKERS": brokers,
             "BRIDGE_TRITON": f"127.0.0.1:{triton}",
             "BRIDGE_HTTP_PORT": str(http),
@@ -158,7 +169,7 @@ def test_ones_own_model_answers_every_picture_right(walk: Walk) -> None:
     page = (DOCS / "bring-your-own-model.md").read_text()
     printed = "".join(walk.take(block) for block in blocks(page))
     assert re.search(r"^answered +60$", printed, re.MULTILINE), printed
-    summary = walk.finish("consumer/run.py")
+    summary = walk.finish("tkb measure")
     assert (summary["answered"], summary["labelled"], summary["correct"]) == (60, 60, 60)
 
 
@@ -172,7 +183,7 @@ def test_the_quick_start_by_hand_leads_where_it_says(walk: Walk) -> None:
     printed = "".join(walk.take(block) for block in blocks(page))
     assert re.search(r"^answered +5$", printed, re.MULTILINE), printed
     assert printed.endswith("no dead letters\n")
-    summary = walk.finish("consumer/run.py")
+    summary = walk.finish("tkb measure")
     assert (summary["answered"], summary["correct"]) == (1000, 915)
 
 

@@ -3,6 +3,8 @@
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from cli.app import install
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -30,8 +32,8 @@ def start_tracing(service: str) -> "TracerProvider":
         if not (error.name or "").startswith("opentelemetry"):
             raise
         raise TracingError(
-            f"tracing is on, but {error.name} is not installed: install the project with its "
-            "'tracing' extra (pip install .[tracing]), or turn tracing off"
+            f"tracing is on, but {error.name} is not installed: {install('tracing')}, or turn "
+            "tracing off"
         ) from None
     return make_provider(service)
 

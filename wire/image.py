@@ -20,8 +20,6 @@ IMAGE_TYPE = f"{_OUR_TYPES}v1"
 NDARRAY = "application/x-ndarray"
 """Content type of raw pixels in C order; `ce_dtype` and `ce_shape` say how to read them."""
 
-CONTENT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", NDARRAY)
-
 SNIFF_BYTES = 12
 """How many leading bytes `sniff` looks at."""
 

@@ -5,7 +5,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from wire.answers import MAX_DETECTIONS, Detection, ImageSize, OutputTensor
-from wire.image import CONTENT_TYPES, IMAGE_TYPE, MAX_ID
+from wire.image import IMAGE_TYPE, MAX_ID, NDARRAY
 from wire.prediction import CLASSIFICATION_TYPE, PREDICTION_TYPE, STAMPS, ScoredLabel
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
@@ -122,7 +122,10 @@ def asyncapi(version: str) -> Schema:
     letters |= {"dlq.topic": text}
     letters |= {f"dlq.{name}": number for name in ("partition", "offset", "attempts", "timestamp")}
     image: Schema = {
-        "content-type": {"type": "string", "enum": list(CONTENT_TYPES)},
+        "content-type": {
+            "type": "string",
+            "description": f"of a raw array {NDARRAY}; what an encoded image is, its bytes say",
+        },
         "ce_senttime": {"type": "string", "format": "date-time"},
         "ce_label": text,
         "ce_dtype": text,

@@ -1,68 +1,103 @@
 """The process that decodes: whatever a stranger's image does to a decoder, it does here.
 
-Started by `bridge/decoders/process.py` with the number of an inherited socket, and ends when that
-closes.
+Started by `bridge/decoders/process.py` with the numbers of an inherited socket and of shared
+memory, and ends when the socket closes.
 """
 
-import pickle
+import io
+import mmap
+import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
-
-if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
+from PIL import Image
 
-from bridge.decoders.process import PROTOCOL, Decoded
-from imaging.decode import to_picture
-from imaging.rules import ImageError, ImageRules
+from bridge.decoders.confine import confine
+from bridge.decoders.messages import READY, Decoded, pack_decoded, unpack_jobs, unpack_rules
+from bridge.decoders.process import IDLE, OUT_OF_MEMORY, PLACE, SLICE_IMAGES, cpu_limit_s
+from imaging.decode import decode, to_picture
+from imaging.formats import DECODED
+from imaging.rules import ImageError, ImageRules, Preprocess
 from imaging.tensor import to_tensor
 from wire.deadletter import INTERNAL
-from wire.image import ImageEvent
 
 
-def decode(jobs: Sequence[tuple[str | None, bytes]], rules: ImageRules) -> Decoded:
-    """Decode each image (content type, value) by itself; what cannot be is an error."""
-    assert rules.shape is not None
-    pixels = np.empty((len(jobs), *rules.shape), np.uint8)
-    sizes = np.zeros((len(jobs), 2), np.int32)
-    errors: dict[int, tuple[str, str]] = {}
-    seconds = []
-    for place, (content_type, value) in enumerate(jobs):
+class Worker:
+    """Decodes slices; says in shared memory which image it is at, and ends if one takes too long.
+
+    Args:
+        at: the shared memory.
+    """
+
+    def __init__(self, rules: ImageRules, at: mmap.mmap) -> None:
+        self._rules = rules
+        self._at = at
+        self._cpu_limit_s = cpu_limit_s(rules)
+
+    def decode(self, values: Sequence[bytes]) -> Decoded:
+        """Decode each image by itself; what cannot be is an error."""
+        assert self._rules.shape is not None
+        pixels = np.empty((len(values), *self._rules.shape), np.uint8)
+        sizes = np.zeros((len(values), 2), np.int32)
+        errors: dict[int, tuple[str, str]] = {}
+        seconds = []
+        for place, value in enumerate(values):
+            started = time.perf_counter()
+            PLACE.pack_into(self._at, 0, place)
+            # The signal has its default action, also while native code runs: the process ends.
+            signal.setitimer(signal.ITIMER_PROF, self._cpu_limit_s)
+            try:
+                pixels[place], sizes[place] = to_picture(value, self._rules)
+            except ImageError as error:
+                errors[place] = (error.kind, str(error))
+            except MemoryError:
+                raise  # of the process, which ends: the bridge knows at which image it was
+            except Exception as error:
+                errors[place] = (INTERNAL, f"{type(error).__name__}: {error}")
+            seconds.append(time.perf_counter() - started)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        PLACE.pack_into(self._at, 0, IDLE)
+        if self._rules.tensor.plain:
+            return Decoded(pixels, sizes, errors, seconds)
         started = time.perf_counter()
-        event = ImageEvent("", content_type, None, None, 0, 0)
-        try:
-            pixels[place], size = to_picture(event, value, rules)
-            sizes[place] = size or 0
-        except ImageError as error:
-            errors[place] = (error.kind, str(error))
-        except MemoryError:
-            raise  # of the process: which image it was is found by asking again
-        except Exception as error:
-            errors[place] = (INTERNAL, f"{type(error).__name__}: {error}")
-        seconds.append(time.perf_counter() - started)
-    if rules.tensor.plain:
-        return Decoded(pixels, sizes, errors, seconds)
-    started = time.perf_counter()
-    inputs = to_tensor(pixels, rules.tensor)
-    share = (time.perf_counter() - started) / len(jobs)
-    return Decoded(inputs, sizes, errors, [one + share for one in seconds])
+        inputs = to_tensor(pixels, self._rules.tensor)
+        share = (time.perf_counter() - started) / len(values)
+        return Decoded(inputs, sizes, errors, [one + share for one in seconds])
+
+
+def prepare() -> None:
+    """Import all that decoding imports by itself: later no file can be opened."""
+    rules = ImageRules((8, 8, 3), Preprocess(4), 1 << 16, 1 << 16)
+    for kind in DECODED:
+        for mode in ("RGB", "L"):
+            file = io.BytesIO()
+            Image.new(mode, (16, 16)).save(file, kind)
+            decode(file.getvalue(), rules)
+            with suppress(ImageError):
+                decode(file.getvalue()[:-8], rules)
 
 
 def main() -> None:
     # When to stop is the bridge's to say: it drains first, and needs its decoders for that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    at = mmap.mmap(int(sys.argv[2]), PLACE.size)
     with Connection(int(sys.argv[1])) as bridge, suppress(EOFError, OSError):
-        rules = bridge.recv()
-        bridge.send(True)
-        while True:
-            bridge.send_bytes(pickle.dumps(decode(bridge.recv(), rules), PROTOCOL))
+        rules = unpack_rules(bridge.recv_bytes())
+        prepare()
+        confine(rules, SLICE_IMAGES)
+        worker = Worker(rules, at)
+        bridge.send_bytes(READY)
+        try:
+            while True:
+                bridge.send_bytes(pack_decoded(worker.decode(unpack_jobs(bridge.recv_bytes()))))
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
 
 
 if __name__ == "__main__":

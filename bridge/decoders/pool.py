@@ -1,4 +1,4 @@
-"""The decoders: images go to them in slices, and the one that kills its decoder is found."""
+"""The decoders: images go to them in slices; one that kills or holds its decoder stands alone."""
 
 import time
 from collections import deque
@@ -8,25 +8,27 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
-from bridge.decoders.process import Decoded, Decoder, Died, Job
+from bridge.decoders.messages import Decoded
+from bridge.decoders.process import SLICE_IMAGES, Decoder, Died
 from imaging.rules import ImageError, ImageRules, Size
 from imaging.tensor import Array
 
 log = structlog.get_logger()
 
-SLICE_IMAGES = 64
 SLICE_BYTES = 256 << 10
 """A slice of encoded images takes a decoder some milliseconds: long enough that handing it over
 costs little, short enough that the first image of it need not wait for the last."""
-TRIES = 2
-"""Of an image alone in its slice: the kernel may have killed the first for want of memory."""
+SLOW_S = 1.0
+"""At one image: then the others of its slice go to another decoder, which is started for that."""
+UNBLAMED = 5
+"""Decoders that may die one after the other with images in hand and at none of them."""
 
 
 class Encoded(Protocol):
     """Something that has an encoded image."""
 
     @property
-    def job(self) -> Job: ...
+    def value(self) -> bytes: ...
 
 
 T = TypeVar("T", bound=Encoded)
@@ -36,12 +38,19 @@ class DecoderError(Exception):
     """Decoders cannot even start: no image's doing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slice(Generic[T]):
-    """Images that go to a decoder together."""
+    """Images that went to a decoder together.
+
+    Attributes:
+        left: places of those that are still this decoder's to decode.
+        again: a decoder died of its only image before. The kernel may have killed that one for
+            want of memory, so there is a second try.
+    """
 
     items: Sequence[T]
-    tries: int = 0
+    left: set[int]
+    again: bool = False
 
 
 class Backlog(Generic[T]):
@@ -49,7 +58,7 @@ class Backlog(Generic[T]):
 
     def __init__(self) -> None:
         self._waiting: deque[T] = deque()
-        self._suspects: deque[Slice[T]] = deque()
+        self._suspects: deque[T] = deque()
 
     def add(self, item: T) -> None:
         self._waiting.append(item)
@@ -59,28 +68,32 @@ class Backlog(Generic[T]):
 
     def next_slice(self) -> Slice[T] | None:
         if self._suspects:
-            return self._suspects.popleft()
+            return Slice([self._suspects.popleft()], {0}, again=True)
         items: list[T] = []
         size = 0
         while self._waiting and len(items) < SLICE_IMAGES and size < SLICE_BYTES:
             item = self._waiting.popleft()
             items.append(item)
-            size += len(item.job.value)
-        return Slice(items) if items else None
+            size += len(item.value)
+        return Slice(items, set(range(len(items)))) if items else None
 
-    def died(self, piece: Slice[T]) -> T | None:
-        """A decoder died of this slice: its halves go again by themselves to find the culprit.
+    def leave(self, piece: Slice[T], place: int | None) -> None:
+        """All of a slice but the image at this place goes to another decoder."""
+        others = sorted(piece.left - {place}, reverse=True)
+        self._waiting.extendleft(piece.items[other] for other in others)
+        piece.left.difference_update(others)
+
+    def died(self, piece: Slice[T], died: Died) -> T | None:
+        """A decoder died of this slice: all but the image that it was at go again.
 
         Returns:
-            The culprit, once it was alone and had its tries; it does not go again.
+            The image that it was at, if it does not get another try.
         """
-        middle = len(piece.items) // 2
-        if middle:
-            self._suspects.extend((Slice(piece.items[:middle]), Slice(piece.items[middle:])))
-        elif piece.tries + 1 < TRIES:
-            self._suspects.append(Slice(piece.items, piece.tries + 1))
-        else:
-            return piece.items[0]
+        self.leave(piece, died.place)
+        for place in piece.left:
+            if piece.again or died.too_slow:
+                return piece.items[place]
+            self._suspects.append(piece.items[place])
         return None
 
 
@@ -88,7 +101,7 @@ class Made(NamedTuple):
     """The model's input that an image became, and the image's size."""
 
     array: Array
-    size: Size | None
+    size: Size
 
 
 class Reply(NamedTuple):
@@ -99,7 +112,11 @@ class Reply(NamedTuple):
 
 
 class Decoders(Generic[T]):
-    """A number of decoders, each with one slice at a time. All of it is for one thread."""
+    """A number of decoders, each with one slice at a time. All of it is for one thread.
+
+    While one of them is held up by an image, another takes its place, so that there may be twice
+    as many for a while.
+    """
 
     def __init__(self, count: int, rules: ImageRules) -> None:
         self._count = count
@@ -108,6 +125,7 @@ class Decoders(Generic[T]):
         self._backlog: Backlog[T] = Backlog()
         self._idle: deque[Decoder] = deque()
         self._working: dict[Decoder, Slice[T]] = {}
+        self._unblamed = 0
         self.pending = 0
         """Images that were added and not taken."""
 
@@ -129,11 +147,12 @@ class Decoders(Generic[T]):
         self.pending += 1
 
     def feed(self) -> None:
-        """Give every idle decoder a slice; end those that hang.
+        """Give every idle decoder a slice; see to those that are held up. To be called often.
 
         Raises:
             DecoderError: decoders do not start.
         """
+        self._watch(time.monotonic())
         while self._idle and self._backlog:
             decoder = self._idle.popleft()
             if not decoder.alive:  # it died with nothing in hand: no image's doing
@@ -142,11 +161,25 @@ class Decoders(Generic[T]):
             piece = self._backlog.next_slice()
             assert piece is not None
             self._working[decoder] = piece
-            decoder.decode([item.job for item in piece.items])
-        now = time.monotonic()
-        for decoder in self._working:
-            if now > decoder.deadline:
-                decoder.kill()
+            decoder.decode([item.value for item in piece.items])
+
+    def _watch(self, now: float) -> None:
+        held_up = 0
+        for decoder, piece in self._working.items():
+            decoder.kill_if_stuck(now)
+            place = decoder.place
+            if place is not None and decoder.seconds_at_it(now) > SLOW_S:
+                held_up += 1
+                self._backlog.leave(piece, place)
+        for decoder in self._idle:
+            if not decoder.started:
+                decoder.kill_if_stuck(now)
+        if (
+            self._backlog
+            and not self._idle
+            and len(self._working) < self._count + min(held_up, self._count)
+        ):
+            self._add_decoder()
 
     def take(self, reply: Reply) -> list[tuple[T, Made | ImageError]]:
         """What became of each image; nothing of those that go to a decoder again.
@@ -155,26 +188,35 @@ class Decoders(Generic[T]):
             DecoderError: decoders do not start.
         """
         decoder, result = reply
-        nothing: Slice[T] = Slice(())
+        nothing: Slice[T] = Slice((), set())
         piece = self._working.pop(decoder, nothing)
         if isinstance(result, Decoded):
-            self._idle.append(decoder)
-            self.pending -= len(piece.items)
-            made = zip(piece.items, result.inputs, result.sizes.tolist(), strict=True)
+            self._unblamed = 0
+            if len(self._idle) + len(self._working) < self._count:
+                self._idle.append(decoder)
+            else:
+                decoder.close()  # another has taken its place
+            self.pending -= len(piece.left)
+            sizes = result.sizes.tolist()
             return [
                 (
-                    item,
+                    piece.items[place],
                     ImageError(*result.errors[place])
                     if place in result.errors
-                    else Made(array, (width, height) if width else None),
+                    else Made(result.inputs[place], tuple(sizes[place])),
                 )
-                for place, (item, array, (width, height)) in enumerate(made)
+                for place in sorted(piece.left)
             ]
+        if decoder in self._idle:
+            self._idle.remove(decoder)
+        self._unblamed += result.place is None and bool(piece.left)
         self._replace(decoder, result.how)
-        culprit = self._backlog.died(piece)
+        culprit = self._backlog.died(piece, result)
         if culprit is None:
             return []
         self.pending -= 1
+        if result.too_slow:
+            return [(culprit, ImageError("too_slow", f"decoding it takes {result.how}"))]
         return [(culprit, ImageError("decoder_crash", f"the decoder died of it: {result.how}"))]
 
     def close(self) -> None:
@@ -186,8 +228,11 @@ class Decoders(Generic[T]):
         decoder.close()
         if not decoder.started:
             raise DecoderError(f"a decoder process cannot start: {how}")
+        if self._unblamed > UNBLAMED:
+            raise DecoderError(f"decoder processes die at no image: {how}")
         log.warning("decoder_died", how=how)
-        self._add_decoder()
+        if len(self._idle) + len(self._working) < self._count:
+            self._add_decoder()
 
     def _add_decoder(self) -> None:
         reply = self._reply

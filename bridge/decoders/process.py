@@ -1,10 +1,10 @@
 """One process that decodes, which an image may crash or hang without harm to the others."""
 
-import math
+import mmap
 import os
-import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -14,58 +14,64 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from bridge.decoders.messages import (
+    READY,
+    Decoded,
+    ReplyError,
+    max_reply_bytes,
+    pack_jobs,
+    pack_rules,
+    unpack_decoded,
+)
 from imaging.rules import ImageRules
-from imaging.tensor import Array
 
-PROGRAM = Path(__file__).with_name("child.py")
+PROGRAM = "bridge.decoders.child"
+ROOT = str(Path(__file__).resolve().parents[2])
+"""Where this package is, installed or in a checkout."""
 
-ENVIRONMENT = {"PILLOW_BLOCKS_MAX": "4"}
-"""Memory of an image, kept for the next one: new memory is cleared first, page by page."""
-PROTOCOL = pickle.HIGHEST_PROTOCOL
-"""Both ends are this Python."""
-TIMEOUT_S = 60.0
-"""For a slice: the largest images allowed by default take a second each at most."""
+ENVIRONMENT = {
+    # Memory of an image, kept for the next one: new memory is cleared first, page by page.
+    "PILLOW_BLOCKS_MAX": "4",
+    # No threads of numpy's: they are not used, and their stacks count as address space.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+INHERITED = ("LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
+"""Where Python and its packages are. All else, secrets among it, stays with the bridge."""
+
+SLICE_IMAGES = 64
+START_S = 60.0
+"""For a decoder to start: it takes a fifth of a second where the machine has nothing else to do."""
+HANG_S = 60.0
+"""For one image by the clock, for what hangs without using CPU time."""
+LAST_WORDS_S = 5.0
+"""For a decoder that has closed its socket to end, with its traceback."""
+IDLE = -1
+PLACE = struct.Struct("<q")
+"""Where a decoder says which image of its slice it is at."""
+OUT_OF_MEMORY = 70
+"""Exit status."""
 
 
-class Job(NamedTuple):
-    """An encoded image.
-
-    Attributes:
-        content_type: what it says it is; None: look at the bytes. Raw data are uint8 pixels in
-            the shape of the model's input.
-    """
-
-    content_type: str | None
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A slice's images.
-
-    Attributes:
-        inputs: [images, *dims] of the model's dtype; undefined where there is an error.
-        sizes: int32 [images, 2], width and height of each image; 0: they came as they are.
-        errors: by place in the slice: the kind, as `ImageError` names it, and the message.
-        seconds: spent on each.
-    """
-
-    inputs: Array
-    sizes: npt.NDArray[np.int32]
-    errors: dict[int, tuple[str, str]]
-    seconds: Sequence[float]
+def cpu_limit_s(rules: ImageRules) -> float:
+    """CPU time for one image: four times what the largest that is allowed was seen to need."""
+    return 2.0 + 2e-7 * rules.max_pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A decoder ended; `how` says by what."""
+    """A decoder ended.
+
+    Attributes:
+        how: by what.
+        place: of the image that it was at; None: none.
+        too_slow: that image used up its CPU time; another try would, too.
+    """
 
     how: str
+    place: int | None = None
+    too_slow: bool = False
 
 
 class Decoder:
@@ -80,31 +86,67 @@ class Decoder:
         self, rules: ImageRules, done: Callable[["Decoder", Decoded | Died], None]
     ) -> None:
         self.started = False
-        self.deadline = math.inf
-        """Monotonic seconds by which the slice that it works on must be done."""
+        self._rules = rules
         self._done = done
-        self._jobs: SimpleQueue[Sequence[Job] | None] = SimpleQueue()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**ENVIRONMENT, **os.environ},
-            )
+        self._jobs: SimpleQueue[Sequence[bytes] | None] = SimpleQueue()
+        self._killed_for = ""
+        self._seen = IDLE
+        self._since = time.monotonic()
+        shared = os.memfd_create("decoder")
+        try:
+            os.ftruncate(shared, PLACE.size)
+            self._at = mmap.mmap(shared, PLACE.size)
+            PLACE.pack_into(self._at, 0, IDLE)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                numbers = (theirs.fileno(), shared)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", PROGRAM, *map(str, numbers)],
+                    pass_fds=numbers,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={
+                        **{name: os.environ[name] for name in INHERITED if name in os.environ},
+                        **ENVIRONMENT,
+                        "PYTHONPATH": _path(),
+                    },
+                )
+        finally:
+            os.close(shared)
         self._link = Connection(ours.detach())
-        self._thread = Thread(target=self._talk, args=(rules,), name="decoder", daemon=True)
+        self._thread = Thread(target=self._talk, name="decoder", daemon=True)
         self._thread.start()
 
-    def decode(self, jobs: Sequence[Job]) -> None:
+    def decode(self, values: Sequence[bytes]) -> None:
         """Give it a slice; it must be idle."""
-        self._jobs.put(jobs)
+        self._since = time.monotonic()
+        self._jobs.put(values)
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def kill(self) -> None:
+    @property
+    def place(self) -> int | None:
+        """Of the image that it is at; None: none."""
+        (place,) = PLACE.unpack_from(self._at)
+        return None if place < 0 else int(place)
+
+    def seconds_at_it(self, now: float) -> float:
+        """Since it was first seen at what it is at now, monotonic; to be asked now and again."""
+        place = IDLE if self.place is None else self.place
+        if place != self._seen:
+            self._seen, self._since = place, now
+        return now - self._since
+
+    def kill_if_stuck(self, now: float) -> None:
+        """End it where it hangs, at its start or at an image."""
+        seconds = self.seconds_at_it(now)
+        if seconds > (HANG_S if self.started else START_S):
+            self.kill(f"no progress for {seconds:.0f} s")
+
+    def kill(self, why: str) -> None:
+        self._killed_for = why
         self._process.kill()
 
     def close(self) -> None:
@@ -115,20 +157,36 @@ class Decoder:
         self._process.wait()
         self._link.close()
 
-    def _talk(self, rules: ImageRules) -> None:
+    def _talk(self) -> None:
         try:
-            self._link.send(rules)
-            self.started = self._link.recv()
-            while (jobs := self._jobs.get()) is not None:
-                self.deadline = time.monotonic() + TIMEOUT_S
-                # Plain tuples and no name of a class for each image: a tenth of the cost.
-                self._link.send_bytes(pickle.dumps([tuple(job) for job in jobs], PROTOCOL))
-                decoded = self._link.recv()
-                self.deadline = math.inf
-                self._done(self, decoded)
-        except (EOFError, OSError):
-            self._done(self, Died(_how(self._process.wait())))
+            self._link.send_bytes(pack_rules(self._rules))
+            self.started = self._link.recv_bytes(len(READY)) == READY
+            while (values := self._jobs.get()) is not None:
+                self._link.send_bytes(pack_jobs(values))
+                reply = self._link.recv_bytes(max_reply_bytes(len(values), self._rules))
+                self._done(self, unpack_decoded(reply, len(values), self._rules))
+        except ReplyError as error:
+            self._process.kill()
+            self._end(str(error))
+        except (EOFError, OSError):  # a reply that is longer than it may be is an OSError, too
+            self._end(self._killed_for)
+
+    def _end(self, how: str) -> None:
+        try:
+            status = self._process.wait(LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        too_slow = status == -signal.SIGPROF
+        self._done(self, Died(how or self._how(status), self.place, too_slow))
+
+    def _how(self, status: int) -> str:
+        if status == -signal.SIGPROF:
+            return f"more than {cpu_limit_s(self._rules):.0f} s of CPU time"
+        if status == OUT_OF_MEMORY:
+            return "more memory than a decoder is given"
+        return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
 
 
-def _how(status: int) -> str:
-    return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+def _path() -> str:
+    return os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import orjson
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from bridge.config import Settings
+from cli.clients import KafkaSettingError, client_config, make_client
 
 log = structlog.get_logger()
 
@@ -45,17 +46,8 @@ _PRODUCER_DEFAULTS = {
 }
 
 
-class KafkaSettingError(Exception):
-    """A librdkafka option that the bridge cannot leave to the user, or that does not exist."""
-
-
 def _common(settings: Settings, on_error: Callable[[KafkaError], None]) -> dict[str, object]:
-    common: dict[str, object] = {
-        "bootstrap.servers": settings.brokers,
-        "client.id": "bridge",
-        "error_cb": on_error,
-        "logger": KafkaLog(),
-    }
+    common = client_config(settings.brokers, "bridge", {}, logger=KafkaLog(), on_error=on_error)
     if settings.kafka_password is not None:
         common["sasl.password"] = settings.kafka_password.get_secret_value()
     return common
@@ -86,10 +78,7 @@ def make_consumer(
     config = {**_common(settings, on_error), **merged, **_OWNED}
     config |= {"group.id": settings.group, "stats_cb": on_statistics}
     config |= {"on_commit": on_commit}
-    try:
-        return Consumer(config)
-    except (KafkaException, ValueError, TypeError) as error:
-        raise KafkaSettingError(f"Kafka consumer: {_reason(error)}") from None
+    return make_client(Consumer, config)
 
 
 def make_producer(
@@ -102,15 +91,7 @@ def make_producer(
     """
     merged = _merge(settings, _PRODUCER_DEFAULTS, settings.kafka_producer)
     config = {**_common(settings, on_error), **merged, **extra}
-    try:
-        return Producer(config)
-    except (KafkaException, ValueError, TypeError) as error:
-        raise KafkaSettingError(f"Kafka producer: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    first = error.args[0] if error.args else error
-    return first.str() if isinstance(first, KafkaError) else str(error)
+    return make_client(Producer, config)
 
 
 class Statistics(NamedTuple):

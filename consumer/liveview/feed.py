@@ -50,7 +50,7 @@ class Feed:
         view: takes it.
 
     Raises:
-        ReadError: an option that librdkafka refuses.
+        KafkaSettingError: an option that librdkafka refuses.
     """
 
     def __init__(

@@ -17,12 +17,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from consumer.liveview.thumbnail import PictureError, thumbnail
+from consumer.liveview.recent import Picture
 from consumer.liveview.view import FRAME_SECONDS, View
+from imaging.rules import ImageError
+from imaging.thumbnail import Thumbnail, thumbnail
 
 PAGE = Path(__file__).parent / "page"
 MAX_VIEWERS = 16
 """Open pages; one more is told so instead of slowing all others."""
+MAX_SIDE = 480
+"""Pixels: as large as the page shows an image on a screen of double density."""
 MAX_DECODING = 2
 """Pictures decoded at a time: bounds their memory, and leaves processors to others."""
 MAX_CONNECTIONS = 128
@@ -70,6 +74,10 @@ def make_server(view: View, hosts: Sequence[str]) -> uvicorn.Server:
     return server
 
 
+def _thumbnail(picture: Picture) -> Thumbnail:
+    return thumbnail(*picture, side=MAX_SIDE, exact_side=MAX_SIDE)
+
+
 def _make_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) -> Starlette:
     decoding = asyncio.Semaphore(MAX_DECODING)
 
@@ -78,8 +86,8 @@ def _make_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) ->
         if found is not None:
             try:
                 async with decoding:
-                    made = await run_in_threadpool(thumbnail, found)
-            except PictureError:
+                    made = await run_in_threadpool(_thumbnail, found)
+            except ImageError:
                 pass
             else:
                 return Response(made.value, media_type=made.content_type)

@@ -9,9 +9,9 @@ from nvidia.dali import Pipeline, fn, types
 
 from imaging.decode import opened
 from imaging.fit import place
-from imaging.orientation import UPRIGHT, read_orientation
+from imaging.formats import format_of
+from imaging.orientation import UPRIGHT
 from imaging.rules import ImageError, ImageRules, Pixels
-from wire.image import sniff
 
 INTERPOLATIONS = {
     "nearest": types.INTERP_NN,
@@ -37,13 +37,12 @@ class Jpeg(NamedTuple):
 def read_jpeg(value: bytes, rules: ImageRules) -> Jpeg | None:
     """What DALI has to know of an image; None: it is not for DALI, or not an image at all."""
     assert rules.shape is not None
-    if rules.shape[2] != 3 or len(value) > rules.max_bytes or sniff(value) != "image/jpeg":
+    if rules.shape[2] != 3 or len(value) > rules.max_bytes or format_of(value) != "JPEG":
         return None
     try:
-        with opened("image/jpeg", value, rules.max_pixels) as image:
+        with opened(value, rules.max_pixels) as (image, orientation, ended):
             # Images that are to be turned are rare, and not for DALI.
-            turned = read_orientation(image.info.get("exif", b"")) != UPRIGHT
-            if turned or image.mode not in ("L", "RGB"):
+            if orientation != UPRIGHT or not ended or image.mode not in ("L", "RGB"):
                 return None
             where = place(image.size, rules)
     except ImageError:

@@ -22,16 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 # Memory of an image is kept for the next one: new memory is cleared first, page by page.
 os.environ.setdefault("PILLOW_BLOCKS_MAX", "4")
 
-from imaging.decode import to_input
+from imaging.decode import decode
 from imaging.rules import ImageError, ImageRules, read_preprocess
-from wire.image import ImageEvent
 
 if TYPE_CHECKING:
     from exporter.decoding.dali import Decoder
 
 IMAGE, PIXELS, ERROR = "IMAGE", "PIXELS", "ERROR"
-# Its envelope stays with the bridge, which has checked it: here the bytes alone say what it is.
-UNTYPED = ImageEvent("", None, None, None, 0, 0)
 
 
 class TritonPythonModel:
@@ -99,7 +96,7 @@ class TritonPythonModel:
             left.difference_update(done)
         for index in left:
             try:
-                pixels[index] = to_input(UNTYPED, images[index], self.rules)
+                pixels[index] = decode(images[index], self.rules)
             except ImageError as error:
                 errors[index] = f"{error.kind}: {error}".encode()
         return pixels, errors

@@ -24,6 +24,8 @@ Json = dict[str, Any]
 SECRET = "application-secret"
 TOKEN = "gAAAA-a-token"
 PRIVATE_NETWORK, PUBLIC_NETWORK = "net-private", "net-public"
+# Flavours and their disks, GB: a bare-metal node's is not its flavour's.
+DISKS = {"baremetal": 0, "m1.small": 20, "m1.large": 40, "g1.tiny": 10, "g1.h100.pci.1": 40}
 
 
 class ApiError(Exception):
@@ -314,28 +316,15 @@ def _answer(
             }
         # Nova
         case "GET", ["compute", "v2.1", "flavors", *rest] if rest in ([], ["detail"]):
-            flavors = [
-                {"id": f, "name": f, "ram": 1, "vcpus": 1, "disk": 1, "links": []}
-                for f in (
-                    "baremetal",
-                    "m1.large",
-                    *(f"reservation:{x['reservations'][0]['id']}" for x in r["leases"].values()),
-                )
+            reservations = [
+                f"reservation:{x['reservations'][0]['id']}" for x in r["leases"].values()
             ]
+            flavors = [see_flavor(f) for f in (*DISKS, *reservations)]
             return 200, {"flavors": flavors}
-        case "GET", ["compute", "v2.1", "flavors", flavor, *rest] if flavor.startswith(
-            ("baremetal", "m1.", "reservation:")
+        case "GET", ["compute", "v2.1", "flavors", flavor, *rest] if (
+            flavor in DISKS or flavor.startswith("reservation:")
         ):
-            return 200, {"extra_specs": {}} if rest else {
-                "flavor": {
-                    "id": flavor,
-                    "name": flavor,
-                    "ram": 1,
-                    "vcpus": 1,
-                    "disk": 1,
-                    "links": [],
-                }
-            }
+            return 200, {"extra_specs": {}} if rest else {"flavor": see_flavor(flavor)}
         case "GET", ["compute", "v2.1", "servers", *rest] if rest in ([], ["detail"]):
             servers = [cloud.see_server(s) for s in r["servers"].values()]
             wanted = query.get("name", [""])[0]
@@ -489,6 +478,11 @@ def _answer(
             del r["leases"][lease_id]
             return 204, {}
     raise KeyError(path)
+
+
+def see_flavor(name: str) -> Json:
+    disk = DISKS.get(name, 40)  # a reservation's is that of the flavour reserved
+    return {"id": name, "name": name, "ram": 1, "vcpus": 1, "disk": disk, "links": []}
 
 
 def _check_token(path: str, token: str) -> None:

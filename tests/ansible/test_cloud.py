@@ -81,6 +81,7 @@ class Site:
                 "cloud_nodes": NODES,
                 "cloud_openstack_cloud": "site",
                 "cloud_openstack_public_key_file": str(key),
+                "cloud_openstack_ssh_sources": ["203.0.113.0/24"],
                 "cloud_inventory": str(self.inventory),
                 "cloud_ssh_timeout": 0,
                 "cloud_openstack_lease_delay": 0,
@@ -188,13 +189,53 @@ def test_a_machine_that_does_not_answer_is_named(site: Site) -> None:
 def test_at_kvm_sites_the_reservation_is_the_flavour(site: Site) -> None:
     site.play(
         cloud_openstack_lease_type="flavor:instance",
-        cloud_openstack_lease_flavor_id="g1.h100",
+        cloud_openstack_lease_flavor_id="g1.h100.pci.1",
         cloud_nodes=[{"name": "gpu-1", "group": "gpu"}],
     ).succeeded()
     (lease,) = site.cloud.resources["leases"].values()
     (server,) = site.cloud.resources["servers"].values()
     assert server["flavor"]["id"] == f"reservation:{lease['reservations'][0]['id']}"
     assert server["hints"] == {}
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"cloud_nodes": [{"name": "gpu-1", "group": "gpu", "flavor": "m1.small"}]},
+            "gpu-1: flavour m1.small has a disk of 20 GB, a machine of group gpu needs 38",
+        ),
+        ({"cloud_openstack_lease_flavor_id": "g1.tiny"}, "flavour g1.tiny has a disk of 10 GB"),
+    ],
+)
+def test_a_disk_that_is_too_small_is_refused_before_a_lease_is_paid_for(
+    site: Site, variables: dict[str, Any], message: str
+) -> None:
+    leased = {
+        "cloud_openstack_lease_type": "flavor:instance",
+        "cloud_openstack_lease_flavor_id": "g1.h100.pci.1",
+        "cloud_nodes": [
+            {"name": "gpu-1", "group": "gpu"},
+            {"name": "kafka-1", "group": "kafka", "flavor": "m1.large", "leased": False},
+        ],
+    }
+    if "cloud_nodes" in variables:
+        leased["cloud_openstack_lease_type"] = ""
+    assert message in site.play(**(leased | variables)).failed().words
+    assert {kind: found for kind, found in site.cloud.resources.items() if found} == {}
+
+
+def test_the_pages_example_of_a_kvm_site_is_let_through(site: Site) -> None:
+    site.play(
+        cloud_openstack_lease_type="flavor:instance",
+        cloud_openstack_lease_flavor_id="g1.h100.pci.1",
+        cloud_nodes=[
+            {"name": "gpu-1", "group": "gpu", "leased": True},
+            {"name": "kafka-1", "group": "kafka", "flavor": "m1.large", "leased": False},
+            {"name": "load-1", "group": "load", "flavor": "m1.large", "leased": False},
+        ],
+    ).succeeded()
+    assert len(site.cloud.resources["servers"]) == 3
 
 
 def test_a_quota_stops_half_way_and_the_run_is_resumed(site: Site) -> None:
@@ -206,6 +247,12 @@ def test_a_quota_stops_half_way_and_the_run_is_resumed(site: Site) -> None:
     site.cloud.server_quota = 10
     site.play().succeeded()
     assert site.cloud.names("servers") == ["lab-gpu-1", "lab-kafka-1"]
+
+
+def test_ssh_is_let_in_from_nowhere_until_it_is_said_from_where(site: Site) -> None:
+    outcome = site.play(cloud_openstack_ssh_sources=[]).failed()
+    assert "Set cloud_openstack_ssh_sources" in outcome.words
+    assert {kind: found for kind, found in site.cloud.resources.items() if found} == {}
 
 
 def test_a_half_made_pipeline_is_torn_down(site: Site) -> None:

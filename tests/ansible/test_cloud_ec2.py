@@ -99,6 +99,7 @@ class Region:
                 "cloud_ec2_subnet": self.subnet,
                 "cloud_ec2_vpc": self.vpc,
                 "cloud_ec2_public_key_file": str(key),
+                "cloud_ec2_ssh_sources": ["203.0.113.0/24"],
             }
             | variables,
             environment={
@@ -188,6 +189,12 @@ def test_machines_are_made_once_handed_over_and_removed(region: Region) -> None:
         if g["GroupName"] == "lab"
     )
     assert sorted(str(rule.get("FromPort")) for rule in group["IpPermissions"]) == ["22", "None"]
+    let_in = [ip["CidrIp"] for rule in group["IpPermissions"] for ip in rule["IpRanges"]]
+    assert let_in == ["203.0.113.0/24"]
+    disks = region.ec2.describe_volumes()["Volumes"]
+    assert [disk["Encrypted"] for disk in disks] == [True, True]
+    options = [i["MetadataOptions"]["HttpTokens"] for i in region.instances("running")]
+    assert options == ["required", "required"]
 
     region.play().changed_nothing()
     assert len(region.instances()) == 2, "none was made twice"
@@ -237,6 +244,8 @@ def test_wrong_credentials_are_named_and_the_secret_is_not_shown(tmp_path: Path)
         ({"cloud_nodes": [{"name": "gpu-1", "group": "gpu"}]}, "each node's flavor"),
         ({"cloud_ec2_public_key_file": "/nowhere.pub"}, "/nowhere.pub does not exist"),
         ({"cloud_ec2_disk_gib": "plenty"}, "cloud_ec2_disk_gib"),
+        ({"cloud_ec2_disk_gib": 20}, "gpu-1: cloud_ec2_disk_gib is 20"),
+        ({"cloud_ec2_ssh_sources": []}, "Set cloud_ec2_ssh_sources"),
     ],
 )
 def test_wrong_variables_are_refused_before_anything_is_made(

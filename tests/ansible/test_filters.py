@@ -87,12 +87,12 @@ def test_what_nvidia_smi_cannot_have_meant_is_an_error_that_shows_it() -> None:
 
 @pytest.mark.parametrize(
     ("capability", "tag"),
-    [(9.0, "26.07"), (7.5, "26.07"), (7.0, "24.07"), (6.0, "24.07"), (5.2, "")],
+    [(9.0, "26.11"), (7.5, "26.11"), (7.0, "24.07"), (6.0, "24.07"), (5.2, "")],
 )
 def test_the_newest_triton_that_runs_on_the_gpu_is_chosen(capability: float, tag: str) -> None:
     known = [
         {"tag": "24.07", "minimum_capability": 6.0},
-        {"tag": "26.07", "minimum_capability": 7.5},
+        {"tag": "26.11", "minimum_capability": 7.5},
     ]
     assert gpus.triton_tag_for(capability, known) == tag
 

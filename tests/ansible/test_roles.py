@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +126,34 @@ def test_what_runs_in_an_image_imports_nothing_that_is_not_in_it(target: str) ->
     assert missing == set()
 
 
+@pytest.mark.parametrize("template", sorted(ROLES.rglob("*.j2")), ids=lambda path: path.name)
+def test_every_template_can_be_read(template: Path) -> None:
+    jinja2.Environment(autoescape=True).parse(template.read_text())
+
+
+@pytest.mark.parametrize(
+    ("bound_to", "opened"),
+    [
+        ("127.0.0.1", ["127.0.0.1:9092:9092"]),
+        ("0.0.0.0", ["0.0.0.0:9092:9092"]),
+        # The host itself asks on loopback whether it is there.
+        ("10.0.0.1", ["127.0.0.1:9092:9092", "10.0.0.1:9092:9092"]),
+    ],
+)
+def test_a_broker_is_opened_where_it_is_bound_to(bound_to: str, opened: list[str]) -> None:
+    environment = jinja2.Environment(autoescape=False, trim_blocks=True, undefined=jinja2.Undefined)  # noqa: S701 - YAML
+    template = environment.from_string((ROLES / "kafka/templates/node-kafka.yaml.j2").read_text())
+    text = template.render(
+        kafka_bind_address=bound_to,
+        groups={"kafka": ["a"]},
+        inventory_hostname="a",
+        hostvars={"a": {}},
+    )
+    ports = re.search(r"ports: !override\n((?: +- .*\n)+)", text)
+    assert ports is not None, text
+    assert re.findall(r'"(.*)"', ports[1]) == opened
+
+
 def test_services_that_units_start_are_in_the_compose_file() -> None:
     compose = yaml.safe_load(
         re.sub(r"!(reset|override)", "", (ROOT / "docker-compose.yaml").read_text())
@@ -140,11 +171,66 @@ def test_the_newest_triton_of_the_table_is_the_one_of_the_compose_file() -> None
 
 
 @pytest.mark.parametrize(
+    ("groups", "variables", "gib"),
+    [
+        (["gpu"], {"serving_export": False}, 30),
+        (["gpu"], {"serving_export": True}, 42),
+        (["gpu", "kafka"], {}, 38),
+        (["kafka"], {}, 10),
+        (["load"], {}, 6),
+        # What is there already is not asked for again.
+        (["gpu"], {"serving_export": True, "preflight_installed": ["gpu"]}, 2),
+        (["gpu", "kafka"], {"preflight_installed": ["gpu"]}, 10),
+    ],
+)
+def test_a_host_is_asked_for_the_space_that_its_groups_need(
+    tmp_path: Path, groups: list[str], variables: dict[str, Any], gib: int
+) -> None:
+    play = {
+        "hosts": "node",
+        "gather_facts": False,
+        "vars_files": [str(ROLES / "preflight/defaults/main.yml")],
+        "tasks": [
+            {"ansible.builtin.assert": {"that": f"preflight_minimum_free_gib | int == {gib}"}},
+            # As the provider's role asks for the whole disk, with 8 for the system.
+            {"ansible.builtin.assert": {"that": [
+                f"preflight_gib['{group}'] + preflight_gib.again + 8 == {disk}"
+                for group, disk in smallest_disks().items()
+            ]}},
+        ],
+    }  # fmt: skip
+    (tmp_path / "play.yaml").write_text(json.dumps([play]))
+    hosts = {group: {"hosts": {"node": {"ansible_connection": "local"}}} for group in groups}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": hosts}}))
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "--inventory=hosts.json",
+            f"--extra-vars={json.dumps(variables)}",
+            "play.yaml",
+        ],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def smallest_disks() -> dict[str, int]:
+    (play,) = yaml.safe_load((ROOT / "ansible/cloud.yaml").read_text())
+    disks: dict[str, int] = play["vars"]["cloud_disk_gib"]
+    return disks
+
+
+@pytest.mark.parametrize(
     ("facts", "repository"),
     [
         (("Ubuntu", "22.04", "22"), "ubuntu2204"),
         (("Ubuntu", "24.04", "24"), "ubuntu2404"),
+        (("Ubuntu", "26.04", "26"), "ubuntu2604"),
         (("Debian", "12.11", "12"), "debian12"),
+        (("Debian", "13.2", "13"), "debian13"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
 )
@@ -154,6 +240,12 @@ def test_nvidias_repository_is_the_one_of_the_system(
     names = ("distribution", "distribution_version", "distribution_major_version")
     environment = jinja2.Environment(autoescape=True)
     environment.filters["regex_replace"] = lambda text, old, new: re.sub(old, new, text)
-    template: Any = environment.from_string(defaults("nvidia_driver")["nvidia_driver_repository"])
-    url = template.render(ansible_facts=dict(zip(names, facts, strict=True)))
-    assert url == f"https://developer.download.nvidia.com/compute/cuda/repos/{repository}/x86_64/"
+    given: dict[str, Any] = {"ansible_facts": dict(zip(names, facts, strict=True))}
+    for name in ("nvidia_driver_repository", "nvidia_driver_key_url"):
+        template: Any = environment.from_string(defaults("nvidia_driver")[name])
+        given[name] = template.render(given)
+    url = f"https://developer.download.nvidia.com/compute/cuda/repos/{repository}/x86_64/"
+    assert given["nvidia_driver_repository"] == url
+    # Each newer system has a key of its own.
+    key = {"debian13": "8793F200", "ubuntu2604": "60DF8A40"}.get(repository, "3bf863cc")
+    assert given["nvidia_driver_key_url"] == f"{url}{key}.pub"

@@ -50,7 +50,7 @@ def test_a_brokers_share_is_bound_by_its_disk_or_by_its_cores() -> None:
 
 
 def test_decoding_takes_cores_and_watts_but_no_bridges() -> None:
-    plain, decoded = plan(25_000, COSTS), plan(25_000, replace(COSTS, decode_core_us=1_500))
+    plain, decoded = plan(25_000, COSTS), plan(25_000, replace(COSTS, triton_core_us=1_500))
     assert decoded.bridges == plain.bridges
     assert decoded.cores > plain.cores
     assert decoded.watt_hours_per_million > plain.watt_hours_per_million

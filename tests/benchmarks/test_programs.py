@@ -5,13 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
+import pytest
+
+from benchmarks.formats import right_answers
+from benchmarks.latency import run_probes
 from benchmarks.subjects import PROGRAMS
 from consumer.measuring.triton import read_counters
 from producer.sources import CIFAR10_FILE
+from stack.errors import StackError
+from stack.kafka import Kafka
+from stack.topics import create_topics
 from stack.triton import Triton
 from tests.conftest import MODEL
+
+pytestmark = pytest.mark.slow
 
 IN_FLIGHT, BATCH = 2, 8
 
@@ -46,3 +56,34 @@ def test_the_probe_hears_of_every_image(triton: Triton, tmp_path: Path) -> None:
     found = json.loads(output.read_text())
     assert found["sent"] == found["answered"] == len(found["latencies_ms"]) == 20
     assert min(found["latencies_ms"]) > 0
+    assert len(found["lateness_ms"]) == 20
+    assert min(found["lateness_ms"]) >= 0
+
+
+def test_several_probes_on_one_topic_hear_each_of_their_own(kafka: Kafka, tmp_path: Path) -> None:
+    source, target = uuid.uuid4().hex, uuid.uuid4().hex
+    create_topics(kafka.bootstrap, {source: 2, target: 2})
+    brokers = ["--brokers", kafka.bootstrap, "--source", source, "--target", target]
+    relay = [sys.executable, str(PROGRAMS / "relay.py"), *brokers, "--group", "relay"]
+    probe = [
+        sys.executable, str(PROGRAMS / "probe.py"), "--images", str(CIFAR10_FILE), "--rate", "20",
+        "--seconds", "2", "--warm", "3", *brokers,
+    ]  # fmt: skip
+    with subprocess.Popen(relay) as answers:
+        try:
+            found = run_probes(probe, tmp_path, probes=2, seconds=2)
+        finally:
+            answers.send_signal(signal.SIGTERM)
+        assert answers.wait(60) == 0
+    for one in found:
+        assert one["sent"] == one["answered"] == len(one["lateness_ms"]) == 40
+
+
+def test_a_probe_that_fails_says_why(tmp_path: Path) -> None:
+    failing = [sys.executable, "-c", "raise SystemExit('no answer')"]
+    with pytest.raises(StackError, match="no answer"):
+        run_probes(failing, tmp_path, probes=2, seconds=1)
+
+
+def test_right_answers_are_counted_by_the_models_own_scores(triton: Triton) -> None:
+    assert right_answers(triton.grpc, 64) == 915

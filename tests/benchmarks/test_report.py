@@ -83,7 +83,8 @@ def test_a_peer_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
 def test_latency_is_judged_as_a_difference_to_triton_alone(tmp_path: Path) -> None:
     points = [
         {"repeat": r, "share": 0.1, "subject": s, "rate": 100.0, "sent": 10, "answered": 10,
-         "p50": p50, "p99": p99, "mean_batch": 1.0, "wait_p50": 0.1}
+         "p50": p50, "p90": p50, "p99": p99, "mean_batch": 1.0,
+         "wait_p50": 0.1}
         for r in range(2)
         for s, p50, p99 in (("Triton", 4.0, 6.0), ("bridge", 6.5, 30.0))
     ]  # fmt: skip
@@ -126,6 +127,69 @@ def test_on_a_cpu_they_are_only_shown(tmp_path: Path) -> None:
     found = verdicts(report.write(tmp_path, {"photos": section, "throughput": throughput(960.0)}))
     assert not [what for what in found if "GPU" in what]
     assert found["photos: bridge, decoded in Triton ÷ ceiling alone, resnet18"] == ""
+
+
+RAW_GOAL = "photos on one GPU: bridge, raw ÷ ceiling alone"
+DECODING = "null model, decoded in Triton"
+CORES_GOAL = (
+    f"photos on one GPU: bridge, decoded in Triton ÷ {DECODING}, which is less than the ceiling"
+)
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(370.0, "yes"), (350.0, "**no**")])
+def test_photos_are_judged_by_what_the_cores_decode_where_that_is_less(
+    tmp_path: Path, ours: float, verdict: str
+) -> None:
+    rates = {**CEILING, "bridge, raw": 950.0, "bridge, decoded in Triton": ours, DECODING: 400.0}
+    found = verdicts(report.write(tmp_path, {"photos": photos("a GPU", rates)}))
+    assert found[CORES_GOAL] == verdict
+    assert found[RAW_GOAL] == "yes"
+    assert GPU_GOAL not in found
+
+
+def test_repeats_are_compared_as_far_as_both_have_them(tmp_path: Path) -> None:
+    section = throughput(960.0)
+    section["measurements"]["ceiling with broker load"] = [window(1000.0)]
+    found = verdicts(report.write(tmp_path, {"throughput": section}))
+    assert found["bridge ÷ ceiling with the same broker load"] == "yes"
+
+
+def test_what_a_gpu_took_for_it_is_shown(tmp_path: Path) -> None:
+    section = throughput(1000.0)
+    for one in section["measurements"]["bridge"]:
+        one["gpu"] = {"utilisation": 10.4, "watts": 150.0, "memory_mib": 2000}
+    text = report.write(tmp_path, {"throughput": section})
+    assert "| GPU busy, % | GPU, W | GPU, J per million images |" in text
+    (line,) = [one for one in text.splitlines() if one.startswith("| bridge | 1,000 ")]
+    assert "| 10 (10 to 10) | 150 (150 to 150) | 150,000 (150,000 to 150,000) |" in line
+    (line,) = [one for one in text.splitlines() if one.startswith("| usual demo | 200 ")]
+    assert "|  |  |  |" in line
+    assert "GPU busy" not in report.write(tmp_path, {"throughput": throughput(1000.0)})
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(913, "yes"), (912, "**no**")])
+def test_formats_show_what_they_lose_and_what_torch_does_without_triton(
+    tmp_path: Path, right: int, verdict: str
+) -> None:
+    name = "TorchScript, fp16"
+    section = {
+        **ABOUT, "right": {name: right}, "torch_alone": {name: [9000.0]},
+        "measurements": {name: [{"rate": 8000.0, "mean_batch": 128.0}]},
+    }  # fmt: skip
+    text = report.write(tmp_path, {"formats": section})
+    assert verdicts(text)[f"right of the 1,000 images through Triton, {name}"] == verdict
+    assert f"| {name} | {right} | 8,000 (8,000 to 8,000) | 9,000 (9,000 to 9,000) |" in text
+
+
+def test_how_results_were_made_is_said_beside_them(tmp_path: Path) -> None:
+    machine = {
+        **ABOUT["machine"], "commit": "abc1234", "driver": "1.2", "versions": {"torch": "2.11.0"},
+    }  # fmt: skip
+    section = {**throughput(960.0), "machine": machine, "form": "short", "unfinished": True}
+    text = report.write(tmp_path, {"throughput": section})
+    assert "(short)" in text
+    assert "(commit abc1234; torch 2.11.0; driver 1.2)" in text
+    assert "stopped before its end" in text
 
 
 @pytest.mark.parametrize(("several", "verdict"), [(21_000.0, "yes"), (19_000.0, "**no**")])

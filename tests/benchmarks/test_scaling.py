@@ -12,7 +12,9 @@ from benchmarks.scaling import (
     MEASURED,
     PAGE,
     PHOTO,
+    PHOTOS,
     RESULTS,
+    SMALL,
     UnmeasuredError,
     page,
     renewed,
@@ -20,26 +22,32 @@ from benchmarks.scaling import (
 )
 from stack.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 MACHINE = {"cpu": "a CPU", "cores": 2, "memory_gib": 4, "device": "CPU", "load_average": 0.1}
 
 
-def window(rate: float) -> dict[str, Any]:
-    return {"rate": rate, "cpu_us": {"subject": 40.0, "kafka": 20.0, "triton": 5.0}}
+def window(rate: float, watts: float = 300.0, triton: float = 5.0) -> dict[str, Any]:
+    return {
+        "rate": rate, "cpu_us": {"subject": 40.0, "kafka": 20.0, "triton": triton},
+        "gpu": {"utilisation": 50.0, "watts": watts, "memory_mib": 2000},
+    }  # fmt: skip
 
 
-OVERHEAD = {
-    "machine": MACHINE, "quick": False, "repeats": 1, "date": "2026-01-31", "failures": {},
-    "measurements": {"raw": [window(8000.0)]},
+ABOUT = {"machine": MACHINE, "quick": False, "repeats": 1, "date": "2026-01-31", "failures": {}}
+FOUND: dict[str, Any] = {
+    SMALL: {
+        **ABOUT, "measurements": {"bridge": [window(8000.0)], "ceiling": [window(90_000.0, 400.0)]},
+    },
+    PHOTOS: {
+        **ABOUT,
+        "measurements": {
+            PHOTO: [window(600.0, triton=1500.0)], "ceiling": [window(7000.0, 500.0)],
+        },
+    },
 }  # fmt: skip
-PHOTOS = {
-    "measurements": {
-        PHOTO: [{"rate": 600.0, "cpu_us": {"subject": 200.0, "kafka": 50.0, "triton": 1500.0}}]
-    }
-}
-FOUND: dict[str, Any] = {"overhead": OVERHEAD, "photos": PHOTOS}
-
 BRIDGES = {
-    "counts": [1, 2], "share": 0.25,
+    **ABOUT, "counts": [1, 2], "share": 0.25,
     "measurements": {"raw, 1": [window(2000.0)], "raw, 2": [window(3520.0)]},
 }  # fmt: skip
 
@@ -64,16 +72,26 @@ def test_several_bridges_are_held_against_the_model() -> None:
 def test_measured_costs_are_the_plans() -> None:
     small, photo = (kind.costs for kind in workloads(FOUND))
     assert (small.bridge_rate, small.bridge_core_us, small.broker_core_us) == (8000.0, 40.0, 20.0)
+    assert (small.gpu_rate, small.gpu_watts, small.triton_core_us) == (90_000.0, 400.0, 5.0)
     assert 3072 < small.image_bytes < 4000
-    assert (photo.decode_core_us, photo.bridge_core_us, photo.broker_core_us) == (1500, 200, 50)
-    assert photo.bridge_rate == 5000.0
+    assert (photo.gpu_rate, photo.gpu_watts, photo.triton_core_us) == (7000.0, 500.0, 1500.0)
+    assert photo.bridge_rate == 1e6 / 40
+
+
+def test_a_million_images_are_told_in_joules_and_money() -> None:
+    found = page({**FOUND, "bridges": BRIDGES})
+    # 300 W at 8,000 images/s; 125 s at 3.00 an hour.
+    assert "| ResNet-20, raw 32x32: bridge | 8,000 | 50 | 300 | 37,500 | 0.104 |" in found
 
 
 def test_nothing_measured_is_nothing_planned(tmp_path: Path) -> None:
     with pytest.raises(UnmeasuredError, match="make bench"):
         workloads({})
     with pytest.raises(UnmeasuredError, match=r"photos\.json"):
-        workloads({"overhead": OVERHEAD})
+        workloads({SMALL: FOUND[SMALL]})
+    on_a_cpu = {"bridge": [{**window(8000.0), "gpu": None}], "ceiling": [{"rate": 1.0}]}
+    with pytest.raises(UnmeasuredError, match="DEVICE=cuda"):
+        workloads({**FOUND, SMALL: {**ABOUT, "measurements": on_a_cpu}})
     with pytest.raises(UnmeasuredError, match=r"bridges\.json"):
         page(FOUND)
     done = run("1000", "--results", str(tmp_path))

@@ -8,6 +8,8 @@ import pytest
 from benchmarks.share import PERIOD_US, ROOT, SHARE, SharedBridge
 from stack.errors import StackError
 
+pytestmark = pytest.mark.slow
+
 NAME = f"test-share-{os.getpid()}"
 OLDER = (ROOT / "cpu").is_dir()
 GROUP = (ROOT / "cpu" if OLDER else ROOT) / NAME

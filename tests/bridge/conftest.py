@@ -13,7 +13,7 @@ from tests.conftest import Topics
 
 StartBridge = Callable[..., Bridge]
 
-CRASH, HANG = b"crash, please", b"hang, please"
+CRASH, HANG = b"BM crash, please", b"BM hang, please"
 FRAGILE = f"""\
 import os, signal, time
 from PIL import Image

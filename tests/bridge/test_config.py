@@ -1,10 +1,20 @@
 """A flag wins over the environment, which wins over the file; what is wrong is named."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
+import typer
+from typer.main import get_command
 
-from bridge.config import ConfigError, load
+from bridge.command import app, given
+from bridge.config import ConfigError, Settings, load
+
+
+def read(*arguments: str) -> Settings:
+    """The settings of a command line, the environment and the file that they name."""
+    context = get_command(app).make_context("bridge", list(arguments))
+    return load(given(cast("typer.Context", context)))
 
 
 @pytest.fixture
@@ -17,7 +27,7 @@ def toml(tmp_path: Path) -> Path:
 def test_flags_then_environment_then_file(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_MODEL", "from-env")
     monkeypatch.setenv("BRIDGE_GROUP", "from-env")
-    settings = load(["--config", str(toml), "--group", "from-flag"])
+    settings = read("--config", str(toml), "--group", "from-flag")
     assert (settings.top_k, settings.model, settings.group) == (4, "from-env", "from-flag")
     assert settings.kafka == {"a.b": 1}
 
@@ -26,7 +36,7 @@ def test_the_file_can_be_named_in_the_environment(
     toml: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BRIDGE_CONFIG", str(toml))
-    assert load([]).top_k == 4
+    assert read().top_k == 4
 
 
 @pytest.mark.parametrize(
@@ -34,6 +44,8 @@ def test_the_file_can_be_named_in_the_environment(
     [
         (["--top-k", "0"], "top_k: Input should be greater"),
         (["--triton", "nowhere"], "triton: 'nowhere' is not HOST:PORT"),
+        (["--triton", "http://gpu:8000"], "for example gpu:8001"),
+        (["--triton", "grpc://gpu:8001/"], "for example gpu:8001"),
         (["--predictions-topic", "images"], "must differ"),
         (["--dead-letters-topic", "predictions"], "must differ"),
         (["--retry-min-s", "9"], "retry_max_s is below retry_min_s"),
@@ -43,26 +55,26 @@ def test_the_file_can_be_named_in_the_environment(
 )
 def test_a_setting_that_cannot_be_used_is_named(arguments: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        load(arguments)
+        read(*arguments)
 
 
 def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bridge.toml"
     path.write_text("tok_k = 4\n")
     with pytest.raises(ConfigError, match="tok_k"):
-        load(["--config", str(path)])
+        read("--config", str(path))
 
 
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bridge.toml"
     path.write_text("top_k: 4\n")
-    with pytest.raises(ConfigError):
-        load(["--config", str(path)])
+    with pytest.raises(ConfigError, match=r"bridge\.toml is not TOML: .*line 1"):
+        read("--config", str(path))
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_KAFKA_PASSWORD", "hunter2")
-    settings = load([])
+    settings = read()
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in settings.model_dump_json()
     assert settings.kafka_password is not None
@@ -81,18 +93,45 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_models_parameters_are_told_in_any_of_tomls_ways(tmp_path: Path, file: str) -> None:
     path = tmp_path / "bridge.toml"
     path.write_text(file)
-    told = load(["--config", str(path)]).model_parameters
+    told = read("--config", str(path)).model_parameters
     assert told["preprocess.mean"].split() == ["0.5", "0.25", "1"]
     assert told["postprocess.nms"].lower() == "false"
+    flags = ["--model-parameters", "preprocess.mean=0,0,0"]
+    assert read("--config", str(path), *flags).model_parameters["preprocess.mean"] == "0,0,0"
 
 
 def test_a_models_parameters_are_told_by_flags_and_by_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BRIDGE_MODEL_PARAMETERS", '{"preprocess.size": "64x64"}')
-    assert load([]).model_parameters == {"preprocess.size": "64x64"}
-    told = load(
-        ["--model-parameters", "preprocess.scale=1/255", "--model-parameters", "preprocess.std=2 3"]
+    assert read().model_parameters == {"preprocess.size": "64x64"}
+    told = read(
+        "--model-parameters", "preprocess.scale=1/255", "--model-parameters", "preprocess.std=2,3"
     ).model_parameters
     assert told["preprocess.scale"] == "1/255"
-    assert told["preprocess.std"] == "2 3"
+    assert told["preprocess.std"] == "2,3"
+
+
+def test_librdkafka_options_are_pairs_or_json_and_join_those_of_the_file(toml: Path) -> None:
+    flags = ["--kafka", "sasl.username=a=b,c", "--kafka", '{"socket.timeout.ms": 5}']
+    assert read("--config", str(toml), *flags).kafka == {
+        "a.b": 1,
+        "sasl.username": "a=b,c",
+        "socket.timeout.ms": 5,
+    }
+
+
+def test_a_setting_is_told_what_was_given_for_it_unless_that_is_secret() -> None:
+    with pytest.raises(ConfigError, match=r"top_k: .*, not 'many'"):
+        load({"top_k": "many"})
+    with pytest.raises(ConfigError) as raised:
+        load({"kafka_password": 5})
+    assert "5" not in str(raised.value)
+
+
+def test_each_flag_has_a_panel_and_a_metavar_that_reads() -> None:
+    for parameter in get_command(app).params[:-1]:
+        assert parameter.name
+        assert "rich_help_panel" in vars(parameter)
+        shown = parameter.metavar or parameter.display_type(None)  # type: ignore[attr-defined]
+        assert "[" not in shown, parameter.name

@@ -30,6 +30,8 @@ from wire.image import NDARRAY, encode_image, image_id
 from wire.prediction import Prediction, decode_prediction
 from wire.record import Outgoing
 
+pytestmark = pytest.mark.slow
+
 RIGHT_OF_1000 = 915
 """What these weights get right of the shipped images in float32."""
 

@@ -20,6 +20,7 @@ from bridge.inference import InferenceError
 from bridge.kafka.offsets import PartitionTracker
 from bridge.tracing import RPC, BridgeTracing
 from bridge.work import Arrival, Outcome, Publication, Work
+from cli.signals import StopSignal
 from consumer.measuring.matching import Matcher
 from consumer.measuring.measure import Collector, measure
 from consumer.measuring.measure import Topics as Read
@@ -28,7 +29,7 @@ from consumer.reader import Reader
 from consumer.reader import librdkafka_config as reader_config
 from producer.encoding import EncodedImage, Encoding
 from producer.pacing import Schedule
-from producer.replay import Replay, StopSignal
+from producer.replay import Replay
 from producer.sender import Sender, librdkafka_config
 from producer.sources import cifar10
 from producer.tracing import ProducerTracing

@@ -18,7 +18,7 @@ import pytest
 
 from stack.ports import free_ports
 from tests.compose.engine import CACHE, ROOT, Project, UnavailableError, find_compose, start_engine
-from tests.compose.images import STANDINS, build_all, site_packages
+from tests.compose.images import STANDINS, build_all, name_in, site_packages
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -26,6 +26,7 @@ IMAGES = 1000
 CORRECT = 915
 """Of the 1,000, by the network itself (data/README.md)."""
 LONG_RUNNING = ("kafka", "triton", "bridge")
+IMAGES_OF_REGISTRIES = ("PYTHON_IMAGE", "KAFKA_IMAGE", "TRITON_IMAGE", "PROMETHEUS_IMAGE")
 
 
 def until(promise: Callable[[], bool], timeout_s: float = 120) -> None:
@@ -84,6 +85,8 @@ def _settings() -> dict[str, str]:
         **ports,
         "BRIDGE_PORTS": f"{first}-{first + 9}",
         "MODEL_BACKEND": "python",
+        # By their tags: what stands in for them has other digests.
+        **{name: name_in("docker-compose.yaml", name) for name in IMAGES_OF_REGISTRIES},
         "SITE_PACKAGES": str(site_packages()),
     }
 
@@ -238,6 +241,51 @@ def test_prometheus_sees_every_bridge_and_triton(pipeline: Project) -> None:
     assert query("sum(nv_inference_count) / sum(nv_inference_exec_count)")[0] > 1
     alerts = get(pipeline, "PROMETHEUS_PORT", "/api/v1/rules?type=alert")["data"]["groups"]
     assert {rule["health"] for group in alerts for rule in group["rules"]} == {"ok"}
+
+
+def runs_what_it_writes(project: Project, service: str) -> bool:
+    """Whether a library that a container writes to /tmp can be loaded, as a .pt2 package's is."""
+    container = project.ids(service)[0]
+    program = (
+        "import ctypes, ctypes.util, glob, shutil;"
+        "library = glob.glob('/lib/x86_64-linux-gnu/libm.so.6')[0];"
+        "shutil.copy(library, '/tmp/probe.so');"
+        "ctypes.CDLL('/tmp/probe.so')"
+    )
+    try:
+        project.docker("exec", container, "python", "-c", program)
+    except AssertionError as error:
+        assert "failed to map segment" in str(error), error
+        return False
+    return True
+
+
+def test_triton_alone_runs_what_it_writes_to_its_scratch_space(pipeline: Project) -> None:
+    assert runs_what_it_writes(pipeline, "triton")
+    assert not runs_what_it_writes(pipeline, "bridge"), "noexec where nothing needs it"
+
+
+def test_another_model_is_exported_and_a_failed_download_is_told_as_such(project: Project) -> None:
+    """Not "Read-only file system": torch keeps what it downloads on a volume."""
+    words = ("run", "--rm", "--no-deps", "--env", "MODEL=resnet18")
+    project(*words, "--env", "WEIGHTS=none", "export")
+    failed = project(*words, "--env", "https_proxy=http://127.0.0.1:9", "export", check=False)
+    assert failed.returncode == 1
+    assert "can't download" in failed.stderr, failed.stderr
+    assert "Read-only" not in failed.stderr
+
+
+def test_a_triton_that_decodes_is_built_on_nvidias_image_and_keeps_its_numpy(
+    project: Project,
+) -> None:
+    base = name_in("docker-compose.yaml", "TRITON_IMAGE")
+    words = ("--network=host", "--target=triton", f"--build-arg=TRITON_IMAGE={base}")
+    project.docker("build", *words, "--tag=triton-kafka-triton:latest", ROOT)
+    where = "import numpy, PIL, pyspng; print(numpy.__file__, PIL.__file__, pyspng.__file__)"
+    run = ("run", "--rm", "--network=none", "triton-kafka-triton:latest", "python3", "-c", where)
+    numpy, pillow, pyspng = project.docker(*run).split()
+    assert numpy.startswith("/usr/lib/python3/")
+    assert {pillow.split("/")[2], pyspng.split("/")[2]} == {"decoding"}
 
 
 @pytest.mark.parametrize("service", ["triton", "bridge"])

@@ -21,7 +21,7 @@ def name_in(file: str, variable: str) -> str:
     text = (ROOT / file).read_text()
     found = re.search(rf"\$\{{{variable}:-([^}}]+)\}}|^ARG {variable}=(\S+)", text, re.MULTILINE)
     assert found is not None, f"{file} has no {variable}"
-    return found[1] or found[2]
+    return str(found[1] or found[2]).partition("@")[0]
 
 
 def site_packages() -> Path:
@@ -101,6 +101,8 @@ def _collect_triton(context: Path) -> None:
     stub = server / "python_backend_stubs" / "3.11" / "triton_python_backend_stub"
     shutil.copy2(stub, backend)
     (backend / stub.name).chmod(0o755)  # package installers drop the execute bit
+    for name in ("numpy", "numpy.libs"):
+        shutil.copytree(packages / name, context / "python" / name)
 
 
 def _collect_prometheus(context: Path) -> None:

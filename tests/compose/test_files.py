@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 import typer
 
 from bridge.config import Settings, load
-from consumer.run import app as consumer
-from producer.run import app as producer
+from consumer.measuring.command import app as consumer
+from producer.command import app as producer
 from tests.compose.engine import ROOT, UnavailableError, find_compose, run
 
-COMPOSE = (ROOT / "docker-compose.yaml").read_text()
+COMPOSE = "".join(
+    (ROOT / file).read_text() for file in ("docker-compose.yaml", "docker-compose.ensemble.yaml")
+)
 EXAMPLE = (ROOT / ".env.example").read_text()
 DOCUMENTED = dict(re.findall(r"^# ([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE))
 SET_BY_THE_IMAGE = {"BRIDGE_CONFIG", "BRIDGE_HTTP_HOST", "BRIDGE_HTTP_PORT"}
@@ -72,21 +75,25 @@ def test_every_variable_is_documented_with_its_default_and_no_other() -> None:
 
 def test_documented_defaults_of_the_bridge_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = {"BRIDGE_BROKERS", "BRIDGE_TRITON"}
-    defaults = load([])
+    defaults = load({})
     for name, value in DOCUMENTED.items():
         if name in BRIDGE and value:
             monkeypatch.setenv(name, value)
     for name in addresses:
         monkeypatch.delenv(name)
-    assert load([]) == defaults
+    assert load({}) == defaults
 
 
-@pytest.mark.parametrize("image", ["bridge", "client", "export"])
-def test_images_hold_the_versions_that_are_tested(image: str) -> None:
+LOCKS = [f"requirements/{image}.lock" for image in ("bridge", "client", "export")]
+
+
+@pytest.mark.parametrize("lock", [*LOCKS, "exporter/decoding/requirements-triton.lock"])
+def test_images_hold_the_versions_that_are_tested(lock: str) -> None:
     tested = (ROOT / "requirements/all.lock").read_text()
+    assert pins(lock)
     other = [
         f"{name}=={version}"
-        for name, version in pins(f"requirements/{image}.lock").items()
+        for name, version in pins(lock).items()
         if f"\n{name}=={version} " not in f"\n{tested}"
     ]
     assert other == []
@@ -108,6 +115,121 @@ def test_compose_accepts_the_file_and_reserves_gpus(compose: list[str]) -> None:
 def test_the_cpu_file_reserves_none(compose: list[str]) -> None:
     triton = config(compose, "docker-compose.cpu.yaml")["services"]["triton"]
     assert "deploy" not in triton
+
+
+def test_tritons_image_keeps_its_own_numpy_and_dali() -> None:
+    """What its Python has for its own CUDA must not be stood before by packages of another."""
+    assert set(pins("exporter/decoding/requirements-triton.lock")) == {"pillow", "pyspng"}
+
+
+def test_a_triton_that_decodes_is_built_where_it_is_asked_for(compose: list[str]) -> None:
+    assert "build" not in config(compose)["services"]["triton"]
+    triton = config(compose, "docker-compose.ensemble.yaml")["services"]["triton"]
+    assert triton["build"]["target"] == "triton"
+    plain = config(compose)["services"]["triton"]["image"]
+    assert triton["build"]["args"]["TRITON_IMAGE"] == plain
+    assert triton["deploy"], "with its GPUs"
+
+
+def test_only_triton_may_run_what_it_writes_to_its_scratch_space(compose: list[str]) -> None:
+    """Docker mounts tmpfs noexec; a .pt2 package is unpacked to /tmp and loaded as a library."""
+    mounted = {
+        name: service.get("tmpfs", []) for name, service in config(compose)["services"].items()
+    }
+    assert mounted.pop("triton") == ["/tmp:exec"]  # noqa: S108 - of a container
+    assert {mount for mounts in mounted.values() for mount in mounts} == {"/tmp"}  # noqa: S108
+
+
+def test_what_torch_downloads_has_a_place_that_outlives_the_export(compose: list[str]) -> None:
+    (home,) = re.findall(r"^ENV TORCH_HOME=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    export = config(compose)["services"]["export"]
+    assert export["read_only"]
+    volumes = {mount["target"]: mount for mount in export["volumes"]}
+    assert volumes[home]["type"] == "volume"
+    assert not volumes[home].get("read_only")
+
+
+def script_of(compose: list[str], service: str, **settings: str) -> tuple[str, dict[str, str]]:
+    """The shell script that a service runs, and its environment."""
+    found = config(compose, **settings)["services"][service]
+    assert found["entrypoint"] == ["/bin/sh", "-ec"]
+    (script,) = found["command"]
+    # "config" prints a file that Compose reads again.
+    return script.replace("$$", "$"), found["environment"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        ({}, ["resnet20_cifar10", "--repository", "/models"]),
+        (
+            {"MODEL": "resnet50", "MODEL_WEIGHTS": "/files/my best.pt"},
+            ["--weights=/files/my best.pt"],
+        ),
+        ({"MODEL_OPTIONS": "--ensemble --decoders=8"}, ["--ensemble", "--decoders=8"]),
+        ({"MODEL": ""}, None),
+    ],
+)
+def test_a_model_is_exported_as_the_settings_say(
+    compose: list[str], tmp_path: Path, settings: dict[str, str], given: list[str] | None
+) -> None:
+    script, environment = script_of(compose, "export", **settings)
+    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@" >words\n')
+    (tmp_path / "python").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(
+        ["sh", "-ec", script], check=True, cwd=tmp_path, env={**environment, "PATH": path}
+    )
+    if given is None:
+        assert not (tmp_path / "words").exists()
+        return
+    words = (tmp_path / "words").read_text().splitlines()
+    assert words[0] == "scripts/export_model.py"
+    assert set(given) <= set(words)
+    assert "" not in words
+
+
+def test_the_kafka_exporter_has_a_flag_for_each_broker_and_shows_no_password(
+    compose: list[str], tmp_path: Path
+) -> None:
+    secret = r"pa$$word \n #1"
+    script, environment = script_of(
+        compose,
+        "kafka-exporter",
+        BRIDGE_BROKERS="a:9092,b:9092, c:9092",
+        KAFKA_EXPORTER_OPTIONS="--tls.enabled --kafka.labels=x,y",
+        KAFKA_EXPORTER_PASSWORD=secret.replace("$", "$$"),
+    )
+    program = tmp_path / "kafka_exporter"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    script = script.replace("/bin/kafka_exporter", str(program))
+    script = script.replace("/tmp/flags", str(tmp_path / "flags"))  # noqa: S108
+    environment = {name: value.replace("$$", "$") for name, value in environment.items()}
+    shown = subprocess.run(
+        ["sh", "-ec", script], check=True, env=environment, capture_output=True, text=True
+    ).stdout
+    assert shown == f"@{tmp_path / 'flags'}\n"
+    assert (tmp_path / "flags").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "flags").read_text().splitlines() == [
+        "--kafka.server=a:9092",
+        "--kafka.server=b:9092",
+        "--kafka.server=c:9092",
+        "--tls.enabled",
+        "--kafka.labels=x,y",
+        f"--sasl.password={environment['PASSWORD']}",
+    ]
+    assert environment["PASSWORD"].startswith("pa$")
+
+
+def test_no_secret_stands_on_a_command_line() -> None:
+    """Whoever is on the machine reads command lines with "ps"."""
+    secrets = {name for name in DOCUMENTED if re.search("PASSWORD|SECRET|TOKEN|_KEY$", name)}
+    assert "KAFKA_EXPORTER_PASSWORD" in secrets
+    for name in secrets:
+        for line in COMPOSE.splitlines():
+            if f"${{{name}" in line:
+                assert re.match(r"      [A-Z_]+: ", line), line
 
 
 def test_triton_and_bridge_bring_what_they_need_in_order(compose: list[str]) -> None:
@@ -142,14 +264,15 @@ def test_every_container_gives_up_its_rights(compose: list[str]) -> None:
 def test_no_image_is_whatever_was_pushed_last(compose: list[str]) -> None:
     for service in config(compose)["services"].values():
         if "build" not in service:
-            assert re.search(r":v?\d[\w.-]+$", service["image"]), service["image"]
+            name = re.sub(r"@sha256:[0-9a-f]{64}$", "", service["image"])
+            assert re.search(r":v?\d[\w.-]+$", name), name
 
 
 def test_nothing_is_cut_off_while_it_drains(compose: list[str]) -> None:
     services = config(compose)["services"]
     (exit_s,) = re.findall(r"--exit-timeout-secs=(\d+)", COMPOSE)
     assert _seconds(services["triton"]["stop_grace_period"]) > int(exit_s)
-    assert _seconds(services["bridge"]["stop_grace_period"]) > load([]).drain_timeout_s + 10
+    assert _seconds(services["bridge"]["stop_grace_period"]) > load({}).drain_timeout_s + 10
 
 
 def _seconds(text: str) -> int:
@@ -163,8 +286,12 @@ def test_the_build_context_holds_what_the_dockerfile_copies_and_no_more() -> Non
     copied = set(re.findall(r"^COPY (?!--from)(\S+) \S+$", text, re.MULTILINE))
     let_in = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     named = {name.rstrip("/") for name in copied if "$" not in name}
-    assert [name for name in named if not any(fnmatch(name, one) for one in let_in)] == []
-    assert [one for one in let_in if not any(fnmatch(name, one) for name in named)] == []
+
+    def lets_in(one: str, name: str) -> bool:
+        return fnmatch(name, one) or name.startswith(f"{one}/")
+
+    assert [name for name in named if not any(lets_in(one, name) for one in let_in)] == []
+    assert [one for one in let_in if not any(lets_in(one, name) for name in named)] == []
 
 
 def test_the_dockerfile_keeps_its_rules() -> None:
@@ -173,11 +300,12 @@ def test_the_dockerfile_keeps_its_rules() -> None:
     bases = [re.match(r"(\S+) AS (\S+)\n", stage) for stage in stages]
     names = {base[2]: base[1] for base in bases if base is not None}
     assert len(names) == len(stages), "every stage has a name"
-    assert set(names.values()) - set(names) == {"${PYTHON_IMAGE}"}
+    assert set(names.values()) - set(names) == {"${PYTHON_IMAGE}", "${TRITON_IMAGE}"}
     for stage in stages:
         if "ENTRYPOINT" in stage:
-            assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE) == ["1000:1000"]
             assert "ENTRYPOINT [" in stage  # exec form: signals arrive
+        if "LABEL" in stage:
+            assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE)[-1:] == ["1000:1000"]
             assert "org.opencontainers.image.version" in stage
     assert not re.search(r"^ADD |apt-get|curl|sudo|:latest", text, re.MULTILINE)
     copied = re.findall(r"^COPY (?!--from)(\S+)", text, re.MULTILINE)

@@ -17,6 +17,18 @@ from tests.compose.engine import ROOT, run
 FOLDER = ROOT / "observability"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "pipeline.json"
 ALERTS = (FOLDER / "alerts.yaml").read_text()
+TRITON_ON_A_GPU = {
+    "nv_cpu_memory_total_bytes", "nv_cpu_memory_used_bytes", "nv_cpu_utilization",
+    "nv_energy_consumption", "nv_gpu_memory_total_bytes", "nv_gpu_memory_used_bytes",
+    "nv_gpu_power_limit", "nv_gpu_power_usage", "nv_gpu_utilization",
+    "nv_inference_compute_infer_duration_us", "nv_inference_compute_input_duration_us",
+    "nv_inference_compute_output_duration_us", "nv_inference_count", "nv_inference_exec_count",
+    "nv_inference_pending_request_count", "nv_inference_queue_duration_us",
+    "nv_inference_request_duration_us", "nv_inference_request_failure",
+    "nv_inference_request_success", "nv_pinned_memory_pool_total_bytes",
+    "nv_pinned_memory_pool_used_bytes",
+}  # fmt: skip
+"""What Triton 2.51 exported beside one H200."""
 NOT_IN_THE_MODEL = {"titleFormat", "definition"}
 """Grafana writes these itself: an annotation's title of Prometheus', a variable's query again."""
 
@@ -74,6 +86,12 @@ def test_queries_name_metrics_that_the_bridge_has(dashboard: dict[str, Any]) -> 
     named = set(re.findall(r"\bbridge_[a-z_]+(?=[\[{])", text))
     assert len(named) > 5
     assert named <= bridge_metrics()
+
+
+def test_queries_name_metrics_that_triton_has_on_a_gpu(dashboard: dict[str, Any]) -> None:
+    named = set(re.findall(r"\bnv_[a-z_]+", ALERTS + "".join(queries(dashboard))))
+    assert any(name.startswith("nv_gpu_") for name in named)
+    assert named <= TRITON_ON_A_GPU
 
 
 def test_queries_of_the_dashboard_are_valid(

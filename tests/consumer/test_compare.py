@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from consumer.compare import app
+from consumer.report.command import app
 from tests.consumer.runs import make_run
+
+pytestmark = pytest.mark.slow
 
 COMPARE = Path(__file__).resolve().parents[2] / "consumer" / "compare.py"
 

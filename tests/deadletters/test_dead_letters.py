@@ -6,12 +6,14 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from scripts.dead_letters import app
+from deadletters.command import app
 from stack.kafka import Kafka
 from tests.conftest import Topics
 from tests.kafka_client import collect, send
 from wire.deadletter import DeadLetter, encode_dead_letter, without_value
 from wire.record import Outgoing, StoredRecord, raw_bytes
+
+pytestmark = pytest.mark.slow
 
 VALUE = b"\x89PNG of an image"
 
@@ -37,7 +39,8 @@ def letter(
 def command(kafka: Kafka, topics: Topics, *arguments: str, code: int = 0) -> str:
     verb, *rest = arguments
     done = CliRunner().invoke(
-        app, [verb, "--brokers", kafka.bootstrap, "--topic", topics.dead_letters, *rest]
+        app,
+        [verb, "--brokers", kafka.bootstrap, "--dead-letters-topic", topics.dead_letters, *rest],
     )
     assert done.exit_code == code, done.output
     return done.stdout
@@ -111,4 +114,4 @@ def test_no_such_topic_is_one_line(kafka: Kafka) -> None:
         app, ["list", "--brokers", kafka.bootstrap, "--topic", "no-such-topic"]
     )
     assert done.exit_code == 1
-    assert done.stderr.startswith("dead_letters: topic no-such-topic: ")
+    assert done.stderr.startswith(f"error: no such topic on {kafka.bootstrap}: no-such-topic; ")

@@ -6,6 +6,8 @@ from exporter import check, models, weights
 from exporter.errors import ExportError
 from exporter.graph import classifier
 
+pytestmark = pytest.mark.slow
+
 RESNET20 = models.find("resnet20_cifar10")
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -26,7 +28,7 @@ def test_it_prints_the_models_folder_and_its_progress_apart(tmp_path: Path) -> N
 def test_what_can_not_be_exported_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     done = run("resnet56_cifar10", "--weights", "absent.pt", folder=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "export_model: no checkpoint at absent.pt"
+    assert done.stderr.splitlines()[-1] == "error: no checkpoint at absent.pt"
     assert "Traceback" not in done.stderr
 
 

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from exporter import models
+from exporter.apart import Predict
 from exporter.errors import ExportError
 from exporter.export import PYTHON_BACKEND, export
-from exporter.formats import Predict, TorchScript
+from exporter.formats import TorchScript
+
+pytestmark = pytest.mark.slow
 
 NAME = "resnet20_cifar10"
 Files = dict[str, tuple[bytes, int]]

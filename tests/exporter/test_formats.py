@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from bridge.triton.client import TritonServer, probe
+from cli.paths import DATA
 from exporter.errors import ExportError
 from exporter.export import export
 from exporter.formats import AotInductor, find_format
-from exporter.models import DATA
 from stack.triton import Triton
 from wire.prediction import ScoredLabel
+
+pytestmark = pytest.mark.slow
 
 NAME = "resnet20_cifar10"
 

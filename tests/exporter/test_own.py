@@ -13,6 +13,8 @@ from exporter.formats import AotInductor, TorchScript, quiet
 from exporter.own import own_model
 from exporter.triton_config import parse
 
+pytestmark = pytest.mark.slow
+
 NETWORK = """
 import torch
 from torch import Tensor, nn

@@ -19,6 +19,8 @@ from stack.triton import Triton
 from tests.conftest import MODEL
 from tests.exporter.conftest import infer
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_step_decodes_with_the_bridges_own_files_and_limits(tmp_path: Path) -> None:
     export_ensemble(MODEL, tmp_path)

@@ -140,7 +140,7 @@ def test_a_raw_array_that_is_the_models_input_passes_and_raw_pixels_are_normalis
     assert to_input(raw("float32", 3, 20, 30), ready, FLOATS) is ready
     assert not needs_decoder(raw("float32", 3, 20, 30), FLOATS)
     pixels = raw("uint8", 20, 30, 3)
-    assert needs_decoder(pixels, FLOATS)
+    assert not needs_decoder(pixels, FLOATS)
     np.testing.assert_array_equal(
         to_input(pixels, PIXELS[0].tobytes(), FLOATS), to_tensor(PIXELS[:1], FLOATS.tensor)[0]
     )

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from stack.cluster import KafkaCluster
 from stack.topics import create_topics
 from tests.stack.test_kafka import consume, produce
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_lost_broker_loses_no_record(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from stack.errors import StackError
 from stack.kafka import Kafka, jars
 from stack.topics import create_topics
 
+pytestmark = pytest.mark.slow
+
 
 def produce(bootstrap: str, topic: str, *values: bytes) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 32 << 20})

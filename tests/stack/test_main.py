@@ -19,6 +19,8 @@ from stack.paths import ROOT, STACKS
 from stack.state import started_at
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
+pytestmark = pytest.mark.slow
+
 Eventually = Callable[[Callable[[], bool]], None]
 
 
@@ -146,7 +148,7 @@ def test_a_server_that_dies_ends_the_stack_with_the_reason(
 def test_an_empty_model_repository_names_the_command_that_fills_it(tmp_path: Path) -> None:
     answer = stack("up", "--name", "none", "--model-repository", str(tmp_path))
     assert answer.returncode == 1
-    assert "python scripts/export_model.py --backend python --repository" in answer.stderr
+    assert "tkb export --backend python --repository" in answer.stderr
 
 
 def test_a_name_that_is_no_folder_name_is_refused() -> None:

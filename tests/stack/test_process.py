@@ -18,6 +18,8 @@ from stack.process import Child
 from stack.service import Command, Service
 from stack.state import started_at
 
+pytestmark = pytest.mark.slow
+
 Eventually = Callable[[Callable[[], bool]], None]
 
 PARENT = """

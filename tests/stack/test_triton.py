@@ -12,6 +12,8 @@ from stack.triton import SHARED_MEMORY, Triton
 from tests.conftest import MODEL
 from tests.stack.conftest import write_model
 
+pytestmark = pytest.mark.slow
+
 
 def echo(server: Triton, values: list[int]) -> list[int]:
     pixels = grpcclient.InferInput("INPUT", [1, 4], "UINT8")

@@ -9,6 +9,8 @@ import pytest
 
 from tracing.start import TracingError, start_tracing, stop_tracing
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

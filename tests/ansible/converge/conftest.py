@@ -25,7 +25,7 @@ LAB_VARIABLES: dict[str, Any] = {
     "docker_suite": "/",
     "docker_components": [],
     "docker_key_url": "file:///srv/lab/key.asc",
-    "docker_version": "5:28.5.1-*",
+    "docker_version": "5:29.9.2-*",
     "nvidia_driver_repository": "file:/srv/lab/apt/nvidia",
     "nvidia_driver_key_url": "file:///srv/lab/key.asc",
     "nvidia_driver_build_packages": [],  # the lab runs on its host's kernel

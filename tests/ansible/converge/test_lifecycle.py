@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.ansible.converge.conftest import H100, NewNode, Node
+from tests.ansible.lab.build import TRITON
+from tests.ansible.lab.driver import LIBRARIES
 from tests.ansible.lab.network import network, reaches
 from tests.ansible.lab.playbook import Outcome
 
@@ -105,9 +107,10 @@ def test_one_run_takes_a_bare_host_to_a_healthy_service(node: Node) -> None:
     assert all(node.machine.succeeds("systemctl", "is-active", unit) for unit in UNITS)
     assert all(node.machine.succeeds("systemctl", "is-enabled", unit) for unit in UNITS)
     installed = packages(node)
-    assert installed["docker-ce"] == "5:28.5.1-1"
+    assert installed["docker-ce"] == "5:29.9.2-1"
     assert installed["nvidia-container-toolkit"] == "1.17.8-1"
-    assert installed["nvidia-open"] == "580.105.08-1", "the newest of the pinned branch, not 595"
+    for package in ("nvidia-open", *LIBRARIES):
+        assert installed[package] == "580.105.08-1", "the newest of the pinned branch, not 595"
     source = node.machine.read("/etc/apt/sources.list.d/docker.sources")
     assert "Signed-By: /etc/apt/keyrings/docker.asc" in source
     daemon = json.loads(node.machine.read("/etc/docker/daemon.json"))
@@ -115,10 +118,15 @@ def test_one_run_takes_a_bare_host_to_a_healthy_service(node: Node) -> None:
     assert daemon["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime"
     spec = json.loads(node.machine.read("/etc/cdi/nvidia.yaml"))
     assert [device["name"] for device in spec["devices"]] == ["0", "1", "all"]
-    assert "tritonserver:26.07-py3" in node.machine.run("docker", "ps")
+    assert f"tritonserver:{TRITON}-py3" in node.machine.run("docker", "ps")
     assert setting(node, "BRIDGE_BROKERS") == "kafka:29092"
     broker = ["wget", "-q", "-O", "-", "http://kafka:9092/health/ready"]
     assert node.machine.succeeds("docker", "exec", container(node, "bridge"), *broker)
+
+
+def test_docker_gives_gpus_to_the_hosts_other_containers_as_before(node: Node) -> None:
+    image = ["ubuntu:24.04", "cat", "/dev/null"]
+    node.machine.run("docker", "run", "--rm", "--network=none", "--gpus=all", *image)
 
 
 def test_a_second_run_changes_nothing(node: Node) -> None:
@@ -170,8 +178,8 @@ def test_an_upgrade_drains_the_bridge_while_triton_still_answers(node: Node) -> 
         "gpu.yaml",
         "--diff",
         "-vvv",
-        docker_version="5:28.5.2-*",
-        nvidia_container_toolkit_version="1.18.1-1",
+        docker_version="5:29.9.3-*",
+        nvidia_container_toolkit_version="1.20.2-1",
         serving_environment={"BRIDGE_MAX_INFLIGHT": "8"},
         serving_secrets={"BRIDGE_KAFKA_PASSWORD": PASSWORD},
     ).succeeded()
@@ -181,8 +189,12 @@ def test_an_upgrade_drains_the_bridge_while_triton_still_answers(node: Node) -> 
     )
     assert "bridge-1  Stopped" in journal
     assert journal.index("bridge-1  Stopped") < journal.index("triton-1  Stopping")
-    assert packages(node)["docker-ce"] == "5:28.5.2-1"
-    assert packages(node)["libnvidia-container1"] == "1.18.1-1"
+    assert packages(node)["docker-ce"] == "5:29.9.3-1"
+    assert packages(node)["libnvidia-container1"] == "1.20.2-1"
+    assert node.machine.exists("/etc/cdi/nvidia.yaml")
+    theirs = ["test", "-e", "/run/cdi/nvidia.yaml"]
+    assert not node.machine.succeeds(*theirs), "one unit makes the specification"
+    assert not node.machine.succeeds("systemctl", "is-active", "nvidia-cdi-refresh.path")
     assert "0.0.0.0:" not in node.machine.run("docker", "ps", "--format", "{{.Ports}}")
     assert setting(node, "BRIDGE_MAX_INFLIGHT") == "8"
     assert setting(node, "BRIDGE_KAFKA_PASSWORD") == PASSWORD

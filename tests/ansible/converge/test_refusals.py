@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.ansible.converge.conftest import H100, P100, NewNode, Node, inventory
+from tests.ansible.lab.build import TRITON
 from tests.ansible.lab.playbook import run_playbook
 
 pytestmark = pytest.mark.timeout(7200)
@@ -126,11 +127,14 @@ def test_pascal_gets_its_own_driver_modules_and_an_older_triton_or_a_clear_no(
     node = new_node("pascal")
     node.add_gpus((P100, "6.0"))
 
-    refused = node.play("gpu.yaml", serving_triton_tag="26.07").failed()
-    assert "pascal: Triton 26.07 needs compute capability 7.5, the GPU has 6.0" in refused.words
+    refused = node.play("gpu.yaml", serving_triton_tag=TRITON).failed()
+    assert f"pascal: Triton {TRITON} needs compute capability 7.5, the GPU has 6.0" in refused.words
     assert 'Set serving_triton_tag to "24.07" or to auto' in refused.words
     assert node.machine.succeeds("dpkg", "--status", "cuda-drivers")
     assert not node.machine.succeeds("dpkg", "--status", "nvidia-open")
+
+    opened = node.play("gpu.yaml", serving_bind_address="0.0.0.0").failed()
+    assert "pascal: Triton 24.07 gets no fixes any more" in opened.words
 
     node.play("gpu.yaml").succeeded()
     assert "tritonserver:24.07-py3" in node.machine.run("docker", "ps")

@@ -67,6 +67,9 @@ def test_one_command_sets_up_a_pipeline_across_machines(pipeline: Pipeline) -> N
     reach = ["wget", "-q", "-O", "-", f"http://{broker}:9092/health/ready"]
     assert pipeline.second.machine.succeeds("busybox", *reach), "another node reaches the broker"
     assert not reaches(broker, 9092), "no other machine does"
+    listed = pipeline.first.machine.run("docker", "ps", "--format", "{{.Ports}}")
+    assert "0.0.0.0:9092" not in listed
+    assert f"{broker}:9092->9092" in listed
     assert not pipeline.second.machine.exists("/etc/systemd/system/triton-kafka-kafka.service")
 
     pipeline.first.play("gpu.yaml").changed_nothing()

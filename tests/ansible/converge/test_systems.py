@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.ansible.converge.conftest import H100, NewNode, Node
-from tests.ansible.lab.build import UBUNTU_22_04, UBUNTU_24_04
+from tests.ansible.lab.build import DEBIAN_13, TRITON, UBUNTU_22_04, UBUNTU_24_04, UBUNTU_26_04
 
 pytestmark = pytest.mark.timeout(7200)
-SYSTEMS = {"ubuntu2404": UBUNTU_24_04, "ubuntu2204": UBUNTU_22_04}
+SYSTEMS = {
+    "debian13": DEBIAN_13,
+    "ubuntu2604": UBUNTU_26_04,
+    "ubuntu2404": UBUNTU_24_04,
+    "ubuntu2204": UBUNTU_22_04,
+}
 DRIVERS = "https://developer.download.nvidia.com/compute/cuda/repos/{}/x86_64/"
 
 
@@ -28,14 +33,18 @@ def test_sources_that_cannot_be_reached_are_those_of_the_system(node: Node) -> N
     docker = node.play(
         "gpu.yaml", "--tags", "docker", docker_repository=None, docker_key_url=None
     ).failed()
-    assert f"{name}: apt source docker (https://download.docker.com/linux/ubuntu" in docker.words
+    distribution = SYSTEMS[name].distribution
+    assert (
+        f"{name}: apt source docker (https://download.docker.com/linux/{distribution}"
+        in docker.words
+    )
 
 
 def test_one_run_takes_it_to_a_healthy_service_and_a_second_changes_nothing(node: Node) -> None:
     node.play("gpu.yaml").succeeded()
     assert node.http(8000, "/v2/health/ready")
     assert node.http(8080, "/health/ready")
-    assert "tritonserver:26.07-py3" in node.machine.run("docker", "ps")
+    assert f"tritonserver:{TRITON}-py3" in node.machine.run("docker", "ps")
     node.play("gpu.yaml").changed_nothing()
     node.play("gpu.yaml", "--check", "--diff").changed_nothing()
 

@@ -95,8 +95,8 @@ def make_key(home: Path) -> str:
     ).stdout
 
 
-def publish(directory: Path, key_home: Path) -> None:
-    """Write Packages and a signed InRelease for every .deb in ``directory``."""
+def index(directory: Path) -> str:
+    """The text of Packages for every .deb in ``directory``."""
     stanzas = []
     for deb in sorted(directory.glob("*.deb")):
         control = subprocess.run(
@@ -106,7 +106,12 @@ def publish(directory: Path, key_home: Path) -> None:
             f"{control}\nFilename: ./{deb.name}\nSize: {deb.stat().st_size}\n"
             f"SHA256: {hashlib.sha256(deb.read_bytes()).hexdigest()}\n"
         )
-    packages = "\n".join(stanzas).encode()
+    return "\n".join(stanzas)
+
+
+def publish(directory: Path, key_home: Path) -> None:
+    """Write Packages and a signed InRelease for every .deb in ``directory``."""
+    packages = index(directory).encode()
     (directory / "Packages").write_bytes(packages)
     release = (
         f"Origin: Lab\nLabel: Lab\nDate: {formatdate(usegmt=True)}\nSHA256:\n"

@@ -15,10 +15,12 @@ import shutil
 import subprocess
 import tempfile
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ansible.lab.aptrepo import build_deb, make_key, publish, rename_deb
+from tests.ansible.lab.driver import VERSIONS, build_driver
 from tests.ansible.lab.machine import clone
 
 HERE = Path(__file__).parent
@@ -36,8 +38,7 @@ class System:
     """An operating system that the roles are written for, and where its packages come from."""
 
     suite: str
-    archive: str
-    mirror_variable: str
+    distribution: str
     components: str
     # Suites to download Docker from, and whether all but the first give way to it.
     more_suites: tuple[str, ...]
@@ -49,44 +50,61 @@ class System:
 # Debian 12's own docker.io has no Compose plugin; the next release's packages run on 12's libc.
 DEBIAN_12 = System(
     suite="bookworm",
-    archive="http://deb.debian.org/debian",
-    mirror_variable="DEBIAN_MIRROR",
+    distribution="debian",
     components="main",
     more_suites=("trixie",),
     later=True,
     engine=("docker.io/trixie", "docker-cli/trixie"),
     compose="docker-compose/trixie",
 )
-UBUNTU_24_04, UBUNTU_22_04 = (
+DEBIAN_13 = System(
+    suite="trixie",
+    distribution="debian",
+    components="main",
+    more_suites=("trixie-updates",),
+    later=False,
+    engine=("docker.io", "docker-cli"),
+    compose="docker-compose",
+)
+UBUNTU_26_04, UBUNTU_24_04, UBUNTU_22_04 = (
     System(
         suite=suite,
-        archive="http://archive.ubuntu.com/ubuntu",
-        mirror_variable="UBUNTU_MIRROR",
+        distribution="ubuntu",
         components="main universe",
         more_suites=(f"{suite}-updates",),
         later=False,
         engine=("docker.io",),
         compose="docker-compose-v2",
     )
-    for suite in ("noble", "jammy")
+    for suite in ("resolute", "noble", "jammy")
 )
-SYSTEMS = (DEBIAN_12, UBUNTU_24_04, UBUNTU_22_04)
+SYSTEMS = (DEBIAN_12, DEBIAN_13, UBUNTU_26_04, UBUNTU_24_04, UBUNTU_22_04)
 # Debian has no package of Ubuntu's keys; they are taken from Ubuntu's, known by its SHA-256.
 UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 UBUNTU_KEYRING_DEB = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
 UBUNTU_KEYRING_SHA256 = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
 # What older descriptions made goes when nothing has used it for a week.
 UNUSED_S = 7 * 24 * 3600
-DRIVERS = ("470.256.02-1", "580.95.05-1", "580.105.08-1", "595.10.01-1")
-TOOLKITS = ("1.17.8-1", "1.18.1-1")
-DOCKERS = ("5:28.5.1-1", "5:28.5.2-1")
+TOOLKITS = ("1.17.8-1", "1.20.2-1")
+DOCKERS = ("5:29.9.2-1", "5:29.9.3-1")
+TOOLKIT_PROGRAMS = ("nvidia-ctk", "nvidia-container-runtime", "nvidia-container-runtime-hook")
+# From 1.18 on the toolkit makes a CDI specification by itself.
+WITH_REFRESH = TOOLKITS[1:]
+REFRESH_UNITS = ("nvidia-cdi-refresh.path", "nvidia-cdi-refresh.service")
+ENABLE_REFRESH = f"""#!/bin/sh
+[ -d /run/systemd/system ] || exit 0
+systemctl daemon-reload
+systemctl enable --now {" ".join(REFRESH_UNITS)} || true
+"""
+VERSIONS_OF = tomllib.loads((HERE.parents[2] / "versions.toml").read_text())
+TRITON, OLD_TRITON = VERSIONS_OF["triton"]["version"], "24.07"
 # Image name to the program its containers run. All hold busybox and lab/image.
 IMAGES = {
-    "apache/kafka:4.3.1": "/lab/kafka.sh",
+    VERSIONS_OF["kafka"]["image"].format(VERSIONS_OF["kafka"]["version"]): "/lab/kafka.sh",
     "triton-kafka-bridge:latest": "/lab/bridge.sh",
     "ubuntu:24.04": "/bin/sh",
-    "nvcr.io/nvidia/tritonserver:26.07-py3": "/bin/sh",
-    "nvcr.io/nvidia/tritonserver:24.07-py3": "/bin/sh",
+    f"nvcr.io/nvidia/tritonserver:{TRITON}-py3": "/bin/sh",
+    f"nvcr.io/nvidia/tritonserver:{OLD_TRITON}-py3": "/bin/sh",
 }
 
 
@@ -98,16 +116,23 @@ class Lab:
 
 
 def mirror(system: System) -> str:
-    """The one that the environment names, or this machine's apt sources, or the archive."""
-    if system.mirror_variable in os.environ:
-        return os.environ[system.mirror_variable]
-    name = system.archive.rpartition("/")[2]
+    """The one that the environment names, or that this machine's own packages come from.
+
+    Raises:
+        RuntimeError: it has none of that distribution.
+    """
+    variable = f"{system.distribution.upper()}_MIRROR"
+    if variable in os.environ:
+        return os.environ[variable]
     for file in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
         if file.is_file() and (
-            found := re.search(rf"https?://\S+/{name}/?(?=\s)", file.read_text())
+            found := re.search(rf"https?://\S+/{system.distribution}/?(?=\s)", file.read_text())
         ):
             return found[0]
-    return system.archive
+    raise RuntimeError(
+        f"this machine has no apt source of {system.distribution}: set {variable} to the "
+        f"address of an archive that has {system.suite}"
+    )
 
 
 def _run(*command: str | Path) -> None:
@@ -120,7 +145,7 @@ def _run(*command: str | Path) -> None:
 
 def _keyring(system: System) -> list[str]:
     """debootstrap's option that names the archive's keys, where it does not know them."""
-    if system is DEBIAN_12 or UBUNTU_KEYRING.exists():
+    if system.distribution == "debian" or UBUNTU_KEYRING.exists():
         return []
     keyring = CACHE / UBUNTU_KEYRING.name
     if not keyring.exists():
@@ -218,18 +243,11 @@ def _stand_ins(system: System, apt: Path) -> None:
             build_deb(apt / "docker", "docker-ce-cli", version)
     build_deb(apt / "docker", "containerd.io", "1.7.29-1", depends="containerd")
     build_deb(apt / "docker", "docker-buildx-plugin", "0.29.1-1")
-    rename_deb(own(system.compose), apt / "docker", "docker-compose-plugin", "2.40.3-1", "libc6")
-    for version in DRIVERS:
+    rename_deb(own(system.compose), apt / "docker", "docker-compose-plugin", "5.7.1-1", "libc6")
+    for version in VERSIONS:
         smi = stubs["nvidia-smi"].replace("@VERSION@", version.split("-")[0])
-        for name in ("nvidia-open", "cuda-drivers"):
-            build_deb(
-                apt / "nvidia",
-                name,
-                version,
-                files={"/usr/bin/nvidia-smi": smi},
-                # A replaced driver needs a reboot, which empties /run.
-                postinst='#!/bin/sh\n[ -z "$2" ] || touch /run/nvidia-stale\n',
-            )
+        build_driver(apt / "nvidia", version, smi)
+    refresh = {f"/usr/lib/systemd/system/{name}": stubs[name] for name in REFRESH_UNITS}
     for version in TOOLKITS:
         build_deb(
             apt / "toolkit",
@@ -241,10 +259,9 @@ def _stand_ins(system: System, apt: Path) -> None:
             apt / "toolkit",
             "nvidia-container-toolkit-base",
             version,
-            files={
-                f"/usr/bin/{name}": stubs[name]
-                for name in ("nvidia-ctk", "nvidia-container-runtime")
-            },
+            files={f"/usr/bin/{name}": stubs[name] for name in TOOLKIT_PROGRAMS}
+            | (refresh if version in WITH_REFRESH else {}),
+            postinst=ENABLE_REFRESH if version in WITH_REFRESH else "",
         )
         for name in ("libnvidia-container-tools", "libnvidia-container1"):
             build_deb(apt / "toolkit", name, version)
@@ -316,7 +333,9 @@ def build(system: System) -> Lab:
 
 
 def _build(system: System) -> Lab:
-    parts = [HERE / "build.py", HERE / "aptrepo.py", *(HERE / "stubs").rglob("*")]
+    parts = [HERE / name for name in ("build.py", "aptrepo.py", "driver.py")]
+    parts.append(HERE.parents[2] / "versions.toml")
+    parts += (HERE / "stubs").rglob("*")
     parts += (HERE / "image").rglob("*")
     described = hashlib.sha256(
         b"".join(part.read_bytes() for part in sorted(parts) if part.is_file())

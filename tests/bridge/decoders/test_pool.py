@@ -17,15 +17,13 @@ from PIL import Image
 from bridge.decoders import process as decoder
 from bridge.decoders.pool import (
     SLICE_BYTES,
-    SLICE_IMAGES,
     Backlog,
     DecoderError,
     Decoders,
     Made,
     Reply,
-    Slice,
 )
-from bridge.decoders.process import Job
+from bridge.decoders.process import SLICE_IMAGES, Died
 from imaging.rules import ImageError, ImageRules, Pixels, Preprocess
 from tests.bridge.conftest import CRASH, HANG
 
@@ -38,17 +36,13 @@ class Item:
     number: int
     value: bytes = b"x"
 
-    @property
-    def job(self) -> Job:
-        return Job(None, self.value)
-
 
 class Pool:
     """Decoders, and what the pipeline's loop does with them."""
 
-    def __init__(self, count: int = 1) -> None:
+    def __init__(self, count: int = 1, rules: ImageRules = RULES) -> None:
         self.replies: SimpleQueue[Reply] = SimpleQueue()
-        self.decoders: Decoders[Item] = Decoders(count, RULES)
+        self.decoders: Decoders[Item] = Decoders(count, rules)
 
     def start(self) -> None:
         self.decoders.start(self.replies.put)
@@ -105,10 +99,10 @@ def test_an_image_that_kills_its_decoder_is_found_among_many(pool: Pool) -> None
 def test_an_image_that_a_decoder_never_finishes_is_found(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoder, "TIMEOUT_S", 3.0)
+    monkeypatch.setattr(decoder, "HANG_S", 3.0)
     results = pool.decode([png(), HANG])
     assert kinds(results) == ["decoded", "decoder_crash"]
-    assert "SIGKILL" in str(results[1])
+    assert "no progress for 3 s" in str(results[1])
 
 
 def test_decoders_that_died_with_nothing_to_do_are_replaced_without_blame() -> None:
@@ -148,26 +142,42 @@ def test_slices_are_bounded_in_images_and_in_bytes() -> None:
 
 
 @given(count=st.integers(1, 100), data=st.data())
-def test_every_culprit_is_found_and_no_other(count: int, data: st.DataObject) -> None:
+def test_every_culprit_is_set_aside_and_no_other(count: int, data: st.DataObject) -> None:
     culprits = data.draw(st.sets(st.integers(0, count - 1)))
+    too_slow = data.draw(st.sets(st.sampled_from(sorted(culprits)))) if culprits else set()
     backlog: Backlog[Item] = Backlog()
     for number in range(count):
         backlog.add(Item(number))
     good: list[int] = []
     found: list[int] = []
+    slices = 0
     while (piece := backlog.next_slice()) is not None:
+        slices += 1
         numbers = [item.number for item in piece.items]
-        if culprits.isdisjoint(numbers):
+        bad = [place for place, number in enumerate(numbers) if number in culprits]
+        if bad:
+            died = Died("how", bad[0], numbers[bad[0]] in too_slow)
+            culprit = backlog.died(piece, died)
+            found += [] if culprit is None else [culprit.number]
+        else:
             good += numbers
-        elif (culprit := backlog.died(piece)) is not None:
-            found.append(culprit.number)
     assert sorted(good) == sorted(set(range(count)) - culprits)
     assert sorted(found) == sorted(culprits)
+    assert slices <= 2 + 2 * len(culprits)
 
 
-def test_an_image_alone_is_not_blamed_for_one_death() -> None:
+def test_an_image_is_not_blamed_for_one_death_but_at_once_for_using_up_its_time() -> None:
     backlog: Backlog[Item] = Backlog()
-    assert backlog.died(Slice([Item(7)])) is None
-    again = backlog.next_slice()
-    assert again is not None
-    assert [item.number for item in again.items] == [7]
+    backlog.add(Item(7))
+    for died, blamed in (
+        (Died("SIGKILL", None), False),
+        (Died("SIGKILL", 0), False),
+        (Died("SIGKILL", 0), True),
+    ):
+        piece = backlog.next_slice()
+        assert piece is not None
+        assert (backlog.died(piece, died) is not None) is blamed
+    backlog.add(Item(8))
+    piece = backlog.next_slice()
+    assert piece is not None
+    assert backlog.died(piece, Died("CPU", 0, too_slow=True)) == Item(8)

@@ -15,6 +15,8 @@ from tests.consumer.liveview.conftest import MORE_THAN_NOTHING, serving
 from tests.consumer.liveview.records import MS, NOW_NS, answer, image, png, refuse, stored
 from wire.record import Outgoing
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 numbers = count()
 

@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 from PIL import Image
 
 from consumer.reader import librdkafka_config
-from consumer.report.pictures import SIDE, fetch_pictures, thumbnail
+from consumer.report.pictures import SIDE, fetch_pictures, picture_of
 from stack.kafka import Kafka
 from tests.conftest import Topics
 from wire.image import NDARRAY, encode_image
@@ -44,20 +44,20 @@ def opened(uri: str | None) -> Image.Image:
     ids=["PNG", "BMP", "raw pixels"],
 )
 def test_a_small_image_is_shown_to_the_pixel(small: StoredRecord) -> None:
-    uri = thumbnail(small)
+    uri = picture_of(small)
     assert uri is not None
     assert uri.startswith("data:image/png;base64,")
     assert np.array_equal(np.asarray(opened(uri)), PIXELS)
 
 
 def test_raw_pixels_of_one_channel_are_shown_grey() -> None:
-    shown = np.asarray(opened(thumbnail(record(PIXELS[:, :, 0].tobytes(), NDARRAY, "32,32,1"))))
-    assert np.array_equal(shown[:, :, 0], PIXELS[:, :, 0])
+    shown = np.asarray(opened(picture_of(record(PIXELS[:, :, 0].tobytes(), NDARRAY, "32,32,1"))))
+    assert np.array_equal(shown, PIXELS[:, :, 0])
 
 
 def test_a_large_image_is_made_small() -> None:
     large = np.zeros((1200, 2400, 3), np.uint8)
-    uri = thumbnail(record(encoded(large, "JPEG"), "image/jpeg"))
+    uri = picture_of(record(encoded(large, "JPEG"), "image/jpeg"))
     assert uri is not None
     assert len(uri) < 20_000
     assert opened(uri).size == (SIDE, SIDE // 2)
@@ -78,7 +78,7 @@ def test_a_large_image_is_made_small() -> None:
     ids=["empty", "SVG", "truncated", "GIF", "bomb", "short", "flat", "envelope"],
 )
 def test_what_is_no_image_or_too_large_has_no_picture(bad: StoredRecord) -> None:
-    assert thumbnail(bad) is None
+    assert picture_of(bad) is None
 
 
 def test_images_are_read_again_from_where_they_lie(kafka: Kafka, topics: Topics) -> None:

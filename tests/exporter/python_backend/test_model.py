@@ -9,8 +9,10 @@ import tritonclient.grpc as grpcclient
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from exporter.models import DATA
+from cli.paths import DATA
 from stack.triton import Triton
+
+pytestmark = pytest.mark.slow
 
 MODEL = "resnet20_cifar10"
 Pixels = NDArray[np.uint8]

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from cli.paths import DATA
 from exporter import models
 from exporter.export import PYTHON_BACKEND, export
-from exporter.models import DATA
+
+pytestmark = pytest.mark.slow
 
 
 class Tensor:

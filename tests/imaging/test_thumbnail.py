@@ -1,18 +1,33 @@
 """What a browser is given of an image."""
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from consumer.liveview.recent import Picture
-from consumer.liveview.thumbnail import MAX_SIDE, PictureError, Thumbnail, thumbnail
+from imaging import thumbnail as module
+from imaging.rules import ImageError
+from imaging.thumbnail import Thumbnail
 from tests.consumer.liveview.records import png
+from tests.imaging.images import deep_png, exif_turn, mpo, save, scan_bomb, smooth
 from wire.image import NDARRAY
 
+MAX_SIDE = 480
 RANDOM = np.random.default_rng(3)
+
+
+class Picture(NamedTuple):
+    value: bytes
+    content_type: str | None
+    dtype: str | None
+    shape: tuple[int, ...] | None
+
+
+def thumbnail(picture: Picture) -> Thumbnail:
+    return module.thumbnail(*picture, side=MAX_SIDE, exact_side=MAX_SIDE)
 
 
 def encoded(pixels: npt.NDArray[np.uint8], kind: str = "PNG", **options: object) -> Picture:
@@ -93,9 +108,45 @@ def bomb() -> bytes:
         Picture(b"x" * 12, NDARRAY, "uint8", (2, 2, 2)),
         Picture(b"", NDARRAY, "uint8", (0, 5, 3)),
         Picture(b"x", NDARRAY, "uint8", None),
+        Picture(b"x" * (17 << 20), None, None, None),
+        Picture(scan_bomb(60), None, None, None),
+        Picture(save(smooth(), "GIF"), None, None, None),
     ],
-    ids=["empty", "svg", "cut", "bomb", "float", "huge", "channels", "no rows", "no shape"],
+    ids=[
+        "empty",
+        "svg",
+        "cut",
+        "bomb",
+        "float",
+        "huge",
+        "channels",
+        "no rows",
+        "no shape",
+        "large",
+        "scans",
+        "GIF",
+    ],
 )
 def test_what_cannot_be_shown_is_refused(picture: Picture) -> None:
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         thumbnail(picture)
+
+
+def test_what_is_an_image_for_the_bridge_has_a_picture() -> None:
+    shown = np.asarray(smooth()).astype(int)
+    for value in (mpo(), save(smooth(), "JPEG", quality=95)[:-2]):
+        found = np.asarray(opened(thumbnail(Picture(value, "image/*", None, None))))
+        assert np.abs(found.astype(int) - shown).max() <= 12
+    deep = RANDOM.integers(0, 65536, (9, 7, 1), np.uint16)
+    found = np.asarray(opened(thumbnail(Picture(deep_png(deep), None, None, None))))
+    assert np.array_equal(found, (deep[:, :, 0] >> 8))
+    lying = save(smooth(48, 64), "MPO", save_all=True, append_images=[smooth()], exif=exif_turn())
+    assert opened(thumbnail(Picture(lying, None, None, None))).size == (48, 64)
+
+
+def test_a_picture_may_be_kept_to_the_pixel_only_where_it_is_small() -> None:
+    value = save(smooth(48, 64), "PNG")
+    assert opened(module.thumbnail(value, side=32, exact_side=64)).size == (64, 48)
+    reduced = module.thumbnail(value, side=32, exact_side=16)
+    assert opened(reduced).size == (32, 24)
+    assert reduced.data_uri.startswith("data:image/jpeg;base64,")

@@ -1,0 +1,43 @@
+"""What a section tells while it runs, and how long it may go on."""
+
+import time
+from collections.abc import Callable
+
+from benchmarks.plan import Result
+
+
+class Progress:
+    """A section's way to whoever watches, and its time.
+
+    Args:
+        say: shows a line.
+        keep: takes what there is so far; called whenever there is more, each time with all of it.
+        deadline: of `clock`, when the section has to be done; None: it takes the time it takes.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        keep: Callable[[Result], None],
+        deadline: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.say = say
+        self.keep = keep
+        self._deadline = deadline
+        self._clock = clock
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until it has to be done; None: as many as it likes."""
+        return None if self._deadline is None else max(0.0, self._deadline - self._clock())
+
+    def has_time(self, seconds: float) -> bool:
+        """Whether something that takes so long is done in time."""
+        left = self.left_s
+        return left is None or seconds <= left
+
+
+def shares(left_s: float, names: list[str], weights: dict[str, float]) -> float:
+    """Seconds for the first of the sections that are still to be measured, by their weights."""
+    return left_s * weights.get(names[0], 1.0) / sum(weights.get(name, 1.0) for name in names)

@@ -1,0 +1,69 @@
+"""What a decoder gives up before it sees an image: files, network, other programs, memory.
+
+All of it is for an unprivileged process. What the kernel does not have is left out.
+"""
+
+import ctypes
+import math
+import resource
+import struct
+import sys
+
+from imaging.rules import ImageRules
+
+BASE_BYTES = 2 << 30
+"""Address space of Python, numpy and Pillow, most of which is never touched."""
+BYTES_A_PIXEL = 40
+"""At the most: a progressive JPEG's coefficients (12), its picture (4), and that turned and
+converted (8); an AVIF's planes of 16 bits, twice, and its picture."""
+
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
+_LANDLOCK_VERSION = 1
+_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+"""How many rights to files each version of Landlock knows."""
+_TCP = 0b11
+_SCOPES = 0b11
+"""Abstract sockets and signals to other processes."""
+
+
+def confine(rules: ImageRules, slice_images: int) -> None:
+    """Give up what decoding does not need; every module must be imported before."""
+    _limit(resource.RLIMIT_AS, _address_space(rules, slice_images))
+    _limit(resource.RLIMIT_CORE, 0)
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        _landlock(libc)
+    # No new descriptor: no file can be opened, and no socket made. Last: Landlock needs one.
+    _limit(resource.RLIMIT_NOFILE, 0)
+
+
+def _address_space(rules: ImageRules, slice_images: int) -> int:
+    assert rules.shape is not None
+    slice_bytes = slice_images * math.prod(rules.shape)
+    return BASE_BYTES + BYTES_A_PIXEL * rules.max_pixels + 8 * rules.max_bytes + 4 * slice_bytes
+
+
+def _limit(what: int, most: int) -> None:
+    _, hard = resource.getrlimit(what)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, most))
+
+
+def _landlock(libc: ctypes.CDLL) -> None:
+    """Deny all that the kernel's Landlock knows: there are no rules that allow anything."""
+    version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_VERSION)
+    if version < 1:
+        return
+    rights = (1 << _FILE_RIGHTS[min(version, 5)]) - 1
+    fields = [rights]
+    if version >= 4:
+        fields.append(_TCP)
+    if version >= 6:
+        fields.append(_SCOPES)
+    attributes = struct.pack(f"<{len(fields)}Q", *fields)
+    rule_set = libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
+    if rule_set >= 0:
+        libc.syscall(_LANDLOCK_RESTRICT_SELF, rule_set, 0)

@@ -1,0 +1,36 @@
+"""What makes every command look alike: its application, its errors, its extras."""
+
+from typing import Any, NoReturn
+
+import typer
+
+from cli.paths import APP, CHECKOUT
+
+FAILED, USAGE = 1, 2
+
+
+def make_app(prefix: str = "", **more: Any) -> typer.Typer:
+    """A command, or a group of them.
+
+    Args:
+        prefix: of the environment variables that its flags are, too; empty: none are.
+        more: what `typer.Typer` takes.
+    """
+    context: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+    if prefix:
+        context["auto_envvar_prefix"] = prefix
+    return typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, context_settings=context, **more
+    )
+
+
+def fail(error: object) -> NoReturn:
+    """End with one line that says what went wrong, and exit code 1."""
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(FAILED) from None
+
+
+def install(extra: str) -> str:
+    """How an extra is installed, for the message that it is missing."""
+    package = "." if CHECKOUT else APP
+    return f"install the project with its '{extra}' extra (pip install {package}[{extra}])"

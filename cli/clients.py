@@ -1,0 +1,113 @@
+"""What every Kafka client of the project shares: its settings, its log, its error texts."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import typer
+from confluent_kafka import KafkaError, KafkaException
+
+log = logging.getLogger("kafka")
+
+REPEAT_S = 60.0
+"""Between two lines of the same complaint: connecting is tried many times a second."""
+
+C = TypeVar("C")
+
+
+class KafkaSettingError(Exception):
+    """A librdkafka option that does not exist, or that is not the user's to set."""
+
+
+class Polled(Protocol):
+    """A client that calls back while it is polled: a consumer, a producer or an admin client."""
+
+    def poll(self, timeout: float, /) -> object: ...
+
+
+class ClientLog:
+    """Takes what librdkafka says of itself, which it would otherwise print line by line.
+
+    Attributes:
+        last: why no broker is reached, for the message of a start that fails.
+    """
+
+    def __init__(self) -> None:
+        self.last = ""
+        self._said: dict[str, float] = {}
+        self._connected = False
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """A line of librdkafka's own log; `error` says what counts of it."""
+        log.debug(message, *arguments, extra={"librdkafka_level": level})
+
+    def error(self, error: KafkaError) -> None:
+        """Called within a poll. A program that has connected says it, each kind in its time."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            return
+        self.last = error.str().partition(" (after ")[0]
+        now = time.monotonic()
+        if self._connected and now - self._said.get(error.name(), -REPEAT_S) >= REPEAT_S:
+            self._said[error.name()] = now
+            typer.echo(f"warning: Kafka: {self.last}", err=True)
+
+    def connected(self) -> None:
+        """From now on nobody else would tell of a broker that is lost."""
+        self._connected = True
+        self.last = ""
+
+
+def client_config(
+    brokers: str,
+    client_id: str,
+    options: Mapping[str, Any],
+    *,
+    logger: Any = None,
+    on_error: Callable[[KafkaError], None] | None = None,
+) -> dict[str, Any]:
+    """The settings of a client; `options` (any librdkafka options) override the rest.
+
+    Args:
+        logger: has `log(level, message, *arguments)`; None: a `ClientLog`.
+        on_error: takes the client's errors; None: the `ClientLog` does.
+    """
+    kept = ClientLog()
+    return {
+        "bootstrap.servers": brokers,
+        "client.id": client_id,
+        "logger": kept if logger is None else logger,
+        "error_cb": kept.error if on_error is None else on_error,
+        **options,
+    }
+
+
+def make_client(kind: Callable[[dict[str, Any]], C], config: Mapping[str, Any]) -> C:
+    """A client with these settings.
+
+    Raises:
+        KafkaSettingError: librdkafka refuses one of them; the text names it.
+    """
+    try:
+        return kind(dict(config))
+    except (KafkaException, ValueError, TypeError) as error:
+        raise KafkaSettingError(f"the Kafka client refuses its settings: {reason(error)}") from None
+
+
+def connected(config: Mapping[str, Any]) -> None:
+    """The client of these settings has reached Kafka: what it says from now on is shown."""
+    if isinstance(config.get("logger"), ClientLog):
+        config["logger"].connected()
+
+
+def explain(client: Polled, config: Mapping[str, Any], error: Exception) -> str:
+    """Why a call failed: what the client said of its brokers where it did, else the error."""
+    client.poll(0)
+    kept = config.get("logger")
+    return kept.last if isinstance(kept, ClientLog) and kept.last else reason(error)
+
+
+def reason(error: Exception) -> str:
+    """The text of an error of Kafka's client, without its codes."""
+    first = error.args[0] if error.args else error
+    return str(first.str()) if isinstance(first, KafkaError) else str(error)

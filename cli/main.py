@@ -1,0 +1,191 @@
+"""The program `tkb`: its commands, each loaded only when it is called.
+
+Nothing but the standard library is imported before `main` runs, so that an interrupt ends a program
+that is still being loaded without a traceback.
+"""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from typer.core import TyperCommand, TyperGroup
+
+PROGRAM = "tkb"
+HELP = """Batched GPU inference behind a Kafka bridge: images in, predictions out, nothing lost."""
+
+
+class Entry(NamedTuple):
+    """A command.
+
+    Attributes:
+        module: has its `app`.
+        help: its line in the list of commands; its own help is its module's.
+        extra: the extra of the project that brings what it imports; empty: none.
+    """
+
+    module: str
+    help: str
+    extra: str = ""
+
+
+COMMANDS = {
+    "bridge": Entry("bridge.command", "Carry images from Kafka to Triton, and predictions back."),
+    "produce": Entry("producer.command", "Send images to Kafka at a chosen rate.", "client"),
+    "measure": Entry(
+        "consumer.measuring.command", "Match predictions to images, report latency.", "client"
+    ),
+    "compare": Entry("consumer.report.command", "Set two measured runs side by side.", "client"),
+    "watch": Entry(
+        "consumer.liveview.command", "Show images and predictions on a local page.", "client"
+    ),
+    "export": Entry("exporter.command", "Export a model for Triton.", "model"),
+    "dead-letters": Entry(
+        "deadletters.command", "List dead letters by reason, and send them again."
+    ),
+    "topics": Entry("cli.topics_command", "Create the topics on a Kafka of your own."),
+    "stack": Entry("stack.command", "Run a local Kafka and Triton without Docker.", "stack"),
+    "demo": Entry("stack.demo", "Send 1,000 images through all of it and measure them.", "stack"),
+}
+PACKAGES = {entry.module.partition(".")[0] for entry in COMMANDS.values()} | {
+    "imaging",
+    "tracing",
+    "wire",
+}
+
+
+def main() -> None:
+    """The entry point of the installed program."""
+    run()
+
+
+def run(command: str = "", program: str = "") -> None:
+    """Run `tkb`, or one of its commands by itself, on the process's arguments; exits.
+
+    Args:
+        command: one of `COMMANDS`; empty: the first argument says which.
+        program: how it was called, for its messages; empty: by its path.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until a command runs, there is nothing to clean up: end without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(_invoke(command, program or (sys.argv[0] if command else PROGRAM)))
+
+
+def _invoke(command: str, program: str) -> int:
+    import typer  # noqa: PLC0415 - see above
+
+    try:
+        found = load(command) if command else root()
+        _interruptible()
+        done = found.main(prog_name=program, standalone_mode=False)
+    except NotInstalledError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except typer.Abort:
+        return 130
+    except typer.TyperException as error:
+        from cli.errors import one_line  # noqa: PLC0415 - of use only now
+
+        text = one_line(error)
+        if text:
+            print(f"error: {text}", file=sys.stderr)
+        return int(getattr(error, "exit_code", 1))
+    return done if isinstance(done, int) else 0
+
+
+def _interruptible() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def importing(command: str) -> Iterator[None]:
+    """Import what a command needs: an interrupt ends the process, and has nothing to clean up.
+
+    Raises:
+        NotInstalledError: something of it is not installed.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise _not_installed(command, error) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _not_installed(command: str, error: ModuleNotFoundError) -> Exception:
+    missing, extra = (error.name or "").partition(".")[0], COMMANDS[command].extra
+    if missing in PACKAGES:
+        return NotInstalledError(f"{PROGRAM} {command} is not part of this installation")
+    if not extra:
+        return error
+    from cli.app import install  # noqa: PLC0415 - of use only now
+
+    return NotInstalledError(
+        f"{PROGRAM} {command} needs {missing}, which is not installed: {install(extra)}"
+    )
+
+
+class NotInstalledError(Exception):
+    """A command that this installation lacks something of; the text says what."""
+
+
+def load(name: str) -> "TyperCommand | TyperGroup":
+    """The command, with all that it imports.
+
+    Raises:
+        NotInstalledError: something that it needs is not installed.
+    """
+    from typer.main import get_command  # noqa: PLC0415 - see above
+
+    with importing(name):
+        module = import_module(COMMANDS[name].module)
+    found = cast("TyperCommand | TyperGroup", get_command(module.app))
+    found.name = name
+    return found
+
+
+def root() -> "TyperGroup":
+    """The program without its commands: they stand in its list by name."""
+    import typer  # noqa: PLC0415 - see above
+    from typer.core import TyperCommand, TyperGroup  # noqa: PLC0415
+
+    from cli.app import make_app  # noqa: PLC0415
+    from cli.version import version  # noqa: PLC0415
+
+    class Root(TyperGroup):
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            """Called for the command that is run or completed, unlike `get_command`."""
+            name, stub, rest = super().resolve_command(ctx, args)
+            if name is None or stub is None:
+                return name, stub, rest
+            return name, load(name), rest
+
+    def show_version(asked: bool) -> None:
+        if asked:
+            typer.echo(f"{PROGRAM} {version()}")
+            raise typer.Exit
+
+    app = make_app(cls=Root, help=HELP, no_args_is_help=True)
+
+    @app.callback()
+    def _root(
+        shown: bool = typer.Option(
+            False, "--version", callback=show_version, is_eager=True, help="Show the version."
+        ),
+    ) -> None:
+        del shown
+
+    app._add_completion = True  # noqa: SLF001
+    found = typer.main.get_command(app)
+    assert isinstance(found, TyperGroup), "it has a callback"
+    for name, entry in COMMANDS.items():
+        found.add_command(TyperCommand(name, callback=None, help=entry.help))
+    return found

@@ -1,0 +1,84 @@
+"""Options that mean the same in every command, and so have the same name and text."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+KAFKA = "Kafka"
+"""The panel of what every command that talks to Kafka has."""
+
+Brokers = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT", help="Kafka brokers, comma separated.", rich_help_panel=KAFKA
+    ),
+]
+BROKERS = "127.0.0.1:9092"
+ImagesTopic = Annotated[
+    str, typer.Option(metavar="TOPIC", help="Topic of the images.", rich_help_panel=KAFKA)
+]
+PredictionsTopic = Annotated[
+    str, typer.Option(metavar="TOPIC", help="Topic of the predictions.", rich_help_panel=KAFKA)
+]
+DeadLettersTopic = Annotated[
+    str,
+    typer.Option(
+        metavar="TOPIC",
+        help="Topic of the images that can never succeed.",
+        rich_help_panel=KAFKA,
+    ),
+]
+OldTopic = Annotated[
+    str | None, typer.Option("--topic", hidden=True, help="The former name of the topic's flag.")
+]
+ConnectTimeout = Annotated[
+    float,
+    typer.Option(
+        min=0.1,
+        metavar="SECONDS",
+        help="Seconds to reach Kafka and find the topics.",
+        rich_help_panel=KAFKA,
+    ),
+]
+KafkaOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Any librdkafka option, e.g. security.protocol=SSL; may be repeated.",
+        rich_help_panel=KAFKA,
+    ),
+]
+
+
+def kafka_options(pairs: Sequence[str], flag: str = "--kafka") -> dict[str, str]:
+    """The librdkafka options in `--kafka KEY=VALUE`; a usage error for what is no such pair."""
+    options = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=flag)
+        options[key] = value
+    return options
+
+
+def require_distinct(topics: Sequence[str]) -> None:
+    """A usage error where one topic is to be used as two."""
+    if len(set(topics)) != len(topics):
+        raise typer.BadParameter(
+            f"images, predictions and dead letters are three topics, not {', '.join(topics)}"
+        )
+
+
+def host_port(text: str) -> str:
+    """The address of a gRPC server; ValueError, which says why, for what is none."""
+    if "://" in text:
+        plain = text.partition("://")[2].rstrip("/")
+        raise ValueError(
+            f"{text!r} is an address with a scheme: give HOST:PORT of Triton's gRPC port, which "
+            f"is usually 8001 (HTTP is 8000), for example {plain.partition(':')[0]}:8001"
+        )
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return text

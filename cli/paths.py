@@ -1,0 +1,23 @@
+"""Where the project's files are: in a checkout, or installed, where state is kept for a user."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""What the packages are in."""
+CHECKOUT = (ROOT / "pyproject.toml").is_file()
+DATA = ROOT / "data" if CHECKOUT else Path(__file__).with_name("data")
+"""The images and the weights that come with the project."""
+APP = "triton-kafka-bridge"
+
+
+def _user_folder(variable: str, fallback: str) -> Path:
+    """As the XDG Base Directory Specification has it: a path that is not absolute is ignored."""
+    given = Path(os.environ.get(variable, ""))
+    return (given if given.is_absolute() else Path.home() / fallback) / APP
+
+
+CACHE = ROOT / ".cache" if CHECKOUT else _user_folder("XDG_CACHE_HOME", ".cache")
+"""What was fetched; it may be deleted."""
+STATE = ROOT / ".stack" if CHECKOUT else _user_folder("XDG_STATE_HOME", ".local/state")
+"""What runs leave: data, logs, models of the local stack; it may be deleted when none runs."""

@@ -1,0 +1,79 @@
+"""How a run shows that it is under way: redrawn on a terminal, elsewhere a plain line at times."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+LINE_SECONDS = 5.0
+"""Between two plain lines: enough to see life in a log, few enough to read it."""
+REDRAW_SECONDS = 0.1
+
+
+class LiveLine:
+    """Writes to stderr; a context manager.
+
+    Args:
+        total: of what is counted, where it is known: then a bar shows how much of it is done.
+        waiting: what is shown before the first `show`.
+    """
+
+    def __init__(self, total: int | None = None, waiting: str = "") -> None:
+        self._total = total
+        self._start = self._last = time.monotonic()
+        self._counted = 0
+        self._progress: Progress | None = None
+        if sys.stderr.isatty():
+            bar: tuple[ProgressColumn, ...] = (
+                (SpinnerColumn(),) if total is None else (BarColumn(), MofNCompleteColumn())
+            )
+            text = TextColumn("{task.description}")
+            self._progress = Progress(
+                *bar, text, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+            )
+            self._task = self._progress.add_task(waiting, total=total)
+        self._interval = REDRAW_SECONDS if self._progress else LINE_SECONDS
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def due(self) -> bool:
+        """Whether it is time for another look; cheap enough to be asked for every record."""
+        return time.monotonic() - self._last >= self._interval
+
+    def show(self, text: str, counted: int, completed: int | None = None) -> None:
+        """Show `text`, in which `{rate}` is how many were counted a second since the last time.
+
+        Args:
+            completed: of the total.
+        """
+        now = time.monotonic()
+        rate = (counted - self._counted) / max(now - self._last, 1e-9)
+        self._last, self._counted = now, counted
+        line = text.format(rate=f"{rate:,.0f}")
+        if self._progress:
+            self._progress.update(self._task, completed=completed, description=line)
+        else:
+            print(f"{now - self._start:6.0f} s  {line}", file=sys.stderr, flush=True)

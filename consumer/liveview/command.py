@@ -1,0 +1,125 @@
+"""Watch images and their predictions as they come: `tkb watch`."""
+
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from cli.app import fail, make_app
+from cli.clients import KafkaSettingError
+from cli.options import (
+    BROKERS,
+    Brokers,
+    DeadLettersTopic,
+    ImagesTopic,
+    KafkaOptions,
+    PredictionsTopic,
+    kafka_options,
+    require_distinct,
+)
+from consumer.liveview.feed import Feed
+from consumer.liveview.view import View
+from consumer.liveview.web import make_server
+from consumer.measuring.measure import Topics
+from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+app = make_app("LIVEVIEW")
+
+PAGE = "The page"
+"""A panel of its help."""
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises OSError, which says why not."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@app.command()
+def main(
+    *,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on; whoever reaches it sees the images.",
+            rich_help_panel=PAGE,
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="0: any free one.", rich_help_panel=PAGE
+        ),
+    ] = 8090,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name, beside localhost and --host, that browsers may ask for; may be repeated.",
+            rich_help_panel=PAGE,
+        ),
+    ] = None,
+    brokers: Brokers = BROKERS,
+    images_topic: ImagesTopic = IMAGES,
+    predictions_topic: PredictionsTopic = PREDICTIONS,
+    dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
+    kafka: KafkaOptions = None,
+) -> None:
+    """Show images, their predictions and their latency on a local page, as they come.
+
+    It reads beside all others: it joins no group and commits nothing. Ctrl-C or SIGTERM stops it.
+
+    Exit code: 0 stopped, 1 it cannot listen, 2 usage.
+    """
+    topics = Topics(images_topic, predictions_topic, dead_letters_topic)
+    read = (topics.images, topics.predictions, topics.dead_letters)
+    require_distinct(read)
+    logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("liveview").setLevel(logging.INFO)
+    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics)
+    try:
+        feed = Feed(brokers, kafka_options(kafka or ()), read, view)
+        listener = _listen(host, port)
+    except KafkaSettingError as error:
+        raise typer.BadParameter(str(error), param_hint="--kafka") from None
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port}: {error.strerror or error}")
+    name = f"[{host}]" if ":" in host else host
+    server = make_server(view, [*LOOPBACK, name, *(allow_host or ())])
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # uvicorn has handlers of its own while it runs, and then repeats the signal for these.
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    feed.start()
+    typer.echo(f"live view: http://{name}:{listener.getsockname()[1]}/")
+    if not _is_loopback(host):
+        typer.echo(f"warning: whoever reaches {host} sees the images; there is no login", err=True)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        feed.stop()

@@ -1,0 +1,275 @@
+"""Measure the latency of a run: `tkb measure`."""
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from cli.app import fail, make_app
+from cli.clients import KafkaSettingError
+from cli.options import (
+    BROKERS,
+    Brokers,
+    ConnectTimeout,
+    DeadLettersTopic,
+    ImagesTopic,
+    KafkaOptions,
+    PredictionsTopic,
+    host_port,
+    kafka_options,
+    require_distinct,
+)
+from cli.progress import LiveLine
+from cli.signals import StopSignal
+from consumer.files import write_atomically
+from consumer.measuring import text
+from consumer.measuring.circumstances import settings, versions
+from consumer.measuring.evaluate import evaluate
+from consumer.measuring.live import show
+from consumer.measuring.matching import Matcher
+from consumer.measuring.measure import Collector, Topics, measure
+from consumer.measuring.statistics import measured
+from consumer.measuring.table import print_summary
+from consumer.measuring.triton import ModelCounters, TritonError, difference, read_counters
+from consumer.reader import Reader, ReadError, librdkafka_config
+from consumer.report import gallery, plots
+from consumer.report.page import write_report
+from consumer.report.pictures import fetch_pictures
+from tracing.command import traced
+from tracing.start import stop_tracing
+from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from consumer.measuring.tracing import ConsumerTracing
+
+RESULTS, FIGURE = "latency_results.txt", "latency_histogram.png"
+REPORT, SUMMARY = "latency_report.html", "latency_summary.json"
+
+app = make_app("CONSUMER")
+
+WHAT, END, RESULT = "What is measured", "When it ends", "Results"
+"""The panels of its help."""
+
+
+class StartAt(StrEnum):
+    LATEST = "latest"
+    EARLIEST = "earliest"
+
+
+def _counters(address: str | None) -> dict[tuple[str, str], ModelCounters]:
+    """Triton's counters; a server that gives none costs the split of one stage, not the run."""
+    if address is None:
+        return {}
+    try:
+        return read_counters(address)
+    except TritonError as error:
+        typer.echo(f"warning: {error}; its stage will not be split", err=True)
+        return {}
+
+
+def _start_tracing() -> "tuple[TracerProvider, ConsumerTracing]":
+    provider = traced("image-consumer")
+    from consumer.measuring.tracing import ConsumerTracing  # noqa: PLC0415 - it imports OpenTelemetry
+
+    return provider, ConsumerTracing(provider)
+
+
+@app.command()
+def main(  # one parameter an option: this signature is the command's help
+    context: typer.Context,
+    *,
+    images: Annotated[
+        bool,
+        typer.Option(
+            help="--no-images: don't read the images; --count says how many were sent.",
+            rich_help_panel=WHAT,
+        ),
+    ] = True,
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Measure this run only. Default: all there is.",
+            show_default=False,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="End once this many images are answered or dead-lettered. Default: by --idle.",
+            show_default=False,
+            rich_help_panel=END,
+        ),
+    ] = None,
+    idle: Annotated[
+        float,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="End after this many seconds without a record.",
+            rich_help_panel=END,
+        ),
+    ] = 10.0,
+    start_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="Seconds to wait for the first record.",
+            rich_help_panel=END,
+        ),
+    ] = 120.0,
+    start: Annotated[
+        StartAt,
+        typer.Option(help="Where in the topics to start reading.", rich_help_panel=WHAT),
+    ] = StartAt.LATEST,
+    warmup: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Leave the first N images out of the latency.",
+            rich_help_panel=WHAT,
+        ),
+    ] = 0,
+    max_images: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Bound on the memory, about 400 bytes an image.",
+            rich_help_panel=END,
+        ),
+    ] = 2_000_000,
+    allow_backlog: Annotated[
+        bool,
+        typer.Option(
+            "--allow-backlog",
+            help="A growing backlog is no fault (throughput runs).",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    triton: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Triton's gRPC address: splits its stage by the model's own statistics.",
+            show_default=False,
+            parser=host_port,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            help="Show the slowest and the wrong images in the report, read from their topic "
+            "again.",
+            rich_help_panel=RESULT,
+        ),
+    ] = True,
+    output: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder for the results.", rich_help_panel=RESULT),
+    ] = Path("results"),
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Touched once nothing sent from then on can be missed.",
+            show_default=False,
+            rich_help_panel=RESULT,
+        ),
+    ] = None,
+    brokers: Brokers = BROKERS,
+    images_topic: ImagesTopic = IMAGES,
+    predictions_topic: PredictionsTopic = PREDICTIONS,
+    dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
+    connect_timeout: ConnectTimeout = 10.0,
+    kafka: KafkaOptions = None,
+    tracing: Annotated[
+        bool,
+        typer.Option(
+            "--tracing", help="End the OpenTelemetry traces of answers; see OTEL_* variables."
+        ),
+    ] = False,
+) -> None:
+    """Match predictions to images and measure the latency of each.
+
+    Writes latency_report.html (one file, for any browser), latency_results.txt,
+    latency_histogram.png and latency_summary.json (what `tkb compare` reads).
+
+    Exit code: 0 a valid run, 1 an invalid one (it says why) or none at all, 2 usage.
+    """
+    topics = Topics(images_topic, predictions_topic, dead_letters_topic)
+    read = [*([topics.images] if images else []), topics.predictions, topics.dead_letters]
+    require_distinct(read)
+    config = librdkafka_config(brokers, kafka_options(kafka or ()))
+    matcher = Matcher(max_images, expect_images=images)
+    provider, tracer = _start_tracing() if tracing else (None, None)
+    collector = Collector(matcher, topics, run_id, tracer)
+    stop = StopSignal()
+    stop.install()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        before = _counters(triton)
+        reader = Reader(config, read, start.value, connect_timeout)
+        try:
+            if ready_file is not None:
+                ready_file.touch()
+            with LiveLine(waiting="waiting for the first record") as live:
+                ended_by = measure(
+                    reader,
+                    collector,
+                    matcher,
+                    count=count,
+                    idle=idle,
+                    start_timeout=start_timeout,
+                    stop=stop.once,
+                    show=partial(show, live),
+                )
+        finally:
+            reader.close()
+            stop_tracing(provider)
+        rows = matcher.rows()
+        chosen = measured(rows, warmup)
+        summary = evaluate(
+            matcher,
+            rows,
+            chosen,
+            run_id=run_id,
+            ended_by=ended_by,
+            expected=count,
+            with_images=images,
+            warmup=warmup,
+            unreadable=collector.unreadable,
+            allow_backlog=allow_backlog,
+            triton=difference(before, _counters(triton), matcher.models) if before else (),
+            settings=settings(context.params),
+            versions=versions(triton),
+        )
+        places = gallery.places(rows, chosen) if pictures else ()
+        seen = fetch_pictures(config, topics.images, places)
+        write_atomically(output / RESULTS, lambda file: text.write_results(file, rows, summary))
+        write_atomically(output / FIGURE, lambda file: plots.draw(file, rows, chosen, summary))
+        write_atomically(
+            output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen)
+        )
+        # Last: whoever finds a new summary finds the other files of the same run.
+        write_atomically(output / SUMMARY, lambda file: file.write(summary.to_json()))
+    except KafkaSettingError as error:
+        raise typer.BadParameter(str(error), param_hint="--kafka") from None
+    except (ReadError, OSError) as error:
+        fail(error)
+    console = Console()
+    print_summary(console, summary)
+    for name in (REPORT, RESULTS, FIGURE, SUMMARY):
+        typer.echo(str(output / name))
+    raise typer.Exit(0 if summary.valid else 1)

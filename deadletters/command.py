@@ -1,0 +1,214 @@
+"""List dead letters by reason, and send them again after a fix."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from cli.app import fail, make_app
+from cli.clients import KafkaSettingError, client_config
+from cli.options import (
+    BROKERS,
+    Brokers,
+    DeadLettersTopic,
+    KafkaOptions,
+    OldTopic,
+    kafka_options,
+)
+from deadletters.kafka import DeadLetterError, Letters, Originals, Resender
+from deadletters.selection import Group, Selection, moment, read_letter, reason
+from wire.deadletter import DeadLetter, is_omitted, restored
+from wire.record import Outgoing, StoredRecord
+from wire.topics import DEAD_LETTERS
+
+app = make_app(
+    no_args_is_help=True, help="List dead letters by reason, and send them again after a fix."
+)
+
+WHICH = "Which dead letters"
+"""A panel of its help."""
+
+Reasons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reason",
+        metavar="REASON",
+        help="Only these: STAGE, CLASS or STAGE/CLASS; may be repeated.",
+        rich_help_panel=WHICH,
+    ),
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="TIME",
+        help="Only those that were written since then (UTC), e.g. 2026-01-31T12:00:00.",
+        rich_help_panel=WHICH,
+    ),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="TIME",
+        help="Only those that were written before then (UTC).",
+        rich_help_panel=WHICH,
+    ),
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--id",
+        metavar="KEY",
+        help="Only images with these keys; may be repeated.",
+        rich_help_panel=WHICH,
+    ),
+]
+
+
+def _milliseconds(when: datetime | None) -> int | None:
+    return None if when is None else int(when.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _selection(
+    reasons: list[str] | None, since: datetime | None, until: datetime | None, ids: list[str] | None
+) -> Selection:
+    return Selection(
+        frozenset(reasons or ()), _milliseconds(since), _milliseconds(until), frozenset(ids or ())
+    )
+
+
+@app.command("list")
+def list_letters(
+    *,
+    reasons: Reasons = None,
+    since: Since = None,
+    until: Until = None,
+    ids: Ids = None,
+    samples: Annotated[
+        int, typer.Option(min=0, max=100, metavar="N", help="Samples of each reason.")
+    ] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    brokers: Brokers = BROKERS,
+    dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
+    topic: OldTopic = None,
+    kafka: KafkaOptions = None,
+) -> None:
+    """Count the dead letters of each reason; exit code 0 also where there are none."""
+    selection = _selection(reasons, since, until, ids)
+    dead_letters_topic = topic or dead_letters_topic
+    config = client_config(brokers, "dead-letters", kafka_options(kafka or ()))
+    groups: dict[str, Group] = {}
+    try:
+        with Letters(config, dead_letters_topic, None) as letters:
+            for chunk in letters.chunks():
+                for record in chunk:
+                    letter = read_letter(record)
+                    if selection.takes(record, letter):
+                        groups.setdefault(reason(letter), Group()).add(record, letter, samples)
+    except KafkaSettingError as error:
+        raise typer.BadParameter(str(error), param_hint="--kafka") from None
+    except DeadLetterError as error:
+        fail(error)
+    if as_json:
+        typer.echo(orjson.dumps(groups, option=orjson.OPT_INDENT_2).decode())
+        return
+    for name, group in sorted(groups.items(), key=lambda pair: -pair[1].count):
+        typer.echo(
+            f"{group.count:>8,}  {name}  {moment(group.first_ms)} to {moment(group.last_ms)}"
+        )
+        for sample in group.samples:
+            typer.echo(f"          {sample}")
+    if not groups:
+        typer.echo("no dead letters")
+
+
+@app.command()
+def replay(
+    *,
+    reasons: Reasons = None,
+    since: Since = None,
+    until: Until = None,
+    ids: Ids = None,
+    to: Annotated[
+        str,
+        typer.Option(metavar="TOPIC", help="Where they go; empty: where each came from."),
+    ] = "",
+    group: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Consumer group that remembers what was sent again; empty: one for each "
+            "selection. A new name starts over.",
+        ),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, send nothing.")] = False,
+    brokers: Brokers = BROKERS,
+    dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
+    topic: OldTopic = None,
+    kafka: KafkaOptions = None,
+) -> None:
+    """Send dead letters again, as they first arrived: same key, id, value and headers.
+
+    Each goes once, however often this is repeated or interrupted. Exit code 1 when some could not
+    go: they were too large for a whole letter and the original is gone, or cannot be read.
+    """
+    selection = _selection(reasons, since, until, ids)
+    dead_letters_topic = topic or dead_letters_topic
+    config = client_config(brokers, "dead-letters", kafka_options(kafka or ()))
+    name = group or f"dead-letters-replay-{dead_letters_topic}-{selection.digest}"
+    sent = gone = 0
+    try:
+        resender = None if dry_run else Resender(config, name)
+        columns = TextColumn("{task.completed:,} letters read, {task.fields[sent]:,} sent again")
+        with (
+            Originals(config) as originals,
+            Letters(config, dead_letters_topic, name) as letters,
+            Progress(columns, console=Console(stderr=True)) as progress,
+        ):
+            task = progress.add_task("replay", total=None, sent=0)
+            for chunk in letters.chunks():
+                records: list[tuple[str, Outgoing]] = []
+                for record in chunk:
+                    letter = read_letter(record)
+                    if not selection.takes(record, letter):
+                        continue
+                    again = _again(record, letter, originals)
+                    if again is None:
+                        gone += 1
+                    else:
+                        records.append((to or _origin(letter), again))
+                if resender is not None:
+                    resender.send(records, chunk, letters.group_metadata())
+                sent += len(records)
+                progress.update(task, advance=len(chunk), sent=sent)
+    except KafkaSettingError as error:
+        raise typer.BadParameter(str(error), param_hint="--kafka") from None
+    except DeadLetterError as error:
+        fail(error)
+    typer.echo(f"{sent:,} {'would be sent' if dry_run else 'sent'} again, {gone:,} gone")
+    if gone:
+        raise typer.Exit(1)
+
+
+def _again(record: StoredRecord, letter: DeadLetter, originals: Originals) -> Outgoing | None:
+    """The message as it first arrived; None, and a line about it, when that cannot be had."""
+    if record.unreadable is not None:
+        place = f"{record.topic()}/{record.partition()}/{record.offset()}"
+        typer.echo(f"passed over: the letter at {place}: {record.unreadable}", err=True)
+        return None
+    if not is_omitted(record):
+        return restored(record)
+    original = originals.record(letter.topic, letter.partition, letter.offset)
+    if original is None:
+        place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        typer.echo(f"gone: the image at {place}", err=True)
+        return None
+    return restored(original)
+
+
+def _origin(letter: DeadLetter) -> str:
+    if not letter.topic:
+        raise DeadLetterError("a letter that does not say where it came from: use --to TOPIC")
+    return letter.topic

@@ -1,0 +1,133 @@
+"""What is missing is said before anything is pulled, on a machine of stand-in programs."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from scripts import compose_check
+from tests.scripts.machine import Answers, Machine, compose_config
+
+GPU = "NVIDIA H100 80GB HBM3, 580.95.05, 9.0\n"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine(tmp_path)
+    monkeypatch.setenv("PATH", made.path)
+    return made
+
+
+def docker(tmp_path: Path, **changes: tuple[int, str]) -> Answers:
+    info: dict[str, dict[str, dict[str, str]]] = {"Runtimes": {"runc": {}, "nvidia": {}}}
+    answers = {
+        "version": (0, "29.9.3"),
+        "compose version": (0, "5.7.1"),
+        "compose config": (0, compose_config()),
+        "compose ps": (0, ""),
+        "info --format={{json": (0, json.dumps(info)),
+        "info --format={{.DockerRootDir": (0, str(tmp_path / "not/there/yet")),
+        "image inspect": (0, "sha256:..."),
+    }
+    return answers | {name.replace("_", " "): answer for name, answer in changes.items()}
+
+
+def missing() -> list[str]:
+    return [finding.text for finding in compose_check.check() if not finding.ok]
+
+
+def test_a_machine_that_has_everything_passes(
+    machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.program("docker", docker(tmp_path))
+    machine.program("nvidia-smi", {"--query-gpu": (0, GPU)})
+    assert compose_check.main() == 0
+    assert "MISSING" not in capsys.readouterr().out
+
+
+def test_without_docker_nothing_else_is_asked(machine: Machine, tmp_path: Path) -> None:
+    machine.program("docker", docker(tmp_path, version=(1, "Cannot connect to the daemon")))
+    (only,) = missing()
+    assert only.startswith("Docker does not answer: install or start it (Cannot connect")
+    assert machine.calls.read_text().count("\n") == 1
+    assert compose_check.main() == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"compose_version": (0, "2.20.0")}, "Compose 2.20.0 is too old: 2.24.4"),
+        ({"compose_version": (1, "unknown command")}, "Compose is missing"),
+        ({"compose_config": (1, "yaml: line 3")}, "the Compose files, or .env, have a fault: yaml"),
+        ({"version": (1, "permission denied while trying")}, "use sudo"),
+    ],
+)
+def test_docker_and_compose_that_cannot_do_it_are_named(
+    machine: Machine, tmp_path: Path, changes: dict[str, tuple[int, str]], message: str
+) -> None:
+    machine.program("docker", docker(tmp_path, **changes))
+    (only,) = missing()
+    assert message in only
+
+
+@pytest.mark.parametrize(
+    ("smi", "message"),
+    [
+        ((9, "couldn't communicate with the NVIDIA driver"), "no NVIDIA driver answers"),
+        ((0, "Tesla P100, 580.95.05, 6.0\n"), "Tesla P100 has compute capability 6.0"),
+        ((0, "NVIDIA A100, 535.1.2, 8.0\n"), "driver 535.1.2 is too old for Triton 26.11: 580"),
+    ],
+)
+def test_a_gpu_that_this_triton_cannot_use_is_named(
+    machine: Machine, tmp_path: Path, smi: tuple[int, str], message: str
+) -> None:
+    machine.program("docker", docker(tmp_path))
+    machine.program("nvidia-smi", {"--query-gpu": smi})
+    (only,) = missing()
+    assert message in only
+
+
+def test_docker_without_the_toolkit_is_told_what_to_do(machine: Machine, tmp_path: Path) -> None:
+    answers = docker(tmp_path)
+    answers["info --format={{json"] = (0, '{"Runtimes": {"runc": {}}}')
+    machine.program("docker", answers)
+    machine.program("nvidia-smi", {"--query-gpu": (0, GPU)})
+    (only,) = missing()
+    assert "nvidia-ctk runtime configure" in only
+    cdi = {"Runtimes": {}, "DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]}
+    answers["info --format={{json"] = (0, json.dumps(cdi))
+    machine.program("docker", answers)
+    assert missing() == []
+
+
+def test_without_a_gpu_none_is_looked_for(machine: Machine, tmp_path: Path) -> None:
+    machine.program("docker", docker(tmp_path, compose_config=(0, compose_config(gpu=False))))
+    assert missing() == []
+
+
+def test_space_is_needed_for_images_that_are_not_there(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose_check, "IMAGE_GIB", {"triton": 10**6, "export": 14})
+    machine.program("nvidia-smi", {"--query-gpu": (0, GPU)})
+    machine.program("docker", docker(tmp_path, image_inspect=(1, "No such image")))
+    (only,) = missing()
+    assert f"{10**6 + 14 + 1} needed for images that are not there yet" in only
+    machine.program("docker", docker(tmp_path))
+    assert missing() == []
+
+
+def test_a_port_of_another_program_is_named_and_our_own_is_not(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.program("nvidia-smi", {"--query-gpu": (0, GPU)})
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config = compose_config(ports={"triton": [str(port)], "bridge": [f"{port}-{port + 9}"]})
+        machine.program("docker", docker(tmp_path, compose_config=(0, config)))
+        (only,) = missing()
+        assert f"ports taken by other programs: {port} (triton)." in only
+        answers = docker(tmp_path, compose_config=(0, config), compose_ps=(0, "triton\n"))
+        machine.program("docker", answers)
+        assert missing() == []

@@ -1,0 +1,52 @@
+"""Dependencies point one way: which package may import which."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ALLOWED: dict[str, frozenset[str]] = {
+    "wire": frozenset(),
+    "imaging": frozenset({"wire"}),
+    "cli": frozenset({"wire"}),
+    "tracing": frozenset({"wire", "cli"}),
+    "bridge": frozenset({"wire", "imaging", "tracing", "cli"}),
+    "producer": frozenset({"wire", "tracing", "cli"}),
+    "consumer": frozenset({"wire", "imaging", "tracing", "cli"}),
+    "deadletters": frozenset({"wire", "cli"}),
+    "exporter": frozenset({"wire", "imaging", "cli"}),
+    "stack": frozenset({"wire", "bridge", "consumer", "exporter", "cli"}),
+}
+"""The project's own packages that each of them may import. `scripts`, `benchmarks` and `tests` may
+import them all, and no package may import those three."""
+
+
+def imported(package: str) -> dict[str, set[str]]:
+    """By file, the project's other packages that it imports, at its top or later."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                names = [node.module]
+            elif isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            else:
+                continue
+            tops = {name.partition(".")[0] for name in names}
+            ours = {one for one in tops if (ROOT / one).is_dir()} - {package}
+            if ours:
+                found.setdefault(str(path.relative_to(ROOT)), set()).update(ours)
+    return found
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    wrong = {path: names - ALLOWED[package] for path, names in imported(package).items()}
+    assert {path: sorted(names) for path, names in wrong.items() if names} == {}
+
+
+def test_the_rules_name_every_package() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages - {"benchmarks", "scripts", "tests"} <= ALLOWED.keys()
+    assert all((ROOT / package).is_dir() for package in ALLOWED)

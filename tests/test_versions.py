@@ -1,0 +1,113 @@
+"""One file holds the versions of images and packages; they stand elsewhere as it says."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scripts.versions import Pin, ask_go, ask_image, behind, newer, read, write, write_digests
+
+ROOT = Path(__file__).resolve().parents[1]
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The files that versions stand in."""
+    shutil.copy(ROOT / "versions.toml", tmp_path)
+    for file in {file for pin in read() for file, _ in pin.places}:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    return tmp_path
+
+
+def test_every_version_stands_where_it_is_used_as_the_file_says(copy: Path) -> None:
+    assert write(read(copy), copy) == [], "run make versions"
+
+
+def test_a_changed_version_is_written_everywhere_and_read_again(copy: Path) -> None:
+    text = (copy / "versions.toml").read_text()
+    (copy / "versions.toml").write_text(text.replace('version = "26.11"', 'version = "27.01"'))
+    changed = write(read(copy), copy)
+    (triton,) = (pin for pin in read(copy) if pin.name == "triton")
+    assert set(changed) == {file for file, _ in triton.places}
+    assert "tritonserver:27.01-py3}" in (copy / "docker-compose.yaml").read_text()
+    assert "26.11" not in "".join((copy / file).read_text() for file in changed)
+    assert write(read(copy), copy) == []
+
+
+def test_a_digest_is_written_behind_its_tag_and_taken_away_again(copy: Path) -> None:
+    before = (copy / "docker-compose.yaml").read_text()
+    write_digests(read(copy), lambda _: DIGEST, copy)
+    write(read(copy), copy)
+    compose = (copy / "docker-compose.yaml").read_text()
+    assert f"-slim-bookworm@{DIGEST}}}" in compose
+    assert f"-py3@{DIGEST}}}" in compose
+    assert compose.count(DIGEST) == before.count("_IMAGE:-") - before.count("_IMAGE:-triton-kafka-")
+    text = (copy / "versions.toml").read_text()
+    (copy / "versions.toml").write_text(text.replace(f'digest = "{DIGEST}"\n', ""))
+    write(read(copy), copy)
+    assert (copy / "docker-compose.yaml").read_text() == before
+
+
+def test_a_registry_that_does_not_answer_changes_nothing(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (copy / "versions.toml").read_text()
+    (tmp_path / "docker").write_text("#!/bin/sh\necho no such host >&2; exit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(LookupError, match="no such host"):
+        write_digests(read(copy), ask_image, copy)
+    assert (copy / "versions.toml").read_text() == before
+
+
+def test_a_place_that_is_gone_is_named(copy: Path) -> None:
+    (copy / "Dockerfile").write_text("FROM scratch\n")
+    with pytest.raises(LookupError, match=r"Dockerfile has no 'tritonserver:"):
+        write(read(copy), copy)
+
+
+@pytest.mark.parametrize(
+    ("version", "newest", "is_newer"),
+    [
+        ("3.16.0", "3.16.0", False),
+        ("3.16.0", "3.16.1", True),
+        ("3.9.0", "3.16.0", True),
+        ("3.16.0", "3.9.9", False),
+        ("29", "29.9.3", False),
+        ("29", "30.0.0", True),
+    ],
+)
+def test_newer_counts_numbers_as_far_as_the_pin_says(
+    version: str, newest: str, is_newer: bool
+) -> None:
+    assert newer(version, newest) == is_newer
+
+
+def test_what_is_behind_is_said_and_so_is_what_nobody_answers() -> None:
+    def unknown(what: str) -> str:
+        raise LookupError(f"no answer about {what}")
+
+    pins = [
+        Pin("old", "1.0", (), ("go", "example/old")),
+        Pin("new", "2.0", (), ("go", "example/new")),
+        Pin("away", "1.0", (), ("maven", "pom.xml")),
+        Pin("hand", "1.0", (), ("look", "its page")),
+    ]
+    assert list(behind(pins, {"go": lambda _: "2.0", "maven": unknown})) == [
+        "old 1.0: 2.0 is there",
+        "away 1.0: not known (no answer about pom.xml)",
+        "hand 1.0: look at its page",
+    ]
+
+
+def test_prereleases_are_left_out_and_prometheus_modules_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "go").write_text(
+        "#!/bin/sh\necho example/prometheus v0.314.0 v0.316.0 v0.317.0-rc.0\n"
+    )
+    (tmp_path / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert ask_go("example/prometheus") == "3.16.0"
