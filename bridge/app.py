@@ -17,9 +17,17 @@ from bridge.fuse import Fuse
 from bridge.health import HealthServer
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce, Delivery
-from bridge.kafka.clients import make_consumer, make_producer, read_statistics
+from bridge.kafka.clients import (
+    commit_metadata,
+    consumer_option,
+    make_consumer,
+    make_producer,
+    read_statistics,
+)
 from bridge.kafka.exactly_once import ExactlyOnce, FencedError
 from bridge.kafka.intake import Intake
+from bridge.kafka.membership import Membership
+from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
@@ -66,11 +74,17 @@ class App:
         self._stop = Event()
         self._failure: Exception | None = None
         self._started = False
-        self._kafka_up = True
+        self._metrics.names.labels(settings.images_topic, settings.group).set(1)
         self._kafka_errors: dict[str, float] = {}
+        self._membership = Membership(settings.group)
+        self._waits: dict[str, str] = {}
+        """What a start waits for, with the reason."""
+        self._watch: Watch | None = None
+        self._reads_committed = consumer_option(settings, "isolation.level") == "read_committed"
         self._intake: Intake | None = None
         self._pipeline: Pipeline | None = None
         self._delivery: Delivery | None = None
+        self._assignment: Assignment[Publication] | None = None
         try:
             self._health = HealthServer(
                 settings.http_host,
@@ -117,6 +131,7 @@ class App:
             except FencedError as error:
                 # Everything is built again, from what the broker says is committed.
                 wait = backoff.next_wait()
+                self._waits["transactions"] = str(error)
                 log.warning("fenced", error=str(error), retry_in_s=round(wait, 2))
                 if self._stop.wait(wait):
                     raise StoppedError from None
@@ -135,12 +150,14 @@ class App:
             if settings.triton_tls
             else None,
         )
+        self._membership = Membership(settings.group)
         try:
             consumer = make_consumer(
                 settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
             )
-            spec = wait_for_model(triton, settings, self._stop)
-            wait_for_topics(consumer, settings, self._stop)
+            spec = wait_for_model(triton, settings, self._stop, self._waits)
+            wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
+            self._membership.brokers(up=True)
             self._run_with(triton, spec, consumer)
         finally:
             triton.close()
@@ -149,7 +166,13 @@ class App:
         settings, metrics = self._settings, self._metrics
         assignment: Assignment[Publication] = Assignment()
         max_inflight = settings.max_inflight or 2 * spec.instances
-        self._delivery = delivery = self._make_delivery(consumer, assignment)
+        self._assignment = assignment
+        self._watch = watch = Watch(
+            consumer, self._membership, assignment, metrics,
+            topic=settings.images_topic, model=spec.name,
+            skips=consumer_option(settings, "auto.offset.reset") in ("latest", "largest", "end"),
+        )  # fmt: skip
+        self._delivery = delivery = self._make_delivery(consumer, assignment, spec.name)
         batcher: Batcher[Work] = Batcher(
             spec.max_batch, max_inflight, settings.retry_min_s, settings.retry_max_s
         )
@@ -198,13 +221,16 @@ class App:
             max_bytes=settings.max_buffered_bytes,
             commit_interval_s=settings.commit_interval_s,
             drain_timeout_s=settings.drain_timeout_s,
-            stalled=lambda: not pipeline.healthy,
+            stalled=lambda: pipeline.stalled,
             failed=self._fail,
+            watch=watch,
+            broker_assigns=consumer_option(settings, "group.protocol") == "consumer",
         )
         delivery.start()
         pipeline.start()
         intake.start(pipeline.submit, delivery)
         self._started = True
+        self._waits.clear()
         log.info(
             "serving", model=spec.name, input=spec.shape or "encoded", task=spec.task.name,
             max_batch=spec.max_batch, max_inflight=max_inflight,
@@ -216,23 +242,23 @@ class App:
             pass
         self._started = False
         intake.stop(at_once=True)
-        clean = intake.join(10) and intake.drained and self._failure is None
+        clean = intake.join(10) and intake.left is None and self._failure is None
         pipeline.stop()
         delivery.close(flush=clean)
         if self._failure is not None:
             raise self._failure
         if not clean:
-            raise NotDrainedError(
-                f"stopped with {assignment.images} images in hand; they are not committed and "
-                "will be delivered again"
-            )
+            raise NotDrainedError(intake.left)
         log.info("stopped")
 
-    def _make_delivery(self, consumer: Consumer, assignment: Assignment[Publication]) -> Delivery:
+    def _make_delivery(
+        self, consumer: Consumer, assignment: Assignment[Publication], model: str
+    ) -> Delivery:
         settings = self._settings
+        metadata = commit_metadata(model)
         if settings.delivery == "at-least-once":
             producer = make_producer(settings, self._kafka_error, {})
-            return AtLeastOnce(consumer, producer, assignment, self._metrics, self._fail)
+            return AtLeastOnce(consumer, producer, assignment, self._metrics, self._fail, metadata)
         timeout_ms = int(settings.transaction_timeout_s * 1000)
         extra = {
             "transactional.id": self._transactional_id,
@@ -248,6 +274,7 @@ class App:
             self._fail,
             timeout_s=settings.transaction_timeout_s,
             backoff=Backoff(settings.retry_min_s, settings.retry_max_s, random.random),
+            metadata=metadata,
         )
 
     def _fail(self, error: Exception) -> None:
@@ -263,7 +290,7 @@ class App:
 
     def _kafka_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._kafka_up = False
+            self._membership.brokers(up=False)
         # Connecting is tried many times a second: one line tells as much as all of them.
         now = time.monotonic()
         if now - self._kafka_errors.get(error.name(), -KAFKA_ERROR_S) >= KAFKA_ERROR_S:
@@ -272,17 +299,19 @@ class App:
         if error.fatal():
             self._fail(KafkaException(error))
 
+    def _group_error(self, error: KafkaError) -> None:
+        log.warning("kafka_consumer_error", code=error.name(), error=error.str())
+        self._membership.failed((None, None), error.code(), error.str())
+
     def _kafka_committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         if self._delivery is not None:
             self._delivery.committed(error, partitions)
+        if self._watch is not None:
+            self._watch.committed(error, partitions)
 
     def _kafka_statistics(self, text: str) -> None:
-        statistics = read_statistics(text)
-        self._kafka_up = statistics.brokers_up > 0
-        self._metrics.lag.clear()  # a partition that went to another bridge is that one's to tell
-        for (topic, partition), lag in statistics.lags.items():
-            if topic == self._settings.images_topic:
-                self._metrics.lag.labels(str(partition)).set(lag)
+        if self._watch is not None:
+            self._watch.statistics(read_statistics(text, committed=self._reads_committed))
 
     def _not_live(self) -> dict[str, str]:
         if not self._started or self._intake is None or self._pipeline is None:
@@ -299,13 +328,25 @@ class App:
         wrong = self._not_live()
         if self._stop.is_set():
             wrong["bridge"] = "stopping"
-        elif not self._started or self._pipeline is None:
-            wrong["bridge"] = "starting"
-        elif not self._pipeline.healthy:
-            wrong["triton"] = "not answering"
-        if not self._kafka_up:
-            wrong["kafka"] = "no broker can be reached"
+        elif not self._started or self._pipeline is None or self._delivery is None:
+            wrong |= {"bridge": "starting", **self._waits}
+        else:
+            reasons = {
+                "triton": self._pipeline.problem,
+                "kafka": self._membership.problem,
+                "transactions": self._delivery.problem,
+                "progress": self._no_progress(),
+            }
+            wrong |= {part: why for part, why in reasons.items() if why is not None}
         return wrong
+
+    def _no_progress(self) -> str | None:
+        assert self._assignment is not None
+        limit_s = max(STUCK_S, 2 * self._settings.request_timeout_s)
+        quiet_s = time.monotonic() - self._assignment.progress_at
+        if self._assignment.images and quiet_s > limit_s:
+            return f"images are in hand and none was finished for {quiet_s:.0f} s"
+        return None
 
 
 class NotDrainedError(Exception):

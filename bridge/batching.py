@@ -110,6 +110,11 @@ class Batcher(Generic[T]):
         middle = len(batch) // 2
         self._alone.extend((batch[:middle], batch[middle:]))
 
+    def recovered(self) -> None:
+        """The server is well, says a check; the next requests need not find that out one by one."""
+        self._backoff.reset()
+        self.not_before = 0.0
+
     def dropped(self) -> None:
         """A request was cancelled: its slot is free, which says nothing about the server."""
         self.in_flight -= 1

@@ -1,8 +1,10 @@
 """Settings: a TOML file, then BRIDGE_* environment variables, then flags; the later wins."""
 
+import difflib
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -77,7 +79,9 @@ class Settings(BaseSettings):
     dead_letters_topic: str = Field(
         DEAD_LETTERS, min_length=1, description="topic for images that can never succeed"
     )
-    group: str = Field("bridge", min_length=1, description="consumer group; bridges share it")
+    group: str = Field(
+        "", description="consumer group; bridges with one model share it; empty: bridge-MODEL"
+    )
     delivery: Literal["at-least-once", "exactly-once"] = Field(
         "at-least-once", description="exactly-once: answers and offsets in Kafka transactions"
     )
@@ -176,6 +180,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        # Of its own for each model: two models in one group would share the images in silence.
+        self.group = self.group or f"bridge-{self.model}"
         topics = [self.images_topic, self.predictions_topic, self.dead_letters_topic]
         if len(set(topics)) < len(topics):
             raise ValueError(
@@ -209,6 +215,25 @@ class ConfigError(Exception):
     """Settings that cannot be used; the text names each one."""
 
 
+_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_.*)?")
+"""What Kubernetes tells every container of a service named "bridge"."""
+
+
+def _refuse_unknown_variables(environment: Iterable[str]) -> None:
+    known = [name.upper() for name in Settings.model_fields]
+    problems = []
+    for name in sorted(environment):
+        prefix, _, rest = name.upper().partition("_")
+        setting = rest.partition("__")[0]
+        if prefix != "BRIDGE" or setting in known or _SERVICE_LINK.fullmatch(setting):
+            continue
+        near = difflib.get_close_matches(setting, known, 1)
+        hint = f" (BRIDGE_{near[0]}?)" if near else ""
+        problems.append(f"{name}: no such setting{hint}")
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
 def _find_toml(flags: Mapping[str, object]) -> Path | None:
     """The file must be known before the other settings are read."""
     name = flags.get("config") or os.environ.get("BRIDGE_CONFIG")
@@ -229,6 +254,7 @@ def load(flags: Mapping[str, object]) -> Settings:
     Raises:
         ConfigError: a setting that is unknown, of the wrong kind, or inconsistent.
     """
+    _refuse_unknown_variables(os.environ)
     path = _find_toml(flags)
     token = _toml_path.set(path)
     try:

@@ -57,6 +57,8 @@ class Answer:
 
 Done = Callable[[Answer | InferenceError], None]
 """Called once for each request, on a thread of the client's: it may only enqueue."""
+Checked = Callable[[InferenceError | None], None]
+"""Called once for each check, with why the model does not answer; likewise it may only enqueue."""
 
 
 class Inference(Protocol):
@@ -79,6 +81,10 @@ class Inference(Protocol):
         Raises:
             Exception: no request can be made of these images; `done` is not called.
         """
+        ...
+
+    def check(self, done: Checked) -> None:
+        """Ask, at little cost and without an image, whether the model answers; returns at once."""
         ...
 
     def close(self) -> None: ...

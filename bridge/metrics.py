@@ -93,7 +93,19 @@ class Metrics:
         self.partitions = gauge("bridge_partitions_assigned", "Partitions of this bridge")
         self.paused = gauge("bridge_partitions_paused", "Of these, paused because all is full")
         self.epoch = gauge("bridge_assignment_epoch", "Assignments since the start")
-        self.lag = gauge("bridge_consumer_lag", "Images behind the log's end", "partition")
+        self.lag = gauge(
+            "bridge_consumer_lag", "Images that are not done with: unread, or in hand", "partition"
+        )
+        self.expired = counter(
+            "bridge_images_lost_to_retention", "Images that Kafka deleted before they were read"
+        )
+        self.names = gauge(
+            "bridge_reads",
+            "Is 1; its labels say which topic this bridge reads, in which group",
+            "topic",
+            "consumergroup",
+        )
+        """With the labels of Kafka's exporter, so that rules need not name topic and group."""
         self.ready = gauge("bridge_ready", "1 when images are being answered")
         """Asked at each scrape: `App` says how."""
         self.stages = BatchHistogram(

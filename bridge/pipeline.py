@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -26,8 +26,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 IDLE_WAIT_S = 0.5
+QUIET_S = 5.0
+"""Without news of Triton for that long, it is asked: else nothing would tell that it has gone, or
+that it has come back, while no image comes."""
+CHECK_AGAIN_S = 1.0
+"""While it does not answer."""
 
-Item = Sequence[Arrival] | Reply | Outcome | None
+
+class Check(NamedTuple):
+    """What became of asking Triton whether the model answers."""
+
+    error: InferenceError | None
+
+
+Item = Sequence[Arrival] | Reply | Outcome | Check | None
 """What reaches the loop from other threads; None ends it."""
 
 
@@ -78,11 +90,15 @@ class Pipeline:
         self._stopping = False
         self.beat = monotonic()
         """Monotonic seconds of the loop's last turn: what liveness looks at."""
+        self.problem: str | None = None
+        """Why Triton does not answer; None while it does."""
+        self._heard_at = monotonic()
+        self._checking = False
 
     @property
-    def healthy(self) -> bool:
-        """False from a transient failure of Triton until its next answer."""
-        return not self._batcher.backing_off
+    def stalled(self) -> bool:
+        """Whether images that wait for Triton cannot be finished just now."""
+        return self._batcher.backing_off and not self._batcher.idle
 
     def start(self) -> None:
         """Start the loop.
@@ -110,6 +126,7 @@ class Pipeline:
                 self._read_inbox()
                 self._reader.read()
                 self._send()
+                self._check()
                 self._metrics.in_flight.set(self._batcher.in_flight)
         except Exception as error:
             self._failed(error)
@@ -125,6 +142,8 @@ class Pipeline:
                     self._stopping = True
                 elif isinstance(item, Outcome):
                     self._settle(item)
+                elif isinstance(item, Check):
+                    self._checked(item.error)
                 elif isinstance(item, Reply):
                     self._reader.decoded(item)
                 else:
@@ -179,13 +198,33 @@ class Pipeline:
         """On a thread of the client's: the stamp is taken here, the rest is the loop's."""
         self._inbox.put(Outcome(batch, requested_ns, self._clock_ns(), result, call))
 
+    def _check(self) -> None:
+        wait = QUIET_S if self.problem is None else CHECK_AGAIN_S
+        if not self._checking and self._monotonic() - self._heard_at >= wait:
+            self._checking = True
+            self._inference.check(lambda error: self._inbox.put(Check(error)))
+
+    def _checked(self, error: InferenceError | None) -> None:
+        self._checking = False
+        self._heard_at = self._monotonic()
+        if error is not None:
+            if self.problem is None:
+                log.warning("triton_unavailable", status=error.status, error=str(error)[:300])
+            self.problem = _not_answering(error)
+        elif self._batcher.idle or not self._batcher.backing_off:
+            # Else it is said by the images that wait: a model can be ready and fail on each.
+            self._batcher.recovered()
+            self.problem = None
+
     def _settle(self, outcome: Outcome) -> None:
         if (tracing := self._tracing) is not None:
             self._unforeseen.shield("trace", lambda: tracing.respond(outcome), None)
+        self._heard_at = self._monotonic()
         error = outcome.result
         if isinstance(error, Answer):
             rows, images = len(error.results), len(outcome.batch)
             if rows == images:
+                self.problem = None
                 self._metrics.requests.labels("ok").inc()
                 self._batcher.succeeded()
                 self._outlet.answer(outcome, error)
@@ -203,16 +242,25 @@ class Pipeline:
                 log.warning("batch_split", status=error.status, images=len(batch))
                 self._metrics.retries.labels(error.status).inc(len(batch))
                 self._batcher.refused(batch)
+                self.problem = None
                 return
             self._batcher.succeeded()
+            self.problem = None
             work = batch[0]
             self._outlet.bury(
                 work.arrival, "infer", error.status, str(error), attempts=max(1, work.attempts)
             )
             return
         wait = self._batcher.unavailable(batch, self._monotonic())
+        self.problem = _not_answering(error)
         self._metrics.retries.labels(error.status).inc(len(batch))
         log.warning(
-            "triton_unavailable", status=error.status, error=str(error)[:300], images=len(batch),
+            "model_failed" if error.failure is Failure.INTERNAL else "triton_unavailable",
+            status=error.status, error=str(error)[:300], images=len(batch),
             retry_in_s=round(wait, 3),
         )  # fmt: skip
+
+
+def _not_answering(error: InferenceError) -> str:
+    what = "the model fails" if error.failure is Failure.INTERNAL else "not answering"
+    return f"{what}: {error.status}: {' '.join(str(error).split())[:300]}"

@@ -5,12 +5,13 @@ from threading import Event
 from typing import TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import Failure, InferenceError
-from bridge.triton.client import TritonServer, probe
+from bridge.kafka.clients import read_group
+from bridge.triton.client import TritonServer, probe, speaks_http
 from bridge.triton.model import ModelSpec, UnservableModelError
 from cli.topics import missing_topics
 
@@ -23,18 +24,38 @@ class StoppedError(Exception):
     """A stop was asked for before the bridge had started."""
 
 
-def wait_for_model(triton: TritonServer, settings: Settings, stop: Event) -> ModelSpec:
+Waits = dict[str, str]
+"""What is waited for, with the reason: health shows it."""
+
+
+def wait_for_model(
+    triton: TritonServer, settings: Settings, stop: Event, waits: Waits
+) -> ModelSpec:
     """What the model is, once it has answered a probe image.
 
     Raises:
+        ConfigError: another server answers at Triton's address.
         StoppedError: `stop` was set meanwhile.
         UnservableModelError: the model is not one that the bridge can feed.
     """
-    failures = 0
+    failures = strangers = 0
 
     def look() -> ModelSpec:
-        nonlocal failures
-        spec = triton.load_spec()
+        nonlocal failures, strangers
+        try:
+            spec = triton.load_spec()
+        except InferenceError as error:
+            if error.status != "UNAVAILABLE" or not speaks_http(settings.triton):
+                raise
+            text = (
+                f"triton: {settings.triton} speaks HTTP and not gRPC: Triton's gRPC port is 8001 "
+                "by default, 8000 is its HTTP port"
+            )
+            # A proxy whose server is away says it in HTTP, too; one that stays so is a mistake.
+            strangers += 1
+            if strangers < settings.max_attempts:
+                raise InferenceError(error.status, text) from None
+            raise ConfigError(text) from None
         # A foreign model of encoded images may not read what this one would send.
         if spec.shape is None and spec.error_output is None:
             return spec
@@ -50,37 +71,81 @@ def wait_for_model(triton: TritonServer, settings: Settings, stop: Event) -> Mod
             ) from None
         return spec
 
-    return _retry("waiting_for_triton", look, InferenceError, settings, stop)
+    return _retry("waiting_for_triton", look, InferenceError, settings, stop, waits)
 
 
-def wait_for_topics(consumer: Consumer, settings: Settings, stop: Event) -> None:
-    """Return once the broker has all three topics.
+def wait_for_topics(
+    consumer: Consumer,
+    settings: Settings,
+    stop: Event,
+    waits: Waits,
+    told: Callable[[KafkaError], None],
+) -> None:
+    """Return once the broker has all three topics, and the group is free for this model.
+
+    Args:
+        told: gets what the consumer objects to meanwhile.
 
     Raises:
-        ConfigError: it has not.
+        ConfigError: it has not, or bridges with another model are in the group.
         StoppedError: `stop` was set meanwhile.
     """
     wanted = (settings.images_topic, settings.predictions_topic, settings.dead_letters_topic)
 
     def look() -> None:
-        consumer.poll(0)  # hands over why no broker is reached: a wrong password, say
+        # Hands over why no broker is reached: a wrong password, say. What it says of the group, it
+        # says once.
+        message = consumer.poll(0)
+        if message is not None and (error := message.error()) is not None:
+            told(error)
         known = consumer.list_topics(timeout=5).topics
         missing = [topic for topic in wanted if topic not in known]
         if missing:
             raise ConfigError(missing_topics(settings.brokers, missing))
 
-    _retry("waiting_for_kafka", look, KafkaException, settings, stop)
+        check_group(settings)
+
+    _retry("waiting_for_kafka", look, KafkaException, settings, stop, waits)
+
+
+def check_group(settings: Settings) -> None:
+    """The images of a group are answered by one model.
+
+    What keeps the group from answering, a right that is missing for instance, is met and told when
+    it is joined.
+
+    Raises:
+        ConfigError: they are being answered by another one.
+    """
+    state = read_group(settings)
+    others = sorted(state.models - {settings.model})
+    if others and state.members:
+        raise ConfigError(
+            f"group: the {state.members} member(s) of group {settings.group!r} answer "
+            f"{settings.images_topic!r} by model {', '.join(others)}: a bridge with model "
+            f"{settings.model!r} would take a share of the images from them; use another --group, "
+            "or stop those bridges first"
+        )
 
 
 def _retry(
-    event: str, look: Callable[[], R], passing: type[Exception], settings: Settings, stop: Event
+    event: str,
+    look: Callable[[], R],
+    passing: type[Exception],
+    settings: Settings,
+    stop: Event,
+    waits: Waits,
 ) -> R:
+    part = event.removeprefix("waiting_for_")
     backoff = Backoff(settings.retry_min_s, settings.retry_max_s, lambda: 1.0)
     while not stop.is_set():
         try:
-            return look()
+            found = look()
+            waits.pop(part, None)
+            return found
         except passing as error:
             wait = backoff.next_wait()
+            waits[part] = str(error)[:300]
             log.warning(event, error=str(error)[:300], retry_in_s=round(wait, 2))
             stop.wait(wait)
     raise StoppedError

@@ -18,9 +18,19 @@ from cli.options import (
     OldTopic,
     kafka_options,
 )
-from deadletters.kafka import DeadLetterError, Letters, Originals, Resender
-from deadletters.selection import Group, Selection, moment, read_letter, reason
+from deadletters.kafka import DeadLetterError, Letters, Originals, Resender, group_prefix, replays
+from deadletters.selection import (
+    MAX_NOTE,
+    Group,
+    Selection,
+    is_open,
+    moment,
+    read_letter,
+    read_note,
+    reason,
+)
 from wire.deadletter import DeadLetter, is_omitted, restored
+from wire.image import MAX_ID, image_id
 from wire.record import Outgoing, StoredRecord
 from wire.topics import DEAD_LETTERS
 
@@ -86,6 +96,12 @@ def list_letters(
     since: Since = None,
     until: Until = None,
     ids: Ids = None,
+    group: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="A group that was given to replay: what it sent is not open."
+        ),
+    ] = "",
     samples: Annotated[
         int, typer.Option(min=0, max=100, metavar="N", help="Samples of each reason.")
     ] = 3,
@@ -95,18 +111,30 @@ def list_letters(
     topic: OldTopic = None,
     kafka: KafkaOptions = None,
 ) -> None:
-    """Count the dead letters of each reason; exit code 0 also where there are none."""
+    """Count the dead letters of each reason, and those not yet sent again ("open").
+
+    Exit code 0 also where there are none.
+    """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
     config = client_config(brokers, "dead-letters", kafka_options(kafka or ()))
     groups: dict[str, Group] = {}
+    names = (group, group_prefix(dead_letters_topic) + selection.digest)
     try:
+        done = [
+            # Before notes were kept, a group's name alone said what it had taken.
+            (read_note(one.note) or (selection if one.note == names[1] else None), one.offsets)
+            for one in replays(config, dead_letters_topic, names)
+        ]
+        sent = [(taken, offsets) for taken, offsets in done if taken is not None]
         with Letters(config, dead_letters_topic, None) as letters:
             for chunk in letters.chunks():
                 for record in chunk:
                     letter = read_letter(record)
                     if selection.takes(record, letter):
-                        groups.setdefault(reason(letter), Group()).add(record, letter, samples)
+                        found = groups.setdefault(reason(letter), Group())
+                        found.add(record, letter, samples)
+                        found.open += is_open(record, letter, sent)
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None
     except DeadLetterError as error:
@@ -114,11 +142,12 @@ def list_letters(
     if as_json:
         typer.echo(orjson.dumps(groups, option=orjson.OPT_INDENT_2).decode())
         return
-    for name, group in sorted(groups.items(), key=lambda pair: -pair[1].count):
+    for name, found in sorted(groups.items(), key=lambda pair: -pair[1].count):
         typer.echo(
-            f"{group.count:>8,}  {name}  {moment(group.first_ms)} to {moment(group.last_ms)}"
+            f"{found.count:>8,}  {name}  {moment(found.first_ms)} to {moment(found.last_ms)}, "
+            f"{found.open:,} open"
         )
-        for sample in group.samples:
+        for sample in found.samples:
             typer.echo(f"          {sample}")
     if not groups:
         typer.echo("no dead letters")
@@ -157,11 +186,17 @@ def replay(
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
     config = client_config(brokers, "dead-letters", kafka_options(kafka or ()))
-    name = group or f"dead-letters-replay-{dead_letters_topic}-{selection.digest}"
+    name = group or group_prefix(dead_letters_topic) + selection.digest
+    note = selection.note()
+    if len(note.encode()) > MAX_NOTE:
+        note = ""
     sent = gone = 0
     try:
         resender = None if dry_run else Resender(config, name)
-        columns = TextColumn("{task.completed:,} letters read, {task.fields[sent]:,} sent again")
+        said = "would be sent" if dry_run else "sent"
+        columns = TextColumn(
+            f"{{task.completed:,}} letters read, {{task.fields[sent]:,}} {said} again"
+        )
         with (
             Originals(config) as originals,
             Letters(config, dead_letters_topic, name) as letters,
@@ -180,14 +215,14 @@ def replay(
                     else:
                         records.append((to or _origin(letter), again))
                 if resender is not None:
-                    resender.send(records, chunk, letters.group_metadata())
+                    resender.send(records, chunk, letters.group_metadata(), note)
                 sent += len(records)
                 progress.update(task, advance=len(chunk), sent=sent)
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None
     except DeadLetterError as error:
         fail(error)
-    typer.echo(f"{sent:,} {'would be sent' if dry_run else 'sent'} again, {gone:,} gone")
+    typer.echo(f"{sent:,} {said} again, {gone:,} gone")
     if gone:
         raise typer.Exit(1)
 
@@ -199,13 +234,22 @@ def _again(record: StoredRecord, letter: DeadLetter, originals: Originals) -> Ou
         typer.echo(f"passed over: the letter at {place}: {record.unreadable}", err=True)
         return None
     if not is_omitted(record):
-        return restored(record)
+        return _identified(record, record, letter)
     original = originals.record(letter.topic, letter.partition, letter.offset)
     if original is None:
         place = f"{letter.topic}/{letter.partition}/{letter.offset}"
         typer.echo(f"gone: the image at {place}", err=True)
         return None
-    return restored(original)
+    return _identified(original, record, letter)
+
+
+def _identified(original: StoredRecord, record: StoredRecord, letter: DeadLetter) -> Outgoing:
+    """As it first arrived; what has neither key nor id was known by its place, and stays so."""
+    again = restored(original)
+    place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+    if image_id(record) != place or len(place.encode()) > MAX_ID:
+        return again
+    return again._replace(headers=[*again.headers, ("ce_id", place.encode())])
 
 
 def _origin(letter: DeadLetter) -> str:

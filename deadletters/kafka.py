@@ -1,17 +1,20 @@
 """The Kafka edge: reading all dead letters there are, and sending some again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_INVALID,
     Consumer,
+    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Producer,
     TopicPartition,
 )
+from confluent_kafka.admin import AdminClient
 
 from cli.clients import connected, explain, make_client, reason
 from cli.topics import TopicError, find_partitions
@@ -29,7 +32,7 @@ class DeadLetterError(Exception):
 
 
 class Letters:
-    """The dead letters that are in a topic now; a context manager.
+    """The dead letters that are in a topic when this is made, and no later ones; a context manager.
 
     Args:
         config: of the client, the brokers among it.
@@ -66,6 +69,11 @@ class Letters:
             self._consumer.close()
             raise DeadLetterError(f"cannot use Kafka at {brokers}: {why}") from None
         connected(config)
+        try:
+            self._ends = {partition: self._end(partition) for partition in self._partitions}
+        except KafkaException as error:
+            self._consumer.close()
+            raise DeadLetterError(reason(error)) from None
 
     def __enter__(self) -> Self:
         return self
@@ -73,8 +81,16 @@ class Letters:
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
+    def _end(self, partition: int) -> int:
+        place = TopicPartition(self._topic, partition)
+        # Of a reader of what is committed, it is the last stable offset.
+        return self._consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)[1]
+
     def chunks(self) -> Iterator[list[StoredRecord]]:
-        """All letters not yet sent again, to the end that the topic has when it is reached."""
+        """All letters not yet sent again, to the end that was found at the start.
+
+        What comes meanwhile may be these very letters, failed again: they would never end.
+        """
         left = set(self._partitions)
         try:
             self._consumer.assign(self._starts())
@@ -83,7 +99,11 @@ class Letters:
                 for message in self._consumer.consume(CHUNK, 1.0):
                     error = message.error()
                     if error is None:
-                        found.append(read_record(message))
+                        record = read_record(message)
+                        if record.offset() < self._ends[record.partition()]:
+                            found.append(record)
+                        if record.offset() + 1 >= self._ends[record.partition()]:
+                            left.discard(record.partition())
                     elif error.code() == KafkaError._PARTITION_EOF:
                         left.discard(cast("int", message.partition()))
                     elif error.fatal() or not error.retriable():
@@ -104,6 +124,55 @@ class Letters:
 
     def group_metadata(self) -> Any:
         return self._consumer.consumer_group_metadata()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay has come: what is before the offset, by partition, was looked at.
+
+    Attributes:
+        note: what the replay kept with its offsets: the letters that it takes.
+    """
+
+    note: str
+    offsets: Mapping[int, int]
+
+
+def replays(config: Mapping[str, Any], topic: str, groups: Iterable[str]) -> list[Progress]:
+    """The progress of all replays of a topic, those of these groups among them.
+
+    Raises:
+        DeadLetterError: Kafka does not say.
+    """
+    admin = make_client(AdminClient, config)
+    try:
+        listed = admin.list_consumer_groups(request_timeout=TIMEOUT_S).result().valid
+        names = {one.group_id for one in listed}
+        wanted = {name for name in names if name.startswith(group_prefix(topic))}
+        wanted |= names & set(groups)
+        asked = [
+            admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(name)], request_timeout=TIMEOUT_S
+            )[name]
+            for name in sorted(wanted)
+        ]
+        return [
+            _progress(one.result().topic_partitions or [], topic, name)
+            for one, name in zip(asked, sorted(wanted), strict=True)
+        ]
+    except KafkaException as error:
+        raise DeadLetterError(reason(error)) from None
+
+
+def _progress(committed: Iterable[TopicPartition], topic: str, group: str) -> Progress:
+    ours = [one for one in committed if one.topic == topic and one.offset >= 0]
+    note = next((one.metadata for one in ours if one.metadata), group)
+    return Progress(note, {one.partition: one.offset for one in ours})
+
+
+def group_prefix(topic: str) -> str:
+    """How the names of the groups begin that remember what was sent again."""
+    return f"dead-letters-replay-{topic}-"
 
 
 class Originals:
@@ -170,9 +239,16 @@ class Resender:
             ) from None
 
     def send(
-        self, records: list[tuple[str, Outgoing]], done: list[StoredRecord], group: Any
+        self,
+        records: list[tuple[str, Outgoing]],
+        done: list[StoredRecord],
+        group: Any,
+        note: str = "",
     ) -> None:
         """Send `records` (topic, record); `done` are the letters looked at.
+
+        Args:
+            note: kept with the offsets.
 
         Raises:
             DeadLetterError: nothing of this chunk was sent.
@@ -185,7 +261,7 @@ class Resender:
             for topic, record in records:
                 self._produce(topic, record)
             self._producer.send_offsets_to_transaction(
-                [TopicPartition(*place, offset) for place, offset in offsets.items()],
+                [TopicPartition(*place, offset, note) for place, offset in offsets.items()],
                 group,
                 TIMEOUT_S,
             )

@@ -1,8 +1,11 @@
 """Which dead letters are meant, and what is said about them. Pure."""
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+import orjson
 
 from wire.clock import is_believable
 from wire.deadletter import DeadLetter, decode_dead_letter
@@ -33,6 +36,12 @@ class Selection:
             and (not self.ids or raw_bytes(record.key()).decode(errors="replace") in self.ids)
         )
 
+    def note(self) -> str:
+        """The selection as text, for `read_note`."""
+        return orjson.dumps(
+            [sorted(self.reasons), self.since_ms, self.until_ms, sorted(self.ids)]
+        ).decode()
+
     @property
     def digest(self) -> str:
         """The same for the same selection: names the consumer group that remembers its progress."""
@@ -48,6 +57,36 @@ def read_letter(record: StoredRecord) -> DeadLetter:
     return letter
 
 
+MAX_NOTE = 4096
+"""Bytes that a broker keeps with an offset (offset.metadata.max.bytes)."""
+
+
+def read_note(note: str) -> Selection | None:
+    """The selection that `Selection.note` wrote down; None for any other text."""
+    try:
+        reasons, since_ms, until_ms, ids = orjson.loads(note)
+        return Selection(frozenset(reasons), since_ms, until_ms, frozenset(ids))
+    except (ValueError, TypeError):
+        return None
+
+
+def is_open(
+    record: KafkaRecord, letter: DeadLetter, replays: Iterable[tuple[Selection, Mapping[int, int]]]
+) -> bool:
+    """Whether no replay has sent this letter again.
+
+    Args:
+        replays: of each, what it takes, and the offset that it has come to in each partition.
+    """
+    partition, offset = record.partition(), record.offset()
+    assert partition is not None
+    assert offset is not None
+    return not any(
+        offset < offsets.get(partition, 0) and selection.takes(record, letter)
+        for selection, offsets in replays
+    )
+
+
 def reason(letter: DeadLetter) -> str:
     return f"{letter.stage or '?'}/{letter.error_class or '?'}"
 
@@ -57,10 +96,12 @@ class Group:
     """The dead letters of one reason.
 
     Attributes:
+        open: of these, the ones that were not sent again.
         samples: a few of them, as `id at topic/partition/offset: message`.
     """
 
     count: int = 0
+    open: int = 0
     first_ms: int = -1
     last_ms: int = -1
     samples: list[str] = field(default_factory=list)

@@ -48,9 +48,36 @@ max_inflight = 4
 "security.protocol" = "SSL"
 ```
 
-A setting that is unknown or out of bounds is named, and the bridge ends with exit code 2. Times end
-in `_s` and are seconds.
+A setting that is unknown or out of bounds is named, and the bridge ends with exit code 2; so does a
+variable `BRIDGE_*` that is no setting. Times end in `_s` and are seconds.
 
+"""
+
+KAFKA_OPTIONS = """
+### Options of Kafka's client
+
+`--kafka`, `--kafka-consumer` and `--kafka-producer` take any option of librdkafka, but those that
+would undo what the bridge promises are refused, with exit code 2:
+
+- `acks` (`request.required.acks`) other than `all`, `enable.idempotence` other than `true`: an
+  answer could be lost, or doubled, after its image was committed;
+- `retries` (`message.send.max.retries`) and `message.timeout.ms` (`delivery.timeout.ms`): a broker
+  that is away is waited for, as long as it takes;
+- `delivery.report.only.error`: an offset is committed when its answer is acknowledged;
+- `isolation.level` other than `read_committed`, with `--delivery exactly-once`: images of
+  transactions that were aborted would be answered;
+- `enable.auto.commit` (`auto.commit.enable`), `enable.auto.offset.store`, `enable.partition.eof`:
+  the bridge decides when an offset is committed, and asks where a partition ends;
+- `bootstrap.servers` (`metadata.broker.list`), `group.id`, `transactional.id` and
+  `transaction.timeout.ms` are the settings `--brokers`, `--group`, `--transactional-id` and
+  `--transaction-timeout-s`.
+
+`auto.offset.reset=error` ends the bridge with exit code 2 when Kafka has no record where it is to
+read on. `group.protocol=consumer` (KIP-848, Kafka 4.0 and newer) is supported in both delivery
+modes: the broker assigns the partitions and sets the session's times, so
+`partition.assignment.strategy`, `session.timeout.ms` and `heartbeat.interval.ms` must be left out.
+All bridges of a group use one protocol; Kafka takes a group over from one to the other while its
+bridges are restarted one by one.
 """
 
 
@@ -185,7 +212,9 @@ def _first_line(text: str | None) -> str:
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD + bridge_table(), *(command_section(one) for one in COMMANDS)])
+    return "\n".join(
+        [HEAD + bridge_table() + KAFKA_OPTIONS, *(command_section(one) for one in COMMANDS)]
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The bridge as a child process, of this very code, for the demo, the tests and the benchmarks."""
 
 import http.client
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,11 @@ class Bridge(Service):
     def health(self, what: str) -> int:
         """HTTP status of /health/`what`."""
         return status(self.http, f"/health/{what}")
+
+    def reasons(self) -> dict[str, str]:
+        """Why it is not ready, by part; empty when it is."""
+        found: dict[str, str] = json.loads(self._get("/health/ready"))["reasons"]
+        return found
 
     def _get(self, path: str) -> bytes:
         connection = http.client.HTTPConnection(self.http, timeout=2)

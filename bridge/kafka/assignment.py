@@ -1,5 +1,6 @@
 """The partitions that this bridge owns right now, and the images of each in hand."""
 
+import time
 from collections.abc import Iterable
 from threading import Condition, RLock
 from typing import Generic, NamedTuple, TypeVar
@@ -46,6 +47,8 @@ class Assignment(Generic[T]):
         self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
         self._images = 0
         self._bytes = 0
+        self.progress_at = time.monotonic()
+        """Monotonic seconds when an image was last finished, or the first one came in hand."""
 
     @property
     def partitions(self) -> list[TopicPartition]:
@@ -60,6 +63,17 @@ class Assignment(Generic[T]):
     @property
     def bytes(self) -> int:
         return self._bytes
+
+    def in_hand(self) -> dict[TopicPartition, int]:
+        """Images in hand of each partition."""
+        with self.changed:
+            return {key: tracker.in_hand for key, tracker in self._trackers.items()}
+
+    def uncommitted(self, partitions: Iterable[TopicPartition]) -> bool:
+        """Whether something of these partitions is answered, and not known to be committed."""
+        with self.changed:
+            trackers = [self._trackers.get(key) for key in partitions]
+            return any(one is not None and one.outstanding for one in trackers)
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         with self.changed:
@@ -97,6 +111,8 @@ class Assignment(Generic[T]):
         if not tracker.begin(offset, cost):
             tracker = self._rewind(tracker, offset)
             tracker.begin(offset, cost)
+        if self._images == 0:
+            self.progress_at = time.monotonic()
         self._images += 1
         self._bytes += cost
         return tracker
@@ -148,6 +164,7 @@ class Assignment(Generic[T]):
                 self._bytes -= entry.cost
                 self._images -= 1
                 emptied |= tracker.in_hand == 0
+        self.progress_at = time.monotonic()
         if emptied:
             self.changed.notify_all()
         if self._room_wanted is not None and self._has_room(*self._room_wanted):

@@ -54,6 +54,11 @@ class Delivery(Protocol):
         """The group has rebalanced: what identified this member to the group is out of date."""
         ...
 
+    @property
+    def problem(self) -> str | None:
+        """Why answers cannot be published or committed just now; None when they can."""
+        ...
+
     def close(self, *, flush: bool) -> None: ...
 
 
@@ -62,7 +67,11 @@ class AtLeastOnce:
 
     Args:
         failed: called, on any thread, with what makes it impossible to go on.
+        metadata: kept by Kafka with each committed offset.
     """
+
+    problem: str | None = None
+    """Commits that are refused are the group's to tell."""
 
     def __init__(
         self,
@@ -71,7 +80,9 @@ class AtLeastOnce:
         assignment: Assignment[Publication],
         metrics: Metrics,
         failed: Callable[[Exception], None],
+        metadata: str = "",
     ) -> None:
+        self._metadata = metadata
         self._consumer = consumer
         self._producer = producer
         self._assignment = assignment
@@ -199,7 +210,7 @@ class AtLeastOnce:
         if not completed:
             return
         offsets = [
-            TopicPartition(one.tracker.topic, one.tracker.partition, one.offset)
+            TopicPartition(one.tracker.topic, one.tracker.partition, one.offset, self._metadata)
             for one in completed
         ]
         try:

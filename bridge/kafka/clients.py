@@ -1,11 +1,21 @@
 """Kafka clients, configured once: what users may override and what the bridge depends on."""
 
+import logging
+import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from bridge.config import Settings
 from cli.clients import KafkaSettingError, client_config, make_client
@@ -16,7 +26,8 @@ _OWNED = {
     # An offset is committed when its answer is safe, which only the bridge knows.
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    "enable.partition.eof": False,
+    # Tells that a partition can be read though it has nothing new, and how far it was read.
+    "enable.partition.eof": True,
 }
 
 _CONSUMER_DEFAULTS = {
@@ -32,6 +43,9 @@ _CONSUMER_DEFAULTS = {
     # Tells whether a broker is there and how far behind this bridge is, at no request.
     "statistics.interval.ms": 5_000,
 }
+
+_CLASSIC_ONLY = ("partition.assignment.strategy",)
+"""Defaults that group.protocol=consumer (KIP-848) does not know: there the broker assigns."""
 
 _PRODUCER_DEFAULTS = {
     "enable.idempotence": True,
@@ -53,14 +67,79 @@ def _common(settings: Settings, on_error: Callable[[KafkaError], None]) -> dict[
     return common
 
 
+_DECIDED = {
+    **dict.fromkeys((*_OWNED, "auto.commit.enable", "delivery.report.only.error"), ""),
+    "group.id": "; it has the setting group",
+    "transactional.id": "; it has the setting transactional_id",
+    "transaction.timeout.ms": "; it has the setting transaction_timeout_s",
+    "bootstrap.servers": "; it has the setting brokers",
+    "metadata.broker.list": "; it has the setting brokers",
+}
+"""Options that cannot be set, and what to use instead."""
+
+_PROMISES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "enable.idempotence": (
+        ("true", "t", "1"),
+        "answers could be doubled or lost when a broker fails",
+    ),
+    "acks": (("all", "-1"), "an answer could be lost after its image was committed"),
+    "request.required.acks": (
+        ("all", "-1"),
+        "an answer could be lost after its image was committed",
+    ),
+    "message.timeout.ms": (("0",), "a broker that is away would stop the bridge"),
+    "delivery.timeout.ms": (("0",), "a broker that is away would stop the bridge"),
+    "retries": ((str(2**31 - 1),), "a broker that is away would stop the bridge"),
+    "message.send.max.retries": ((str(2**31 - 1),), "a broker that is away would stop the bridge"),
+}
+"""Options of the producer that keep a promise: the values that do, and what another would mean."""
+
+
 def _merge(
     settings: Settings, defaults: Mapping[str, object], specific: Mapping[str, object]
 ) -> dict[str, object]:
     given = {**settings.kafka, **specific}
-    for name in given:
-        if name in _OWNED or name in ("group.id", "transactional.id", "bootstrap.servers"):
-            raise KafkaSettingError(f"{name} is decided by the bridge and cannot be set")
+    for name, value in given.items():
+        if name in _DECIDED:
+            raise KafkaSettingError(
+                f"{name} is decided by the bridge and cannot be set{_DECIDED[name]}"
+            )
+        allowed, consequence = _PROMISES.get(name, ((), ""))
+        if allowed and str(value).lower() not in allowed:
+            raise KafkaSettingError(f"{name}={value} is refused: {consequence}; leave it out")
+    if settings.delivery == "exactly-once" and not _reads_committed(given):
+        raise KafkaSettingError(
+            f"isolation.level={given['isolation.level']} is refused with exactly-once delivery: "
+            "images of transactions that were aborted would be answered; leave it out"
+        )
+    if str(given.get("group.protocol", "")).lower() == "consumer":
+        defaults = {name: value for name, value in defaults.items() if name not in _CLASSIC_ONLY}
     return {**defaults, **given}
+
+
+def _reads_committed(options: Mapping[str, object]) -> bool:
+    return str(options.get("isolation.level", "read_committed")).lower() == "read_committed"
+
+
+def consumer_option(settings: Settings, name: str) -> str:
+    """A consumer's option as the bridge uses it, in lower case; empty where it has no value."""
+    options = {**_CONSUMER_DEFAULTS, **settings.kafka, **settings.kafka_consumer}
+    return str(options.get(name, "")).lower()
+
+
+MODEL = "model="
+
+
+def commit_metadata(model: str) -> str:
+    """What goes with each committed offset: the model that the group's images are answered by."""
+    return MODEL + model
+
+
+def read_model(metadata: str | None) -> str | None:
+    """The model that a committed offset names; None where it names none."""
+    if metadata is None or not metadata.startswith(MODEL):
+        return None
+    return metadata.removeprefix(MODEL)
 
 
 def make_consumer(
@@ -94,34 +173,88 @@ def make_producer(
     return make_client(Producer, config)
 
 
+class GroupState(NamedTuple):
+    """What a group is now.
+
+    Attributes:
+        models: named by its committed offsets of the images topic.
+    """
+
+    members: int
+    models: set[str]
+
+
+def read_group(settings: Settings) -> GroupState:
+    """Ask for the group, as nobody in it; empty where that cannot be learnt."""
+    config: dict[str, Any] = _common(settings, lambda _error: None)
+    admin = make_client(AdminClient, {**config, **settings.kafka, **settings.kafka_consumer})
+    name = settings.group
+    asked = admin.list_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(name)], request_timeout=ADMIN_TIMEOUT_S
+    )
+    described = admin.describe_consumer_groups([name], request_timeout=ADMIN_TIMEOUT_S)
+    try:
+        places = asked[name].result(2 * ADMIN_TIMEOUT_S).topic_partitions or []
+        members = described[name].result(2 * ADMIN_TIMEOUT_S).members
+    except (KafkaException, TimeoutError):
+        return GroupState(0, set())
+    found = (read_model(one.metadata) for one in places if one.topic == settings.images_topic)
+    return GroupState(len(members), {model for model in found if model is not None})
+
+
 class Statistics(NamedTuple):
     """What the bridge wants of librdkafka's statistics.
 
     Attributes:
-        lags: records behind the log's end, by (topic, partition), for assigned partitions.
+        ends: the offset at which this consumer finds nothing more, by (topic, partition): the last
+            stable offset, or the high watermark for one that reads what is not committed, too.
     """
 
     brokers_up: int
-    lags: dict[tuple[str, int], int]
+    ends: dict[tuple[str, int], int]
 
 
-def read_statistics(text: str) -> Statistics:
-    """Read the JSON that librdkafka hands to `stats_cb`."""
+def read_statistics(text: str, *, committed: bool = True) -> Statistics:
+    """Read the JSON that librdkafka hands to `stats_cb`.
+
+    Args:
+        committed: whether the consumer reads committed records alone.
+    """
     body = orjson.loads(text)
     brokers = body.get("brokers", {}).values()
-    lags = {
-        (topic, one["partition"]): one["consumer_lag"]
+    end = "ls_offset" if committed else "hi_offset"
+    ends = {
+        (topic, one["partition"]): one[end]
         for topic, of_topic in body.get("topics", {}).items()
         for one in of_topic.get("partitions", {}).values()
-        if one.get("consumer_lag", -1) >= 0
+        if one.get(end, -1) >= 0
     }
-    return Statistics(sum(one.get("state") == "UP" for one in brokers), lags)
+    return Statistics(sum(one.get("state") == "UP" for one in brokers), ends)
+
+
+ADMIN_TIMEOUT_S = 5.0
+REPEAT_S = 10.0
+"""Between two warnings of librdkafka about the same; what comes in between is a debug line."""
 
 
 class KafkaLog:
-    """Takes librdkafka's own log lines into the bridge's log."""
+    """Takes librdkafka's own log lines into the bridge's log.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said: dict[str, float] = {}
 
     def log(self, level: int, message: str, *arguments: object) -> None:
+        """Called on any thread; `level` is one of the standard library's."""
         text = message % arguments if arguments else message
-        # The standard library's levels; librdkafka's warnings repeat what its errors say.
-        log.debug("librdkafka", level=level, message=text[:500])
+        facility = text.partition(" ")[0]  # "OFFSET [client] ...": from a fixed set
+        now = self._clock()
+        if level >= logging.WARNING and now - self._said.get(facility, -REPEAT_S) >= REPEAT_S:
+            self._said[facility] = now
+            log.warning("librdkafka", level=level, message=text[:500])
+        else:
+            log.debug("librdkafka", level=level, message=text[:500])

@@ -30,6 +30,8 @@ FOR_GOOD = (
     KafkaError._UNKNOWN_PARTITION,
 )
 """Reasons that do not pass by themselves: as at least once, the bridge stops and says so."""
+ABORTS = 2
+"""Aborts in a row that a rebalance explains; after more, transactions do not work."""
 HUNG_FACTOR = 2
 """Calls on the transaction coordinator have a bound of their own. One that outlasts it that many
 times never returns: librdkafka can lose a request when the broker goes in the middle of it."""
@@ -53,6 +55,7 @@ class ExactlyOnce:
     Args:
         timeout_s: bound on each call on the transaction coordinator.
         failed: called with what makes it impossible to go on.
+        metadata: kept by Kafka with each committed offset.
     """
 
     def __init__(
@@ -65,7 +68,10 @@ class ExactlyOnce:
         *,
         timeout_s: float,
         backoff: Backoff,
+        metadata: str = "",
     ) -> None:
+        self._offset_metadata = metadata
+        self.problem: str | None = "transactions have not started yet"
         self._consumer = consumer
         self._producer = producer
         self._assignment = assignment
@@ -130,6 +136,7 @@ class ExactlyOnce:
     def _run(self) -> None:
         try:
             self._call(self._producer.init_transactions)
+            self.problem = None
             while not self._stopping.is_set():
                 with self._assignment.changed:
                     self._assignment.changed.wait_for(self._has_work, IDLE_WAIT_S)
@@ -156,6 +163,7 @@ class ExactlyOnce:
                 rest = completed
             else:
                 self._backoff.reset()
+                self.problem = None
                 self._committed(part)
                 self._widen()
             with self._assignment.changed:
@@ -190,6 +198,8 @@ class ExactlyOnce:
             self._limit = max(1, sum(len(one.entries) for one in part) // 2)
             self._calm = 0
         wait = self._backoff.next_wait()
+        if self._backoff.failures > ABORTS:
+            self.problem = f"transactions are aborted: {reason.str()}"
         log.warning("transaction_aborted", error=str(error), retry_in_s=round(wait, 3))
         self._wait_for_generation(metadata, wait)
 
@@ -243,7 +253,9 @@ class ExactlyOnce:
         except KafkaException:
             all_taken = False  # one before it failed: the next call raises what is to be done
         offsets = [
-            TopicPartition(one.tracker.topic, one.tracker.partition, one.offset)
+            TopicPartition(
+                one.tracker.topic, one.tracker.partition, one.offset, self._offset_metadata
+            )
             for one in completed
         ]
         self._call(
@@ -294,6 +306,7 @@ class ExactlyOnce:
             except KafkaException as error:
                 if not error.args[0].retriable() or self._stopping.is_set():
                     raise
+                self.problem = f"a transaction waits: {error.args[0].str()}"
                 log.warning("transaction_waits", error=error.args[0].str())
             finally:
                 self._calling_since = None

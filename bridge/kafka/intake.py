@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from bridge.kafka.assignment import Assignment, Position
 from bridge.kafka.at_least_once import Delivery
+from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.work import Arrival, Publication
 from wire.record import read_record
@@ -32,6 +33,9 @@ class Intake:
         take: gets the records taken in hand; must return at once.
         stalled: whether images cannot be finished just now, so that waiting for them is pointless.
         failed: called, on the intake's thread, with what makes it impossible to go on.
+        watch: learns what health and the lag are told from.
+        broker_assigns: the group's protocol is KIP-848's, in which a member's epoch moves on
+            without a change of its partitions.
     """
 
     def __init__(
@@ -47,7 +51,11 @@ class Intake:
         drain_timeout_s: float,
         stalled: Callable[[], bool],
         failed: Callable[[Exception], None],
+        watch: Watch | None = None,
+        broker_assigns: bool = False,
     ) -> None:
+        self._watch = watch
+        self._broker_assigns = broker_assigns
         self._consumer = consumer
         self._topic = topic
         self._assignment = assignment
@@ -66,13 +74,17 @@ class Intake:
         self._largest = 0
         """Bytes of the largest record of the last fetch: the next ones may be like it."""
         self._paused: set[tuple[str, int]] = set()
+        self._uncommitted = False
+        """Whether partitions went with answers that were not committed, since the stop."""
         self._stopping = Event()
         self._at_once = Event()
         self._thread = Thread(target=self._run, name="intake", daemon=True)
         self.beat = time.monotonic()
         """Monotonic seconds of the loop's last turn: what liveness looks at."""
-        self.drained = False
-        """After a stop: whether every image in hand was answered and committed."""
+        self._begun: list[Arrival] = []
+        """Taken in hand and not yet handed on."""
+        self.left: str | None = "the consumer did not end in time"
+        """After a stop: what was not answered, or not committed; None when all was."""
 
     def start(self, take: Callable[[Sequence[Arrival]], None], delivery: Delivery) -> None:
         self._take = take
@@ -112,8 +124,12 @@ class Intake:
         while not self._stopping.is_set():
             self.beat = now = time.monotonic()
             if now >= commit_at:
+                if self._broker_assigns:
+                    self._delivery.generation_changed()
                 self._delivery.commit(wait=False)
                 self._sample()
+                if self._watch is not None:
+                    self._watch.turn(paused=bool(self._paused))
                 commit_at = now + self._commit_interval_s
             full_s = 0.0 if self._paused else min(FULL_S, self._commit_interval_s)
             if self._assignment.wait_room(self._room_from, self._max_bytes, full_s):
@@ -140,13 +156,13 @@ class Intake:
         # Taken in hand before the rest is asked for: in that call its partition can go, and come
         # back to be read from an earlier record.
         largest, self._largest = self._largest, 0
-        arrivals = self._accept([first])
+        self._begun = self._accept([first])
         # No more than there is room for, should they be as large as the largest lately.
         room = self._max_bytes - self._assignment.bytes
         count = min(self._fetch_size - 1, room // max(largest, self._largest, 1))
-        if count > 0:
-            arrivals += self._accept(self._consumer.consume(count, 0))
-        return arrivals
+        rest = self._accept(self._consumer.consume(count, 0)) if count > 0 else []
+        begun, self._begun = self._begun, []
+        return begun + rest
 
     def _accept(self, messages: Sequence[Message]) -> list[Arrival]:
         received_ns = time.time_ns()
@@ -155,13 +171,15 @@ class Intake:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._consumer_error(error)
+                self._consumer_error(message, error)
                 continue
             record = read_record(message)
             size = record.size
             self._largest = max(self._largest, size)
             records.append(record)
             places.append((record.topic(), record.partition(), record.offset(), size))
+            if self._watch is not None:
+                self._watch.read((record.topic(), record.partition()), record.offset())
         arrivals = [
             Arrival(record, tracker, place[2], received_ns)
             for record, place, tracker in zip(
@@ -172,12 +190,11 @@ class Intake:
         self._metrics.received.inc(len(arrivals))
         return arrivals
 
-    def _consumer_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._PARTITION_EOF:
-            return
-        if error.fatal():
+    def _consumer_error(self, message: Message, error: KafkaError) -> None:
+        if self._watch is not None:
+            self._watch.error(message, error)
+        elif error.fatal():
             raise KafkaException(error)
-        log.warning("kafka_consumer_error", code=error.name(), error=error.str())
 
     def _pause(self) -> None:
         fresh = set(self._assignment.partitions) - self._paused
@@ -200,6 +217,8 @@ class Intake:
         keys = _keys(partitions)
         self._assignment.assign(keys)
         self._delivery.generation_changed()
+        if self._watch is not None:
+            self._watch.assigned(keys)
         self._rebalanced("assigned", keys)
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -209,19 +228,31 @@ class Intake:
         # still ours: commits that name the old generation would be refused.
         self._delivery.generation_changed()
         if not self._at_once.is_set():
+            if self._begun and self._take is not None:
+                # Called from within a fetch: what it began would be waited for in vain.
+                begun, self._begun = self._begun, []
+                self._take(begun)
             # What is in hand is finished while the partitions are still ours, so that the next
             # owner need not do it again; not when Triton is away and it may take for ever.
             self._drain(keys)
             self._delivery.commit(wait=True)
-        self._assignment.revoke(keys)
-        self._resume(keys)
-        self._rebalanced("revoked", keys)
+            if self._assignment.uncommitted(keys):
+                self._uncommitted = True
+                log.warning("revoked_uncommitted", partitions=[partition for _, partition in keys])
+        self._gone("revoked", keys)
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         keys = _keys(partitions)
-        self._assignment.revoke(keys)  # they may have a new owner by now: commit nothing
+        if self._assignment.uncommitted(keys):
+            self._uncommitted = True
+        self._gone("lost", keys)  # they may have a new owner by now: commit nothing
+
+    def _gone(self, kind: str, keys: list[tuple[str, int]]) -> None:
+        self._assignment.revoke(keys)
         self._resume(keys)
-        self._rebalanced("lost", keys)
+        if self._watch is not None:
+            self._watch.gone(keys, lost=kind == "lost")
+        self._rebalanced(kind, keys)
 
     def _rebalanced(self, kind: str, keys: Sequence[tuple[str, int]]) -> None:
         self._metrics.rebalances.labels(kind).inc()
@@ -242,12 +273,45 @@ class Intake:
     def _finish(self) -> None:
         assert self._delivery is not None
         if self._at_once.is_set():
+            self.left = self._shortfall()
             return
-        drained = self._drain(self._assignment.partitions)
-        self._delivery.commit(wait=True)
-        self.drained = drained and not self._at_once.is_set()
-        if not self.drained:
-            log.warning("not_drained", images_left=self._assignment.images)
+        self._uncommitted = False
+        deadline = time.monotonic() + self._drain_timeout_s
+        self._pause()
+        while not self._at_once.is_set():
+            self.beat = now = time.monotonic()
+            drained = self._assignment.wait_finished(self._assignment.partitions, DRAIN_SLICE_S)
+            hopeless = now > deadline or (not drained and self._stalled())
+            if drained or hopeless:
+                self._delivery.commit(wait=True)
+            waits = self._assignment.uncommitted(self._assignment.partitions)
+            if hopeless or (drained and not waits):
+                break
+            # While the group rebalances, no commit is taken: polling is what takes this member
+            # through it, to the generation under which one is. What else comes is read again by
+            # whoever owns its partition next.
+            self._consumer.poll(FULL_S if drained else 0)
+            if self._broker_assigns:
+                self._delivery.generation_changed()
+        self.left = self._shortfall()
+        if self.left is not None:
+            log.warning("not_drained", images_left=self._assignment.images, left=self.left)
+
+    def _shortfall(self) -> str | None:
+        """What a stop left undone; None when nothing."""
+        if self._assignment.images:
+            return (
+                f"stopped with {self._assignment.images} images in hand; they are not committed "
+                "and will be delivered again"
+            )
+        if self._at_once.is_set():
+            return "stopped at once; what was not committed will be delivered again"
+        if self._uncommitted or self._assignment.uncommitted(self._assignment.partitions):
+            return (
+                "stopped, and the last answers could not be committed (commit_failed says why); "
+                "their images will be delivered again"
+            )
+        return None
 
     def _close(self) -> None:
         self._at_once.set()  # everything was drained, or must not be

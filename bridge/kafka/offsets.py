@@ -102,6 +102,11 @@ class PartitionTracker(Generic[T]):
         """The offset to commit, None when nothing was completed since the last commit."""
         return None if self.position == self._committed else self.position
 
+    @property
+    def outstanding(self) -> bool:
+        """Whether a commit would say something new."""
+        return self.completed or self.committable() is not None
+
     def mark_committed(self, offset: int | None) -> None:
         """Note a commit; None takes back one that failed."""
         self._committed = offset

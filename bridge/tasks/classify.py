@@ -144,4 +144,5 @@ def parse_class(text: bytes) -> ScoredLabel:
 @lru_cache(4096)  # a model has some thousand classes at most that it ever answers with
 def _parse_label(text: bytes) -> tuple[str, int]:
     index, _, label = text.decode().partition(":")
+    label = label.removesuffix("\r")  # Triton keeps it of a file with Windows' line ends
     return label or index, int(index)

@@ -1,5 +1,6 @@
 """The Triton edge: one model in a real Triton, over gRPC."""
 
+import http.client
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bridge.inference import Answer, Done, Failure, Inference, InferenceError
+from bridge.inference import Answer, Checked, Done, Failure, Inference, InferenceError
 from bridge.tasks.classify import Classify, parse_class
 from bridge.triton.messages import make_request, parse_answer, texts
 from bridge.triton.model import ModelSpec, UnservableModelError, Wanted, read_spec
@@ -22,14 +23,20 @@ from imaging.tensor import to_tensor
 from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
+HTTP_TIMEOUT_S = 1.0
+CHECK_TIMEOUT_S = 5.0
+"""A check is answered by the server itself, in a millisecond; a busy machine may take longer."""
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),
     ("grpc.max_receive_message_length", INT32_MAX),
-    # A dead peer that closed nothing is noticed in half a minute instead of never.
-    ("grpc.keepalive_time_ms", 20_000),
+    # A server counts pings that come sooner than every 300 s while it sends nothing, and closes the
+    # connection at the third (gRPC's default, and Triton's --grpc-http2-min-recv-ping-interval-
+    # without-data): of a call longer than that, nothing would be left.
+    ("grpc.keepalive_time_ms", 330_000),
+    # This is TCP's user timeout, too: a dead peer that closed nothing is noticed that long after
+    # anything was sent to it, a check for instance.
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
     # gRPC's own reconnect waits grow to two minutes; ours are settings, so its must be shorter.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -181,6 +188,31 @@ class TritonServer:
         else:
             call.add_done_callback(answered)
 
+    def check(self, done: Checked) -> None:
+        def answered(call: Any) -> None:
+            try:
+                ready = call.result().ready
+            except grpc.RpcError as error:
+                done(_failed(error))
+            except grpc.FutureCancelledError:
+                done(InferenceError("CANCELLED", "the connection was closed"))
+            else:
+                done(None if ready else InferenceError("UNAVAILABLE", self._not_ready_text))
+
+        try:
+            call = self._stub.ModelReady.future(
+                service_pb2.ModelReadyRequest(name=self._model, version=self._version),
+                timeout=CHECK_TIMEOUT_S,
+            )
+        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
+            done(InferenceError("UNAVAILABLE", str(error)))
+        else:
+            call.add_done_callback(answered)
+
+    @property
+    def _not_ready_text(self) -> str:
+        return f"model {self._model!r} is not ready"
+
     def close(self) -> None:
         self._channel.close()
 
@@ -199,6 +231,20 @@ def _channel(address: str, tls: Tls | None) -> grpc.Channel:
 def _failed(error: grpc.RpcError) -> InferenceError:
     status = error.code().name
     return InferenceError(status, error.details() or status)
+
+
+def speaks_http(address: str) -> bool:
+    """Whether what listens there answers HTTP/1.1, which no gRPC server does."""
+    host, _, port = address.rpartition(":")
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=HTTP_TIMEOUT_S)
+    try:
+        connection.request("GET", "/v2/health/live")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:

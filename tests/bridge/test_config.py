@@ -46,6 +46,8 @@ def test_the_file_can_be_named_in_the_environment(
         (["--triton", "nowhere"], "triton: 'nowhere' is not HOST:PORT"),
         (["--triton", "http://gpu:8000"], "for example gpu:8001"),
         (["--triton", "grpc://gpu:8001/"], "for example gpu:8001"),
+        (["--triton", "host:8001/v2"], "is not HOST:PORT"),
+        (["--triton", "host:8001,host2:8001"], "is not HOST:PORT"),
         (["--predictions-topic", "images"], "must differ"),
         (["--dead-letters-topic", "predictions"], "must differ"),
         (["--retry-min-s", "9"], "retry_max_s is below retry_min_s"),
@@ -56,6 +58,39 @@ def test_the_file_can_be_named_in_the_environment(
 def test_a_setting_that_cannot_be_used_is_named(arguments: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         read(*arguments)
+
+
+def test_an_unknown_variable_is_named_with_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_TOPK", "3")
+    monkeypatch.setenv("BRIDGE_XYZ", "1")
+    with pytest.raises(ConfigError) as refused:
+        read()
+    assert str(refused.value).splitlines() == [
+        "BRIDGE_TOPK: no such setting (BRIDGE_TOP_K?); BRIDGE_XYZ: no such setting"
+    ]
+
+
+def test_variables_that_are_no_settings_of_ours_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What Kubernetes tells containers of a service that is called "bridge".
+    for name in ("SERVICE_HOST", "SERVICE_PORT_HTTP", "PORT", "PORT_8080_TCP_ADDR"):
+        monkeypatch.setenv(f"BRIDGE_{name}", "tcp://10.0.0.1:8080")
+    monkeypatch.setenv("BRIDGE_KAFKA__client.rack", "a")
+    monkeypatch.setenv("bridge_top_k", "4")
+    assert read().top_k == 4
+
+
+@pytest.mark.parametrize("name", ["null", "None", "true", "1"])
+def test_a_model_may_have_any_name(name: str) -> None:
+    settings = read("--model", name)
+    assert settings.model == name
+    assert settings.group == f"bridge-{name}"
+
+
+def test_models_share_no_group_unless_they_are_told_to() -> None:
+    assert read("--model", "a").group != read("--model", "b").group
+    assert read("--model", "a", "--group", "mine").group == "mine"
 
 
 def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:

@@ -233,4 +233,4 @@ def test_a_server_that_is_away_costs_no_image() -> None:
     bench = Bench(Model(lambda images: next(outages, None) or good(images)))
     bench.run(raw_image(0), raw_image(1))
     assert bench.outcomes() == {0: "predictions", 1: "predictions"}
-    assert bench.pipeline.healthy
+    assert bench.pipeline.problem is None

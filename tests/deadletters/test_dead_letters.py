@@ -7,10 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from deadletters.command import app
+from deadletters.kafka import CHUNK, Letters
 from stack.kafka import Kafka
 from tests.conftest import Topics
 from tests.kafka_client import collect, send
 from wire.deadletter import DeadLetter, encode_dead_letter, without_value
+from wire.image import decode_image
 from wire.record import Outgoing, StoredRecord, raw_bytes
 
 pytestmark = pytest.mark.slow
@@ -107,6 +109,62 @@ def test_an_image_too_large_for_its_letter_is_taken_from_where_it_was(
     assert said == "1 sent again, 1 gone\n"
     (back,) = collect(kafka.bootstrap, [topics.predictions], lambda messages: len(messages) == 1)
     assert (back.key(), back.value()) == (b"image-0", VALUE)
+
+
+def test_a_replay_ends_where_the_topic_ended_when_it_began(kafka: Kafka, topics: Topics) -> None:
+    count = CHUNK + 50
+    send(kafka.bootstrap, topics.dead_letters, [letter(topics, n, "color") for n in range(count)])
+    options = {"bootstrap.servers": kafka.bootstrap}
+    read = 0
+    with Letters(options, topics.dead_letters, f"again-{topics.images}") as letters:
+        for chunk in letters.chunks():
+            read += len(chunk)
+            # A bridge that fails on them anew.
+            again = [letter(topics, n, "color") for n in range(len(chunk))]
+            send(kafka.bootstrap, topics.dead_letters, again)
+    assert read == count
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_list_tells_open_letters_from_those_sent_again(kafka: Kafka, topics: Topics) -> None:
+    def opened() -> dict[str, tuple[int, int]]:
+        found = json.loads(command(kafka, topics, "list", "--json", "--group", mine))
+        return {name: (group["count"], group["open"]) for name, group in found.items()}
+
+    mine = f"mine-{topics.images}"
+    assert opened() == {"decode/truncated": (5, 5), "decode/color": (3, 3)}
+    command(kafka, topics, "replay", "--reason", "color")
+    command(kafka, topics, "replay", "--id", "image-0", "--group", mine)
+    assert opened() == {"decode/truncated": (5, 4), "decode/color": (3, 0)}
+    send(kafka.bootstrap, topics.dead_letters, [letter(topics, 5, "color")])
+    assert opened() == {"decode/truncated": (5, 4), "decode/color": (4, 1)}
+    assert ", 1 open" in command(kafka, topics, "list", "--reason", "color")
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_dry_run_never_says_that_anything_was_sent(kafka: Kafka, topics: Topics) -> None:
+    done = CliRunner().invoke(
+        app, ["replay", "--brokers", kafka.bootstrap, "--topic", topics.dead_letters, "--dry-run"]
+    )
+    assert done.stdout.startswith("8 would be sent again")
+    assert "would be sent again" in done.stderr
+    assert "8 sent" not in done.stderr
+
+
+def test_an_image_with_neither_key_nor_id_keeps_its_identity(kafka: Kafka, topics: Topics) -> None:
+    plain = StoredRecord(topics.images, 2, 7, record_value=VALUE)
+    reason = DeadLetter("decode", "color", "CMYK", topics.images, 2, 7, 1, 1_000)
+    send(kafka.bootstrap, topics.dead_letters, [encode_dead_letter(plain, reason)])
+    command(kafka, topics, "replay")
+    (back,) = collect(kafka.bootstrap, [topics.images], lambda messages: len(messages) == 1)
+    assert decode_image(back).id == decode_image(plain).id == f"{topics.images}/2/7"
+    assert (back.key(), back.value()) == (None, VALUE)
+    # It fails again, and again it is the same image.
+    reason = reason._replace(partition=back.partition() or 0, offset=back.offset() or 0)
+    send(kafka.bootstrap, topics.dead_letters, [encode_dead_letter(back, reason)])
+    command(kafka, topics, "replay")
+    first, second = collect(kafka.bootstrap, [topics.images], lambda found: len(found) == 2)
+    assert decode_image(first).id == decode_image(second).id == f"{topics.images}/2/7"
 
 
 def test_no_such_topic_is_one_line(kafka: Kafka) -> None:

@@ -54,6 +54,21 @@ def test_bridges_restarted_one_after_the_other(start_trial: StartTrial, judge: J
     judge(trial.settle())
 
 
+def test_bridges_restarted_one_after_the_other_where_the_broker_assigns(
+    start_trial: StartTrial, judge: Judge
+) -> None:
+    """As above, with the group protocol of KIP-848."""
+    trial = start_trial()
+    settings = {"kafka_consumer": '{"group.protocol": "consumer"}'}
+    names = ("first", "second")
+    for name in names:
+        trial.bridge(name, **settings)
+    for name in names:
+        trial.bridges[name].stop()
+        trial.flowing(trial.bridge(name, **settings), 100)
+    judge(trial.settle())
+
+
 @pytest.mark.parametrize(
     "assignor", ["cooperative-sticky", pytest.param("range", marks=pytest.mark.soak)]
 )

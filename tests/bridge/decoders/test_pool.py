@@ -121,10 +121,10 @@ def test_decoders_that_died_with_nothing_to_do_are_replaced_without_blame() -> N
 def test_decoders_that_cannot_start_are_the_bridges_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(decoder, "PROGRAM", "/nonexistent/decoder.py")
+    monkeypatch.setattr(decoder, "PROGRAM", "bridge.decoders.nonexistent")
     pool = Pool()
     pool.start()
-    with pytest.raises(DecoderError, match="cannot start: exit status 2"):
+    with pytest.raises(DecoderError, match="cannot start: exit status 1"):
         pool.decode([png()])
     pool.decoders.close()
 

@@ -1,16 +1,23 @@
 """What a model says of a batch is read image by image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
-from bridge.tasks.classify import Classify
+from bridge.config import ConfigError, Settings
+from bridge.startup import wait_for_model
+from bridge.tasks.classify import Classify, parse_class
 from bridge.tasks.task import Output
+from bridge.triton.client import _CHANNEL_ARGUMENTS, TritonServer, speaks_http
 from bridge.triton.inputs import ModelInput
 from bridge.triton.messages import parse_answer, parse_error
 from bridge.triton.model import ModelSpec
@@ -67,3 +74,45 @@ def test_one_row_for_three_images_is_no_answer_to_any_of_them() -> None:
     turned = response(OUT=[[b"0.9:3:cat"] * 3, [b"0.1:0:airplane"] * 3])
     with pytest.raises(ValueError, match="one row for each image"):
         parse_answer(turned, replace(SPEC, error_output=None), [None] * 3)
+
+
+def test_a_label_of_a_file_with_windows_line_ends_is_the_label() -> None:
+    assert parse_class(b"0.9:3:cat\r") == {"label": "cat", "class_id": 3, "score": 0.9}
+
+
+TRITON_PING_INTERVAL_MS = 300_000
+"""Default of --grpc-http2-min-recv-ping-interval-without-data: what comes sooner is a strike."""
+
+
+def test_keep_alive_is_what_a_triton_with_its_defaults_allows() -> None:
+    arguments = dict(_CHANNEL_ARGUMENTS)
+    assert arguments["grpc.keepalive_time_ms"] >= TRITON_PING_INTERVAL_MS
+    # Unlimited pings would be sent between the two, for each frame that is waited for.
+    assert arguments.get("grpc.http2.max_pings_without_data") != 0
+
+
+@pytest.fixture
+def http_server() -> Iterator[str]:
+    """Like Triton's HTTP port, it closes a connection that begins as gRPC's do."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_an_http_port_given_for_grpc_is_called_that(http_server: str) -> None:
+    triton = TritonServer(http_server, "net")
+    settings = Settings.model_validate(
+        {"triton": http_server, "retry_min_s": 0.001, "retry_max_s": 0.001}
+    )
+    with pytest.raises(ConfigError, match=f"triton: {http_server} speaks HTTP and not gRPC"):
+        wait_for_model(triton, settings, Event(), {})
+    triton.close()
+
+
+def test_a_grpc_port_is_not_called_an_http_port() -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    assert not speaks_http(f"127.0.0.1:{port}")
+    server.stop(None)

@@ -1,0 +1,171 @@
+"""What the intake tells of its consumer: its group, errors and lag, and images that are gone."""
+
+from collections.abc import Iterable
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from bridge.kafka.assignment import Assignment
+from bridge.kafka.clients import Statistics, read_model
+from bridge.kafka.membership import Key, Membership
+from bridge.metrics import Metrics
+from bridge.work import Publication
+from cli.clients import KafkaSettingError
+
+log = structlog.get_logger()
+
+NOBODYS = 2**31 - 1
+"""A partition that is not there: an offset that waits for the end of a transaction would hold the
+group's answer up."""
+ASK_TIMEOUT_S = 2.0
+"""Bound on a question to the group's coordinator, which usually takes a millisecond."""
+
+
+class Watch:
+    """All of it is for the intake's thread, but `problem`, which any thread may read.
+
+    Args:
+        consumer: asked for committed offsets and watermarks.
+        model: the one that this bridge serves.
+        skips: whether a position that Kafka no longer has leads to the topic's end
+            (auto.offset.reset=latest), not to the first record that is left.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        membership: Membership,
+        assignment: Assignment[Publication],
+        metrics: Metrics,
+        *,
+        topic: str,
+        model: str,
+        skips: bool,
+    ) -> None:
+        self._consumer = consumer
+        self._membership = membership
+        self._assignment = assignment
+        self._metrics = metrics
+        self._topic = topic
+        self._model = model
+        self._skips = skips
+        self._others: set[str] = set()
+
+    @property
+    def problem(self) -> str | None:
+        return self._membership.problem
+
+    def assigned(self, keys: list[Key]) -> None:
+        """Partitions came: note where reading begins, and whose answers it follows."""
+        found = self._committed(keys) if keys else []
+        positions = {
+            (one.topic, one.partition): one.offset
+            for one in found
+            if one.error is None and one.offset >= 0
+        }
+        self._membership.assigned(keys, positions)
+        for model in {read_model(one.metadata) for one in found} - {None, self._model}:
+            if model not in self._others:
+                self._others.add(str(model))
+                log.warning("group_of_another_model", model=self._model, other=model)
+
+    def gone(self, keys: list[Key], *, lost: bool = False) -> None:
+        self._membership.gone(keys, lost=lost)
+
+    def read(self, key: Key, offset: int) -> None:
+        """A record was taken."""
+        expected = self._membership.read(key, offset + 1)
+        if expected is not None and offset > expected:
+            self._gap(key, expected, offset)
+
+    def error(self, message: Message, error: KafkaError) -> None:
+        """The consumer handed over an error in place of a record.
+
+        Raises:
+            KafkaException: nothing can be read any more.
+            KafkaSettingError: nor after a restart with the same settings.
+        """
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if error.code() == KafkaError._PARTITION_EOF:
+            assert topic is not None
+            assert partition is not None
+            assert offset is not None
+            expected = self._membership.read((topic, partition), offset)
+            if expected is not None and offset > expected:
+                self._gap((topic, partition), expected, offset)
+            return
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own
+            raise KafkaSettingError(
+                f"auto.offset.reset=error, and Kafka has no record where partition {partition} of "
+                f"{topic} is to be read on ({error.str()}): commit an offset for the group, or set "
+                "earliest or latest"
+            )
+        if error.fatal():
+            raise KafkaException(error)
+        log.warning("kafka_consumer_error", code=error.name(), error=error.str())
+        self._membership.failed((topic, partition), error.code(), error.str())
+
+    def _gap(self, key: Key, expected: int, offset: int) -> None:
+        """Offsets are missing: those of transactions' markers, or of records that Kafka deleted."""
+        low, _ = self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)
+        if low <= expected:
+            return
+        lost = (offset if self._skips else min(low, offset)) - expected
+        self._metrics.expired.inc(lost)
+        log.warning(
+            "images_lost_to_retention", topic=key[0], partition=key[1], images=lost,
+            first_offset=expected, next_offset=offset,
+        )  # fmt: skip
+
+    def committed(self, error: KafkaError | None, partitions: Iterable[TopicPartition]) -> None:
+        """What became of a commit."""
+        problem = error or next((one.error for one in partitions if one.error is not None), None)
+        if problem is None or problem.code() in _REFUSALS:
+            self._membership.committed(None if problem is None else problem.str())
+
+    def turn(self, *, paused: bool) -> None:
+        """Asks the group when there was no news for a while; called about twice a second.
+
+        Args:
+            paused: whether the intake has paused its partitions.
+        """
+        if not paused and (keys := self._membership.to_try()):
+            # Kafka's client says only once that a partition cannot be read, and that it can again
+            # only with the next record; a pause makes it say so at the partition's end, too.
+            places = [TopicPartition(*key) for key in keys]
+            self._consumer.pause(places)
+            self._consumer.resume(places)
+        if self._membership.due:
+            self._committed([(self._topic, NOBODYS)])
+
+    def _committed(self, keys: list[Key]) -> list[TopicPartition]:
+        """Committed offsets, with what they say; empty where the group does not answer."""
+        try:
+            found = self._consumer.committed(
+                [TopicPartition(*key) for key in keys], timeout=ASK_TIMEOUT_S
+            )
+        except KafkaException as error:
+            self._membership.asked(str(error.args[0].str()))
+            return []
+        problem = next((one.error for one in found if one.error is not None), None)
+        self._membership.asked(None if problem is None else problem.str())
+        return found
+
+    def brokers(self, *, up: bool) -> None:
+        self._membership.brokers(up=up)
+
+    def statistics(self, statistics: Statistics) -> None:
+        self._membership.brokers(up=statistics.brokers_up > 0)
+        lags = self._membership.lags(statistics.ends, self._assignment.in_hand())
+        self._metrics.lag.clear()  # a partition that went to another bridge is that one's to tell
+        for (_, partition), lag in lags.items():
+            self._metrics.lag.labels(str(partition)).set(lag)
+
+
+_REFUSALS = {
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+"""Of a commit: what the next one will meet, too. A rebalance's errors pass."""
