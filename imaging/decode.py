@@ -84,7 +84,7 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
     if event.content_type == NDARRAY:
         if rules.shape is None:
             raise ImageError("content_type", "the model takes encoded images, not raw pixels")
-        if not rules.tensor.plain and (event.dtype, event.shape) == ("uint8", rules.shape):
+        if not rules.tensor.plain and event.dtype == "uint8" and event.shape == rules.shape:
             _check_length(value, "uint8", 1, rules.shape)
             return _input(np.frombuffer(value, np.uint8).reshape(rules.shape), rules)
         _check_raw(event, value, rules.shape, rules)
@@ -92,6 +92,8 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
 
 
 def _input(pixels: Pixels, rules: ImageRules) -> Input:
+    if rules.tensor.plain:
+        return pixels
     made: Input = to_tensor(pixels[np.newaxis], rules.tensor)[0]
     return made
 
@@ -133,15 +135,17 @@ def _check_size(value: bytes, rules: ImageRules) -> None:
 def _check_raw(
     event: ImageEvent, value: bytes, shape: tuple[int, int, int], rules: ImageRules
 ) -> None:
+    tensor = rules.tensor
+    if event.dtype == tensor.dtype and event.shape == tensor.dims(shape):
+        _check_length(value, tensor.dtype, tensor.itemsize, event.shape)
+        return
     if event.dtype is None or event.shape is None:
         raise ImageError("ndarray", "raw pixels need the headers ce_dtype and ce_shape")
-    dtype, dims = rules.tensor.dtype, rules.tensor.dims(shape)
-    also = "" if rules.tensor.plain else f", or pixels: uint8 {shape}"
+    dtype, dims = tensor.dtype, tensor.dims(shape)
+    also = "" if tensor.plain else f", or pixels: uint8 {shape}"
     if event.dtype != dtype:
         raise ImageError("dtype", f"dtype is {event.dtype[:40]!r}, the model takes {dtype}{also}")
-    if event.shape != dims:
-        raise ImageError("shape", f"shape is {event.shape}, the model takes {dims}{also}")
-    _check_length(value, dtype, rules.tensor.itemsize, dims)
+    raise ImageError("shape", f"shape is {event.shape}, the model takes {dims}{also}")
 
 
 def _check_length(value: bytes, dtype: str, itemsize: int, dims: tuple[int, ...]) -> None:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 DTYPES = {"UINT8": "uint8", "FP16": "float16", "FP32": "float32", "BF16": "bfloat16"}
 """What pixels can become: Triton's names and numpy's, which has no bfloat16 but a name for it."""
 
+_ITEM_BYTES = {"uint8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
+
 Array = npt.NDArray[Any]
 
 CHUNK = 1 << 18
@@ -71,7 +73,7 @@ class TensorRules:
 
     @property
     def itemsize(self) -> int:
-        return np.dtype(self.stored).itemsize
+        return _ITEM_BYTES[self.dtype]
 
     def dims(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Of one image of `shape` (height, width, channels), as the model takes it."""

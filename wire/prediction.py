@@ -67,18 +67,32 @@ def encode_prediction(
         ContractError: it would be larger than readers accept.
     """
     answer = prediction.answer
-    value = orjson.dumps(
-        {
-            "id": prediction.id,
-            "model": prediction.model,
-            "version": prediction.version,
-            "task": prediction.task,
-            **({"top": prediction.top} if answer is None else answer.fields()),
-            "batch_size": prediction.batch_size,
-            "stamps_ns": prediction.stamps,
-        },
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+    # Each written out: most predictions are classifications, and nothing is put together for them.
+    if answer is None:
+        value = orjson.dumps(
+            {
+                "id": prediction.id,
+                "model": prediction.model,
+                "version": prediction.version,
+                "task": "classify",
+                "top": prediction.top,
+                "batch_size": prediction.batch_size,
+                "stamps_ns": prediction.stamps,
+            }
+        )
+    else:
+        value = orjson.dumps(
+            {
+                "id": prediction.id,
+                "model": prediction.model,
+                "version": prediction.version,
+                "task": answer.task,
+                **answer.fields(),
+                "batch_size": prediction.batch_size,
+                "stamps_ns": prediction.stamps,
+            },
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        )
     if len(value) > MAX_PREDICTION:
         raise ContractError(
             f"its prediction has {len(value):,} bytes, {MAX_PREDICTION:,} are allowed: ask for "
