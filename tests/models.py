@@ -103,17 +103,13 @@ return {"fc6_1": scores}
     )
 
 
-DETECTOR_SIDE = 64
-
-
-def write_detector(repository: Path) -> None:
+def write_detector(repository: Path, side: int = 64) -> None:
     """A YOLO of red and blue rectangles: a tensor before NMS, each found twice; grey borders."""
     write(
         repository,
         "detector",
         "max_batch_size: 16\ndynamic_batching { }\n"
-        f'input {{ name: "images" data_type: TYPE_FP32 dims: [ 3, {DETECTOR_SIDE}, '
-        f"{DETECTOR_SIDE} ] }}\n"
+        f'input {{ name: "images" data_type: TYPE_FP32 dims: [ 3, {side}, {side} ] }}\n'
         'output { name: "output0" data_type: TYPE_FP32 dims: [ 6, 20 ] }\n'
         + parameter("preprocess.normalize", "unit")
         + parameter("preprocess.fit", "letterbox")
