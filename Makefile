@@ -43,9 +43,10 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed ## write docs/configuration.md and docs/metrics.md again from the code
+docs: $(VENV)/.installed ## write the pages of docs/ that are made of the code
 	$(BIN)/python -m scripts.configuration
 	$(BIN)/python -m scripts.metrics_page
+	$(BIN)/python -m scripts.contract
 
 prerequisites:
 	@fail() { echo "$$1" >&2; exit 1; }; \

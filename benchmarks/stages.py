@@ -15,10 +15,13 @@ from tritonclient.utils import serialize_byte_tensor
 
 from benchmarks.models import CLASSES, SHAPE
 from benchmarks.programs.common import TOP_K
+from bridge.tasks.classify import Classify
+from bridge.tasks.task import Output
+from bridge.triton.inputs import ModelInput
 from bridge.triton.messages import make_request, parse_answer
 from bridge.triton.model import ModelSpec
 from imaging.decode import to_input
-from imaging.rules import ImageError, ImageRules, Preprocess
+from imaging.rules import ImageRules, Preprocess, Size
 from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10, synthetic
 from wire.image import decode_image, encode_image
@@ -57,9 +60,9 @@ def stages(repeats: int) -> dict[str, Stages]:
 
 def _spec(shape: tuple[int, int, int], preprocess: Preprocess | None = None) -> ModelSpec:
     return ModelSpec(
-        name="model", version="1", input_name="INPUT__0", output_name=OUTPUT, shape=shape,
-        classes=CLASSES, max_batch=BATCH, batched=True, instances=1,
-        preprocess=preprocess or Preprocess(),
+        name="model", version="1", input=ModelInput("INPUT__0", "UINT8", shape),
+        task=Classify(Output(OUTPUT, "FP32", (CLASSES,)), CLASSES, TOP_K),
+        max_batch=BATCH, batched=True, instances=1, preprocess=preprocess or Preprocess(),
     )  # fmt: skip
 
 
@@ -75,15 +78,16 @@ def _stages(images: Sequence[EncodedImage], spec: ModelSpec) -> dict[str, float]
 
     pixels = decode()
     response = _response(BATCH)
-    top = parse_answer(response, spec, BATCH).tops[0]
-    assert not isinstance(top, ImageError)
+    sizes: list[Size | None] = [None] * BATCH
+    top = parse_answer(response, spec, sizes).results[0]
+    assert isinstance(top, tuple)
     stamps = dict.fromkeys(STAMPS, time.time_ns())
     prediction = Prediction("an-id", spec.name, spec.version, top, stamps, BATCH)
     work: dict[str, tuple[int, Callable[[], object]]] = {
         "envelope": (len(records), lambda: [decode_image(record) for record in records]),
         "decode": (len(records), decode),
-        "request": (BATCH, lambda: make_request(spec, pixels[:BATCH], top_k=TOP_K, timeout_s=30)),
-        "answer": (BATCH, lambda: parse_answer(response, spec, BATCH)),
+        "request": (BATCH, lambda: make_request(spec, pixels[:BATCH], timeout_s=30)),
+        "answer": (BATCH, lambda: parse_answer(response, spec, sizes)),
         "prediction": (
             len(events),
             lambda: [encode_prediction(event, b"key", prediction, "bench") for event in events],

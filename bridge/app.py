@@ -37,7 +37,7 @@ from bridge.reading import Reader
 from bridge.startup import StoppedError, wait_for_model, wait_for_topics
 from bridge.triton.addresses import Address, Addresses
 from bridge.triton.client import Tls, TritonServer
-from bridge.triton.model import ModelSpec
+from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
 from bridge.triton.watch import Watch as TritonWatch
 from bridge.work import Publication, Work
@@ -173,7 +173,7 @@ class App:
                 address.text,
                 settings.model,
                 settings.model_version,
-                top_k=settings.top_k,
+                wanted=Wanted(settings.task, settings.model_parameters, settings.top_k),
                 request_timeout_s=settings.request_timeout_s,
                 tls=tls,
                 name=address.name,
@@ -235,7 +235,11 @@ class App:
         )
         reader = Reader(
             rules=ImageRules(
-                spec.shape, spec.preprocess, settings.max_image_bytes, settings.max_pixels
+                spec.shape,
+                spec.preprocess,
+                settings.max_image_bytes,
+                settings.max_pixels,
+                spec.input.tensor,
             ),
             decoders=settings.decoders,
             outlet=outlet,
@@ -260,7 +264,7 @@ class App:
             metrics,
             take=pipeline.submit,
             delivery=delivery,
-            pixel_bytes=prod(spec.shape or (0,)),
+            pixel_bytes=prod(spec.shape or (0,)) * spec.input.tensor.itemsize,
             max_images=max_images(pool.slots),
             max_bytes=settings.max_buffered_bytes,
             commit_interval_s=settings.commit_interval_s,
@@ -282,9 +286,9 @@ class App:
         self._started = True
         self._waits.clear()
         log.info(
-            "serving", model=spec.name, input=spec.shape or "encoded", max_batch=spec.max_batch,
-            max_inflight=batcher.max_inflight, images_topic=settings.images_topic,
-            delivery=settings.delivery,
+            "serving", model=spec.name, input=spec.shape or "encoded", task=spec.task.name,
+            max_batch=spec.max_batch, max_inflight=batcher.max_inflight,
+            images_topic=settings.images_topic, delivery=settings.delivery,
         )  # fmt: skip
         if self._stop.is_set():
             intake.stop()

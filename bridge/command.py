@@ -109,7 +109,7 @@ def given(context: typer.Context) -> dict[str, object]:
         for name, value in context.params.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
-    for name in ("kafka", "kafka_consumer", "kafka_producer"):
+    for name in ("kafka", "kafka_consumer", "kafka_producer", "model_parameters"):
         if name in found:
             found[name] = _pairs(name, context.params[name])
     return found

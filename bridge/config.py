@@ -9,7 +9,14 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -28,6 +35,25 @@ MIB = 1 << 20
 def _triton(text: str) -> str:
     parse_targets(text)
     return text
+
+
+def _flat(value: object) -> object:
+    """Parameters by their full names: TOML makes tables of the parts of a.b, and lists of lists."""
+    if not isinstance(value, Mapping):
+        return value
+    flat: dict[str, object] = {}
+    for name, one in value.items():
+        if isinstance(one, Mapping):
+            flat |= {f"{name}.{rest}": inner for rest, inner in one.items()}
+    # Flags are whole names, and win over the file's tables.
+    flat |= {str(name): one for name, one in value.items() if not isinstance(one, Mapping)}
+    return {
+        name: "\n".join(map(str, one)) if isinstance(one, list) else str(one)
+        for name, one in flat.items()
+    }
+
+
+ModelParameters = Annotated[dict[str, str], BeforeValidator(_flat)]
 
 
 class Settings(BaseSettings):
@@ -97,6 +123,13 @@ class Settings(BaseSettings):
         False,
         description="use Tritons with different versions of the model at once; else one version's, "
         "until none of them is well",
+    )
+    model_parameters: ModelParameters = Field(
+        default_factory=dict,
+        description="what Triton does not say of the model, such as preprocess.normalize=imagenet",
+    )
+    task: Literal["auto", "classify", "detect", "embed", "raw"] = Field(
+        "auto", description="what the outputs mean; auto: postprocess.task, else as they look"
     )
     top_k: int = Field(3, ge=1, le=1000, description="classes in each prediction, best first")
     max_inflight: int = Field(

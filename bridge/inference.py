@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from imaging.rules import ImageError, Pixels
-from wire.prediction import ScoredLabel
+from bridge.tasks.task import Result
+from imaging.rules import ImageError, Input, Size
 
 
 class Failure(Enum):
@@ -42,20 +42,17 @@ class InferenceError(Exception):
         self.failure = _FAILURES.get(status, Failure.TRANSIENT)
 
 
-Top = tuple[ScoredLabel, ...] | ImageError
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A batch's classes, in the batch's order.
+    """What a batch was answered, in the batch's order.
 
     Attributes:
         version: the model version that answered.
-        tops: for each image its k best classes, best first; or why the model can never use it.
+        results: of each image; or why the model can never use it, or its answer not be used.
     """
 
     version: str
-    tops: Sequence[Top]
+    results: Sequence[Result | ImageError]
 
 
 Done = Callable[[Answer | InferenceError], None]
@@ -68,12 +65,18 @@ class Inference(Protocol):
     """An inference server, as the pipeline sees it."""
 
     def infer(
-        self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
+        self,
+        images: Sequence[Input],
+        done: Done,
+        traceparent: str | None = None,
+        sizes: Sequence[Size | None] = (),
     ) -> None:
         """Send one batch of at most `max_batch` images; returns at once.
 
         Args:
             traceparent: the server's own spans, where it makes any, continue this one.
+            sizes: of the images that these inputs were made of; left out, or None: they came as
+                they are.
 
         Raises:
             Exception: no request can be made of these images; `done` is not called.

@@ -11,14 +11,15 @@ import structlog
 from bridge.accounts import Reason
 from bridge.fuse import Fuse
 from bridge.guard import Unforeseen
-from bridge.inference import Answer, Top
+from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
+from bridge.tasks.task import AnswerError, Result
 from bridge.work import Arrival, Outcome, Publication, Work
 from imaging.rules import ImageError
 from wire.deadletter import INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
-from wire.prediction import Prediction, ScoredLabel, encode_prediction
+from wire.prediction import Prediction, encode_prediction
 from wire.record import ContractError, Outgoing, StoredRecord, raw_bytes
 
 if TYPE_CHECKING:
@@ -105,12 +106,12 @@ class Outlet:
         """
         answered = told = 0
         predictions = []
-        for work, top in zip(outcome.batch, answer.tops, strict=True):
+        for work, result in zip(outcome.batch, answer.results, strict=True):
             arrival = work.arrival
             if arrival.tracker.revoked:
                 self.let_go(arrival)
                 continue
-            made = self._predict(work, outcome, answer.version, top)
+            made = self._predict(work, outcome, answer.version, result)
             if isinstance(made, Publication):
                 predictions.append((arrival, made))
                 answered += 1
@@ -128,16 +129,17 @@ class Outlet:
             self._bury_held()
 
     def _predict(
-        self, work: Work, outcome: Outcome, version: str, top: Top
+        self, work: Work, outcome: Outcome, version: str, result: Result | ImageError
     ) -> Publication | Problem:
         """An image's prediction, or why there is none; whatever is raised is about that image."""
         try:
-            if isinstance(top, ImageError):
-                return "decode", top.kind, str(top)
-            for one in top:
+            if isinstance(result, ImageError):
+                stage = "infer" if isinstance(result, AnswerError) else "decode"
+                return stage, result.kind, str(result)
+            for one in result if isinstance(result, tuple) else ():
                 if not isfinite(one["score"]):
                     return "infer", "not_finite", f"the model's score is {one['score']}"
-            record = self._encode(work, outcome, version, top)
+            record = self._encode(work, outcome, version, result)
         except ContractError as error:
             return "publish", "too_large", str(error)
         except Exception as error:
@@ -145,15 +147,13 @@ class Outlet:
         refused = partial(self._refused, work.arrival)
         return Publication(self._predictions_topic, record, refused)
 
-    def _encode(
-        self, work: Work, outcome: Outcome, version: str, top: tuple[ScoredLabel, ...]
-    ) -> Outgoing:
+    def _encode(self, work: Work, outcome: Outcome, version: str, result: Result) -> Outgoing:
         event = work.event
         prediction = Prediction(
             id=event.id,
             model=self._model,
             version=version,
-            top=top,
+            top=result if isinstance(result, tuple) else (),
             stamps={
                 "intended": event.intended_ns,
                 "sent": event.sent_ns,
@@ -163,6 +163,7 @@ class Outlet:
                 "inferred": outcome.inferred_ns,
             },
             batch_size=len(outcome.batch),
+            answer=None if isinstance(result, tuple) else result,
         )
         if self._tracing is not None:
             event = self._tracing.answer(work, outcome, self._predictions_topic, self._clock_ns())

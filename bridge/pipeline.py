@@ -175,7 +175,9 @@ class Pipeline:
             call, traceparent = self._begin_trace(ours, requested_ns)
             done = partial(self._done, ours, requested_ns, call)
             try:
-                self._inference.infer([work.pixels for work in ours], done, traceparent)
+                self._inference.infer(
+                    [work.array for work in ours], done, traceparent, [work.size for work in ours]
+                )
             except MemoryError:
                 done(InferenceError("RESOURCE_EXHAUSTED", "no memory to make the request"))
             except Exception as error:
@@ -251,7 +253,7 @@ class Pipeline:
         self._heard_at = self._monotonic()
         error = outcome.result
         if isinstance(error, Answer):
-            rows, images = len(error.tops), len(outcome.batch)
+            rows, images = len(error.results), len(outcome.batch)
             if rows == images:
                 self.problem = None
                 self._metrics.requests.labels("ok").inc()

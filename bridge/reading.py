@@ -13,7 +13,7 @@ from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.work import Arrival, Work
 from imaging.decode import needs_decoder, to_input
-from imaging.rules import ImageError, ImageRules, Pixels
+from imaging.rules import ImageError, ImageRules, Input, Size
 from wire.image import ImageEvent, decode_image
 from wire.record import ContractError, raw_bytes
 
@@ -127,13 +127,13 @@ class Reader:
             if needs_decoder(event, self._rules):
                 self._decoders.add(_Encoded(arrival, event, value))
                 return
-            pixels = to_input(event, value, self._rules)
+            array = to_input(event, value, self._rules)
         except ImageError as error:
             self._outlet.bury(arrival, "decode", error.kind, str(error))
         except Exception as error:
             self._outlet.bury_unforeseen(arrival, "decode", error)
         else:
-            self._ready(arrival, event, pixels)
+            self._ready(arrival, event, array, None)
 
     def _begin_trace(self, arrival: Arrival, event: ImageEvent | None) -> None:
         if (tracing := self._tracing) is not None:
@@ -152,10 +152,10 @@ class Reader:
             elif isinstance(result, ImageError):
                 self._outlet.bury(encoded.arrival, "decode", result.kind, str(result))
             else:
-                self._ready(encoded.arrival, encoded.event, result)
+                self._ready(encoded.arrival, encoded.event, *result)
         if isinstance(reply.result, Decoded):
             self._metrics.stages.observe("decode", reply.result.seconds)
 
-    def _ready(self, arrival: Arrival, event: ImageEvent, pixels: Pixels | bytes) -> None:
+    def _ready(self, arrival: Arrival, event: ImageEvent, array: Input, size: Size | None) -> None:
         assert self._hand_on is not None
-        self._hand_on(Work(arrival, event, pixels, self._clock_ns()))
+        self._hand_on(Work(arrival, event, array, self._clock_ns(), size))

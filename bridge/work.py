@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bridge.accounts import Reason
 from bridge.inference import Answer, InferenceError
 from bridge.kafka.offsets import PartitionTracker
-from imaging.rules import Pixels
+from imaging.rules import Input, Size
 from wire.image import ImageEvent
 from wire.record import Outgoing, StoredRecord
 
@@ -51,16 +51,17 @@ class Work:
     """A decoded image.
 
     Attributes:
-        pixels: what the model takes: uint8 [height, width, channels], or bytes that are that
-            already.
+        array: what the model takes.
         decoded_ns: when it was decoded; epoch nanoseconds.
+        size: of the image; None: what came is what the model takes.
         attempts: requests that carried it and failed for reasons that may lie in it.
     """
 
     arrival: Arrival
     event: ImageEvent
-    pixels: Pixels | bytes
+    array: Input
     decoded_ns: int
+    size: Size | None = None
     attempts: int = 0
 
 

@@ -13,9 +13,10 @@ from PIL import AvifImagePlugin, Image, ImageChops
 from imaging.fit import fit, place
 from imaging.formats import DECODED, NAMES, format_of
 from imaging.jpeg import read_jpeg
-from imaging.orientation import UPRIGHT, read_orientation
+from imaging.orientation import LYING, UPRIGHT, read_orientation
 from imaging.png import plain_png, read_png
-from imaging.rules import ImageError, ImageRules, Pixels
+from imaging.rules import ImageError, ImageRules, Input, Pixels, Size
+from imaging.tensor import to_tensor
 from wire.image import NDARRAY, ImageEvent
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "I;16", "I;16B", "I;16L")
@@ -44,13 +45,25 @@ class Opened(NamedTuple):
     ended: bool
 
 
+class Picture(NamedTuple):
+    """A decoded image.
+
+    Attributes:
+        pixels: uint8 [height, width, channels] of the model's input, C-contiguous.
+        size: of the image that they were made of.
+    """
+
+    pixels: Pixels
+    size: Size
+
+
 def needs_decoder(event: ImageEvent, rules: ImageRules) -> bool:
     """Whether `to_input` would run a decoder, which an image may crash."""
     return rules.shape is not None and event.content_type != NDARRAY
 
 
-def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Pixels | bytes:
-    """Decode one image for the model.
+def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
+    """Prepare one image for the model.
 
     Args:
         event: the image's envelope. Of its content type only that of raw pixels counts: what an
@@ -59,20 +72,30 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Pixels | byt
         rules: what is accepted, and what it becomes.
 
     Returns:
-        uint8 [height, width, channels] as the model wants it, C-contiguous; or `value` itself
-        where it is that already: raw pixels, or an encoded image for a model that takes those.
+        An array as `rules.tensor` says, C-contiguous; or `value` itself where it is that already:
+        a raw array, or an encoded image for a model that takes those.
 
     Raises:
         ImageError: why it can never be done.
     """
     if event.content_type != NDARRAY and rules.shape is not None:
-        return decode(value, rules)
+        return _input(decode(value, rules), rules)
     _check_size(value, rules)
     if event.content_type == NDARRAY:
         if rules.shape is None:
             raise ImageError("content_type", "the model takes encoded images, not raw pixels")
-        _check_raw(event, value, rules.shape)
+        if not rules.tensor.plain and event.dtype == "uint8" and event.shape == rules.shape:
+            _check_length(value, "uint8", 1, rules.shape)
+            return _input(np.frombuffer(value, np.uint8).reshape(rules.shape), rules)
+        _check_raw(event, value, rules.shape, rules)
     return value
+
+
+def _input(pixels: Pixels, rules: ImageRules) -> Input:
+    if rules.tensor.plain:
+        return pixels
+    made: Input = to_tensor(pixels[np.newaxis], rules.tensor)[0]
+    return made
 
 
 def decode(value: bytes, rules: ImageRules) -> Pixels:
@@ -81,12 +104,25 @@ def decode(value: bytes, rules: ImageRules) -> Pixels:
     Raises:
         ImageError: why it can never be done.
     """
+    return to_picture(value, rules).pixels
+
+
+def to_picture(value: bytes, rules: ImageRules) -> Picture:
+    """Decode one encoded image, and say how large it was.
+
+    Raises:
+        ImageError: why it can never be done.
+    """
+    assert rules.shape is not None
     _check_size(value, rules)
     pixels = _plain(value, rules)
     if pixels is not None:
-        return pixels
+        height, width, _ = rules.shape
+        return Picture(pixels, (width, height))
     with opened(value, rules.max_pixels) as (image, orientation, _):
-        return fit(image, rules, orientation)
+        # Taken before it is decoded: a JPEG may be decoded at a reduced scale.
+        size = image.size[::-1] if orientation >= LYING else image.size
+        return Picture(fit(image, rules, orientation), size)
 
 
 def _check_size(value: bytes, rules: ImageRules) -> None:
@@ -96,17 +132,26 @@ def _check_size(value: bytes, rules: ImageRules) -> None:
         raise ImageError("too_large", f"{len(value):,} bytes, {rules.max_bytes:,} are allowed")
 
 
-def _check_raw(event: ImageEvent, value: bytes, shape: tuple[int, int, int]) -> None:
+def _check_raw(
+    event: ImageEvent, value: bytes, shape: tuple[int, int, int], rules: ImageRules
+) -> None:
+    tensor = rules.tensor
+    if event.dtype == tensor.dtype and event.shape == tensor.dims(shape):
+        _check_length(value, tensor.dtype, tensor.itemsize, event.shape)
+        return
     if event.dtype is None or event.shape is None:
         raise ImageError("ndarray", "raw pixels need the headers ce_dtype and ce_shape")
-    if event.dtype != "uint8":
-        raise ImageError("dtype", f"dtype is {event.dtype[:40]!r}, the model takes uint8")
-    if event.shape != shape:
-        raise ImageError("shape", f"shape is {event.shape}, the model takes {shape}")
-    if len(value) != math.prod(shape):
-        raise ImageError(
-            "ndarray", f"{len(value)} bytes do not make uint8 {shape}, {math.prod(shape)} do"
-        )
+    dtype, dims = tensor.dtype, tensor.dims(shape)
+    also = "" if tensor.plain else f", or pixels: uint8 {shape}"
+    if event.dtype != dtype:
+        raise ImageError("dtype", f"dtype is {event.dtype[:40]!r}, the model takes {dtype}{also}")
+    raise ImageError("shape", f"shape is {event.shape}, the model takes {dims}{also}")
+
+
+def _check_length(value: bytes, dtype: str, itemsize: int, dims: tuple[int, ...]) -> None:
+    right = itemsize * math.prod(dims)
+    if len(value) != right:
+        raise ImageError("ndarray", f"{len(value)} bytes do not make {dtype} {dims}, {right} do")
 
 
 def _plain(value: bytes, rules: ImageRules) -> Pixels | None:

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imaging.tensor import PLAIN, Array, TensorRules
+
 Pixels = npt.NDArray[np.uint8]
+Input = Array | bytes
+"""One image as a model takes it: an array of the model's dtype and dims, C-contiguous, or bytes
+that are that already."""
+
+Shape = tuple[int, int, int]
+"""(height, width, channels) of an image."""
+Size = tuple[int, int]
+"""Width and height of an image in pixels, turned as its EXIF data says."""
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 FITS = ("cover", "exact", "letterbox")
@@ -51,17 +61,19 @@ class ImageRules:
     """Which images are accepted, and how they become a model's input.
 
     Attributes:
-        shape: (height, width, channels) of the input, uint8; None: the model takes the encoded
-            image itself.
+        shape: (height, width, channels) of the input; None: the model takes the encoded image
+            itself.
         preprocess: how an encoded image becomes that.
         max_bytes: bound on the encoded image, or on the raw pixels.
         max_pixels: bound on width x height, checked before anything is decoded.
+        tensor: the dtype, the order and the range of the model's numbers.
     """
 
     shape: tuple[int, int, int] | None
     preprocess: Preprocess
     max_bytes: int
     max_pixels: int
+    tensor: TensorRules = PLAIN
 
 
 def read_preprocess(parameters: dict[str, Any], refuse: Callable[[str], Exception]) -> Preprocess:

@@ -50,7 +50,11 @@ class Results:
         self._unreadable = 0
 
     def add(self, sequence: int, outcome: Outcome, best: str | None = None) -> None:
-        """One prediction (`best`: its first label) or dead letter for image `sequence`."""
+        """One prediction or dead letter for image `sequence`.
+
+        Args:
+            best: the first label; None: the answer has no classes, and is neither right nor wrong.
+        """
         if sequence >= len(self._seen):
             self._seen.extend(bytes(sequence + 1 - len(self._seen)))
         if self._seen[sequence]:
@@ -62,7 +66,7 @@ class Results:
             return
         self._answered += 1
         label = self._labels[sequence % len(self._labels)]
-        if label is not None:
+        if label is not None and best is not None:
             self._labelled += 1
             self._correct += label == best
 

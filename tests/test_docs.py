@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bridge.config import load
+from bridge.triton.model import PARAMETERS
 from consumer.measuring.matching import TIMES
 from consumer.measuring.statistics import STAGES
 from tests.test_rooms import ALLOWED
@@ -141,3 +143,18 @@ def test_architecture_says_which_package_may_import_which() -> None:
     assert {name: said.get(name) for name in ALLOWED} == {
         name: set(allowed) for name, allowed in ALLOWED.items()
     }
+
+
+def test_each_parameter_of_a_model_is_explained_and_its_examples_can_be_loaded(
+    tmp_path: Path,
+) -> None:
+    page = (DOCS / "bring-your-own-model.md").read_text()
+    for parameter in PARAMETERS:
+        short = parameter[parameter.index(".") :]
+        assert f"`{parameter}`" in page or f"`{short}`" in page, parameter
+    examples = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        path = tmp_path / "bridge.toml"
+        path.write_text(example)
+        assert set(load({"config": path}).model_parameters) <= set(PARAMETERS)

@@ -6,13 +6,17 @@ from typing import NamedTuple, TypedDict
 
 import orjson
 
+from wire.answers import OtherAnswer, read_answer
 from wire.clock import bounded_time, format_time
 from wire.image import MAX_ID, ImageEvent
 from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
 from wire.trace import TRACEPARENT, read_traceparent
 
-PREDICTION_TYPE = "triton-kafka-bridge.prediction.v1"
-_TYPE = PREDICTION_TYPE.encode()
+CLASSIFICATION_TYPE = "triton-kafka-bridge.prediction.v1"
+"""Of classifications, which version 1 had alone: its readers still read them."""
+PREDICTION_TYPE = "triton-kafka-bridge.prediction.v2"
+"""Of any task: `task` says which, and what else is in it."""
+_TYPES = (CLASSIFICATION_TYPE, PREDICTION_TYPE)
 MAX_PREDICTION = 1 << 20
 """Bytes of a prediction that a reader accepts."""
 
@@ -35,6 +39,7 @@ class Prediction(NamedTuple):
         top: the k best classes, best first; scores are finite.
         stamps: epoch nanoseconds of each of `STAMPS`, 0 to `LATEST_NS`.
         batch_size: images in the request that carried this one to Triton.
+        answer: of another task than classification, whose answer is `top`.
     """
 
     id: str
@@ -45,6 +50,12 @@ class Prediction(NamedTuple):
     batch_size: int
     run_id: str | None = None
     traceparent: str | None = None
+    answer: OtherAnswer | None = None
+
+    @property
+    def task(self) -> str:
+        """One of `wire.answers.TASKS`."""
+        return "classify" if self.answer is None else self.answer.task
 
 
 def encode_prediction(
@@ -55,23 +66,42 @@ def encode_prediction(
     Raises:
         ContractError: it would be larger than readers accept.
     """
-    value = orjson.dumps(
-        {
-            "id": prediction.id,
-            "model": prediction.model,
-            "version": prediction.version,
-            "top": prediction.top,
-            "batch_size": prediction.batch_size,
-            "stamps_ns": prediction.stamps,
-        }
-    )
+    answer = prediction.answer
+    # Each written out: most predictions are classifications, and nothing is put together for them.
+    if answer is None:
+        value = orjson.dumps(
+            {
+                "id": prediction.id,
+                "model": prediction.model,
+                "version": prediction.version,
+                "task": "classify",
+                "top": prediction.top,
+                "batch_size": prediction.batch_size,
+                "stamps_ns": prediction.stamps,
+            }
+        )
+    else:
+        value = orjson.dumps(
+            {
+                "id": prediction.id,
+                "model": prediction.model,
+                "version": prediction.version,
+                "task": answer.task,
+                **answer.fields(),
+                "batch_size": prediction.batch_size,
+                "stamps_ns": prediction.stamps,
+            },
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        )
     if len(value) > MAX_PREDICTION:
         raise ContractError(
-            f"its prediction has {len(value):,} bytes, {MAX_PREDICTION:,} are allowed: "
-            "ask for fewer classes (top_k), or give them shorter labels"
+            f"its prediction has {len(value):,} bytes, {MAX_PREDICTION:,} are allowed: ask for "
+            "less (--top-k, postprocess.max_detections, postprocess.outputs), or give shorter "
+            "labels"
         )
+    kind = CLASSIFICATION_TYPE if answer is None else PREDICTION_TYPE
     headers = [
-        *_shared_headers(source, prediction.stamps["inferred"]),
+        *_shared_headers(source, prediction.stamps["inferred"], kind),
         ("ce_id", image.id.encode()),
     ]
     if image.run_id is not None:
@@ -82,12 +112,14 @@ def encode_prediction(
 
 
 @lru_cache(64)
-def _shared_headers(source: str, inferred_ns: int) -> tuple[tuple[str, bytes | None], ...]:
+def _shared_headers(
+    source: str, inferred_ns: int, kind: str
+) -> tuple[tuple[str, bytes | None], ...]:
     """Those that the predictions of a batch have in common."""
     return (
         ("ce_specversion", b"1.0"),
         ("ce_source", source.encode()),
-        ("ce_type", _TYPE),
+        ("ce_type", kind.encode()),
         ("ce_time", format_time(inferred_ns).encode()),
         ("content-type", b"application/json"),
     )
@@ -104,15 +136,16 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
         raise ContractError(f"a prediction of {len(value)} bytes, {MAX_PREDICTION} are allowed")
     headers = first_headers(record.headers())
     kind = headers.get("ce_type", b"").decode(errors="replace")
-    if kind != PREDICTION_TYPE:
-        raise ContractError(f"ce_type is {kind[:80]!r}, expected {PREDICTION_TYPE!r}")
+    if kind not in _TYPES:
+        raise ContractError(f"ce_type is {kind[:80]!r}, expected one of {', '.join(_TYPES)}")
     try:
         body = orjson.loads(value)
+        answer = read_answer(str(body.get("task", "classify")), body)
         top = tuple(
             ScoredLabel(
                 label=str(item["label"]), class_id=int(item["class_id"]), score=float(item["score"])
             )
-            for item in body["top"]
+            for item in (body["top"] if answer is None else ())
         )
         if not all(isfinite(one["score"]) for one in top):
             raise ContractError("a prediction with a score that is not a finite number")
@@ -129,6 +162,7 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
             batch_size=int(body["batch_size"]),
             run_id=_text(headers.get("ce_runid")),
             traceparent=read_traceparent(headers.get(TRACEPARENT)),
+            answer=answer,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ContractError):

@@ -20,9 +20,10 @@ from PIL import Image
 from bridge.decoders.confine import confine
 from bridge.decoders.messages import READY, Decoded, pack_decoded, unpack_jobs, unpack_rules
 from bridge.decoders.process import IDLE, OUT_OF_MEMORY, PLACE, SLICE_IMAGES, cpu_limit_s
-from imaging.decode import decode
+from imaging.decode import decode, to_picture
 from imaging.formats import DECODED
 from imaging.rules import ImageError, ImageRules, Preprocess
+from imaging.tensor import to_tensor
 from wire.deadletter import INTERNAL
 
 
@@ -42,6 +43,7 @@ class Worker:
         """Decode each image by itself; what cannot be is an error."""
         assert self._rules.shape is not None
         pixels = np.empty((len(values), *self._rules.shape), np.uint8)
+        sizes = np.zeros((len(values), 2), np.int32)
         errors: dict[int, tuple[str, str]] = {}
         seconds = []
         for place, value in enumerate(values):
@@ -50,7 +52,7 @@ class Worker:
             # The signal has its default action, also while native code runs: the process ends.
             signal.setitimer(signal.ITIMER_PROF, self._cpu_limit_s)
             try:
-                pixels[place] = decode(value, self._rules)
+                pixels[place], sizes[place] = to_picture(value, self._rules)
             except ImageError as error:
                 errors[place] = (error.kind, str(error))
             except MemoryError:
@@ -60,7 +62,12 @@ class Worker:
             seconds.append(time.perf_counter() - started)
         signal.setitimer(signal.ITIMER_PROF, 0)
         PLACE.pack_into(self._at, 0, IDLE)
-        return Decoded(pixels, errors, seconds)
+        if self._rules.tensor.plain:
+            return Decoded(pixels, sizes, errors, seconds)
+        started = time.perf_counter()
+        inputs = to_tensor(pixels, self._rules.tensor)
+        share = (time.perf_counter() - started) / len(values)
+        return Decoded(inputs, sizes, errors, [one + share for one in seconds])
 
 
 def prepare() -> None:

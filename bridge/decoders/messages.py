@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from imaging.rules import ImageRules, Pixels, Preprocess
+from imaging.rules import ImageRules, Preprocess
+from imaging.tensor import Array, Normalization, TensorRules
 
 READY = b"ready"
 _SIZES = struct.Struct("<II")
@@ -33,12 +35,14 @@ class Decoded:
     """A slice's images.
 
     Attributes:
-        pixels: uint8 [images, height, width, channels]; undefined where there is an error.
+        inputs: [images, *dims] of the model's dtype; undefined where there is an error.
+        sizes: int32 [images, 2], width and height of each image.
         errors: by place in the slice: the kind, as `ImageError` names it, and the message.
         seconds: spent on each.
     """
 
-    pixels: Pixels
+    inputs: Array
+    sizes: npt.NDArray[np.int32]
     errors: dict[int, tuple[str, str]]
     seconds: Sequence[float]
 
@@ -51,7 +55,16 @@ def unpack_rules(message: bytes) -> ImageRules:
     fields = json.loads(message)
     shape = fields.pop("shape")
     preprocess = Preprocess(**fields.pop("preprocess"))
-    return ImageRules(shape=tuple(shape), preprocess=preprocess, **fields)
+    tensor = fields.pop("tensor")
+    how = tensor.pop("normalization")
+    if how is not None:
+        how = Normalization(how["divisor"], tuple(how["mean"]), tuple(how["std"]))
+    return ImageRules(
+        shape=tuple(shape),
+        preprocess=preprocess,
+        tensor=TensorRules(normalization=how, **tensor),
+        **fields,
+    )
 
 
 def pack_jobs(values: Sequence[bytes]) -> bytes:
@@ -72,17 +85,18 @@ def unpack_jobs(message: bytes) -> list[bytes]:
 
 
 def pack_decoded(decoded: Decoded) -> bytes:
-    """Images and length of the errors; seconds (float64); errors (JSON); pixels."""
+    """Images and length of the errors; seconds (float64); sizes; errors (JSON); inputs."""
     errors = json.dumps(list(decoded.errors.items())).encode() if decoded.errors else b""
-    head = _SIZES.pack(len(decoded.pixels), len(errors))
+    head = _SIZES.pack(len(decoded.inputs), len(errors))
     seconds = np.asarray(decoded.seconds, "<f8").tobytes()
-    return b"".join((head, seconds, errors, decoded.pixels.data))
+    return b"".join((head, seconds, decoded.sizes.data, errors, decoded.inputs.data))
 
 
 def max_reply_bytes(count: int, rules: ImageRules) -> int:
     """As much as the reply to a slice of so many images may have."""
     assert rules.shape is not None
-    return _SIZES.size + count * (8 + MAX_ERROR_BYTES + math.prod(rules.shape))
+    of_input = rules.tensor.itemsize * math.prod(rules.shape)
+    return _SIZES.size + count * (8 + 8 + MAX_ERROR_BYTES + of_input)
 
 
 def unpack_decoded(message: bytes, count: int, rules: ImageRules) -> Decoded:
@@ -97,14 +111,17 @@ def unpack_decoded(message: bytes, count: int, rules: ImageRules) -> Decoded:
         place = _SIZES.size
         seconds = np.frombuffer(message, "<f8", count, place)
         place += seconds.nbytes
+        sizes = np.frombuffer(message, np.int32, 2 * count, place).reshape(count, 2)
+        place += sizes.nbytes
         raw_errors = message[place : place + error_bytes]
         listed = json.loads(raw_errors) if raw_errors else []
         errors = {place: (kind, text) for place, (kind, text) in listed}
-        flat = np.frombuffer(message, np.uint8, offset=place + error_bytes)
-        pixels = flat.reshape(count, *rules.shape)
+        flat = np.frombuffer(message, rules.tensor.stored, offset=place + error_bytes)
+        inputs = flat.reshape(count, *rules.tensor.dims(rules.shape))
         sound = (
             found == count
             and bool(np.all((seconds >= 0) & (seconds < np.inf)))
+            and bool(np.all(sizes >= 0))
             and all(
                 type(place) is int
                 and 0 <= place < count
@@ -119,4 +136,4 @@ def unpack_decoded(message: bytes, count: int, rules: ImageRules) -> Decoded:
         sound = False
     if not sound:
         raise ReplyError("its reply cannot be read")
-    return Decoded(pixels, errors, seconds.tolist())
+    return Decoded(inputs, sizes, errors, seconds.tolist())

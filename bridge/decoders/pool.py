@@ -10,7 +10,8 @@ import structlog
 
 from bridge.decoders.messages import Decoded
 from bridge.decoders.process import SLICE_IMAGES, Decoder, Died
-from imaging.rules import ImageError, ImageRules, Pixels
+from imaging.rules import ImageError, ImageRules, Size
+from imaging.tensor import Array
 
 log = structlog.get_logger()
 
@@ -96,6 +97,13 @@ class Backlog(Generic[T]):
         return None
 
 
+class Made(NamedTuple):
+    """The model's input that an image became, and the image's size."""
+
+    array: Array
+    size: Size
+
+
 class Reply(NamedTuple):
     """What a decoder made of its slice, or that it is no more."""
 
@@ -173,7 +181,7 @@ class Decoders(Generic[T]):
         ):
             self._add_decoder()
 
-    def take(self, reply: Reply) -> list[tuple[T, Pixels | ImageError]]:
+    def take(self, reply: Reply) -> list[tuple[T, Made | ImageError]]:
         """What became of each image; nothing of those that go to a decoder again.
 
         Raises:
@@ -189,12 +197,13 @@ class Decoders(Generic[T]):
             else:
                 decoder.close()  # another has taken its place
             self.pending -= len(piece.left)
+            sizes = result.sizes.tolist()
             return [
                 (
                     piece.items[place],
                     ImageError(*result.errors[place])
                     if place in result.errors
-                    else result.pixels[place],
+                    else Made(result.inputs[place], tuple(sizes[place])),
                 )
                 for place in sorted(piece.left)
             ]

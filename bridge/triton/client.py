@@ -3,7 +3,7 @@
 import http.client
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,9 +15,11 @@ from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bridge.inference import Answer, Checked, Done, Failure, Inference, InferenceError
-from bridge.triton.messages import make_request, parse_answer
-from bridge.triton.model import ModelSpec, UnservableModelError, read_spec
-from imaging.rules import Pixels
+from bridge.tasks.classify import Classify, parse_class
+from bridge.triton.messages import make_request, parse_answer, texts
+from bridge.triton.model import ModelSpec, UnservableModelError, Wanted, read_spec
+from imaging.rules import Input, Size
+from imaging.tensor import to_tensor
 from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
@@ -60,7 +62,7 @@ class TritonServer:
         model: str,
         version: str = "",
         *,
-        top_k: int = 3,
+        wanted: Wanted | None = None,
         request_timeout_s: float = 30,
         tls: Tls | None = None,
         name: str | None = None,
@@ -71,7 +73,7 @@ class TritonServer:
         """
         self._model = model
         self._version = version
-        self._top_k = top_k
+        self._wanted = wanted
         self._timeout_s = request_timeout_s
         self._channel = _channel(address, tls, name)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
@@ -107,7 +109,8 @@ class TritonServer:
             ask("ModelConfig", name=step["model_name"]).get("config", {})
             for step in config.get("ensemble_scheduling", {}).get("step", [])
         ]
-        self.spec = read_spec(metadata, config, self._version, steps)
+        spec = read_spec(metadata, config, self._version, steps, self._wanted)
+        self.spec = self._with_labels(spec, timeout_s)
         return self.spec
 
     def serving(self, timeout_s: float) -> str:
@@ -124,6 +127,30 @@ class TritonServer:
         except ValueError as error:  # the channel is closed
             raise InferenceError("UNAVAILABLE", str(error)) from None
         return self._version or max(versions, key=lambda one: (len(one), one), default="")
+
+    def _with_labels(self, spec: ModelSpec, timeout_s: float) -> ModelSpec:
+        """Where Triton does not find the best classes, it can still say once what all are called.
+
+        Only its classification of a request knows the file of labels, so a grey image asks for it.
+        """
+        task = spec.task
+        if not isinstance(task, Classify) or task.names_wanted is None:
+            return spec
+        request = make_request(
+            spec, [_grey(spec)], timeout_s=timeout_s, outputs=[task.names_wanted]
+        )
+        try:
+            (row,) = texts(
+                self._stub.ModelInfer(request, timeout=max(timeout_s, self._timeout_s)),
+                task.output.name,
+                1,
+                spec.batched,
+            )
+            named = {one["class_id"]: one["label"] for one in map(parse_class, row)}
+        except (ValueError, IndexError) as error:
+            raise InferenceError("INTERNAL", f"an answer that cannot be read: {error}") from None
+        labels = tuple(named.get(place, "") for place in range(max(named) + 1))
+        return replace(spec, task=replace(task, labels=labels))
 
     def _explain_absence(self, ask: Callable[..., dict[str, Any]]) -> None:
         """Raises what `load_spec` does for a model that is not ready."""
@@ -149,17 +176,20 @@ class TritonServer:
         )
 
     def infer(
-        self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
+        self,
+        images: Sequence[Input],
+        done: Done,
+        traceparent: str | None = None,
+        sizes: Sequence[Size | None] = (),
     ) -> None:
         spec = self.spec
         assert spec is not None, "load_spec comes first"
-        count = len(images)
-        top_k = self._top_k if spec.classes is None else min(self._top_k, spec.classes)
+        known = sizes or [None] * len(images)
 
         def answered(call: Any) -> None:
             result: Answer | InferenceError
             try:
-                result = parse_answer(call.result(), spec, count)
+                result = parse_answer(call.result(), spec, known)
             except grpc.RpcError as error:
                 result = _failed(error)
             except grpc.FutureCancelledError:  # the channel was closed meanwhile
@@ -170,7 +200,7 @@ class TritonServer:
                 result = InferenceError("INTERNAL", f"an answer that cannot be read: {problem}")
             done(result)
 
-        request = make_request(spec, images, top_k=top_k, timeout_s=self._timeout_s)
+        request = make_request(spec, images, timeout_s=self._timeout_s)
         try:
             call = self._stub.ModelInfer.future(
                 request,
@@ -270,9 +300,11 @@ def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answe
     return result
 
 
-def _grey(spec: ModelSpec) -> Pixels | bytes:
+def _grey(spec: ModelSpec) -> Input:
     if spec.shape is not None:
-        return np.full(spec.shape, 128, np.uint8)
+        pixels = np.full((1, *spec.shape), 128, np.uint8)
+        grey: Input = to_tensor(pixels, spec.input.tensor)[0]
+        return grey
     encoded = io.BytesIO()
     Image.new("RGB", (32, 32), (128, 128, 128)).save(encoded, "PNG")
     return encoded.getvalue()

@@ -1,10 +1,24 @@
 """What the bridge knows of a model: all of it read from Triton's metadata and configuration."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from imaging.rules import Preprocess, read_preprocess
+from bridge.tasks.select import read_task
+from bridge.tasks.task import Output, Task
+from bridge.triton.inputs import ModelInput, dims_of, read_input
+from imaging.rules import Preprocess, Shape, read_preprocess
+
+PARAMETERS = (
+    "preprocess.size", "preprocess.fit", "preprocess.resize", "preprocess.interpolation",
+    "preprocess.color", "preprocess.layout", "preprocess.normalize", "preprocess.scale",
+    "preprocess.mean", "preprocess.std",
+    "postprocess.task", "postprocess.outputs", "postprocess.labels", "postprocess.activation",
+    "postprocess.layout", "postprocess.boxes", "postprocess.coordinates", "postprocess.nms",
+    "postprocess.score_threshold", "postprocess.iou_threshold", "postprocess.max_detections",
+    "postprocess.normalize", "postprocess.encoding",
+)  # fmt: skip
+"""All that can be told of a model."""
 
 
 class UnservableModelError(Exception):
@@ -13,12 +27,11 @@ class UnservableModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """An image classifier as Triton describes it.
+    """A model of images as Triton describes it.
 
     Attributes:
-        shape: (height, width, channels) of one image, uint8; None: the model takes the encoded
-            image itself (a BYTES input).
-        classes: length of the output, None where it is variable.
+        input: what it takes.
+        task: what its outputs mean.
         max_batch: images in one request, at least 1.
         batched: whether the model has a batch dimension (max_batch_size > 0).
         instances: copies of the model that run side by side; of an ensemble, of all its steps.
@@ -28,15 +41,33 @@ class ModelSpec:
 
     name: str
     version: str
-    input_name: str
-    output_name: str
-    shape: tuple[int, int, int] | None
-    classes: int | None
+    input: ModelInput
+    task: Task
     max_batch: int
     batched: bool
     instances: int
     preprocess: Preprocess
     error_output: str | None = None
+
+    @property
+    def shape(self) -> Shape | None:
+        """(height, width, channels) of one image; None: the model takes the encoded image."""
+        return self.input.shape
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the bridge's settings say of a model.
+
+    Attributes:
+        task: auto, or one of `wire.answers.TASKS`.
+        parameters: `preprocess.*` and `postprocess.*`, which win over the model's own.
+        top_k: classes that a classification tells.
+    """
+
+    task: str = "auto"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    top_k: int = 3
 
 
 ERROR_OUTPUT = "ERROR"
@@ -49,6 +80,7 @@ def read_spec(
     config: dict[str, Any],
     version: str = "",
     steps: Sequence[dict[str, Any]] = (),
+    wanted: Wanted | None = None,
 ) -> ModelSpec:
     """Understand a model from Triton's JSON metadata and configuration.
 
@@ -59,83 +91,72 @@ def read_spec(
         steps: of an ensemble, the configuration of each of its models.
 
     Raises:
-        UnservableModelError: the model does not take one image and give class scores.
+        UnservableModelError: the model does not take one image, or gives nothing that is known.
     """
     name = metadata["name"]
+    wanted = wanted or Wanted()
 
     def refuse(why: str) -> UnservableModelError:
         return UnservableModelError(f"model {name!r} cannot be served by this bridge: {why}")
 
-    optional = {one["name"] for one in config.get("input", []) if one.get("optional")}
-    inputs = [one for one in metadata.get("inputs", []) if one["name"] not in optional]
-    if len(inputs) != 1:
-        names = ", ".join(one["name"] for one in inputs) or "none"
-        raise refuse(f"it must have one input, it has {len(inputs)} ({names})")
     if config.get("model_transaction_policy", {}).get("decoupled"):
         raise refuse("it is decoupled: it may give any number of answers to one request")
     if "sequence_batching" in config:
         raise refuse("it is stateful (sequence_batching)")
 
+    for key in wanted.parameters:
+        if key not in PARAMETERS:
+            raise refuse(f"there is no parameter {key!r}; there are {', '.join(PARAMETERS)}")
+    text = {
+        key: str(one.get("string_value", "")) for key, one in config.get("parameters", {}).items()
+    } | dict(wanted.parameters)
     max_batch = int(config.get("max_batch_size", 0))
     batched = max_batch > 0
-    shape = _image_shape(inputs[0], batched, refuse)
-    output = _scores(metadata.get("outputs", []), batched, refuse)
-    classes = int(output["shape"][-1])
+    taken = read_input(metadata, config, text, refuse)
+    preprocess = read_preprocess({key: {"string_value": one} for key, one in text.items()}, refuse)
+    errors = _errors(metadata.get("outputs", []), batched)
+    outputs = [
+        _output(one, batched, taken.leading)
+        for one in metadata.get("outputs", [])
+        if one["name"] != errors
+    ]
+    task = read_task(
+        outputs,
+        asked=wanted.task,
+        top_k=wanted.top_k,
+        shape=taken.shape,
+        preprocess=preprocess,
+        text=text,
+        refuse=refuse,
+    )
     return ModelSpec(
         name=name,
         version=version,
-        input_name=inputs[0]["name"],
-        output_name=output["name"],
-        shape=shape,
-        classes=classes if classes > 0 else None,
+        input=taken,
+        task=task,
         max_batch=max(1, max_batch),
         batched=batched,
         instances=max(1, sum(map(_instances, (config, *steps)))),
-        preprocess=read_preprocess(config.get("parameters", {}), refuse),
-        error_output=_errors(metadata.get("outputs", []), batched),
+        preprocess=preprocess,
+        error_output=errors,
     )
 
 
-def _image_shape(tensor: dict[str, Any], batched: bool, refuse: Any) -> tuple[int, int, int] | None:
-    dims = _dims(tensor, batched)
-    seen = f"input {tensor['name']} is {tensor['datatype']} {list(dims)}"
-    if tensor["datatype"] == "BYTES":
-        if dims not in ((1,), ()):
-            raise refuse(f"{seen}; a BYTES input must take one encoded image, [1]")
-        return None
-    if tensor["datatype"] != "UINT8":
-        raise refuse(f"{seen}; it must be UINT8 pixels [height, width, channels], or BYTES [1]")
-    if len(dims) != 3:
-        raise refuse(f"{seen}; pixels must have rank 3: [height, width, channels]")
-    height, width, channels = dims
-    if channels not in (1, 3):
-        raise refuse(f"{seen}; channels come last and must be 1 or 3")
-    if height < 1 or width < 1:
-        raise refuse(f"{seen}; height and width must be fixed, or images could not share a batch")
-    return height, width, channels
-
-
-def _scores(outputs: Sequence[dict[str, Any]], batched: bool, refuse: Any) -> dict[str, Any]:
-    for tensor in outputs:
-        if len(_dims(tensor, batched)) == 1 and tensor["datatype"].startswith(("FP", "BF")):
-            return tensor
-    seen = ", ".join(
-        f"{one['name']} {one['datatype']} {list(_dims(one, batched))}" for one in outputs
-    )
-    raise refuse(f"it needs a floating-point output [classes], it has: {seen or 'none'}")
+def _output(tensor: dict[str, Any], batched: bool, leading: int | None) -> Output:
+    dims = dims_of(tensor, batched)
+    # A front dimension that is the input's own is that of the images; one of -1 behind an input
+    # of exactly one image is something else, such as the number of boxes.
+    if leading is not None and len(dims) > 1 and dims[0] in (1, leading):
+        dims = dims[1:]
+    return Output(str(tensor["name"]), str(tensor["datatype"]), dims)
 
 
 def _errors(outputs: Sequence[dict[str, Any]], batched: bool) -> str | None:
     for tensor in outputs:
         if tensor["name"] == ERROR_OUTPUT and tensor["datatype"] == "BYTES":
-            return ERROR_OUTPUT if _dims(tensor, batched) in ((1,), ()) else None
+            return ERROR_OUTPUT if dims_of(tensor, batched) in ((1,), ()) else None
     return None
 
 
 def _instances(config: dict[str, Any]) -> int:
     return sum(int(group.get("count", 1)) for group in config.get("instance_group", []))
-
-
-def _dims(tensor: dict[str, Any], batched: bool) -> tuple[int, ...]:
-    dims = tuple(int(size) for size in tensor.get("shape", ()))
-    return dims[1:] if batched else dims

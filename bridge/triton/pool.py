@@ -23,7 +23,7 @@ from bridge.triton.addresses import Address, Addresses
 from bridge.triton.balance import Balance
 from bridge.triton.member import Call, Member, Server, examine
 from bridge.triton.model import ModelSpec, UnservableModelError
-from imaging.rules import Pixels
+from imaging.rules import Input, Size
 
 log = structlog.get_logger()
 
@@ -199,10 +199,14 @@ class Pool:
         done(None if well else InferenceError("UNAVAILABLE", self._why_none()))
 
     def infer(
-        self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
+        self,
+        images: Sequence[Input],
+        done: Done,
+        traceparent: str | None = None,
+        sizes: Sequence[Size | None] = (),
     ) -> None:
         def send(server: Inference, answered: Done) -> None:
-            server.infer(images, answered, traceparent)
+            server.infer(images, answered, traceparent, sizes)
 
         self.forward(Call(send, done))
 

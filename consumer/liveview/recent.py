@@ -33,7 +33,8 @@ class Item:
         number: unique in this process, in the order in which images were first heard of.
         seen: when that was, seconds.
         where: topic/partition/offset of the image; empty until the image itself was read.
-        top: (label, score), best first.
+        top: (label, score), best first; of a detection, of its objects.
+        says: a line about an answer that is something else than classes.
         latency_ms: from due to received.
         stages_ms: of each of `consumer.statistics.STAGES`.
         reason: of a dead letter, as stage/class: message.
@@ -49,6 +50,7 @@ class Item:
     truth: str | None = None
     size: int = 0
     top: tuple[tuple[str, float], ...] = ()
+    says: str = ""
     model: str = ""
     batch_size: int = 0
     latency_ms: float | None = None
@@ -59,7 +61,7 @@ class Item:
     @property
     def right(self) -> bool | None:
         """Whether the best class is the true one; None: not known."""
-        if self.truth is None or not self.top:
+        if self.truth is None or not self.top or self.says:
             return None
         return self.top[0][0] == self.truth
 

@@ -13,6 +13,7 @@ from consumer.liveview.window import Window
 from consumer.measuring.measure import Topics
 from consumer.measuring.statistics import STAGES
 from consumer.reader import Received
+from wire.answers import Detections, describe
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
 from wire.image import ImageEvent, decode_image, image_id
@@ -153,6 +154,11 @@ class View:
         stages_us = [(times[end] - times[start]) // 1000 for _, start, end in STAGES]
         latency_us = (at_ns - times["intended"]) // 1000
         item.top = tuple((_text(one["label"]), one["score"]) for one in prediction.top[:MAX_TOP])
+        if prediction.answer is not None:
+            item.says = _text(describe(prediction.answer))
+            if isinstance(prediction.answer, Detections):
+                found = prediction.answer.found[:MAX_TOP]
+                item.top = tuple((_text(one["label"]), one["score"]) for one in found)
         item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
         item.batch_size = _bounded(prediction.batch_size, _LARGEST)
         item.latency_ms = latency_us / 1000
@@ -219,6 +225,7 @@ class View:
             "truth": item.truth,
             "right": item.right,
             "top": item.top,
+            "says": item.says,
             "model": item.model,
             "batch_size": item.batch_size,
             "latency_ms": item.latency_ms,

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wire.answers import describe
 from wire.clock import bounded_time
 from wire.prediction import STAMPS, Prediction
 
 Int64 = npt.NDArray[np.int64]
 
-SEEN, ANSWERED, DEAD, STORED = 1, 2, 4, 8
+SEEN, ANSWERED, DEAD, STORED, UNCLASSED = 1, 2, 4, 8, 16
 """Bits of a row's state: the image itself was read; its first outcome, at most one; whether that
-was on its topic before reading began, so that nobody knows how long a reader would have waited."""
+was on its topic before reading began, so that nobody knows how long a reader would have waited;
+whether its answer is something else than classes."""
 
 NO_NAME = -1
 NO_OFFSET = -1
@@ -34,10 +36,10 @@ class Rows:
 
     Attributes:
         ids: image ids.
-        state: uint8 [n], `SEEN | ANSWERED | DEAD | STORED`.
+        state: uint8 [n], `SEEN | ANSWERED | DEAD | STORED | UNCLASSED`.
         times: int64 [n] for each of `TIMES`.
-        best: int32 [n], index into `names` of the predicted label, or of the reason of a dead
-            letter; `NO_NAME` where there is none.
+        best: int32 [n], index into `names` of the predicted label, of the reason of a dead letter,
+            or of a line about an answer that is `UNCLASSED`; `NO_NAME` where there is none.
         label: int32 [n], index into `names` of the true label.
         score: float32 [n], of the predicted label.
         batch: int32 [n], images in the request that carried this one to Triton.
@@ -157,7 +159,10 @@ class Matcher:
                 self._times[name][row] = bounded_time(prediction.stamps[name])
         self._times["consumed"][row] = bounded_time(consumed_ns)
         self._batch[row] = min(max(prediction.batch_size, 0), _LARGEST)
-        if prediction.top:
+        if prediction.answer is not None:
+            self._state[row] |= UNCLASSED
+            self._best[row] = self._name(describe(prediction.answer))
+        elif prediction.top:
             self._best[row] = self._name(prediction.top[0]["label"])
             self._score[row] = prediction.top[0]["score"]
         if not self._expect_images:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from hdrh.histogram import HdrHistogram
 
-from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, Int64, Rows
+from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, UNCLASSED, Int64, Rows
 from consumer.summary import Latency, Percentile, Stage
 
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
@@ -120,7 +120,8 @@ def offered_rate(rows: Rows) -> float | None:
 
 def accuracy(rows: Rows) -> tuple[int, int]:
     """(answered images with a known label, those answered right), warm-up included."""
-    answered = (rows.state & SEEN != 0) & (rows.state & ANSWERED != 0) & (rows.label != NO_NAME)
+    outcome = rows.state & (SEEN | ANSWERED | UNCLASSED)
+    answered = (outcome == SEEN | ANSWERED) & (rows.label != NO_NAME)
     return int(answered.sum()), int((answered & (rows.best == rows.label)).sum())
 
 

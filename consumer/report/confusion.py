@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, Int64, Rows
+from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, UNCLASSED, Int64, Rows
 
 MAX_CLASSES = 20
 """More make a matrix that nobody reads; the commonest confusions are listed then."""
@@ -28,9 +28,10 @@ class Confusion:
 
 
 def labelled(rows: Rows) -> npt.NDArray[np.bool_]:
-    """bool [n]: answered images whose true label is known."""
-    outcome: npt.NDArray[np.bool_] = (rows.state & SEEN != 0) & (rows.state & ANSWERED != 0)
-    found: npt.NDArray[np.bool_] = outcome & (rows.label != NO_NAME) & (rows.best != NO_NAME)
+    """bool [n]: images answered with classes whose true label is known."""
+    outcome = rows.state & (SEEN | ANSWERED | UNCLASSED)
+    known = (rows.label != NO_NAME) & (rows.best != NO_NAME)
+    found: npt.NDArray[np.bool_] = (outcome == SEEN | ANSWERED) & known
     return found
 
 

@@ -15,15 +15,15 @@ from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import Reader
-from bridge.triton.model import ModelSpec
 from bridge.work import Arrival, Publication, Work
-from imaging.rules import ImageRules, Pixels, Preprocess
+from imaging.rules import ImageRules, Input, Preprocess, Size
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord
 
 SHAPE = (2, 2, 3)
 PIXELS = bytes(12)
-SPEC = ModelSpec("net", "1", "IN", "OUT", SHAPE, 10, 8, True, 1, Preprocess())
+RULES = ImageRules(SHAPE, Preprocess(), 1 << 20, 1 << 20)
+MAX_BATCH = 8
 NOW_NS = 1_700_000_000_000_000_000
 
 Result = Answer | InferenceError | Exception
@@ -35,7 +35,7 @@ def raw_image(offset: int, *headers: tuple[str, bytes | None], key: bytes | None
     return StoredRecord("images", 0, offset, key, PIXELS, [*form, *headers], NOW_NS // 1_000_000)
 
 
-def good(images: Sequence[Pixels | bytes]) -> Answer:
+def good(images: Sequence[Input]) -> Answer:
     """One class for each image."""
     return Answer("1", [({"label": "cat", "class_id": 3, "score": 0.5},) for _ in images])
 
@@ -44,12 +44,16 @@ def good(images: Sequence[Pixels | bytes]) -> Answer:
 class Model:
     """Answers at once, as `answer` says; an exception that it gives is raised."""
 
-    answer: Callable[[Sequence[Pixels | bytes]], Result] = good
+    answer: Callable[[Sequence[Input]], Result] = good
     asked: list[int] = field(default_factory=list)
     ready: Callable[[], bool] = lambda: True
 
     def infer(
-        self, images: Sequence[Pixels | bytes], done: Done, _traceparent: str | None = None
+        self,
+        images: Sequence[Input],
+        done: Done,
+        _traceparent: str | None = None,
+        _sizes: Sequence[Size | None] = (),
     ) -> None:
         self.asked.append(len(images))
         result = self.answer(images)
@@ -93,10 +97,10 @@ class Bench:
             clock_ns=self.now_ns,
         )  # fmt: skip
         reader = Reader(
-            rules=ImageRules(SPEC.shape, SPEC.preprocess, 1 << 20, 1 << 20), decoders=0,
-            outlet=outlet, metrics=self.metrics, tracing=tracing, clock_ns=self.now_ns,
+            rules=RULES, decoders=0, outlet=outlet, metrics=self.metrics, tracing=tracing,
+            clock_ns=self.now_ns,
         )  # fmt: skip
-        self.batcher: Batcher[Work] = Batcher(SPEC.max_batch, 1, rng=lambda: 1.0)
+        self.batcher: Batcher[Work] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
         self.pipeline = Pipeline(
             model="net", reader=reader, inference=model, batcher=self.batcher, outlet=outlet,
             max_attempts=3, metrics=self.metrics, failed=self.failures.append, tracing=tracing,

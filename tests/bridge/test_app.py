@@ -3,7 +3,7 @@
 import urllib.error
 import urllib.request
 from threading import Event, Thread
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -11,11 +11,18 @@ from bridge.app import App, ThreadDiedError
 from bridge.config import load
 from bridge.inference import InferenceError
 from bridge.startup import wait_for_model
+from bridge.tasks.classify import Classify
+from bridge.tasks.task import Output
+from bridge.triton.inputs import ModelInput
 from bridge.triton.model import ModelSpec
 from imaging.rules import Preprocess
 from stack.ports import free_ports
 
-SPEC = ModelSpec("net", "1", "IN", "OUT", None, 10, 8, True, 1, Preprocess())
+SPEC = ModelSpec(
+    "net", "1", ModelInput("IN", "BYTES", None),
+    Classify(Output("OUT", "FP32", (10,)), 10, top_k=3),
+    8, True, 1, Preprocess(),
+)  # fmt: skip
 
 
 class Polled:
@@ -31,6 +38,7 @@ class Late:
     """A Triton whose model is there at the fourth look."""
 
     looks = 0
+    members: ClassVar[dict[str, object]] = {}
 
     def load_spec(self) -> ModelSpec:
         self.looks += 1
@@ -41,8 +49,8 @@ class Late:
 
 def test_what_kafkas_client_has_to_tell_does_not_pile_up_while_triton_is_waited_for() -> None:
     consumer, triton = Polled(), Late()
-    settings = load(["--retry-min-s", "0.001"])
-    found = wait_for_model(cast("Any", triton), cast("Any", consumer), settings, Event())
+    settings = load({"retry_min_s": 0.001})
+    found = wait_for_model(cast("Any", triton), cast("Any", consumer), settings, Event(), {})
     assert found is SPEC
     assert consumer.polls == triton.looks == 4
 
@@ -50,8 +58,7 @@ def test_what_kafkas_client_has_to_tell_does_not_pile_up_while_triton_is_waited_
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_death_of_any_thread_ends_the_service() -> None:
     (port,) = free_ports(1)
-    nowhere = ["--brokers", "127.0.0.1:1", "--triton", "127.0.0.1:1"]
-    app = App(load([*nowhere, "--http-port", str(port)]))
+    app = App(load({"brokers": "127.0.0.1:1", "triton": "127.0.0.1:1", "http_port": port}))
     ended: list[Exception] = []
 
     def run() -> None:

@@ -244,7 +244,7 @@ def test_images_that_need_no_answer_any_more_are_taken_out_wherever_they_wait() 
     assert second is not None
     batcher.refused(second)  # now two halves that go alone
     assert sorted(batcher.discard(lambda number: number % 2 == 1)) == [1, 3, 5, 7, 9, 11]
-    left = []
+    left: list[int] = []
     while (batch := batcher.next_batch(300)) is not None:
         left += batch
         batcher.succeeded()

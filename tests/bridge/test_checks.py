@@ -13,7 +13,7 @@ from bridge.outlet import Outlet
 from bridge.pipeline import CHECK_AGAIN_S, QUIET_S, Pipeline
 from bridge.reading import Reader
 from bridge.work import Arrival, Publication, Work
-from imaging.rules import Pixels
+from imaging.rules import Input, Size
 from wire.image import ImageEvent
 from wire.record import StoredRecord
 
@@ -29,7 +29,11 @@ class Server:
         self.checks = 0
 
     def infer(
-        self, images: Sequence[Pixels | bytes], done: Done, _traceparent: str | None = None
+        self,
+        images: Sequence[Input],
+        done: Done,
+        _traceparent: str | None = None,
+        _sizes: Sequence[Size | None] = (),
     ) -> None:
         top = ({"label": "cat", "class_id": 3, "score": 1.0},)
         done(self.error or Answer("1", [cast("Any", top)] * len(images)))

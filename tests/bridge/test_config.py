@@ -115,6 +115,37 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.kafka_password.get_secret_value() == "hunter2"
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        '[model_parameters]\n"preprocess.mean" = [0.5, 0.25, 1]\n"postprocess.nms" = false\n',
+        "[model_parameters]\npreprocess.mean = [0.5, 0.25, 1]\npostprocess.nms = false\n",
+        "model_parameters.preprocess = {mean = [0.5, 0.25, 1]}\n"
+        "[model_parameters.postprocess]\nnms = false\n",
+    ],
+)
+def test_a_models_parameters_are_told_in_any_of_tomls_ways(tmp_path: Path, file: str) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text(file)
+    told = read("--config", str(path)).model_parameters
+    assert told["preprocess.mean"].split() == ["0.5", "0.25", "1"]
+    assert told["postprocess.nms"].lower() == "false"
+    flags = ["--model-parameters", "preprocess.mean=0,0,0"]
+    assert read("--config", str(path), *flags).model_parameters["preprocess.mean"] == "0,0,0"
+
+
+def test_a_models_parameters_are_told_by_flags_and_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BRIDGE_MODEL_PARAMETERS", '{"preprocess.size": "64x64"}')
+    assert read().model_parameters == {"preprocess.size": "64x64"}
+    told = read(
+        "--model-parameters", "preprocess.scale=1/255", "--model-parameters", "preprocess.std=2,3"
+    ).model_parameters
+    assert told["preprocess.scale"] == "1/255"
+    assert told["preprocess.std"] == "2,3"
+
+
 def test_librdkafka_options_are_pairs_or_json_and_join_those_of_the_file(toml: Path) -> None:
     flags = ["--kafka", "sasl.username=a=b,c", "--kafka", '{"socket.timeout.ms": 5}']
     assert read("--config", str(toml), *flags).kafka == {

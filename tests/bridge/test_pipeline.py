@@ -16,7 +16,7 @@ import wire.prediction
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.inference import Answer, InferenceError
 from bridge.work import Outcome
-from imaging.rules import ImageError, Pixels
+from imaging.rules import ImageError, Input
 from tests.bridge.fakes import PIXELS, Bench, Model, Result, good, raw_image
 from wire.record import StoredRecord
 
@@ -160,8 +160,8 @@ def test_what_nobody_foresaw_counts_for_the_fuse(monkeypatch: pytest.MonkeyPatch
 def test_a_score_that_is_not_finite_is_a_dead_letter_and_its_neighbours_are_answered(
     score: float,
 ) -> None:
-    def answer(images: Sequence[Pixels | bytes]) -> Answer:
-        tops: list[Any] = list(good(images).tops)
+    def answer(images: Sequence[Input]) -> Answer:
+        tops: list[Any] = list(good(images).results)
         tops[1] = ({"label": "cat", "class_id": 3, "score": score},)
         return Answer("1", tops)
 
@@ -171,8 +171,8 @@ def test_a_score_that_is_not_finite_is_a_dead_letter_and_its_neighbours_are_answ
 
 
 def test_an_image_that_the_model_refuses_by_name_is_a_dead_letter_of_that_name() -> None:
-    def answer(images: Sequence[Pixels | bytes]) -> Answer:
-        return Answer("1", [ImageError("truncated", "half of it"), *good(images[1:]).tops])
+    def answer(images: Sequence[Input]) -> Answer:
+        return Answer("1", [ImageError("truncated", "half of it"), *good(images[1:]).results])
 
     bench = Bench(Model(answer))
     bench.run(raw_image(0), raw_image(1))
@@ -180,8 +180,8 @@ def test_an_image_that_the_model_refuses_by_name_is_a_dead_letter_of_that_name()
 
 
 def test_a_prediction_that_no_reader_would_take_is_a_dead_letter() -> None:
-    def answer(images: Sequence[Pixels | bytes]) -> Answer:
-        tops: list[Any] = list(good(images).tops)
+    def answer(images: Sequence[Input]) -> Answer:
+        tops: list[Any] = list(good(images).results)
         tops[0] = ({"label": "c" * (1 << 20), "class_id": 3, "score": 0.5},)
         return Answer("1", tops)
 
@@ -190,11 +190,11 @@ def test_a_prediction_that_no_reader_would_take_is_a_dead_letter() -> None:
     assert bench.outcomes() == {0: "publish/too_large", 1: "predictions"}
 
 
-def wrong_rows(images: Sequence[Pixels | bytes]) -> Result:
+def wrong_rows(images: Sequence[Input]) -> Result:
     return good(images) if len(images) == 1 else good(images[:1])
 
 
-def cannot_ask(images: Sequence[Pixels | bytes]) -> Result:
+def cannot_ask(images: Sequence[Input]) -> Result:
     return good(images) if len(images) < 3 else ValueError("a message over 2 GB")
 
 
@@ -218,7 +218,7 @@ def test_rows_that_never_fit_bury_each_image_with_that_reason() -> None:
 
 @pytest.mark.parametrize("status", ["INVALID_ARGUMENT", "INTERNAL"])
 def test_the_image_that_fails_its_batch_is_found_and_the_others_are_answered(status: str) -> None:
-    def answer(images: Sequence[Pixels | bytes]) -> Result:
+    def answer(images: Sequence[Input]) -> Result:
         if any(bytes(image)[0] == 9 for image in images):
             return InferenceError(status, "this one")
         return good(images)
@@ -273,7 +273,7 @@ def test_bad_images_wait_for_a_server_that_is_away_before_they_blow_the_fuse() -
 def test_an_image_that_takes_the_server_down_is_set_aside_and_the_others_are_answered() -> None:
     back_at = 0.0
 
-    def answer(images: Sequence[Pixels | bytes]) -> Result:
+    def answer(images: Sequence[Input]) -> Result:
         nonlocal back_at
         if any(bytes(image)[0] == 9 for image in images):
             back_at = bench.seconds + 35

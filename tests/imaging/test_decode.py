@@ -14,7 +14,8 @@ from imaging.rules import ImageError, ImageRules, Pixels, Preprocess
 from tests.imaging.images import png_header
 from wire.image import NDARRAY, ImageEvent
 
-LIMITS = {"max_bytes": 1 << 20, "max_pixels": 1_000_000}
+LIMITS = (1 << 20, 1_000_000)
+"""Bytes and pixels."""
 RNG = np.random.default_rng(7)
 
 
@@ -22,7 +23,7 @@ def rules(
     height: int = 32, width: int = 32, channels: int = 3, resize: int | None = 32, **rest: object
 ) -> ImageRules:
     preprocess = Preprocess(resize, bgr=bool(rest.get("bgr")))
-    return ImageRules((height, width, channels), preprocess, **LIMITS)
+    return ImageRules((height, width, channels), preprocess, *LIMITS)
 
 
 def event(
@@ -169,7 +170,7 @@ def test_without_a_resize_parameter_the_size_must_fit() -> None:
 
 
 def test_a_model_of_encoded_images_gets_them_untouched() -> None:
-    encoded = ImageRules(None, Preprocess(), **LIMITS)
+    encoded = ImageRules(None, Preprocess(), *LIMITS)
     assert to_input(event(), PNG, encoded) is PNG
     assert to_input(event(content_type="image/jpeg"), PNG, encoded) is PNG
     with pytest.raises(ImageError, match="takes encoded images, not raw pixels"):

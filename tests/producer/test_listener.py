@@ -43,3 +43,11 @@ def test_a_run_is_complete_only_if_all_is_acknowledged_and_nothing_is_missing() 
 def test_the_report_names_every_reason_for_which_an_image_was_refused() -> None:
     lines = "\n".join(report(acknowledged=7, tally=None).lines())
     assert "3: too large" in lines
+
+
+def test_an_answer_without_classes_is_neither_right_nor_wrong() -> None:
+    results = Results(["cat"])
+    results.add(0, "answered", "cat")
+    results.add(1, "answered", None)
+    tally = results.tally()
+    assert (tally.answered, tally.labelled, tally.correct) == (2, 1, 1)

@@ -1,4 +1,4 @@
-"""Messages recorded with contract version 1: whatever comes later still reads them."""
+"""Messages recorded with each version of the contract: whatever comes later still reads them."""
 
 import base64
 import json
@@ -8,6 +8,8 @@ import pytest
 
 from imaging.decode import to_input
 from imaging.rules import ImageRules, Preprocess
+from tests.wire.test_answers import ANSWERS
+from wire.answers import OtherAnswer
 from wire.deadletter import DeadLetter, decode_dead_letter
 from wire.image import decode_image, image_id
 from wire.prediction import STAMPS, ScoredLabel, decode_prediction
@@ -17,8 +19,9 @@ RULES = ImageRules((32, 32, 3), Preprocess(), max_bytes=1 << 20, max_pixels=1 <<
 NOW = 1_700_000_000_123_456_000
 
 
-def recorded(name: str) -> StoredRecord:
-    stored = json.loads((Path(__file__).parent / "golden" / f"v1_{name}.json").read_text())
+def recorded(name: str, version: int = 1) -> StoredRecord:
+    path = Path(__file__).parent / "golden" / f"v{version}_{name}.json"
+    stored = json.loads(path.read_text())
     return StoredRecord(
         record_key=base64.b64decode(stored["key"]),
         record_value=base64.b64decode(stored["value"]),
@@ -57,6 +60,28 @@ def test_predictions_are_read() -> None:
         "1",
     )
     assert (prediction.batch_size, prediction.run_id) == (7, "golden")
+
+
+def test_a_classification_may_say_its_task() -> None:
+    assert decode_prediction(recorded("prediction_with_task")) == decode_prediction(
+        recorded("prediction")
+    )._replace(traceparent=decode_image(recorded("image_png")).traceparent)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("detections", ANSWERS["detections"]),
+        ("embedding", ANSWERS["base64"]),
+        ("embedding_list", ANSWERS["list"]),
+        ("tensors", ANSWERS["tensors"]),
+    ],
+)
+def test_answers_of_the_second_version_are_read(name: str, answer: OtherAnswer) -> None:
+    prediction = decode_prediction(recorded(name, version=2))
+    assert prediction.answer == answer
+    assert prediction.stamps == {name: NOW + index for index, name in enumerate(STAMPS)}
+    assert (prediction.id, prediction.batch_size, prediction.run_id) == ("golden-0", 7, "golden")
 
 
 def test_dead_letters_are_read_and_keep_the_image_as_it_came() -> None:

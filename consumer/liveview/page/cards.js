@@ -27,7 +27,7 @@ function share(score) {
 function lines(item) {
   if (item.state === "waiting") return ["waiting", ""];
   if (item.state === "dead-lettered") return ["dead-lettered", item.reason];
-  const label = item.top.length ? item.top[0][0] : "no class";
+  const label = item.says || (item.top.length ? item.top[0][0] : "no class");
   const truth = item.right === false ? `is ${item.truth}` : milliseconds(item.latency_ms);
   return [label, truth];
 }
@@ -108,7 +108,7 @@ export function describe(body, item, stages, shown) {
   side.append(element("h3", "", best), element("div", "quiet", under));
   if (item.top.length) {
     const rows = item.top.map(([label, score]) => ({ name: label, width: share(score), value: percent(score) }));
-    side.append(element("h4", "", "Classes"), meters(rows));
+    side.append(element("h4", "", item.says ? "Objects" : "Classes"), meters(rows));
   }
   if (item.stages_ms.length) {
     const longest = Math.max(...item.stages_ms, 0.001);

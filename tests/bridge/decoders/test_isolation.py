@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty
 
@@ -32,6 +33,7 @@ from bridge.decoders.pool import SLOW_S, DecoderError
 from bridge.decoders.process import SLICE_IMAGES
 from imaging.formats import DECODED
 from imaging.rules import ImageRules, Preprocess
+from imaging.tensor import PRESETS, TensorRules, to_tensor
 from tests.bridge.conftest import HANG
 from tests.bridge.decoders.test_pool import RULES, Item, Pool, kinds, png
 
@@ -196,26 +198,50 @@ def test_jobs_arrive_as_they_were_sent(values: list[bytes]) -> None:
 
 
 def test_rules_arrive_as_they_were_sent() -> None:
-    for rules in (RULES, ImageRules((1, 2, 1), Preprocess(None, "nearest", True, "exact"), 1, 2)):
+    floats = TensorRules("float32", True, PRESETS["imagenet"])
+    other = Preprocess(None, "nearest", True, "exact")
+    for rules in (RULES, ImageRules((1, 2, 3), other, 1, 2, floats)):
         assert unpack_rules(pack_rules(rules)) == rules
+
+
+SIZES = np.array([[640, 480], [0, 0]], np.int32)
 
 
 def reply() -> bytes:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
-    return pack_decoded(Decoded(pixels, {1: ("not_an_image", "why")}, [0.5, 0.25]))
+    return pack_decoded(Decoded(pixels, SIZES, {1: ("not_an_image", "why")}, [0.5, 0.25]))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "bfloat16", "float32"])
+def test_inputs_of_any_dtype_arrive_as_they_were_sent(dtype: str) -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
+    tensor = TensorRules(dtype, True, None if dtype == "uint8" else PRESETS["unit"])
+    inputs = to_tensor(pixels, tensor)
+    rules = replace(SMALL, tensor=tensor)
+    message = pack_decoded(Decoded(inputs, SIZES, {}, [0.5, 0.25]))
+    found = unpack_decoded(message, 2, rules)
+    np.testing.assert_array_equal(found.inputs, inputs)
+    np.testing.assert_array_equal(found.sizes, SIZES)
+    assert len(message) <= max_reply_bytes(2, rules)
 
 
 def test_a_reply_arrives_as_it_was_sent() -> None:
     found = unpack_decoded(reply(), 2, SMALL)
-    assert found.pixels.tobytes() == bytes(range(24))
+    assert found.inputs.tobytes() == bytes(range(24))
+    assert found.sizes.tolist() == SIZES.tolist()
     assert found.errors == {1: ("not_an_image", "why")}
     assert found.seconds == [0.5, 0.25]
     assert len(reply()) <= max_reply_bytes(2, SMALL)
 
 
-def bad(errors: bytes = b"", count: int = 2, seconds: tuple[float, ...] = (0.0, 0.0)) -> bytes:
-    head = struct.pack("<II", count, len(errors))
-    return head + struct.pack(f"<{len(seconds)}d", *seconds) + errors + bytes(24)
+def bad(
+    errors: bytes = b"",
+    count: int = 2,
+    seconds: tuple[float, ...] = (0.0, 0.0),
+    sizes: tuple[int, ...] = (4, 4, 4, 4),
+) -> bytes:
+    head = struct.pack("<II", count, len(errors)) + struct.pack(f"<{len(seconds)}d", *seconds)
+    return head + struct.pack("<4i", *sizes) + errors + bytes(24)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +249,7 @@ def bad(errors: bytes = b"", count: int = 2, seconds: tuple[float, ...] = (0.0, 
     [
         b"", reply()[:-1], reply() + b"x", bad(count=3), bad(seconds=(float("nan"), 0.0)),
         bad(seconds=(-1.0, 0.0)), bad(seconds=(float("inf"), 0.0)), bad(b"{}[]"), bad(b"[[2,3]]"),
+        bad(sizes=(4, 4, 4, -1)),
         bad(b'[[2,["kind","why"]]]'), bad(b'[[true,["kind","why"]]]'), bad(b'[[0,["no kind",""]]]'),
         bad(b'[[0,["kind",7]]]'), bad(b'[[[0],["kind","why"]]]'), bad(b"[" * 100_000),
         bad(b'[[0,["' + b"k" * 50 + b'","why"]]]'), pickle.dumps(print),

@@ -20,6 +20,7 @@ from bridge.decoders.pool import (
     Backlog,
     DecoderError,
     Decoders,
+    Made,
     Reply,
 )
 from bridge.decoders.process import SLICE_IMAGES, Died
@@ -55,7 +56,7 @@ class Pool:
             with suppress(Empty):
                 for item, result in self.decoders.take(self.replies.get(timeout=0.1)):
                     assert item.number not in found
-                    found[item.number] = result
+                    found[item.number] = result.array if isinstance(result, Made) else result
         return [found[number] for number in range(len(values))]
 
 

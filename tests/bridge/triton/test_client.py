@@ -17,15 +17,19 @@ from tritonclient.utils import serialize_byte_tensor
 from bridge.config import ConfigError, Settings
 from bridge.metrics import Metrics
 from bridge.startup import wait_for_model
+from bridge.tasks.classify import Classify, parse_class
+from bridge.tasks.task import Output
 from bridge.triton.addresses import Addresses
 from bridge.triton.client import _CHANNEL_ARGUMENTS, TritonServer, speaks_http
-from bridge.triton.messages import parse_answer, parse_class, parse_error
+from bridge.triton.inputs import ModelInput
+from bridge.triton.messages import parse_answer, parse_error
 from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
 from imaging.rules import ImageError, Preprocess
 
 SPEC = ModelSpec(
-    name="net", version="", input_name="IMAGE", output_name="OUT", shape=None, classes=10,
+    name="net", version="", input=ModelInput("IMAGE", "BYTES", None),
+    task=Classify(Output("OUT", "FP32", (10,)), 10, top_k=3),
     max_batch=8, batched=True, instances=1, preprocess=Preprocess(), error_output="ERROR",
 )  # fmt: skip
 
@@ -46,11 +50,11 @@ def test_an_image_that_the_model_can_not_use_leaves_its_neighbours_their_answers
             ERROR=[[b""], [b"truncated: not a readable PNG image"], [b""]],
         ),
         SPEC,
-        3,
+        [None] * 3,
     )
-    first, bad, last = answer.tops
-    assert not isinstance(first, ImageError)
-    assert not isinstance(last, ImageError)
+    first, bad, last = answer.results
+    assert isinstance(first, tuple)
+    assert isinstance(last, tuple)
     assert (first[0]["label"], last[0]["label"]) == ("cat", "dog")
     assert isinstance(bad, ImageError)
     assert (bad.kind, str(bad)) == ("truncated", "not a readable PNG image")
@@ -58,7 +62,7 @@ def test_an_image_that_the_model_can_not_use_leaves_its_neighbours_their_answers
 
 def test_reasons_that_are_missing_make_the_answer_unreadable() -> None:
     with pytest.raises(ValueError, match="output ERROR is empty"):
-        parse_answer(response(OUT=[[b"0.9:3:cat"]]), SPEC, 1)
+        parse_answer(response(OUT=[[b"0.9:3:cat"]]), SPEC, [None])
 
 
 @pytest.mark.parametrize("text", [b"no colon", b"Not a kind: x", b"kind: ", b"a" * 40 + b": x"])
@@ -70,10 +74,10 @@ def test_a_reason_without_a_kind_gets_a_fixed_one(text: bytes) -> None:
 def test_one_row_for_three_images_is_no_answer_to_any_of_them() -> None:
     split_over_them = response(OUT=[[b"0.9:3:cat", b"0.1:0:airplane", b"0.0:5:dog"]])
     with pytest.raises(ValueError, match="one row for each image"):
-        parse_answer(split_over_them, replace(SPEC, error_output=None), 3)
+        parse_answer(split_over_them, replace(SPEC, error_output=None), [None] * 3)
     turned = response(OUT=[[b"0.9:3:cat"] * 3, [b"0.1:0:airplane"] * 3])
     with pytest.raises(ValueError, match="one row for each image"):
-        parse_answer(turned, replace(SPEC, error_output=None), 3)
+        parse_answer(turned, replace(SPEC, error_output=None), [None] * 3)
 
 
 def test_a_label_of_a_file_with_windows_line_ends_is_the_label() -> None:

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from bridge.tasks.classify import Classify
+from bridge.tasks.task import Output
+from bridge.triton.inputs import ModelInput
 from bridge.triton.model import ModelSpec, UnservableModelError, read_spec
 from imaging.rules import Preprocess
 
@@ -32,8 +35,9 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def test_a_classifier_of_pixels_is_understood() -> None:
     assert read_spec(metadata(), config()) == ModelSpec(
-        name="net", version="", input_name="INPUT__0", output_name="OUTPUT__0",
-        shape=(224, 224, 3), classes=1000, max_batch=64, batched=True, instances=3,
+        name="net", version="", input=ModelInput("INPUT__0", "UINT8", (224, 224, 3)),
+        task=Classify(Output("OUTPUT__0", "FP32", (1000,)), 1000, top_k=3),
+        max_batch=64, batched=True, instances=3,
         preprocess=Preprocess(256, "bilinear", bgr=True, fit="letterbox"),
     )  # fmt: skip
 
@@ -53,7 +57,7 @@ def test_an_ensemble_says_of_each_image_why_it_can_not_be_used() -> None:
     steps = [{"instance_group": [{"count": 4}]}, {"instance_group": [{"count": 2}]}]
     ensemble = {"max_batch_size": 64}
     spec = read_spec(metadata(inputs=inputs, outputs=outputs), ensemble, steps=steps)
-    assert (spec.output_name, spec.error_output, spec.instances) == ("OUT", "ERROR", 6)
+    assert (spec.task.outputs[0].name, spec.error_output, spec.instances) == ("OUT", "ERROR", 6)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +88,11 @@ def pixels(datatype: str, *shape: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("changes", "settings", "why"),
     [
-        ({"inputs": pixels("FP32", 32, 32, 3)}, {}, "must be UINT8"),
+        ({"inputs": pixels("INT32", 32, 32, 3)}, {}, "must be UINT8"),
+        ({"inputs": pixels("FP32", 32, 32, 3)}, {}, "set preprocess.normalize = imagenet"),
         ({"inputs": pixels("UINT8", 32, 32)}, {}, "rank 3"),
-        ({"inputs": pixels("UINT8", 3, 32, 32)}, {}, "channels come last"),
+        ({"inputs": pixels("UINT8", 32, 32, 4)}, {}, "set preprocess.layout = NCHW"),
+        ({"inputs": pixels("UINT8", 3, 32, 3)}, {}, "set preprocess.layout = NCHW"),
         ({"inputs": pixels("UINT8", -1, -1, 3)}, {}, "must be fixed"),
         ({"inputs": pixels("BYTES", 5)}, {}, "one encoded image"),
         ({"inputs": pixels("UINT8", 8, 8, 3) * 2}, {}, "one input, it has 2"),

@@ -9,13 +9,17 @@ from prometheus_client import generate_latest
 
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.metrics import Metrics
+from bridge.tasks.classify import Classify
+from bridge.tasks.task import Output
 from bridge.triton.addresses import Address, Addresses
+from bridge.triton.inputs import ModelInput
 from bridge.triton.model import ModelSpec, UnservableModelError
 from bridge.triton.pool import Pool
-from imaging.rules import Pixels, Preprocess
+from imaging.rules import Input, Preprocess, Size
 
 SPEC = ModelSpec(
-    name="net", version="", input_name="IN", output_name="OUT", shape=(2, 2, 3), classes=10,
+    name="net", version="", input=ModelInput("IN", "UINT8", (2, 2, 3)),
+    task=Classify(Output("OUT", "FP32", (10,)), 10, top_k=3),
     max_batch=8, batched=True, instances=1, preprocess=Preprocess(),
 )  # fmt: skip
 DOWN = InferenceError("UNAVAILABLE", "connection refused")
@@ -33,7 +37,7 @@ class FakeServer:
         self.version = "1"
         self.down: InferenceError | None = None
         self.probe: InferenceError | None = None
-        self.held: list[tuple[Sequence[Pixels | bytes], Done]] = []
+        self.held: list[tuple[Sequence[Input], Done]] = []
         self.closed = False
 
     def load_spec(self, timeout_s: float = 5) -> ModelSpec:  # noqa: ARG002
@@ -47,9 +51,13 @@ class FakeServer:
         return self.version
 
     def infer(
-        self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
+        self,
+        images: Sequence[Input],
+        done: Done,
+        traceparent: str | None = None,
+        sizes: Sequence[Size | None] = (),
     ) -> None:
-        del traceparent
+        del traceparent, sizes
         if images == BATCH:
             self.held.append((images, done))
         else:
@@ -326,7 +334,10 @@ def test_a_version_that_changes_under_a_server_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        (replace(SPEC, shape=(4, 4, 3)), r"shape \(4, 4, 3\), served: \(2, 2, 3\)"),
+        (
+            replace(SPEC, input=ModelInput("IN", "UINT8", (4, 4, 3))),
+            r"input .*\(4, 4, 3\).*, served: .*\(2, 2, 3\)",
+        ),
         (replace(SPEC, max_batch=4), "max_batch_size 4, served: 8"),
     ],
 )

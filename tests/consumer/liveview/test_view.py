@@ -13,6 +13,7 @@ from consumer.liveview.view import MAX_TEXT, MAX_TOP, View
 from consumer.measuring.measure import Topics
 from consumer.reader import Received
 from tests.consumer.liveview.records import MS, NOW_NS, answer, image, predict, refuse, stored
+from tests.wire.test_answers import ANSWERS
 from wire.image import decode_image
 from wire.prediction import STAMPS, Prediction, ScoredLabel
 from wire.record import Outgoing, StoredRecord
@@ -225,3 +226,19 @@ def test_no_record_stops_the_view(data: st.DataObject, topic: str) -> None:
     )  # fmt: skip
     view.take(Received(record, NOW_NS))
     assert isinstance(frame(view, clock, 2)["boards"]["wall"], list)
+
+
+def test_an_answer_without_classes_is_told_in_words(view: View, clock: Clock) -> None:
+    for number, name in enumerate(("detections", "base64")):
+        sent = image(number, label="cat")
+        take(view, sent, "images", offset=number)
+        event = decode_image(stored(sent))
+        stamps = dict.fromkeys(STAMPS, NOW_NS)
+        prediction = Prediction(event.id, "m", "1", (), stamps, 1, answer=ANSWERS[name])
+        take(view, predict(event, prediction), "predictions")
+    cards = {card["id"]: card for card in wall(frame(view, clock))}
+    objects, vector = cards["image-0"], cards["image-1"]
+    assert (objects["says"], objects["top"]) == ("1 object: cat 0.90", [["cat", 0.9]])
+    assert (vector["says"], vector["top"]) == ("vector of 3 numbers", [])
+    assert objects["right"] is None
+    assert vector["right"] is None

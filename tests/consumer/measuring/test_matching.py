@@ -2,10 +2,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.measuring.matching import ANSWERED, DEAD, SEEN, TIMES, Matcher
+from consumer.measuring.statistics import accuracy
+from consumer.report.confusion import labelled
+from tests.wire.test_answers import ANSWERS
 from wire.prediction import STAMPS, Prediction, ScoredLabel
 
 Event = tuple[Literal["image", "prediction", "dead_letter"], int]
@@ -103,3 +107,27 @@ def test_numbers_no_clock_can_show_are_held_inside_the_columns() -> None:
     assert rows.times["inferred"][0] > 0
     assert rows.times["intended"][1] > 0
     assert rows.times["sent"][1] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("detections", "1 object: cat 0.90"),
+        ("nothing", "no objects"),
+        ("list", "vector of 3 numbers"),
+        ("tensors", "4 tensors: a FP32 [2, 1], b BYTES [1], c BOOL [1], d FP32 [0, 4]"),
+    ],
+)
+def test_an_answer_without_classes_is_measured_and_is_neither_right_nor_wrong(
+    name: str, line: str
+) -> None:
+    matcher = Matcher(10)
+    for number, answer in enumerate((None, ANSWERS[name])):
+        matcher.image(str(number), 1000, 1010, "cat")
+        top = prediction("").top if answer is None else ()
+        matcher.prediction(prediction(str(number))._replace(top=top, answer=answer), 2000)
+    rows = matcher.rows()
+    assert matcher.answered == 2
+    assert accuracy(rows) == (1, 1)
+    assert labelled(rows).tolist() == [True, False]
+    assert rows.names[rows.best[1]] == line

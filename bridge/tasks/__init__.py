@@ -1,0 +1,1 @@
+"""What a model's outputs mean: each task turns a batch's tensors into answers. Pure."""

@@ -1,0 +1,148 @@
+"""Classification: the best classes of each image, by Triton itself or from its numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.tasks.task import (
+    Answered,
+    AnswerError,
+    Output,
+    Refuse,
+    Result,
+    array,
+    choice,
+    finite,
+    label_of,
+    labels,
+)
+from imaging.rules import ImageError, Size
+from wire.prediction import ScoredLabel
+
+ACTIVATIONS = ("none", "softmax", "sigmoid")
+BY_TRITON = ("FP32", "FP64")
+"""Of outputs of these types Triton itself finds the best classes, and knows their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classify:
+    """The best classes of one output.
+
+    Attributes:
+        classes: how many there are; None: that is not known.
+        top_k: so many are told of.
+        activation: what makes scores of the output's numbers: none, softmax or sigmoid.
+        labels: names of the classes, that win over Triton's.
+    """
+
+    output: Output
+    classes: int | None
+    top_k: int
+    activation: str = "none"
+    labels: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "classify"
+
+    @property
+    def by_triton(self) -> bool:
+        return self.activation == "none" and self.output.datatype in BY_TRITON
+
+    @property
+    def outputs(self) -> Sequence[Output]:
+        if not self.by_triton:
+            return (self.output,)
+        wanted = self.top_k if self.classes is None else min(self.top_k, self.classes)
+        return (replace(self.output, classes=wanted),)
+
+    @property
+    def names_wanted(self) -> Output | None:
+        """What to ask for once, to learn the names of all classes; None: nothing."""
+        if self.by_triton or self.labels or self.output.datatype not in BY_TRITON:
+            return None
+        return replace(self.output, classes=self.classes or 1 << 20)
+
+    def read(
+        self, answered: Answered, sizes: Sequence[Size | None]
+    ) -> Sequence[Result | ImageError]:
+        if self.by_triton:
+            rows = answered[self.output.name]
+            tops = [tuple(map(parse_class, row)) for row in rows]
+            return [self._named(top) for top in tops] if self.labels else tops
+        scores = array(answered, self.output.name).reshape(len(sizes), -1)
+        return [self._best(row) for row in scores]
+
+    def _named(self, top: tuple[ScoredLabel, ...]) -> tuple[ScoredLabel, ...]:
+        known = self.labels
+        return tuple(
+            ScoredLabel(
+                label=label_of(known, one["class_id"])
+                if one["class_id"] < len(known)
+                else one["label"],
+                class_id=one["class_id"],
+                score=one["score"],
+            )
+            for one in top
+        )
+
+    def _best(self, numbers: npt.NDArray[Any]) -> Result | ImageError:
+        try:
+            finite(numbers, f"output {self.output.name}")
+        except AnswerError as error:
+            return error
+        scores = activate(numbers, self.activation)
+        best = np.argsort(-scores, kind="stable")[: self.top_k].tolist()
+        return tuple(
+            ScoredLabel(
+                label=label_of(self.labels, place),
+                class_id=place,
+                score=round(float(scores[place]), 6),
+            )
+            for place in best
+        )
+
+
+def activate(numbers: npt.NDArray[Any], activation: str) -> npt.NDArray[np.float64]:
+    """Scores of numbers, along the last axis; they must be finite."""
+    values = numbers.astype(np.float64)
+    if activation == "softmax":
+        raised = np.exp(values - values.max(axis=-1, keepdims=True))
+        made: npt.NDArray[np.float64] = raised / raised.sum(axis=-1, keepdims=True)
+        return made
+    if activation == "sigmoid":
+        # Beyond these a float64 of exp() would overflow, and the score is 0 or 1 anyway.
+        values = 1 / (1 + np.exp(-np.clip(values, -500, 500)))
+    return values
+
+
+def read_classify(output: Output, top_k: int, text: Mapping[str, str], refuse: Refuse) -> Classify:
+    """Raises what `refuse` makes of a parameter that cannot be used."""
+    classes = 1
+    for size in output.dims:
+        classes *= max(0, size)
+    return Classify(
+        output,
+        classes or None,
+        top_k,
+        choice(text, "postprocess.activation", ACTIVATIONS, "none", refuse),
+        labels(text),
+    )
+
+
+def parse_class(text: bytes) -> ScoredLabel:
+    """One "score:index[:label]"; without a label the index is the label."""
+    score, _, rest = text.partition(b":")
+    label, class_id = _parse_label(rest)
+    return {"label": label, "class_id": class_id, "score": float(score)}
+
+
+@lru_cache(4096)  # a model has some thousand classes at most that it ever answers with
+def _parse_label(text: bytes) -> tuple[str, int]:
+    index, _, label = text.decode().partition(":")
+    label = label.removesuffix("\r")  # Triton keeps it of a file with Windows' line ends
+    return label or index, int(index)

@@ -1,0 +1,82 @@
+"""Which task a model does: as told, else as its outputs show."""
+
+from collections.abc import Mapping, Sequence
+
+from bridge.tasks.classify import read_classify
+from bridge.tasks.detect import known_layout, read_detect
+from bridge.tasks.embed import read_embed
+from bridge.tasks.raw import read_raw
+from bridge.tasks.task import Output, Refuse, Task, choice, names
+from imaging.rules import Preprocess, Shape
+from wire.answers import TASKS
+
+_FLOATS = ("FP16", "BF16", "FP32", "FP64")
+
+
+def read_task(
+    outputs: Sequence[Output],
+    *,
+    asked: str,
+    top_k: int,
+    shape: Shape | None,
+    preprocess: Preprocess,
+    text: Mapping[str, str],
+    refuse: Refuse,
+) -> Task:
+    """Understand what a model's outputs mean.
+
+    Args:
+        asked: the task, or auto: `postprocess.task`, else what the outputs show.
+        top_k: classes that a classification tells.
+        shape: of the model's input; None: it takes encoded images.
+        text: the model's `postprocess.*` parameters.
+
+    Raises:
+        Exception: what `refuse` makes of the reason why no task fits.
+    """
+    chosen = _chosen(outputs, text, refuse)
+    task = asked
+    if task == "auto":
+        task = choice(text, "postprocess.task", ("auto", *TASKS), "auto", refuse)
+    if task == "auto":
+        task = "detect" if known_layout(chosen) else "classify"
+    if task == "detect":
+        named = bool(names(text, "postprocess.outputs"))
+        return read_detect(chosen, named, shape, preprocess, text, refuse)
+    if task == "raw":
+        return read_raw(chosen, refuse)
+    vector = next((one for one in chosen if _is_vector(one)), None)
+    if vector is None:
+        seen = ", ".join(map(str, chosen)) or "none"
+        raise refuse(
+            f"task {task} needs a floating-point output [n], it has: {seen}; for boxes set "
+            "postprocess.task = detect, with postprocess.layout; for the numbers as they are, raw "
+            "(--task raw)"
+        )
+    if task == "embed":
+        return read_embed(vector, text, refuse)
+    return read_classify(vector, top_k, text, refuse)
+
+
+def _is_vector(output: Output) -> bool:
+    """[n], also as [n, 1, 1]: what many networks end in."""
+    return (
+        output.datatype in _FLOATS
+        and len(output.dims) > 0
+        and sum(size != 1 for size in output.dims) <= 1
+    )
+
+
+def _chosen(outputs: Sequence[Output], text: Mapping[str, str], refuse: Refuse) -> Sequence[Output]:
+    """All of them, or those that `postprocess.outputs` names, in its order."""
+    wanted = names(text, "postprocess.outputs")
+    if not wanted:
+        return outputs
+    known = {one.name: one for one in outputs}
+    for name in wanted:
+        if name not in known:
+            raise refuse(
+                f"parameter postprocess.outputs names {name[:80]!r}, the outputs are "
+                f"{', '.join(known) or 'none'}"
+            )
+    return [known[name] for name in dict.fromkeys(wanted)]

@@ -1,0 +1,193 @@
+"""From 8-bit pixels to the numbers that a model takes, and their order."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+DTYPES = {"UINT8": "uint8", "FP16": "float16", "FP32": "float32", "BF16": "bfloat16"}
+"""What pixels can become: Triton's names and numpy's, which has no bfloat16 but a name for it."""
+
+_ITEM_BYTES = {"uint8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
+
+Array = npt.NDArray[Any]
+
+CHUNK = 1 << 18
+"""Numbers that are worked on at a time: they stay in the processor's cache between the steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """(pixel / divisor - mean) / std, in float32, one mean and std for each channel.
+
+    The very steps of torchvision's `ToTensor` (divisor 255) and `Normalize`, in their order, so
+    that the results are the same to the last bit. (Its v2 multiplies by 1/255, which rounds
+    otherwise.)
+    """
+
+    divisor: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+PRESETS = {
+    # torchvision's pretrained models, timm's and most others.
+    "imagenet": Normalization(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # -1 to 1: Inception, MobileNet, EfficientNet-Lite; densenet_onnx of Triton's quick start.
+    "inception": Normalization(127.5, (1.0,)),
+    # Triton's image_client calls this VGG: mean colours subtracted from 0 to 255.
+    "vgg": Normalization(1.0, (123.0, 117.0, 104.0)),
+    # 0 to 1: the YOLO families, and torchvision's detectors, which normalise inside.
+    "unit": Normalization(255.0),
+    # 0 to 255: the model does the rest.
+    "none": Normalization(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRules:
+    """What the pixels of an image are for the model.
+
+    Attributes:
+        dtype: uint8, float16, float32 or bfloat16.
+        channels_first: [channels, height, width] instead of [height, width, channels].
+        normalization: None: the numbers stay 0 to 255.
+    """
+
+    dtype: str = "uint8"
+    channels_first: bool = False
+    normalization: Normalization | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether decoded pixels are the model's input already."""
+        return self.dtype == "uint8" and not self.channels_first
+
+    @property
+    def stored(self) -> str:
+        """Numpy's dtype for it: it has no bfloat16, so of that the bits."""
+        return "uint16" if self.dtype == "bfloat16" else self.dtype
+
+    @property
+    def itemsize(self) -> int:
+        return _ITEM_BYTES[self.dtype]
+
+    def dims(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Of one image of `shape` (height, width, channels), as the model takes it."""
+        height, width, channels = shape
+        return (channels, height, width) if self.channels_first else shape
+
+
+PLAIN = TensorRules()
+
+
+def to_tensor(pixels: npt.NDArray[np.uint8], rules: TensorRules) -> Array:
+    """A batch of pixels as the model takes them.
+
+    Args:
+        pixels: uint8 [n, height, width, channels].
+
+    Returns:
+        C-contiguous [n, *dims] of the model's dtype, bfloat16 as the uint16 that have its bits;
+        `pixels` itself where it is that already.
+    """
+    if rules.plain:
+        return pixels
+    ordered = pixels.transpose(0, 3, 1, 2) if rules.channels_first else pixels
+    if rules.dtype == "uint8":
+        return np.ascontiguousarray(ordered)
+    made: Array = np.empty(ordered.shape, rules.stored)
+    step = max(1, CHUNK // max(1, made[0].size)) if len(made) else 1
+    for at in range(0, len(made), step):
+        numbers = _normalized(ordered[at : at + step], rules)
+        made[at : at + step] = _bfloat16(numbers) if rules.dtype == "bfloat16" else numbers
+    return made
+
+
+def _normalized(pixels: npt.NDArray[np.uint8], rules: TensorRules) -> npt.NDArray[np.float32]:
+    numbers = np.ascontiguousarray(pixels, np.float32)
+    how = rules.normalization or Normalization()
+    if how.divisor != 1:
+        numbers /= np.float32(how.divisor)
+    if any(how.mean):
+        numbers -= _each_channel(how.mean, rules)
+    if any(std != 1 for std in how.std):
+        numbers /= _each_channel(how.std, rules)
+    return numbers
+
+
+def _each_channel(values: tuple[float, ...], rules: TensorRules) -> npt.NDArray[np.float32]:
+    made = np.array(values, np.float32)
+    return made.reshape(-1, 1, 1) if rules.channels_first else made
+
+
+def _bfloat16(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """The upper halves of float32, rounded to the nearest, ties to even."""
+    bits = numbers.view(np.uint32)
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
+
+
+def read_normalization(
+    text: Mapping[str, str], channels: int, bgr: bool, refuse: Callable[[str], Exception]
+) -> Normalization | None:
+    """Understand `preprocess.normalize`, `.scale`, `.mean` and `.std`; None: none of them is told.
+
+    A preset's values are for red, green, blue, and turned where the model takes blue first; mean
+    and std that are told are in the order of the model's channels. What is told beside a preset
+    replaces that part of it.
+
+    Raises:
+        Exception: what `refuse` makes of a value that cannot be used.
+    """
+    if not any(f"preprocess.{key}" in text for key in ("normalize", "scale", "mean", "std")):
+        return None
+    name = text.get("preprocess.normalize", "none").strip().lower()
+    if name not in PRESETS:
+        raise refuse(
+            f"parameter preprocess.normalize is {name!r}, expected one of {', '.join(PRESETS)}"
+        )
+    preset = PRESETS[name]
+
+    def each(key: str, usual: tuple[float, ...]) -> tuple[float, ...]:
+        told = text.get(f"preprocess.{key}")
+        if told is None:
+            values = tuple(reversed(usual)) if bgr else usual
+        else:
+            values = tuple(number(f"preprocess.{key}", one, refuse) for one in words(told))
+        if len(values) not in (1, channels):
+            where = f"parameter preprocess.{key}" if told is not None else f"preset {name}"
+            raise refuse(
+                f"{where} has {len(values)} values of {key}, the input has {channels} channels"
+            )
+        return values
+
+    divisor = preset.divisor
+    if "preprocess.scale" in text:
+        scale = number("preprocess.scale", text["preprocess.scale"], refuse)
+        # float32 makes 255 of what 0.00392156862745 is the inverse of, so both spellings agree.
+        divisor = 1 / scale if scale else 0.0
+    std = each("std", preset.std)
+    if not divisor or not all(std):
+        raise refuse("parameters preprocess.scale and preprocess.std must not be 0")
+    return Normalization(divisor, each("mean", preset.mean), std)
+
+
+def words(text: str) -> list[str]:
+    """The parts of a list that is separated by commas, or by spaces."""
+    return text.replace(",", " ").split()
+
+
+def number(key: str, text: str, refuse: Callable[[str], Exception]) -> float:
+    """A number such as 0.5 or 1/255."""
+    above, _, below = text.partition("/")
+    try:
+        value = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise refuse(f"parameter {key} is {text[:40]!r}, expected numbers such as 0.5 or 1/255")
+    return value
