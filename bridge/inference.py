@@ -64,8 +64,8 @@ Checked = Callable[[InferenceError | None], None]
 """Called once for each check, with why the model does not answer; likewise it may only enqueue."""
 
 
-class Inference(Protocol):
-    """An inference server, as the pipeline sees it."""
+class Sends(Protocol):
+    """What takes batches."""
 
     def infer(
         self, images: Sequence[Pixels | bytes], done: Done, traceparent: str | None = None
@@ -80,8 +80,12 @@ class Inference(Protocol):
         """
         ...
 
+    def close(self) -> None: ...
+
+
+class Inference(Sends, Protocol):
+    """An inference server, or several, as the pipeline sees it."""
+
     def check(self, done: Checked) -> None:
         """Ask, at little cost and without an image, whether the model answers; returns at once."""
         ...
-
-    def close(self) -> None: ...

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import structlog
 
+from cli.options import host_port
+
 log = structlog.get_logger()
 
 DNS = "dns:///"
@@ -50,9 +52,7 @@ def parse_targets(text: str) -> list[Target]:
     for part in text.split(","):
         one = part.strip()
         dns = one.startswith(DNS)
-        host, _, port = one.removeprefix(DNS).rpartition(":")
-        if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ValueError(f"{one!r} is not HOST:PORT or {DNS}HOST:PORT")
+        host, _, port = host_port(one.removeprefix(DNS)).rpartition(":")
         target = Target(host, int(port), dns)
         if target in targets:
             raise ValueError(f"{one!r} is named twice")

@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bridge.inference import Answer, Checked, Done, Failure, Inference, InferenceError
+from bridge.inference import Answer, Done, Failure, InferenceError, Sends
 from bridge.triton.messages import make_request, parse_answer
 from bridge.triton.model import ModelSpec, UnservableModelError, read_spec
 from imaging.rules import Pixels
@@ -22,8 +22,6 @@ from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
 HTTP_TIMEOUT_S = 1.0
-CHECK_TIMEOUT_S = 5.0
-"""A check is answered by the server itself, in a millisecond; a busy machine may take longer."""
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),
@@ -178,31 +176,6 @@ class TritonServer:
         else:
             call.add_done_callback(answered)
 
-    def check(self, done: Checked) -> None:
-        def answered(call: Any) -> None:
-            try:
-                ready = call.result().ready
-            except grpc.RpcError as error:
-                done(_failed(error))
-            except grpc.FutureCancelledError:
-                done(InferenceError("CANCELLED", "the connection was closed"))
-            else:
-                done(None if ready else InferenceError("UNAVAILABLE", self._not_ready_text))
-
-        try:
-            call = self._stub.ModelReady.future(
-                service_pb2.ModelReadyRequest(name=self._model, version=self._version),
-                timeout=CHECK_TIMEOUT_S,
-            )
-        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
-            done(InferenceError("UNAVAILABLE", str(error)))
-        else:
-            call.add_done_callback(answered)
-
-    @property
-    def _not_ready_text(self) -> str:
-        return f"model {self._model!r} is not ready"
-
     def close(self) -> None:
         self._channel.close()
 
@@ -238,7 +211,7 @@ def speaks_http(address: str) -> bool:
     return True
 
 
-def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:
+def probe(inference: Sends, spec: ModelSpec, timeout_s: float = 30) -> Answer:
     """Send one grey image through the path that all images take, and read the answer.
 
     It finds in time what metadata cannot show: a backend that answers with nothing. A model that
