@@ -79,6 +79,6 @@ def host_port(text: str) -> str:
             f"is usually 8001 (HTTP is 8000), for example {plain.partition(':')[0]}:8001"
         )
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return text

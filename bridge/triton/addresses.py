@@ -52,7 +52,10 @@ def parse_targets(text: str) -> list[Target]:
     for part in text.split(","):
         one = part.strip()
         dns = one.startswith(DNS)
-        host, _, port = host_port(one.removeprefix(DNS)).rpartition(":")
+        try:
+            host, _, port = host_port(one.removeprefix(DNS)).rpartition(":")
+        except ValueError as error:
+            raise ValueError(f"{error}; several: HOST:PORT,HOST:PORT or {DNS}HOST:PORT") from None
         target = Target(host, int(port), dns)
         if target in targets:
             raise ValueError(f"{one!r} is named twice")
