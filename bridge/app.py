@@ -3,7 +3,9 @@
 import os
 import platform
 import random
+import threading
 import time
+from math import prod
 from threading import Event
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -13,10 +15,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bridge.batching import Backoff, Batcher
 from bridge.config import ConfigError, Settings
-from bridge.fuse import Fuse
+from bridge.fuse import Fuse, FuseBlownError
 from bridge.health import HealthServer
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import AtLeastOnce, Delivery
+from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
 from bridge.kafka.clients import (
     commit_metadata,
     consumer_option,
@@ -49,6 +51,10 @@ log = structlog.get_logger()
 STUCK_S = 60.0
 """A loop that has not turned for that long is stuck: its longest wait is under a second, and the
 calls that it makes on Kafka's client are bounded well below this."""
+SETTLE_S = 30.0
+"""Bound on committing what is complete after a failure."""
+OF_KAFKA = (KafkaException, DeliveryError, FencedError)
+"""Errors after which nothing can be committed, or must not be."""
 KAFKA_ERROR_S = 10.0
 """Between two log lines of the same error of Kafka's client."""
 BUFFERED_BATCHES = 8
@@ -76,6 +82,8 @@ class App:
         self._ended = Event()
         self._stop = Event()
         self._failure: Exception | None = None
+        self._blown: str | None = None
+        """Why the fuse has blown."""
         self._started = False
         self._metrics.names.labels(settings.images_topic, settings.group).set(1)
         self._kafka_errors: dict[str, float] = {}
@@ -114,16 +122,29 @@ class App:
         """Serve until stopped.
 
         Raises:
-            Exception: what made it impossible to go on; nothing past it was committed.
+            Exception: what made it impossible to go on; nothing past it was committed. After a
+                `FuseBlownError`, once the bridge is stopped.
             UnservableModelError: the model is not one that the bridge can feed.
         """
+        previous, threading.excepthook = threading.excepthook, self._thread_died
         self._health.start()
         log.info("starting", http=f"{self._settings.http_host}:{self._health.port}")
         try:
             self._serve_until_stopped()
         except StoppedError:
+            if self._failure is not None:
+                raise self._failure from None
             log.info("stopped")
+        except FuseBlownError as error:
+            # Up, so that nothing starts it again and again into the same failure; not ready, so
+            # that no deployment goes on from here.
+            self._blown = str(error)
+            self._metrics.blown.set(1)
+            log.error("fuse_blown", error=self._blown)  # noqa: TRY400 - the text is the whole story
+            self._stop.wait()
+            raise
         finally:
+            threading.excepthook = previous
             self._health.stop()
 
     def _serve_until_stopped(self) -> None:
@@ -175,7 +196,7 @@ class App:
             consumer = make_consumer(
                 settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
             )
-            spec = wait_for_model(pool, settings, self._stop, self._waits)
+            spec = wait_for_model(pool, consumer, settings, self._stop, self._waits)
             pool_watch.start()
             wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
             self._membership.brokers(up=True)
@@ -185,7 +206,7 @@ class App:
 
     def _run_with(self, pool: Pool, spec: ModelSpec, consumer: Consumer) -> None:
         settings, metrics = self._settings, self._metrics
-        assignment: Assignment[Publication] = Assignment()
+        assignment: Assignment[Publication] = Assignment(metrics.images)
         self._assignment = assignment
         self._watch = watch = Watch(
             consumer, self._membership, assignment, metrics,
@@ -198,8 +219,9 @@ class App:
             return settings.max_buffered_images or BUFFERED_BATCHES * spec.max_batch * slots
 
         batcher: Batcher[Work] = Batcher(
-            spec.max_batch, pool.slots, settings.retry_min_s, settings.retry_max_s
-        )
+            spec.max_batch, pool.slots, settings.retry_min_s, settings.retry_max_s,
+            max_failures=settings.max_attempts,
+        )  # fmt: skip
         outlet = Outlet(
             model=spec.name,
             source=f"bridge/{platform.node()}/{os.getpid()}",
@@ -236,11 +258,14 @@ class App:
             settings.images_topic,
             assignment,
             metrics,
+            take=pipeline.submit,
+            delivery=delivery,
+            pixel_bytes=prod(spec.shape or (0,)),
             max_images=max_images(pool.slots),
             max_bytes=settings.max_buffered_bytes,
             commit_interval_s=settings.commit_interval_s,
             drain_timeout_s=settings.drain_timeout_s,
-            stalled=lambda: pipeline.stalled,
+            stalled=lambda: self._failure is not None or pipeline.stalled,
             failed=self._fail,
             watch=watch,
             broker_assigns=consumer_option(settings, "group.protocol") == "consumer",
@@ -253,7 +278,7 @@ class App:
         pool.on_resize(resized)
         delivery.start()
         pipeline.start()
-        intake.start(pipeline.submit, delivery)
+        intake.start()
         self._started = True
         self._waits.clear()
         log.info(
@@ -266,10 +291,13 @@ class App:
         while not self._ended.is_set() and not intake.join(0.2):
             pass
         self._started = False
+        if self._failure is not None and not isinstance(self._failure, OF_KAFKA):
+            intake.join(SETTLE_S)
         intake.stop(at_once=True)
         clean = intake.join(10) and intake.left is None and self._failure is None
         pipeline.stop()
         delivery.close(flush=clean)
+        assignment.close()
         if self._failure is not None:
             raise self._failure
         if not clean:
@@ -306,8 +334,16 @@ class App:
         if self._failure is None:
             self._failure = error
         if self._intake is not None:
-            self._intake.stop(at_once=True)
+            self._intake.stop(at_once=isinstance(error, OF_KAFKA))
         self._ended.set()
+
+    def _thread_died(self, died: threading.ExceptHookArgs) -> None:
+        """A thread that is no more is a failure of the service, whichever it is."""
+        if died.exc_value is not None and not isinstance(died.exc_value, SystemExit):
+            name = "unknown" if died.thread is None else died.thread.name
+            log.error("thread_died", thread=name, exc_info=died.exc_value)
+            self._fail(ThreadDiedError(f"thread {name}: {died.exc_value!r}"))
+            self._stop.set()  # also where it waits: for Triton, or, its fuse blown, for a restart
 
     def _transactions_error(self, error: KafkaError) -> None:
         if not error.fatal():
@@ -351,11 +387,17 @@ class App:
 
     def _not_ready(self) -> dict[str, str]:
         wrong = self._not_live()
+        if self._blown is not None:
+            wrong["fuse"] = self._blown
         if self._stop.is_set():
             wrong["bridge"] = "stopping"
-        elif not self._started or self._pipeline is None or self._delivery is None:
+        elif self._blown is None and (
+            not self._started or self._pipeline is None or self._delivery is None
+        ):
             wrong |= {"bridge": "starting", **self._waits}
-        else:
+        elif self._blown is None:
+            assert self._pipeline is not None
+            assert self._delivery is not None
             reasons = {
                 "triton": self._pipeline.problem,
                 "kafka": self._membership.problem,
@@ -372,6 +414,10 @@ class App:
         if self._assignment.images and quiet_s > limit_s:
             return f"images are in hand and none was finished for {quiet_s:.0f} s"
         return None
+
+
+class ThreadDiedError(Exception):
+    """A thread of the bridge ended by an error of its own."""
 
 
 class NotDrainedError(Exception):

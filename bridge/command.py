@@ -2,10 +2,8 @@
 
 import gc
 import inspect
-import signal
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import orjson
@@ -21,6 +19,7 @@ from bridge.decoders.pool import DecoderError
 from bridge.fuse import FuseBlownError
 from bridge.kafka.at_least_once import DeliveryError
 from bridge.logs import configure
+from bridge.signals import on_signals
 from bridge.triton.model import UnservableModelError
 from cli.app import FAILED, USAGE, make_app
 from cli.clients import KafkaSettingError
@@ -145,20 +144,12 @@ def main(context: typer.Context, **_flags: object) -> int:
         bridge = App(settings, tracing)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
-    signals = 0
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        nonlocal signals
-        signals += 1
-        bridge.stop(at_once=signals > 1)
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
     gc.collect()
     gc.freeze()  # what was imported stays
     gc.set_threshold(*GARBAGE)
     try:
-        return serve(bridge)
+        with on_signals(lambda count: bridge.stop(at_once=count > 1)):
+            return serve(bridge)
     finally:
         stop_tracing(provider)
 

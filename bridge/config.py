@@ -129,13 +129,13 @@ class Settings(BaseSettings):
     retry_min_s: float = Field(0.1, gt=0, description="first wait before sending to Triton again")
     retry_max_s: float = Field(5, gt=0, description="longest such wait")
     max_attempts: int = Field(
-        5, ge=1, description="tries of an image that Triton fails on by itself (INTERNAL, UNKNOWN)"
+        5, ge=1, description="tries of an image that Triton fails on by itself, or goes down with"
     )
     fuse_consecutive: int = Field(
-        1000, ge=0, description="dead letters in a row that stop the bridge; 0: never"
+        1000, ge=0, description="dead letters in a row that blow the fuse; 0: any number"
     )
     fuse_ratio: float = Field(
-        0.9, ge=0, le=1, description="share of dead letters that stops the bridge; 0: never"
+        0.9, ge=0, le=1, description="share of dead letters that blows the fuse; 0: any share"
     )
     fuse_window: int = Field(1000, ge=1, description="images that the share is taken over")
     drain_timeout_s: float = Field(

@@ -3,9 +3,13 @@
 from collections import deque
 from threading import Lock
 
+FIRST = 10
+"""Dead letters in a row that blow it while no image has been answered yet: nothing says so far that
+this deployment can answer any."""
+
 
 class FuseBlownError(Exception):
-    """Too many dead letters; the bridge stops and commits nothing more."""
+    """Too many dead letters: the bridge commits what is complete, and takes no more images."""
 
 
 class Fuse:
@@ -23,17 +27,36 @@ class Fuse:
         self._recent: deque[bool] = deque(maxlen=window)
         self._dead_in_window = 0
         self._in_a_row = 0
+        self._proven = False
         self._lock = Lock()
 
-    @property
-    def share(self) -> float:
-        """Dead letters among the images in the window."""
-        return self._dead_in_window / len(self._recent) if self._recent else 0.0
+    def holds(self) -> bool:
+        """Whether one more dead letter would be too many before the first answer.
+
+        It waits for that answer: images are read, and refused, long before those beside them are
+        answered.
+        """
+        with self._lock:
+            return bool(
+                self._limit and not self._proven and self._in_a_row + 1 >= min(self._limit, FIRST)
+            )
+
+    def blow(self, waiting: int, reason: str) -> None:
+        """No answer will come before the dead letters that wait for one.
+
+        Raises:
+            FuseBlownError: says how many there were.
+        """
+        raise FuseBlownError(
+            f"{self._in_a_row + waiting} images in a row could not be processed, and none was "
+            f"answered yet (fuse_consecutive); the last: {reason}"
+        )
 
     def answered(self, count: int = 1) -> None:
         with self._lock:
             if count:
                 self._in_a_row = 0
+                self._proven = True
             for _ in range(min(count, self._recent.maxlen or 0)):
                 self._push(False)
 

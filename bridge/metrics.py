@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.accounts import Accounts
+
 _SECONDS = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
@@ -42,7 +44,8 @@ class BatchHistogram(Collector):
                 self._count(label)
 
     def _count(self, label: str) -> None:
-        array = np.asarray(self._pending.pop(label), np.float64)
+        # Clocks are set back now and then: a negative time would make a sum fall.
+        array = np.maximum(np.asarray(self._pending.pop(label), np.float64), 0)
         places = np.searchsorted(self._bounds, array)
         counts = np.bincount(places, minlength=len(self._bounds) + 1)
         if label not in self._counts:
@@ -89,22 +92,9 @@ class Metrics:
             self.labels[name] = (label,)
             return BatchHistogram(registry, name, text, bounds, label)
 
-        self.received = counter("bridge_images_received", "Images that were taken from Kafka.")
-        self.answered = counter(
-            "bridge_images_answered", "Images whose prediction was handed over for publishing."
-        )
-        self.dead = counter(
-            "bridge_images_dead_lettered",
-            "Images that became a dead letter, by the stage that failed (contract, decode, infer "
-            "or publish) and the reason (the class in dlq.error.class).",
-            "stage",
-            "reason",
-        )
-        self.dropped = counter(
-            "bridge_images_dropped",
-            "Images that were in flight when their partition went to another bridge, which "
-            "processes them again.",
-        )
+        self.images = Accounts()
+        self.labels |= self.images.LABELS
+        registry.register(self.images)
         self.requests = counter(
             "bridge_requests",
             "Requests to Triton that ended, by outcome: ok, invalid (an image can never succeed), "
@@ -125,14 +115,6 @@ class Metrics:
             "bridge_rebalances",
             "Changes of this bridge's assignment, by kind: assigned, revoked or lost.",
             "kind",
-        )
-        self.in_hand = gauge(
-            "bridge_images_in_hand",
-            "Images that were received and are not finished: no prediction or dead letter of "
-            "theirs is acknowledged.",
-        )
-        self.in_hand_bytes = gauge(
-            "bridge_in_hand_bytes", "Memory that the records of those images take."
         )
         self.in_flight = gauge(
             "bridge_requests_in_flight", "Requests that Triton has not answered yet."
@@ -165,6 +147,10 @@ class Metrics:
             "bridge_consumer_lag",
             "Images of the partition that are not finished: unread, or in flight.",
             "partition",
+        )
+        self.blown = gauge(
+            "bridge_fuse_blown",
+            "1 when the fuse has blown: nothing is fetched until a restart; else 0.",
         )
         self.ready = gauge(
             "bridge_ready", "1 while /health/ready succeeds, so that images are answered; else 0."

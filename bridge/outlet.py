@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from bridge.accounts import Reason
 from bridge.fuse import Fuse
 from bridge.guard import Unforeseen
 from bridge.inference import Answer, Top
@@ -65,6 +66,36 @@ class Outlet:
         self._tracing = tracing
         self._clock_ns = clock_ns
         self._unforeseen = Unforeseen()
+        self._held: list[tuple[Arrival, Problem, int]] = []
+        """Dead letters that wait for the first answer."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether dead letters wait for the first answer."""
+        return bool(self._held)
+
+    def give_up_waiting(self) -> None:
+        """Nothing else is in hand that could be the first answer.
+
+        Raises:
+            FuseBlownError: none of what waits for it is published, so none is committed.
+        """
+        held, self._held = self._held, []
+        for arrival, problem, attempts in held:
+            if arrival.tracker.revoked:
+                self.let_go(arrival)
+            else:
+                self._held.append((arrival, problem, attempts))
+        if self._held:
+            self._fuse.blow(len(self._held), _text(self._held[-1][1]))
+
+    def _bury_held(self) -> None:
+        held, self._held = self._held, []
+        for arrival, problem, attempts in held:
+            if arrival.tracker.revoked:
+                self.let_go(arrival)
+            else:
+                self.bury(arrival, *problem, attempts)
 
     def answer(self, outcome: Outcome, answer: Answer) -> None:
         """Publish a batch's predictions, and dead letters where an image can have none.
@@ -92,8 +123,9 @@ class Outlet:
         # All at once: Kafka's client waits half a millisecond for more of them, and each request
         # that holds few costs it and the broker as much as one that holds many.
         self._delivery.publish(predictions)
-        self._metrics.answered.inc(answered)
         self._observe(outcome)
+        if answered:
+            self._bury_held()
 
     def _predict(
         self, work: Work, outcome: Outcome, version: str, top: Top
@@ -161,7 +193,11 @@ class Outlet:
         Raises:
             FuseBlownError: it is one too many; this image is not published, so not committed.
         """
-        letter = self._letter(arrival, (stage, error_class, message), attempts)
+        problem = (stage, error_class, message)
+        if self._fuse.holds():
+            self._held.append((arrival, problem, attempts))
+            return
+        letter = self._letter(arrival, problem, attempts)
         traceparent = None
         if (tracing := self._tracing) is not None:
             topic, now_ns = self._dead_letters_topic, self._clock_ns()
@@ -181,15 +217,14 @@ class Outlet:
         self.bury(arrival, stage, INTERNAL, self._unforeseen.note(stage, error))
 
     def _letter(self, arrival: Arrival, problem: Problem, attempts: int) -> DeadLetter:
-        """The reason of one more dead letter, which is counted.
+        """The reason of one more dead letter, which counts for the fuse.
 
         Raises:
             FuseBlownError: it is one too many.
         """
         stage, error_class, message = problem
         # Before publishing: once the fuse blows, this image must stay uncommitted with the rest.
-        self._fuse.dead(f"{stage}/{error_class}: {message[:200]}")
-        self._metrics.dead.labels(stage, error_class).inc()
+        self._fuse.dead(_text(problem))
         log.debug(
             "dead_letter", stage=stage, reason=error_class, error=message[:200],
             partition=arrival.tracker.partition, offset=arrival.offset,
@@ -214,7 +249,7 @@ class Outlet:
             # The last resort has no precondition: where the image was can always be said.
             self._unforeseen.note("publish", error)
             dead = encode_dead_letter(StoredRecord(), letter)
-        return _shrinkable(self._dead_letters_topic, dead)
+        return _shrinkable(self._dead_letters_topic, dead, (letter.stage, letter.error_class))
 
     def _refused(self, arrival: Arrival, refusal: str) -> Publication:
         """The dead letter of an image whose prediction Kafka refuses; on any thread.
@@ -234,15 +269,19 @@ class Outlet:
         if (tracing := self._tracing) is not None:
             now_ns = self._clock_ns()
             self._unforeseen.shield("trace", lambda: tracing.let_go(arrival, now_ns), None)
-        self._assignment.finish([(arrival.tracker, arrival.offset)])
-        self._metrics.dropped.inc()
+        self._assignment.finish([(arrival.tracker, arrival.offset, None)])
 
 
-def _shrinkable(topic: str, letter: Outgoing) -> Publication:
+def _text(problem: Problem) -> str:
+    stage, error_class, message = problem
+    return f"{stage}/{error_class}: {message[:200]}"
+
+
+def _shrinkable(topic: str, letter: Outgoing, reason: Reason) -> Publication:
     """A dead letter that loses one part after another where it is refused."""
 
     def instead(_refusal: str) -> Publication | None:
         smaller = smaller_letter(letter)
-        return None if smaller is None else _shrinkable(topic, smaller)
+        return None if smaller is None else _shrinkable(topic, smaller, reason)
 
-    return Publication(topic, letter, instead)
+    return Publication(topic, letter, instead, reason)

@@ -32,6 +32,9 @@ that it has come back, while no image comes."""
 CHECK_AGAIN_S = 1.0
 """While it does not answer."""
 
+NO_MEMORY_S = 0.05
+"""Between two tries to hand over what became of a request, while there is no memory to do so."""
+
 
 class Check(NamedTuple):
     """What became of asking Triton whether the model answers."""
@@ -88,12 +91,12 @@ class Pipeline:
         self._inbox: SimpleQueue[Item] = SimpleQueue()
         self._thread = Thread(target=self._run, name="pipeline", daemon=True)
         self._stopping = False
+        self._checking = False
         self.beat = monotonic()
         """Monotonic seconds of the loop's last turn: what liveness looks at."""
         self.problem: str | None = None
         """Why Triton does not answer; None while it does."""
         self._heard_at = monotonic()
-        self._checking = False
 
     @property
     def stalled(self) -> bool:
@@ -127,13 +130,19 @@ class Pipeline:
                 self._reader.read()
                 self._send()
                 self._check()
+                if self._outlet.holding and self._nothing_else:
+                    self._outlet.give_up_waiting()
                 self._metrics.in_flight.set(self._batcher.in_flight)
         except Exception as error:
             self._failed(error)
 
+    @property
+    def _nothing_else(self) -> bool:
+        return self._inbox.empty() and not self._reader.pending and self._batcher.idle
+
     def _read_inbox(self) -> None:
         wait = 0.0 if self._reader.unread else IDLE_WAIT_S
-        if self._batcher.waiting and self._batcher.not_before:
+        if not self._batcher.idle and self._batcher.not_before:
             wait = min(wait, max(0.0, self._batcher.not_before - self._monotonic()))
         try:
             item = self._inbox.get(block=wait > 0, timeout=wait or None)
@@ -194,25 +203,47 @@ class Pipeline:
         result: Answer | InferenceError,
     ) -> None:
         """On a thread of the client's: the stamp is taken here, the rest is the loop's."""
-        self._inbox.put(Outcome(batch, requested_ns, self._clock_ns(), result, call))
+        inferred_ns = self._clock_ns()
+        while True:
+            try:
+                self._inbox.put(Outcome(batch, requested_ns, inferred_ns, result, call))
+                return
+            except MemoryError:  # else the request's slot, and its images, would be lost for good
+                time.sleep(NO_MEMORY_S)
 
     def _check(self) -> None:
-        wait = QUIET_S if self.problem is None else CHECK_AGAIN_S
-        if not self._checking and self._monotonic() - self._heard_at >= wait:
+        now = self._monotonic()
+        quiet = now - self._heard_at >= (QUIET_S if self.problem is None else CHECK_AGAIN_S)
+        if not self._checking and (quiet or self._batcher.wants_check(now)):
             self._checking = True
             self._inference.check(lambda error: self._inbox.put(Check(error)))
 
     def _checked(self, error: InferenceError | None) -> None:
         self._checking = False
-        self._heard_at = self._monotonic()
+        self._heard_at = now = self._monotonic()
+        self._batcher.checked(now, well=error is None)
+        self._bury_culprits()
         if error is not None:
+            for work in self._batcher.discard(lambda one: one.arrival.tracker.revoked):
+                self._outlet.let_go(work.arrival)
             if self.problem is None:
                 log.warning("triton_unavailable", status=error.status, error=str(error)[:300])
             self.problem = _not_answering(error)
         elif self._batcher.idle or not self._batcher.backing_off:
             # Else it is said by the images that wait: a model can be ready and fail on each.
-            self._batcher.recovered()
             self.problem = None
+
+    def _bury_culprits(self) -> None:
+        for work, error, times in self._batcher.take_culprits():
+            if work.arrival.tracker.revoked:
+                self._outlet.let_go(work.arrival)
+                continue
+            message = (
+                f"Triton went away {times} times when it had this image, and answered others after "
+                f"it; the last time: {error}"
+            )
+            log.warning("image_takes_triton_down", status=error.status, requests=times)
+            self._outlet.bury(work.arrival, "infer", error.status, message, attempts=times)
 
     def _settle(self, outcome: Outcome) -> None:
         if (tracing := self._tracing) is not None:
@@ -226,6 +257,7 @@ class Pipeline:
                 self._metrics.requests.labels("ok").inc()
                 self._batcher.succeeded()
                 self._outlet.answer(outcome, error)
+                self._bury_culprits()
                 return
             # Whose answer is whose cannot be told.
             error = InferenceError("INTERNAL", f"an answer of {rows} rows for {images} images")
@@ -241,15 +273,17 @@ class Pipeline:
                 self._metrics.retries.labels(error.status).inc(len(batch))
                 self._batcher.refused(batch)
                 self.problem = None
+                self._bury_culprits()
                 return
             self._batcher.succeeded()
             self.problem = None
+            self._bury_culprits()
             work = batch[0]
             self._outlet.bury(
                 work.arrival, "infer", error.status, str(error), attempts=max(1, work.attempts)
             )
             return
-        wait = self._batcher.unavailable(batch, self._monotonic())
+        wait = self._batcher.unavailable(batch, self._monotonic(), error)
         self.problem = _not_answering(error)
         self._metrics.retries.labels(error.status).inc(len(batch))
         log.warning(

@@ -28,15 +28,25 @@ Waits = dict[str, str]
 """What is waited for, with the reason: health shows it."""
 
 
-def wait_for_model(pool: Pool, settings: Settings, stop: Event, waits: Waits) -> ModelSpec:
+def wait_for_model(
+    pool: Pool, consumer: Consumer, settings: Settings, stop: Event, waits: Waits
+) -> ModelSpec:
     """What the model is, once a server has answered a probe image with it.
+
+    Args:
+        consumer: not subscribed yet; polled, as what its client has to tell would pile up.
 
     Raises:
         StoppedError: `stop` was set meanwhile.
         UnservableModelError: the model is not one that the bridge can feed, or another server than
             Triton answers.
     """
-    return _retry("waiting_for_triton", pool.load_spec, InferenceError, settings, stop, waits)
+
+    def look() -> ModelSpec:
+        consumer.poll(0)
+        return pool.load_spec()
+
+    return _retry("waiting_for_triton", look, InferenceError, settings, stop, waits)
 
 
 def wait_for_topics(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.accounts import Reason
 from bridge.inference import Answer, InferenceError
 from bridge.kafka.offsets import PartitionTracker
 from imaging.rules import Pixels
@@ -20,11 +21,13 @@ class Publication(NamedTuple):
     Attributes:
         instead: gives what goes in its place where Kafka refuses it for what it is; it is called
             with the class of the refusal, such as too_large, on any thread; None: nothing does.
+        reason: stage and class of a dead letter; None: it is a prediction.
     """
 
     topic: str
     record: Outgoing
     instead: "Callable[[str], Publication | None] | None" = None
+    reason: Reason | None = None
 
 
 @dataclass(slots=True)

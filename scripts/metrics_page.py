@@ -34,6 +34,8 @@ OTHER_UNITS = {
     "bridge_consumer_lag": "images",
     "bridge_assignment_epoch": "rebalances",
     "bridge_ready": "0 or 1",
+    "bridge_fuse_blown": "0 or 1",
+    "bridge_triton_up": "0 or 1",
 }
 
 

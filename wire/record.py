@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import methodcaller
-from sys import getsizeof
 from typing import Any, NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -37,8 +36,11 @@ class Outgoing(NamedTuple):
 
 RECORD_OVERHEAD = 512
 """Bytes that a record in hand takes beside its key, value and headers: the objects that hold it."""
-HEADER_OVERHEAD = 80
-"""Bytes that a header takes beside its name and value: a pair, and its place in the list."""
+HEADER_OVERHEAD = 176
+"""Bytes that a header takes beside its name and value: a pair of two objects, and its place in the
+list."""
+CHARACTER = 4
+"""Bytes that a character of a name takes at most."""
 
 
 @dataclass(slots=True)
@@ -62,8 +64,12 @@ class StoredRecord:
     def size(self) -> int:
         """Bytes of memory that it takes: of many small headers, most is what holds them."""
         size = RECORD_OVERHEAD + len(self.record_key or b"") + len(self.record_value or b"")
-        for name, value in self.record_headers or ():
-            size += HEADER_OVERHEAD + getsizeof(name) + getsizeof(value)
+        if (headers := self.record_headers) is not None:
+            size += HEADER_OVERHEAD * len(headers)
+            for name, value in headers:  # for each image: nothing dearer than lengths
+                size += CHARACTER * len(name)
+                if value is not None:
+                    size += len(value)
         return size
 
     def topic(self) -> str:

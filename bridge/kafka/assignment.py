@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Iterable
-from threading import Condition, RLock
+from threading import Condition
 from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 
+from bridge.accounts import Accounts, Became
 from bridge.kafka.offsets import Entry, PartitionTracker
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Became)
 TopicPartition = tuple[str, int]
 Position = tuple[str, int, int, int]
 """Topic, partition and offset of a record, and the bytes that it holds."""
@@ -35,18 +36,20 @@ class Assignment(Generic[T]):
 
     `changed` is that lock; it is notified when an answer is ready to be committed, when nothing of
     a partition is in hand any more, and when partitions go.
+
+    Args:
+        accounts: counts the images; its lock is this one.
     """
 
-    def __init__(self) -> None:
-        lock = RLock()
-        self.changed = Condition(lock)
-        self._room = Condition(lock)
+    def __init__(self, accounts: Accounts | None = None) -> None:
+        self._accounts = accounts or Accounts()
+        self.changed = Condition(self._accounts.lock)
+        self._room = Condition(self._accounts.lock)
         self._room_wanted: tuple[int, int] | None = None
         self.epoch = 0
         """How many rebalances there have been."""
         self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
-        self._images = 0
-        self._bytes = 0
+        self._closed = False
         self.progress_at = time.monotonic()
         """Monotonic seconds when an image was last finished, or the first one came in hand."""
 
@@ -58,11 +61,11 @@ class Assignment(Generic[T]):
     @property
     def images(self) -> int:
         """Images in hand, those of revoked partitions included until they are let go."""
-        return self._images
+        return self._accounts.in_hand
 
     @property
     def bytes(self) -> int:
-        return self._bytes
+        return self._accounts.bytes
 
     def in_hand(self) -> dict[TopicPartition, int]:
         """Images in hand of each partition."""
@@ -94,7 +97,9 @@ class Assignment(Generic[T]):
         if tracker is not None:
             tracker.revoked = True
             self._release(
-                (tracker, entry) for entry in tracker.discard_finished() if entry.result is not None
+                (tracker, entry, None)
+                for entry in tracker.discard_finished()
+                if entry.result is not None
             )
 
     def begin(self, records: Iterable[Position]) -> list[PartitionTracker[T] | None]:
@@ -111,10 +116,9 @@ class Assignment(Generic[T]):
         if not tracker.begin(offset, cost):
             tracker = self._rewind(tracker, offset)
             tracker.begin(offset, cost)
-        if self._images == 0:
+        if self._accounts.in_hand == 0:
             self.progress_at = time.monotonic()
-        self._images += 1
-        self._bytes += cost
+        self._accounts.begin(cost)
         return tracker
 
     def _rewind(self, tracker: PartitionTracker[T], offset: int) -> PartitionTracker[T]:
@@ -133,10 +137,12 @@ class Assignment(Generic[T]):
         self.changed.notify_all()
         return fresh
 
-    def finish(self, images: Iterable[tuple[PartitionTracker[T], int]]) -> None:
-        """Images are done with: answers are safe, or (their partition revoked) they are let go."""
+    def finish(self, images: Iterable[tuple[PartitionTracker[T], int, T | None]]) -> None:
+        """Images are done with: what they became is safe, or (None) they are let go."""
         with self.changed:
-            self._release((tracker, tracker.finish(offset)) for tracker, offset in images)
+            self._release(
+                (tracker, tracker.finish(offset), became) for tracker, offset, became in images
+            )
 
     def ready(self, answers: Iterable[tuple[PartitionTracker[T], int, T]]) -> None:
         """Answers are known; they stay in hand until `release`.
@@ -147,22 +153,36 @@ class Assignment(Generic[T]):
             for tracker, offset, result in answers:
                 entry = tracker.finish(offset, result)
                 if tracker.revoked:
-                    self._release([(tracker, entry)])
+                    self._release([(tracker, entry, None)])
             self.changed.notify_all()
 
     def release(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
-        """Answers that waited are safe, or let go."""
+        """Answers that waited are safe."""
         with self.changed:
-            self._release((tracker, entry) for entry in entries)
+            self._release((tracker, entry, entry.result) for entry in entries)
 
-    def _release(self, images: Iterable[tuple[PartitionTracker[T], Entry[T] | None]]) -> None:
-        """These no longer hold memory; None is not in hand (any more)."""
+    def let_go(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
+        """Answers that waited are another bridge's to give."""
+        with self.changed:
+            self._release((tracker, entry, None) for entry in entries)
+
+    def close(self) -> None:
+        """Let go of all that is in hand; what still comes of it is not counted."""
+        with self.changed:
+            self._closed = True
+            self._accounts.close()
+
+    def _release(
+        self, images: Iterable[tuple[PartitionTracker[T], Entry[T] | None, T | None]]
+    ) -> None:
+        """These no longer hold memory; an entry that is None is not in hand (any more)."""
+        if self._closed:
+            return
         emptied = False
-        for tracker, entry in images:
+        for tracker, entry, became in images:
             if entry is not None:
                 tracker.release(entry)
-                self._bytes -= entry.cost
-                self._images -= 1
+                self._accounts.end(entry.cost, became)
                 emptied |= tracker.in_hand == 0
         self.progress_at = time.monotonic()
         if emptied:
@@ -171,10 +191,10 @@ class Assignment(Generic[T]):
             self._room.notify_all()
 
     def _has_room(self, images: int, size: int) -> bool:
-        return self._images < images and self._bytes < size
+        return self._accounts.in_hand < images and self._accounts.bytes < size
 
-    def completed(self) -> list[Completed[T]]:
-        """What may be committed now; the caller holds `changed`."""
+    def take_completed(self) -> list[Completed[T]]:
+        """What may be committed now; its records are given once. The caller holds `changed`."""
         ready: list[Completed[T]] = []
         for tracker in self._trackers.values():
             entries = tracker.take()
@@ -184,7 +204,7 @@ class Assignment(Generic[T]):
         return ready
 
     def has_completed(self) -> bool:
-        """Whether `completed` would give anything; the caller holds `changed`."""
+        """Whether `take_completed` would give anything; the caller holds `changed`."""
         return any(tracker.completed for tracker in self._trackers.values())
 
     def wait_finished(self, partitions: Iterable[TopicPartition], timeout_s: float) -> bool:

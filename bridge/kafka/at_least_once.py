@@ -1,5 +1,6 @@
 """Publishing what became of an image, and committing its offset only after that is safe."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import NamedTuple, Protocol
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from bridge.fuse import FuseBlownError
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.metrics import Metrics
 from bridge.work import Arrival, Publication
@@ -40,6 +42,10 @@ class Delivery(Protocol):
 
     def publish(self, settled: Sequence[Settled]) -> None:
         """Take charge of images' answers or dead letters; may block while Kafka is slow."""
+        ...
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until what was published is safe and can be committed, or time has run out."""
         ...
 
     def commit(self, *, wait: bool) -> None:
@@ -95,7 +101,8 @@ class AtLeastOnce:
         """Held by whoever hands records to the client: what was refused is sent with none beside
         it, so that what becomes of it is about it."""
         self._matching = RLock()
-        """Held while reports are told apart, and while what was sent is still being noted."""
+        """Held while reports are told apart and counted, which come on whichever thread calls the
+        client, and while what was sent is still being noted."""
         self._stopping = Event()
         self._lone = Event()
         self._idle = Thread(target=self._serve_idle, name="delivery", daemon=True)
@@ -115,8 +122,13 @@ class AtLeastOnce:
         sent = _Sent(list(settled), list(settled), alone)
         on_delivery = partial(self._delivered, sent)
         with self._matching:
-            for arrival, publication in settled:
-                produced = produce(self._producer, publication, on_delivery)
+            for place, (arrival, publication) in enumerate(settled):
+                try:
+                    produced = produce(self._producer, publication, on_delivery)
+                except Exception:
+                    # Those before it are on their way, and count once they are there.
+                    self._withdraw(sent, settled[place:])
+                    raise
                 if produced is not publication:
                     self._replaced(sent, arrival, produced)
         if len(settled) == 1:
@@ -128,13 +140,24 @@ class AtLeastOnce:
             if other is arrival:
                 sent.settled[place] = (arrival, produced)
 
+    def _withdraw(self, sent: "_Sent", unsent: Sequence[Settled]) -> None:
+        """The client never got these."""
+        gone = {id(arrival) for arrival, _ in unsent}
+        sent.settled[:] = [one for one in sent.settled if id(one[0]) not in gone]
+        for _ in unsent:
+            self._reported(sent)
+
+    def _reported(self, sent: "_Sent") -> None:
+        """One report fewer is waited for; the caller holds `_matching`."""
+        sent.waiting.pop()
+        if not sent.waiting and sent.settled:
+            self._acknowledged.append(sent.settled)
+
     def _delivered(self, sent: "_Sent", error: KafkaError | None, message: Message) -> None:
         """One of `sent` was delivered, or not; `waiting` has one item for each that was not."""
         if error is None:
-            # Reports come on two threads: a list's pop is one step, a count's decrement is not.
-            sent.waiting.pop()
-            if not sent.waiting:
-                self._acknowledged.append(sent.settled)
+            with self._matching:
+                self._reported(sent)
             return
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             return  # the bridge is being stopped at once: not delivered, so not committed
@@ -147,10 +170,9 @@ class AtLeastOnce:
                 DeliveryError(f"Kafka refused a record for topic {message.topic()}: {error.str()}")
             )
             return
-        self._refused.append(_Refused(refused, refusal, sent.alone))
-        sent.waiting.pop()
-        if not sent.waiting and sent.settled:
-            self._acknowledged.append(sent.settled)
+        with self._matching:
+            self._refused.append(_Refused(refused, refusal, sent.alone))
+            self._reported(sent)
 
     def _serve_reports(self) -> None:
         self._producer.poll(0)
@@ -160,7 +182,9 @@ class AtLeastOnce:
             while True:
                 reported.append(self._acknowledged.popleft())
         self._assignment.finish(
-            (arrival.tracker, arrival.offset) for settled in reported for arrival, _ in settled
+            (arrival.tracker, arrival.offset, publication)
+            for settled in reported
+            for arrival, publication in settled
         )
 
     def _serve_idle(self) -> None:
@@ -188,7 +212,11 @@ class AtLeastOnce:
             while self._refused and not self._stopping.is_set():
                 (arrival, publication), refusal, alone = self._refused.popleft()
                 if alone:
-                    publication = instead(publication, refusal)
+                    try:
+                        publication = instead(publication, refusal)
+                    except FuseBlownError as error:
+                        self._failed(error)  # this one stays uncommitted; reports still come
+                        continue
                 if self._flush():
                     self._send([(arrival, publication)], alone=True)
                     self._flush()
@@ -200,13 +228,20 @@ class AtLeastOnce:
                 return False
         return True
 
+    def flush(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self._producer.flush(REPORTS_S) or self._refused:
+            if self._stopping.is_set() or time.monotonic() > deadline:
+                break
+        self._serve_reports()
+
     def commit(self, *, wait: bool) -> None:
         # Only this thread, the intake's, changes the assignment: nothing can be revoked between
         # the look at what is completed and the commit, and the pipeline need not wait for either.
         if self._pending and not wait:
             return
         with self._assignment.changed:
-            completed = self._assignment.completed()
+            completed = self._assignment.take_completed()
         if not completed:
             return
         offsets = [
@@ -288,8 +323,8 @@ REFUSALS = {
 def _place(settled: Sequence[Settled], message: Message) -> int | None:
     """Which of them this is; two that are equal in all of this are refused alike."""
     found = (message.topic(), message.key(), message.value())
-    for place, (_, (topic, record, _)) in enumerate(settled):
-        if (topic, record.key, record.value) == found:
+    for place, (_, one) in enumerate(settled):
+        if (one.topic, one.record.key, one.record.value) == found:
             return place
     return None
 

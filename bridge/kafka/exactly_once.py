@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
 
@@ -9,6 +10,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from bridge.batching import Backoff
+from bridge.fuse import FuseBlownError
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.kafka.at_least_once import REFUSALS, DeliveryError, Settled, instead, produce
 from bridge.metrics import Metrics
@@ -87,6 +89,8 @@ class ExactlyOnce:
         self._refusal: str | None = None
         self._for_good: str | None = None
         self._metadata: Any = None
+        self._settling = False
+        """Whether answers were taken that are neither committed nor let go."""
         self._calling_since: float | None = None
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="transactions", daemon=True)
@@ -98,6 +102,16 @@ class ExactlyOnce:
         self._assignment.ready(
             (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
         )
+
+    def flush(self, timeout_s: float) -> None:
+        with self._assignment.changed:
+            self._assignment.changed.wait_for(
+                lambda: (
+                    not (self._settling or self._assignment.has_completed())
+                    or not self._thread.is_alive()
+                ),
+                timeout_s,
+            )
 
     def commit(self, *, wait: bool) -> None:  # noqa: ARG002 - what waits is draining
         """Nothing to do but watch: images stay in hand until they are committed.
@@ -139,17 +153,30 @@ class ExactlyOnce:
             self.problem = None
             while not self._stopping.is_set():
                 with self._assignment.changed:
-                    self._assignment.changed.wait_for(self._has_work, IDLE_WAIT_S)
-                    completed = self._assignment.completed()
+                    if not self._assignment.changed.wait_for(self._has_work, IDLE_WAIT_S):
+                        continue
+                    if self._stopping.is_set():
+                        break
+                    completed = self._assignment.take_completed()
                     metadata = self._metadata
-                if completed and metadata is not None:
-                    self._settle(completed, metadata)
+                    self._settling = True
+                self._settle(completed, metadata)
+                with self._assignment.changed:
+                    self._settling = False
+                    self._assignment.changed.notify_all()
         except Exception as error:
             if not self._stopping.is_set():  # else its time is over: a hung call has come back
                 self._failed(error)
+        finally:
+            with self._assignment.changed:
+                self._settling = False
+                self._assignment.changed.notify_all()
 
     def _has_work(self) -> bool:
-        return self._stopping.is_set() or self._assignment.has_completed()
+        # Taken without a generation, answers would be committed by nobody.
+        return self._stopping.is_set() or (
+            self._metadata is not None and self._assignment.has_completed()
+        )
 
     def _settle(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:
         """Get these answers committed, or let go of what is no longer ours."""
@@ -161,6 +188,11 @@ class ExactlyOnce:
             except KafkaException as error:
                 self._give_up(part, error, metadata)
                 rest = completed
+            except (DeliveryError, FuseBlownError):
+                # Left open, it would keep its readers waiting until the broker gives it up.
+                with suppress(KafkaException):
+                    self._call(lambda: self._producer.abort_transaction(self._timeout_s))
+                raise
             else:
                 self._backoff.reset()
                 self.problem = None
@@ -168,8 +200,7 @@ class ExactlyOnce:
                 self._widen()
             with self._assignment.changed:
                 for gone in (one for one in rest if one.tracker.revoked):
-                    self._assignment.release(gone.tracker, gone.entries)
-                    self._metrics.dropped.inc(len(gone.entries))
+                    self._assignment.let_go(gone.tracker, gone.entries)
                 completed = [one for one in rest if not one.tracker.revoked]
                 metadata = self._metadata
 

@@ -24,6 +24,8 @@ FULL_S = 0.5
 """With no room for that long, partitions are paused; shorter, the client's queue just fills.
 Pausing drops what the client has prefetched, so it must not follow every full batch."""
 DRAIN_SLICE_S = 0.2
+FLUSH_S = 5.0
+"""Bound on what was published becoming safe, where images are left that will not be answered."""
 
 
 class Intake:
@@ -31,6 +33,7 @@ class Intake:
 
     Args:
         take: gets the records taken in hand; must return at once.
+        pixel_bytes: memory that an image takes once it is decoded, beside its record.
         stalled: whether images cannot be finished just now, so that waiting for them is pointless.
         failed: called, on the intake's thread, with what makes it impossible to go on.
         watch: learns what health and the lag are told from.
@@ -45,6 +48,9 @@ class Intake:
         assignment: Assignment[Publication],
         metrics: Metrics,
         *,
+        take: Callable[[Sequence[Arrival]], None],
+        delivery: Delivery,
+        pixel_bytes: int = 0,
         max_images: int,
         max_bytes: int,
         commit_interval_s: float,
@@ -66,8 +72,9 @@ class Intake:
         self._drain_timeout_s = drain_timeout_s
         self._stalled = stalled
         self._failed = failed
-        self._take: Callable[[Sequence[Arrival]], None] | None = None
-        self._delivery: Delivery | None = None
+        self._take = take
+        self._delivery = delivery
+        self._pixel_bytes = pixel_bytes
         self._largest = 0
         """Bytes of the largest record of the last fetch: the next ones may be like it."""
         self._paused: set[tuple[str, int]] = set()
@@ -90,9 +97,7 @@ class Intake:
         # several times as much.
         self._room_from = max_images - self._fetch_size + 1
 
-    def start(self, take: Callable[[Sequence[Arrival]], None], delivery: Delivery) -> None:
-        self._take = take
-        self._delivery = delivery
+    def start(self) -> None:
         self._thread.start()
 
     def stop(self, *, at_once: bool = False) -> None:
@@ -114,16 +119,16 @@ class Intake:
                 on_lost=self._lost,
             )
             self._loop()
+        except Exception as error:
+            self._failed(error)
+        try:
             self._finish()
         except Exception as error:
-            self._at_once.set()
             self._failed(error)
         finally:
             self._close()
 
     def _loop(self) -> None:
-        assert self._take is not None
-        assert self._delivery is not None
         commit_at = time.monotonic()
         while not self._stopping.is_set():
             self.beat = now = time.monotonic()
@@ -131,7 +136,6 @@ class Intake:
                 if self._broker_assigns:
                     self._delivery.generation_changed()
                 self._delivery.commit(wait=False)
-                self._sample()
                 if self._watch is not None:
                     self._watch.turn(paused=bool(self._paused))
                 commit_at = now + self._commit_interval_s
@@ -179,20 +183,21 @@ class Intake:
                 continue
             record = read_record(message)
             size = record.size
+            # Raw pixels are used as they are.
+            if len(record.value() or b"") != self._pixel_bytes:
+                size += self._pixel_bytes
             self._largest = max(self._largest, size)
             records.append(record)
             places.append((record.topic(), record.partition(), record.offset(), size))
             if self._watch is not None:
                 self._watch.read((record.topic(), record.partition()), record.offset())
-        arrivals = [
+        return [
             Arrival(record, tracker, place[2], received_ns)
             for record, place, tracker in zip(
                 records, places, self._assignment.begin(places), strict=True
             )
             if tracker is not None  # else its partition went away while it was on its way here
         ]
-        self._metrics.received.inc(len(arrivals))
-        return arrivals
 
     def _consumer_error(self, message: Message, error: KafkaError) -> None:
         if self._watch is not None:
@@ -217,7 +222,6 @@ class Intake:
             self._metrics.paused.set(len(self._paused))
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        assert self._delivery is not None
         keys = _keys(partitions)
         self._assignment.assign(keys)
         self._delivery.generation_changed()
@@ -226,7 +230,6 @@ class Intake:
         self._rebalanced("assigned", keys)
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        assert self._delivery is not None
         keys = _keys(partitions)
         # A cooperative rebalance has already moved the group on by now, and these partitions are
         # still ours: commits that name the old generation would be refused.
@@ -275,7 +278,6 @@ class Intake:
         return True
 
     def _finish(self) -> None:
-        assert self._delivery is not None
         if self._at_once.is_set():
             self.left = self._shortfall()
             return
@@ -286,6 +288,8 @@ class Intake:
             self.beat = now = time.monotonic()
             drained = self._assignment.wait_finished(self._assignment.partitions, DRAIN_SLICE_S)
             hopeless = now > deadline or (not drained and self._stalled())
+            if hopeless and not drained:
+                self._delivery.flush(FLUSH_S)
             if drained or hopeless:
                 self._delivery.commit(wait=True)
             waits = self._assignment.uncommitted(self._assignment.partitions)
@@ -323,10 +327,6 @@ class Intake:
             self._consumer.close()
         except KafkaException as error:
             log.warning("consumer_close_failed", error=str(error))
-
-    def _sample(self) -> None:
-        self._metrics.in_hand.set(self._assignment.images)
-        self._metrics.in_hand_bytes.set(self._assignment.bytes)
 
 
 def _keys(partitions: Sequence[TopicPartition]) -> list[tuple[str, int]]:

@@ -22,6 +22,8 @@ from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
 HTTP_TIMEOUT_S = 1.0
+NO_MEMORY = InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer")
+"""Made beforehand: there may be none for it."""
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),
@@ -153,16 +155,18 @@ class TritonServer:
         top_k = self._top_k if spec.classes is None else min(self._top_k, spec.classes)
 
         def answered(call: Any) -> None:
+            result: Answer | InferenceError
             try:
-                done(parse_answer(call.result(), spec, count))
+                result = parse_answer(call.result(), spec, count)
             except grpc.RpcError as error:
-                done(_failed(error))
+                result = _failed(error)
             except grpc.FutureCancelledError:  # the channel was closed meanwhile
-                done(InferenceError("CANCELLED", "the connection was closed"))
+                result = InferenceError("CANCELLED", "the connection was closed")
             except MemoryError:
-                done(InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer"))
+                result = NO_MEMORY
             except Exception as problem:  # else its slot would be lost for good
-                done(InferenceError("INTERNAL", f"an answer that cannot be read: {problem}"))
+                result = InferenceError("INTERNAL", f"an answer that cannot be read: {problem}")
+            done(result)
 
         request = make_request(spec, images, top_k=top_k, timeout_s=self._timeout_s)
         try:

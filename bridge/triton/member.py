@@ -23,6 +23,8 @@ class Server(Sends, Protocol):
         """The model version that it answers with, at little cost; raises InferenceError."""
         ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(eq=False, slots=True)
 class Call:

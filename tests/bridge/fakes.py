@@ -46,6 +46,7 @@ class Model:
 
     answer: Callable[[Sequence[Pixels | bytes]], Result] = good
     asked: list[int] = field(default_factory=list)
+    ready: Callable[[], bool] = lambda: True
 
     def infer(
         self, images: Sequence[Pixels | bytes], done: Done, _traceparent: str | None = None
@@ -58,10 +59,7 @@ class Model:
             raise result
 
     def check(self, done: Checked) -> None:
-        done(None)
-
-    def close(self) -> None:
-        pass
+        done(None if self.ready() else InferenceError("UNAVAILABLE", "away"))
 
 
 class Kept:
@@ -73,17 +71,19 @@ class Kept:
 
     def publish(self, settled: Sequence[Settled]) -> None:
         self.settled += settled
-        self.assignment.finish((arrival.tracker, arrival.offset) for arrival, _ in settled)
+        self.assignment.finish(
+            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+        )
 
 
 class Bench:
     """A pipeline without servers; `run` turns its loop until nothing is left to do."""
 
     def __init__(self, model: Model, *, fuse: Fuse | None = None, tracing: Any = None) -> None:
-        self.assignment: Assignment[Publication] = Assignment()
+        self.metrics = Metrics()
+        self.assignment: Assignment[Publication] = Assignment(self.metrics.images)
         self.assignment.assign([("images", 0)])
         self.delivery = Kept(self.assignment)
-        self.metrics = Metrics()
         self.failures: list[Exception] = []
         self.seconds = 0.0
         outlet = Outlet(

@@ -77,7 +77,7 @@ class Counting:
             self.answered += 1
 
     def _finish(self, arrival: Arrival) -> None:
-        self._assignment.finish([(arrival.tracker, arrival.offset)])
+        self._assignment.finish([(arrival.tracker, arrival.offset, None)])
 
 
 class Rig:

@@ -1,20 +1,23 @@
 """Both deliveries through their protocols: what Kafka refuses becomes less, and is never lost."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
 from bridge.batching import Backoff
-from bridge.fuse import Fuse
+from bridge.fuse import Fuse, FuseBlownError
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.work import Arrival, Outcome, Publication, Work
-from tests.bridge.fakes import NOW_NS, PIXELS, Broker, good, raw_image, size
+from tests.bridge.fakes import NOW_NS, PIXELS, Broker, Report, good, raw_image, size
 from wire.deadletter import decode_dead_letter
 from wire.image import decode_image
 from wire.record import Outgoing, StoredRecord
@@ -47,9 +50,11 @@ class Desk:
         self.broker = broker
         self.group = Group()
         self.failures: list[Exception] = []
-        self.assignment: Assignment[Publication] = Assignment()
+        metrics = Metrics()
+        self.accounts = metrics.images
+        self.assignment: Assignment[Publication] = Assignment(self.accounts)
         self.assignment.assign([("images", 0)])
-        common: Any = (self.group, broker, self.assignment, Metrics(), self._failed)
+        common: Any = (self.group, broker, self.assignment, metrics, self._failed)
         self.delivery: Delivery
         if kind == "at-least-once":
             self.delivery = AtLeastOnce(*common)
@@ -59,7 +64,7 @@ class Desk:
         self.outlet = Outlet(
             model="net", source="bridge", predictions_topic="predictions",
             dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,
-            fuse=fuse, metrics=common[3], clock_ns=lambda: NOW_NS,
+            fuse=fuse, metrics=metrics, clock_ns=lambda: NOW_NS,
         )  # fmt: skip
 
     def _failed(self, error: Exception) -> None:
@@ -213,6 +218,9 @@ def test_a_prediction_that_is_too_large_becomes_a_letter_and_its_neighbours_are_
     assert headers["dlq.offset"] == b"7"
     assert letter.value == PIXELS
     assert desk.committed == {0: 20}
+    assert desk.accounts.answered == 19, "what was replaced is no answer"
+    assert desk.accounts.dead == {("publish", "too_large"): 1}
+    assert desk.accounts.in_hand == desk.accounts.bytes == 0
 
 
 @BOTH
@@ -260,7 +268,12 @@ def test_predictions_that_are_refused_count_for_the_fuse(kind: str, start: Start
     desk.answer(*(raw_image(offset) for offset in range(20)))
     desk.settle()
     assert "fuse_consecutive" in str(desk.failures[0])
-    assert len(desk.letters()) < 5
+    desk.delivery.flush(8)
+    desk.delivery.commit(wait=True)
+    assert sorted(desk.letters()) == [0, 1, 2, 3]
+    assert desk.committed == {0: 4}, "what is complete is committed, and not sent again"
+    assert desk.accounts.dead == {("publish", "too_large"): 4}
+    assert (desk.accounts.answered, desk.accounts.in_hand) == (0, 16)
 
 
 @BOTH
@@ -272,6 +285,69 @@ def test_what_cannot_pass_is_not_tried_for_ever(kind: str, start: Start) -> None
     desk.settle()
     assert [type(failure) for failure in desk.failures] == [DeliveryError]
     assert desk.committed == {}
+    assert (desk.accounts.answered, desk.accounts.in_hand) == (0, 1), "published is not counted"
+
+
+def test_answers_that_come_before_the_generation_is_known_wait_for_it() -> None:
+    desk = Desk("exactly-once", Broker({}), Fuse(0, 0, 100))
+    desk.delivery.start()
+    try:
+        desk.answer(*(raw_image(offset) for offset in range(10)))
+        desk.delivery.flush(1)
+        assert desk.published() == []
+        desk.delivery.generation_changed()
+        desk.settle()
+        assert (desk.answers(), desk.committed) == (10, {0: 10})
+    finally:
+        desk.delivery.close(flush=False)
+
+
+@BOTH
+def test_a_fuse_that_blows_while_a_batch_is_handed_over_loses_none_before_it(
+    kind: str, start: Start
+) -> None:
+    desk = start(kind, Broker({}, own_limit=2000), Fuse(1, 0, 100))
+    records = [raw_image(offset, key=b"k" * BIG if offset == 7 else b"k") for offset in range(20)]
+    with suppress(FuseBlownError):  # at least once, on the thread that hands it over
+        desk.answer(*records)
+    desk.delivery.flush(8)
+    desk.delivery.commit(wait=True)
+    assert desk.committed == ({0: 7} if kind == "at-least-once" else {})
+    assert desk.answers() == sum(desk.committed.values())
+
+
+class Reporting(Broker):
+    """A client whose reports come on two threads, as those of one batch can."""
+
+    def flush(self, _timeout_s: float) -> int:
+        waiting, self.waiting = self.waiting, []
+        halves = (waiting[::2], waiting[1::2])
+
+        def report(records: Sequence[tuple[str, Outgoing, Callable[..., None]]]) -> None:
+            for topic, record, on_delivery in records:
+                on_delivery(None, Report(topic, record.key, record.value))
+
+        threads = [Thread(target=report, args=(half,)) for half in halves]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return 0
+
+
+def test_reports_that_come_on_two_threads_are_each_counted_once(start: Start) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        desk = start("at-least-once", Reporting({}))
+        for first in range(0, 2000, 50):
+            desk.answer(*(raw_image(offset) for offset in range(first, first + 50)))
+        desk.settle()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not desk.failures
+    assert (desk.accounts.answered, desk.accounts.in_hand) == (2000, 0)
+    assert desk.committed == {0: 2000}
 
 
 def test_thousands_of_answers_are_split_and_a_culprit_among_them_is_found(start: Start) -> None:

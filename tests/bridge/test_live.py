@@ -5,6 +5,8 @@ import os
 import signal
 import struct
 import time
+import urllib.error
+import urllib.request
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -319,17 +321,44 @@ def test_bridges_that_join_and_leave_under_load_lose_and_double_nothing(
     assert set(ids(messages).values()) == {1}
 
 
-def test_a_blown_fuse_stops_the_bridge_and_commits_nothing_past_it(
-    kafka: Kafka, topics: Topics, start_bridge: StartBridge
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_a_bridge_whose_fuse_has_blown_stays_up_and_each_start_goes_on_where_it_was(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
 ) -> None:
-    bad = [as_record(GOOD._replace(value=b"junk"), f"image-{i}") for i in range(60)]
-    send(kafka.bootstrap, topics.images, bad)
-    bridge = start_bridge(ready=False, fuse_consecutive="20")
-    assert bridge.wait_exit(60) == 1
-    assert "20 images in a row" in bridge.log_path.read_text()
-    start_bridge("fixed", fuse_consecutive="0", fuse_ratio="0")
-    messages = collect_answers(kafka, topics, len(bad))
-    assert set(ids(messages)) == {f"image-{i}" for i in range(60)}
+    bad = [as_record(GOOD._replace(value=b"junk"), f"image-{i}") for i in range(200)]
+    good = as_records([GOOD], 210)[200:]
+    send(kafka.bootstrap, topics.images, [*bad, *good])
+    group = f"group-{topics.images}"
+    # So few in hand that no good one is among them.
+    settings = {"delivery": delivery, "max_buffered_images": "20"}
+    for start in range(1, 4):
+        bridge = start_bridge(f"start-{start}", ready=False, **settings)
+        wait_for(lambda one=bridge: "fuse" in reasons(one))
+        assert "20 images in a row" in reasons(bridge)["fuse"]
+        assert (bridge.health("live"), bridge.health("ready")) == (200, 503)
+        metrics = bridge.metrics()
+        assert metrics["bridge_fuse_blown"] == 1
+        assert metrics["bridge_images_in_hand"] == 0
+        done = sum(committed(kafka.bootstrap, group, topics.images, PARTITIONS).values())
+        assert done == 9 * start
+        send_signal(bridge.pid, signal.SIGTERM)
+        assert bridge.wait_exit(20) == 1
+    start_bridge("fixed", delivery=delivery, fuse_consecutive="0", fuse_ratio="0")
+    messages = collect_answers(kafka, topics, 210)
+    assert set(ids(messages).values()) == {1}
+    assert {one.id for one in predictions(messages, topics)} == {
+        f"image-{i}" for i in range(200, 210)
+    }
+
+
+def reasons(bridge: Bridge) -> dict[str, str]:
+    """Why a bridge is not ready, as it says itself."""
+    try:
+        with urllib.request.urlopen(f"http://{bridge.http}/health/ready", timeout=2):
+            return {}
+    except urllib.error.HTTPError as error:
+        found: dict[str, str] = orjson.loads(error.read())["reasons"]
+        return found
 
 
 @pytest.mark.parametrize(

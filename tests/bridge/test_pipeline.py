@@ -1,17 +1,21 @@
 """What one image causes stays with that image: the loop through its protocols, without servers."""
 
 from collections.abc import Sequence
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 import bridge.outlet
+import bridge.pipeline
 import bridge.reading
 import wire.deadletter
 import wire.prediction
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.inference import Answer, InferenceError
+from bridge.work import Outcome
 from imaging.rules import ImageError, Pixels
 from tests.bridge.fakes import PIXELS, Bench, Model, Result, good, raw_image
 from wire.record import StoredRecord
@@ -234,3 +238,111 @@ def test_a_server_that_is_away_costs_no_image() -> None:
     bench.run(raw_image(0), raw_image(1))
     assert bench.outcomes() == {0: "predictions", 1: "predictions"}
     assert bench.pipeline.problem is None
+
+
+def bad_image(offset: int) -> StoredRecord:
+    record: StoredRecord = raw_image(offset, ("ce_time", b"yesterday"))
+    return record
+
+
+def test_until_the_first_answer_ten_dead_letters_are_too_many() -> None:
+    bench = Bench(Model(), fuse=Fuse(1000, 0, 100))
+    bench.run(*(bad_image(offset) for offset in range(50)))
+    assert [type(failure) for failure in bench.failures] == [FuseBlownError]
+    assert "50 images in a row" in str(bench.failures[0])
+    assert list(bench.outcomes()) == list(range(9))
+
+
+def test_bad_images_that_are_read_before_the_first_good_one_is_answered_blow_nothing() -> None:
+    bench = Bench(Model(), fuse=Fuse(1000, 0, 100))
+    bench.run(*(bad_image(offset) for offset in range(50)), raw_image(50))
+    assert not bench.failures
+    assert bench.outcomes() == dict.fromkeys(range(50), "contract/contract") | {50: "predictions"}
+
+
+def test_bad_images_wait_for_a_server_that_is_away_before_they_blow_the_fuse() -> None:
+    outages = iter([InferenceError("UNAVAILABLE", "away")] * 20)
+    bench = Bench(
+        Model(lambda images: next(outages, None) or good(images)), fuse=Fuse(1000, 0, 100)
+    )
+    bench.run(*(bad_image(offset) for offset in range(50)), raw_image(50))
+    assert not bench.failures
+    assert len(bench.outcomes()) == 51
+
+
+def test_an_image_that_takes_the_server_down_is_set_aside_and_the_others_are_answered() -> None:
+    back_at = 0.0
+
+    def answer(images: Sequence[Pixels | bytes]) -> Result:
+        nonlocal back_at
+        if any(bytes(image)[0] == 9 for image in images):
+            back_at = bench.seconds + 35
+        return InferenceError("UNAVAILABLE", "Socket closed") if away() else good(images)
+
+    def away() -> bool:
+        return bench.seconds < back_at
+
+    bench = Bench(Model(answer, ready=lambda: not away()))
+    poison = raw_image(20)
+    poison.record_value = b"\x09" * 12
+    others = [offset for offset in range(40) if offset != 20]
+    bench.run(*(raw_image(offset) for offset in others[:20]), poison,
+              *(raw_image(offset) for offset in others[20:]))  # fmt: skip
+    assert bench.outcomes() == dict.fromkeys(others, "predictions") | {20: "infer/UNAVAILABLE"}
+
+
+def test_want_of_memory_when_an_answer_comes_loses_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    starved = iter([True, True])
+
+    class Scarce(SimpleQueue[Any]):
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+            if isinstance(item, Outcome) and next(starved, False):
+                raise MemoryError
+            super().put(item, block, timeout)
+
+    monkeypatch.setattr(bridge.pipeline, "NO_MEMORY_S", 0.0)
+    monkeypatch.setattr(bridge.pipeline, "SimpleQueue", Scarce)
+    bench = Bench(Model())
+    bench.run(raw_image(0), raw_image(1))
+    assert bench.outcomes() == {0: "predictions", 1: "predictions"}
+    assert next(starved, None) is None
+
+
+def test_the_sums_of_images_hold_at_every_scrape() -> None:
+    """Received = answered + dead-lettered + dropped + in hand, while other threads work."""
+    bench = Bench(Model())
+    over = Event()
+    wrong: list[dict[str, float]] = []
+    scrapes = 0
+
+    def scrape() -> None:
+        nonlocal scrapes
+        while not over.is_set():
+            found: dict[str, float] = {}
+            for family in bench.metrics.images.collect():
+                for sample in family.samples:
+                    found[sample.name] = found.get(sample.name, 0) + sample.value
+            done = ("answered_total", "dead_lettered_total", "dropped_total", "in_hand")
+            parts = sum(found.get(f"bridge_images_{name}", 0) for name in done)
+            scrapes += 1
+            if parts != found["bridge_images_received_total"]:
+                wrong.append(found)
+
+    scraper = Thread(target=scrape)
+    scraper.start()
+    images = [bad_image(n) if n % 7 == 3 else raw_image(n) for n in range(3000)]
+    bench.run(*images)
+    over.set()
+    scraper.join()
+    assert scrapes > 10
+    assert not wrong
+    accounts = bench.metrics.images
+    assert accounts.dead == {("contract", "contract"): 429}
+    assert (accounts.answered, accounts.in_hand, accounts.bytes) == (2571, 0, 0)
+
+
+def test_no_time_in_a_histogram_is_negative() -> None:
+    bench = Bench(Model())
+    bench.metrics.stages.observe("wait", [-5.0, 0.25, -1e9])
+    assert total(bench, "bridge_stage_seconds_sum", stage="wait") == 0.25
+    assert total(bench, "bridge_stage_seconds_count", stage="wait") == 3

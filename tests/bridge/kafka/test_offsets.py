@@ -1,13 +1,27 @@
 """No order of events may commit past a record that is not done."""
 
+from typing import NamedTuple
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bridge.accounts import Accounts
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.offsets import PartitionTracker
 
 KEY = ("images", 0)
+
+
+class Result(NamedTuple):
+    """What an image became."""
+
+    name: str
+    reason: tuple[str, str] | None = None
+
+
+ANSWER = Result("an answer")
+LETTER = Result("a letter", ("decode", "empty"))
 
 
 class Life(RuleBasedStateMachine):
@@ -19,14 +33,15 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.assignment: Assignment[str] = Assignment()
+        self.accounts = Accounts()
+        self.assignment: Assignment[Result] = Assignment(self.accounts)
         self.log: list[int] = []
         self.answered: set[int] = set()
         self.committed = 0
         self.next_read = 0
         self.owned = False
-        self.old: list[tuple[PartitionTracker[str], int]] = []
-        self.working: list[tuple[PartitionTracker[str], int]] = []
+        self.old: list[tuple[PartitionTracker[Result], int]] = []
+        self.working: list[tuple[PartitionTracker[Result], int]] = []
 
     @rule(gaps=st.lists(st.integers(1, 3), min_size=1, max_size=5))
     def produce(self, gaps: list[int]) -> None:
@@ -60,18 +75,18 @@ class Life(RuleBasedStateMachine):
     def answer(self, data: st.DataObject) -> None:
         tracker, offset = self.working.pop(data.draw(st.integers(0, len(self.working) - 1)))
         self.answered.add(offset)
-        self.assignment.finish([(tracker, offset)])
+        self.assignment.finish([(tracker, offset, ANSWER)])
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
     def finish_late_for_an_old_assignment(self, data: st.DataObject) -> None:
         tracker, offset = self.old.pop(data.draw(st.integers(0, len(self.old) - 1)))
-        self.assignment.finish([(tracker, offset), (tracker, offset)])
+        self.assignment.finish([(tracker, offset, None), (tracker, offset, None)])
 
     @rule()
     def commit(self) -> None:
         with self.assignment.changed:
-            for one in self.assignment.completed():
+            for one in self.assignment.take_completed():
                 assert one.offset >= self.committed
                 self.committed = one.offset
                 one.tracker.mark_committed(one.offset)
@@ -89,6 +104,11 @@ class Life(RuleBasedStateMachine):
         assert {one for one in self.log if one < self.committed} <= self.answered
 
     @invariant()
+    def every_image_is_in_one_sum(self) -> None:
+        one = self.accounts
+        assert one.received == one.answered + one.dropped + one.in_hand
+
+    @invariant()
     def what_is_in_hand_is_counted(self) -> None:
         assert self.assignment.images == self.assignment.bytes == len(self.working) + len(self.old)
 
@@ -98,7 +118,7 @@ TestLife = Life.TestCase
 
 
 def test_the_whole_log_is_committed_once_all_of_it_is_answered() -> None:
-    tracker: PartitionTracker[str] = PartitionTracker("images", 0)
+    tracker: PartitionTracker[Result] = PartitionTracker("images", 0)
     for offset in (3, 4, 9):
         assert tracker.begin(offset)
     assert tracker.committable() is None
@@ -113,7 +133,7 @@ def test_the_whole_log_is_committed_once_all_of_it_is_answered() -> None:
 
 
 def test_a_log_that_lost_its_end_is_read_again_from_there() -> None:
-    assignment: Assignment[str] = Assignment()
+    assignment: Assignment[Result] = Assignment()
     assignment.assign([KEY])
     before = assignment.begin([(*KEY, offset, 1) for offset in range(10)])
     fresh, after = assignment.begin([(*KEY, 5, 1), (*KEY, 6, 1)])
@@ -122,29 +142,31 @@ def test_a_log_that_lost_its_end_is_read_again_from_there() -> None:
     for offset, tracker in enumerate(before):
         assert tracker is not None
         assert tracker.revoked
-        assignment.finish([(tracker, offset)])
+        assignment.finish([(tracker, offset, None)])
     with assignment.changed:
-        assert assignment.completed() == []
+        assert assignment.take_completed() == []
     assert assignment.images == 2
-    assignment.finish([(fresh, 5)])
+    assignment.finish([(fresh, 5, ANSWER)])
     with assignment.changed:
-        assert [one.offset for one in assignment.completed()] == [6]
+        assert [one.offset for one in assignment.take_completed()] == [6]
 
 
 def test_answers_that_wait_stay_in_hand_until_released_or_revoked() -> None:
-    assignment: Assignment[str] = Assignment()
+    accounts = Accounts()
+    assignment: Assignment[Result] = Assignment(accounts)
     assignment.assign([KEY])
     tracker = assignment.begin([(*KEY, offset, 10) for offset in range(3)])[0]
     assert tracker is not None
-    assignment.ready([(tracker, 0, "a")])
-    assignment.ready([(tracker, 2, "c")])
+    assignment.ready([(tracker, 0, LETTER)])
+    assignment.ready([(tracker, 2, ANSWER)])
     assert assignment.bytes == 30
     with assignment.changed:
-        (one,) = assignment.completed()
-    assert (one.offset, [entry.result for entry in one.entries]) == (1, ["a"])
+        (one,) = assignment.take_completed()
+    assert (one.offset, [entry.result for entry in one.entries]) == (1, [LETTER])
     assignment.release(tracker, one.entries)
     assert assignment.bytes == 20
     assignment.revoke([KEY])
     assert assignment.bytes == 10
-    assignment.ready([(tracker, 1, "b")])
+    assignment.ready([(tracker, 1, ANSWER)])
     assert (assignment.images, assignment.bytes) == (0, 0)
+    assert (accounts.dead, accounts.answered, accounts.dropped) == ({("decode", "empty"): 1}, 0, 2)

@@ -63,6 +63,9 @@ class Rebalancing:
 
 
 class NoDelivery:
+    def flush(self, timeout_s: float) -> None:
+        pass
+
     def commit(self, *, wait: bool) -> None:
         pass
 
@@ -74,17 +77,18 @@ def test_records_that_come_again_after_a_rebalance_are_taken_again() -> None:
     assignment: Assignment[Publication] = Assignment()
     taken: list[Arrival] = []
     failures: list[Exception] = []
-    intake = Intake(
-        cast("Any", Rebalancing()), TOPIC, assignment, Metrics(), max_images=64, max_bytes=1 << 20,
-        commit_interval_s=0.1, drain_timeout_s=1, stalled=lambda: True, failed=failures.append,
-    )  # fmt: skip
 
     def take(arrivals: Sequence[Arrival]) -> None:
         taken.extend(arrivals)
         if len(taken) == 6:
             intake.stop(at_once=True)
 
-    intake.start(take, cast("Delivery", NoDelivery()))
+    intake = Intake(
+        cast("Any", Rebalancing()), TOPIC, assignment, Metrics(), take=take,
+        delivery=cast("Delivery", NoDelivery()), max_images=64, max_bytes=1 << 20,
+        commit_interval_s=0.1, drain_timeout_s=1, stalled=lambda: True, failed=failures.append,
+    )  # fmt: skip
+    intake.start()
     assert intake.join(30)
     assert not failures
     ours = [arrival.offset for arrival in taken if not arrival.tracker.revoked]

@@ -66,7 +66,7 @@ class Committing:
 
     def commit(self, *, wait: bool) -> None:
         with self._assignment.changed:
-            completed = self._assignment.completed()
+            completed = self._assignment.take_completed()
         if wait and self._group.settled:
             for one in completed:
                 one.tracker.mark_committed(one.offset)
@@ -81,18 +81,20 @@ def stopped(turns: int | None, drain_timeout_s: float) -> tuple[Intake, Committi
     assignment: Assignment[Publication] = Assignment()
     group = Group(turns)
     failures: list[Exception] = []
+    delivery = Committing(group, assignment)
+
+    def take(arrivals: Sequence[Arrival]) -> None:
+        assignment.finish((arrival.tracker, arrival.offset, None) for arrival in arrivals)
+
     intake = Intake(
-        cast("Any", group), KEY[0], assignment, Metrics(), max_images=64, max_bytes=1 << 20,
+        cast("Any", group), KEY[0], assignment, Metrics(), take=take,
+        delivery=cast("Delivery", delivery), max_images=64, max_bytes=1 << 20,
         commit_interval_s=0.1, drain_timeout_s=drain_timeout_s, stalled=lambda: False,
         failed=failures.append,
     )  # fmt: skip
     group.stop = intake.stop
 
-    def take(arrivals: Sequence[Arrival]) -> None:
-        assignment.finish((arrival.tracker, arrival.offset) for arrival in arrivals)
-
-    delivery = Committing(group, assignment)
-    intake.start(take, cast("Delivery", delivery))
+    intake.start()
     assert intake.join(30)
     assert not failures
     return intake, delivery

@@ -6,6 +6,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import numpy as np
@@ -107,7 +108,7 @@ def test_an_http_port_given_for_grpc_is_called_that(http_server: str) -> None:
         {"triton": http_server, "retry_min_s": 0.001, "retry_max_s": 0.001}
     )
     with pytest.raises(UnservableModelError, match=f"{http_server} speaks HTTP and not gRPC"):
-        wait_for_model(pool, settings, Event(), {})
+        wait_for_model(pool, Mock(), settings, Event(), {})
     pool.close()
 
 

@@ -1,0 +1,110 @@
+"""What became of every image that was received, in sums that hold at every scrape."""
+
+from collections import Counter
+from collections.abc import Iterable
+from threading import RLock
+from typing import ClassVar, Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+Reason = tuple[str, str]
+"""Stage and class of a dead letter."""
+
+
+class Became(Protocol):
+    """What an image became: a prediction, or, with its reason, a dead letter."""
+
+    @property
+    def reason(self) -> Reason | None: ...
+
+
+class Accounts(Collector):
+    """Counts of images: received = answered + dead-lettered + dropped + in hand.
+
+    An image is answered, or a dead letter, once that is safe: acknowledged by Kafka, or committed
+    with its transaction. Whoever counts holds `lock`, and so does each scrape.
+
+    Attributes:
+        bytes: memory that the images in hand take.
+    """
+
+    LABELS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "bridge_images_received": (),
+        "bridge_images_answered": (),
+        "bridge_images_dropped": (),
+        "bridge_images_in_hand": (),
+        "bridge_in_hand_bytes": (),
+        "bridge_images_dead_lettered": ("stage", "reason"),
+    }
+    """The names of each metric's labels."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.received = 0
+        self.answered = 0
+        self.dead: Counter[Reason] = Counter()
+        self.dropped = 0
+        self.in_hand = 0
+        self.bytes = 0
+
+    def begin(self, size: int) -> None:
+        """One more image is in hand."""
+        self.received += 1
+        self.in_hand += 1
+        self.bytes += size
+
+    def end(self, size: int, became: Became | None) -> None:
+        """An image is no longer in hand; None: it is no longer this bridge's."""
+        self.in_hand -= 1
+        self.bytes -= size
+        if became is None:
+            self.dropped += 1
+        elif became.reason is None:
+            self.answered += 1
+        else:
+            self.dead[became.reason] += 1
+
+    def close(self) -> None:
+        """All that is in hand is let go: the bridge ends, or is built again."""
+        self.dropped += self.in_hand
+        self.in_hand = self.bytes = 0
+
+    def collect(self) -> Iterable[Metric]:
+        dead = CounterMetricFamily(
+            "bridge_images_dead_lettered",
+            "Images that became a dead letter which is safe, by the stage that failed (contract, "
+            "decode, infer or publish) and the reason (the class in dlq.error.class).",
+            labels=self.LABELS["bridge_images_dead_lettered"],
+        )
+        with self.lock:
+            families: list[Metric] = [
+                CounterMetricFamily(
+                    "bridge_images_received", "Images that were taken from Kafka.", self.received
+                ),
+                CounterMetricFamily(
+                    "bridge_images_answered",
+                    "Images whose prediction is safe: acknowledged, or committed.",
+                    self.answered,
+                ),
+                CounterMetricFamily(
+                    "bridge_images_dropped",
+                    "Images that were in flight when their partition went to another bridge, or "
+                    "when this one ended; they are processed again.",
+                    self.dropped,
+                ),
+                GaugeMetricFamily(
+                    "bridge_images_in_hand",
+                    "Images that were received and are not finished: no prediction or dead letter "
+                    "of theirs is safe yet.",
+                    self.in_hand,
+                ),
+                GaugeMetricFamily(
+                    "bridge_in_hand_bytes",
+                    "Memory that the records and the pixels of those images take.",
+                    self.bytes,
+                ),
+            ]
+            for reason, count in self.dead.items():
+                dead.add_metric(reason, count)
+        return [*families, dead]
