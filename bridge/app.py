@@ -39,7 +39,7 @@ from bridge.triton.addresses import Address, Addresses
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
-from bridge.triton.watch import Watch as TritonWatch
+from bridge.triton.watch import PoolWatch
 from bridge.work import Publication, Work
 from imaging.rules import ImageRules
 
@@ -191,18 +191,18 @@ class App:
             retry_max_s=settings.retry_max_s,
         )
         self._membership = Membership(settings.group)
-        watch = TritonWatch(pool)
+        pool_watch = PoolWatch(pool)
         try:
             consumer = make_consumer(
                 settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
             )
             spec = wait_for_model(pool, consumer, settings, self._stop, self._waits)
-            watch.start()
+            pool_watch.start()
             wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
             self._membership.brokers(up=True)
             self._run_with(pool, spec, consumer)
         finally:
-            watch.stop()
+            pool_watch.stop()
 
     def _run_with(self, pool: Pool, spec: ModelSpec, consumer: Consumer) -> None:
         settings, metrics = self._settings, self._metrics

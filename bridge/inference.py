@@ -61,8 +61,8 @@ Checked = Callable[[InferenceError | None], None]
 """Called once for each check, with why the model does not answer; likewise it may only enqueue."""
 
 
-class Inference(Protocol):
-    """An inference server, as the pipeline sees it."""
+class Sends(Protocol):
+    """What takes batches."""
 
     def infer(
         self,
@@ -82,6 +82,10 @@ class Inference(Protocol):
             Exception: no request can be made of these images; `done` is not called.
         """
         ...
+
+
+class Inference(Sends, Protocol):
+    """An inference server, or several, as the pipeline sees it."""
 
     def check(self, done: Checked) -> None:
         """Ask, at little cost and without an image, whether the model answers; returns at once."""

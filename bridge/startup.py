@@ -11,7 +11,6 @@ from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
 from bridge.kafka.clients import read_group
-from bridge.triton.client import speaks_http
 from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
 from cli.topics import missing_topics
@@ -38,30 +37,14 @@ def wait_for_model(
         consumer: not subscribed yet; polled, as what its client has to tell would pile up.
 
     Raises:
-        ConfigError: another server answers at Triton's address.
         StoppedError: `stop` was set meanwhile.
-        UnservableModelError: the model is not one that the bridge can feed.
+        UnservableModelError: the model is not one that the bridge can feed, or another server than
+            Triton answers.
     """
-    strangers = 0
 
     def look() -> ModelSpec:
-        nonlocal strangers
         consumer.poll(0)
-        try:
-            return pool.load_spec()
-        except InferenceError as error:
-            names = list(pool.members)
-            if error.status != "UNAVAILABLE" or not names or not all(map(speaks_http, names)):
-                raise
-            text = (
-                f"triton: {', '.join(names)} speaks HTTP and not gRPC: Triton's gRPC port is 8001 "
-                "by default, 8000 is its HTTP port"
-            )
-            # A proxy whose server is away says it in HTTP, too; one that stays so is a mistake.
-            strangers += 1
-            if strangers < settings.max_attempts:
-                raise InferenceError(error.status, text) from None
-            raise ConfigError(text) from None
+        return pool.load_spec()
 
     return _retry("waiting_for_triton", look, InferenceError, settings, stop, waits)
 

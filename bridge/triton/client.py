@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bridge.inference import Answer, Checked, Done, Failure, Inference, InferenceError
+from bridge.inference import Answer, Done, Failure, InferenceError, Sends
 from bridge.tasks.classify import Classify, parse_class
 from bridge.triton.messages import make_request, parse_answer, texts
 from bridge.triton.model import ModelSpec, UnservableModelError, Wanted, read_spec
@@ -26,8 +26,6 @@ INT32_MAX = 2**31 - 1
 HTTP_TIMEOUT_S = 1.0
 NO_MEMORY = InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer")
 """Made beforehand: there may be none for it."""
-CHECK_TIMEOUT_S = 5.0
-"""A check is answered by the server itself, in a millisecond; a busy machine may take longer."""
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),
@@ -212,31 +210,6 @@ class TritonServer:
         else:
             call.add_done_callback(answered)
 
-    def check(self, done: Checked) -> None:
-        def answered(call: Any) -> None:
-            try:
-                ready = call.result().ready
-            except grpc.RpcError as error:
-                done(_failed(error))
-            except grpc.FutureCancelledError:
-                done(InferenceError("CANCELLED", "the connection was closed"))
-            else:
-                done(None if ready else InferenceError("UNAVAILABLE", self._not_ready_text))
-
-        try:
-            call = self._stub.ModelReady.future(
-                service_pb2.ModelReadyRequest(name=self._model, version=self._version),
-                timeout=CHECK_TIMEOUT_S,
-            )
-        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
-            done(InferenceError("UNAVAILABLE", str(error)))
-        else:
-            call.add_done_callback(answered)
-
-    @property
-    def _not_ready_text(self) -> str:
-        return f"model {self._model!r} is not ready"
-
     def close(self) -> None:
         self._channel.close()
 
@@ -272,7 +245,7 @@ def speaks_http(address: str) -> bool:
     return True
 
 
-def probe(inference: Inference, spec: ModelSpec, timeout_s: float = 30) -> Answer:
+def probe(inference: Sends, spec: ModelSpec, timeout_s: float = 30) -> Answer:
     """Send one grey image through the path that all images take, and read the answer.
 
     It finds in time what metadata cannot show: a backend that answers with nothing. A model that

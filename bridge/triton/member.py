@@ -6,13 +6,13 @@ from threading import Event
 from typing import Protocol
 
 from bridge.batching import Backoff
-from bridge.inference import Done, Failure, Inference, InferenceError
+from bridge.inference import Done, Failure, InferenceError, Sends
 from bridge.triton.addresses import Address
-from bridge.triton.client import probe
+from bridge.triton.client import probe, speaks_http
 from bridge.triton.model import ModelSpec, UnservableModelError
 
 
-class Server(Inference, Protocol):
+class Server(Sends, Protocol):
     """One Triton: `bridge.triton.client.TritonServer`, and the fake of the tests."""
 
     def load_spec(self, timeout_s: float = 5) -> ModelSpec:
@@ -39,7 +39,7 @@ class Call:
         doubts: failures that may lie in the batch.
     """
 
-    send: Callable[[Inference, Done], None]
+    send: Callable[[Sends, Done], None]
     done: Done
     tried: set[str] = field(default_factory=set)
     error: InferenceError | None = None
@@ -58,6 +58,8 @@ class Member:
         epoch: counts its failures: an answer to what was sent before the last one says nothing new.
         stuck: it does not answer at all; its batches are others' as soon as there are any.
         answered_at: monotonic seconds of its last answer.
+        internal_failures, strangers: examinations in which the model failed, or that were answered
+            in HTTP.
         calls: batches that it has, by number.
         changed: wakes its watch.
         gone: it is no longer one of the addresses.
@@ -74,6 +76,7 @@ class Member:
     stuck: bool = False
     answered_at: float = 0.0
     internal_failures: int = 0
+    strangers: int = 0
     calls: dict[int, Call] = field(default_factory=dict)
     changed: Event = field(default_factory=Event)
     gone: Event = field(default_factory=Event)
@@ -94,7 +97,21 @@ def examine(member: Member, max_attempts: int, timeout_s: float) -> tuple[ModelS
         UnservableModelError: the model is not one that the bridge can feed.
     """
     server = member.server
-    spec = server.load_spec()
+    try:
+        spec = server.load_spec()
+    except InferenceError as error:
+        if error.status != "UNAVAILABLE" or not speaks_http(member.name):
+            raise
+        text = (
+            f"{member.name} speaks HTTP and not gRPC: Triton's gRPC port is 8001 by default, "
+            "8000 is its HTTP port"
+        )
+        # A proxy whose server is away says it in HTTP, too; one that stays so is a mistake.
+        member.strangers += 1
+        if member.strangers < max_attempts:
+            raise InferenceError(error.status, text) from None
+        raise UnservableModelError(text) from None
+    member.strangers = 0
     # A foreign model of encoded images may not read what the probe would send.
     if spec.shape is not None or spec.error_output is not None:
         try:

@@ -17,7 +17,7 @@ from threading import RLock
 import structlog
 
 from bridge.batching import Backoff
-from bridge.inference import Answer, Checked, Done, Failure, Inference, InferenceError
+from bridge.inference import Answer, Checked, Done, Failure, InferenceError, Sends
 from bridge.metrics import Metrics
 from bridge.triton.addresses import Address, Addresses
 from bridge.triton.balance import Balance
@@ -170,7 +170,7 @@ class Pool:
                 self._elect()
             return self._spec
 
-    def visit(self, member: Member) -> None:
+    def ask(self, member: Member) -> None:
         """Ask a server that has batches, or may get some, whether it still answers."""
         asked, epoch = self._clock(), member.epoch
         try:
@@ -192,12 +192,6 @@ class Pool:
                     member, epoch, InferenceError("UNAVAILABLE", f"now serves version {version}")
                 )
 
-    def check(self, done: Checked) -> None:
-        """Its threads ask every server each second; this says what they know."""
-        with self._lock:
-            well = self._balance.slots > 0
-        done(None if well else InferenceError("UNAVAILABLE", self._why_none()))
-
     def infer(
         self,
         images: Sequence[Input],
@@ -205,13 +199,23 @@ class Pool:
         traceparent: str | None = None,
         sizes: Sequence[Size | None] = (),
     ) -> None:
-        def send(server: Inference, answered: Done) -> None:
+        def send(server: Sends, answered: Done) -> None:
             server.infer(images, answered, traceparent, sizes)
 
         self.forward(Call(send, done))
 
+    def check(self, done: Checked) -> None:
+        """Each server is asked once a second anyway: what is known is told."""
+        with self._lock:
+            well = self._balance.slots > 0
+        done(None if well else InferenceError("UNAVAILABLE", self._why_none()))
+
     def forward(self, call: Call) -> None:
-        """Send a batch to the best server that has not had it; without one, it has failed."""
+        """Send a batch to the best server that has not had it; without one, it has failed.
+
+        Raises:
+            Exception: no request can be made of it.
+        """
         with self._lock:
             name = None if self._closed else self._balance.choose(call.tried)
             if name is not None:
@@ -224,7 +228,13 @@ class Pool:
         if name is None:
             call.done(call.error or InferenceError("UNAVAILABLE", self._why_none()))
             return
-        call.send(member.server, partial(self._answered, call, member, number, epoch))
+        try:
+            call.send(member.server, partial(self._answered, call, member, number, epoch))
+        except Exception:
+            with self._lock:
+                if member.calls.pop(number, None) is not None:
+                    self._ended(member, Failure.INVALID.value)
+            raise
 
     def _answered(
         self, call: Call, member: Member, number: int, epoch: int, result: Answer | InferenceError

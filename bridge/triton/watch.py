@@ -17,7 +17,7 @@ RESOLVE_EVERY_S = 5.0
 """Kubernetes tells of a new pod in about a second, and lets DNS answers be kept for five to 30."""
 
 
-class Watch:
+class PoolWatch:
     """Keeps a pool's view of its servers true until `stop`.
 
     The pool must have found its model before: what is another model is told by that one.
@@ -47,13 +47,13 @@ class Watch:
         while not member.gone.is_set():
             if member.examined:
                 if not member.changed.wait(CHECK_EVERY_S):
-                    pool.visit(member)
+                    pool.ask(member)
                 member.changed.clear()
             elif not member.gone.wait(member.backoff.next_wait()):
                 self._look(member)
         while member.calls and not self._over.is_set():
             if not member.changed.wait(CHECK_EVERY_S):
-                pool.visit(member)
+                pool.ask(member)
             member.changed.clear()
         member.server.close()
 
@@ -67,7 +67,10 @@ class Watch:
 
     def _move(self) -> None:
         while (call := self._pool.waiting.get()) is not None:
-            self._pool.forward(call)
+            try:
+                self._pool.forward(call)
+            except Exception as error:  # of this batch: the next one has to be moved all the same
+                call.done(InferenceError("INTERNAL", f"a request that cannot be made: {error}"))
 
     def _resolve(self) -> None:
         while not self._over.wait(RESOLVE_EVERY_S):

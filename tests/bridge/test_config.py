@@ -47,6 +47,8 @@ def test_the_file_can_be_named_in_the_environment(
         (["--triton", "http://gpu:8000"], "for example gpu:8001"),
         (["--triton", "grpc://gpu:8001/"], "for example gpu:8001"),
         (["--triton", "host:8001/v2"], "is not HOST:PORT"),
+        (["--triton", "host:8001,host2"], "'host2' is not HOST:PORT"),
+        (["--triton", "host:8001,host:8001"], "named twice"),
         (["--predictions-topic", "images"], "must differ"),
         (["--dead-letters-topic", "predictions"], "must differ"),
         (["--retry-min-s", "9"], "retry_max_s is below retry_min_s"),

@@ -23,6 +23,7 @@ from stack.kafka import Kafka
 from stack.ports import HOST, free_ports
 from stack.triton import Triton
 
+NAME = "localhost"
 USER = "bridge"
 PASSWORD = "correct-horse-battery"
 JAAS = "org.apache.kafka.common.security"
@@ -30,7 +31,7 @@ JAAS = "org.apache.kafka.common.security"
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """PEM files: the authority's certificate, and a server's key and certificate for 127.0.0.1."""
+    """PEM files of the authority, and of a server that is 127.0.0.1 and `NAME`."""
 
     ca: Path
     certificate: Path
@@ -47,7 +48,7 @@ class SecureKafka:
 
 def make_authority(directory: Path) -> Authority:
     authority = trustme.CA()
-    issued = authority.issue_cert(HOST)
+    issued = authority.issue_cert(HOST, NAME)
     files = Authority(directory / "ca.pem", directory / "server.pem", directory / "server.key")
     authority.cert_pem.write_to_path(str(files.ca))
     files.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))

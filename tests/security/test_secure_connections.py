@@ -12,12 +12,13 @@ import pytest
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.bridge import Bridge
+from stack.ports import HOST
 from stack.topics import create_topics
 from stack.triton import Triton
 from tests.conftest import PARTITIONS
 from tests.faults.trial import eventually
 from tests.kafka_client import collect, send
-from tests.security.conftest import PASSWORD, USER, Authority, SecureKafka, make_authority
+from tests.security.conftest import NAME, PASSWORD, USER, Authority, SecureKafka, make_authority
 from wire.prediction import decode_prediction
 from wire.record import Outgoing
 
@@ -141,17 +142,19 @@ def test_what_the_broker_refuses_is_said_and_the_bridge_is_not_ready(
     assert password not in everything_readable(bridge)
 
 
+@pytest.mark.parametrize("host", [HOST, f"dns:///{NAME}"])
 def test_tls_to_triton(
     secure_kafka: SecureKafka,
     secure_triton: Triton,
     authority: Authority,
     images_topic: str,
     start_bridge: StartBridge,
+    host: str,
 ) -> None:
     bridge = start_bridge(
         secure_kafka.plain.bootstrap,
         {},
-        triton=secure_triton.grpc,
+        triton=secure_triton.grpc.replace(HOST, host),
         triton_tls="true",
         triton_ca=str(authority.ca),
     )

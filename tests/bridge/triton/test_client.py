@@ -14,7 +14,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
-from bridge.config import ConfigError, Settings
+from bridge.config import Settings
 from bridge.metrics import Metrics
 from bridge.startup import wait_for_model
 from bridge.tasks.classify import Classify, parse_class
@@ -23,7 +23,7 @@ from bridge.triton.addresses import Addresses
 from bridge.triton.client import _CHANNEL_ARGUMENTS, TritonServer, speaks_http
 from bridge.triton.inputs import ModelInput
 from bridge.triton.messages import parse_answer, parse_error
-from bridge.triton.model import ModelSpec
+from bridge.triton.model import ModelSpec, UnservableModelError
 from bridge.triton.pool import Pool
 from imaging.rules import ImageError, Preprocess
 
@@ -111,7 +111,7 @@ def test_an_http_port_given_for_grpc_is_called_that(http_server: str) -> None:
     settings = Settings.model_validate(
         {"triton": http_server, "retry_min_s": 0.001, "retry_max_s": 0.001}
     )
-    with pytest.raises(ConfigError, match=f"triton: {http_server} speaks HTTP and not gRPC"):
+    with pytest.raises(UnservableModelError, match=f"{http_server} speaks HTTP and not gRPC"):
         wait_for_model(pool, Mock(), settings, Event(), {})
     pool.close()
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import generate_latest
 
-from bridge.inference import Answer, Checked, Done, InferenceError
+from bridge.inference import Answer, Done, InferenceError
 from bridge.metrics import Metrics
 from bridge.tasks.classify import Classify
 from bridge.tasks.task import Output
@@ -26,6 +26,7 @@ DOWN = InferenceError("UNAVAILABLE", "connection refused")
 SILENT = InferenceError("DEADLINE_EXCEEDED", "Deadline Exceeded")
 BROKEN = InferenceError("INTERNAL", "the model raised")
 BATCH = [b"one", b"two"]
+IMPOSSIBLE = [b"impossible"]
 
 
 class FakeServer:
@@ -58,13 +59,12 @@ class FakeServer:
         sizes: Sequence[Size | None] = (),
     ) -> None:
         del traceparent, sizes
+        if images is IMPOSSIBLE:
+            raise TypeError("no request can be made of it")
         if images == BATCH:
             self.held.append((images, done))
         else:
             done(self.probe or Answer(self.version, [()]))
-
-    def check(self, done: Checked) -> None:
-        done(self.down)
 
     def answer(self, result: InferenceError | None = None) -> None:
         images, done = self.held.pop(0)
@@ -110,7 +110,7 @@ class Rig:
             self.pool.look(self.pool.members[f"{name}:1"])
 
     def check(self, name: str) -> None:
-        self.pool.visit(self.pool.members[f"{name}:1"])
+        self.pool.ask(self.pool.members[f"{name}:1"])
 
     def send(self, count: int = 1) -> None:
         for _ in range(count):
@@ -292,7 +292,7 @@ def test_what_a_server_has_that_left_and_is_silent_goes_to_the_others() -> None:
     rig.hosts = ["b"]
     rig.pool.refresh()
     rig.servers["a"].down = SILENT
-    rig.pool.visit(gone)
+    rig.pool.ask(gone)
     rig.move()
     rig.servers["b"].answer()
     assert rig.answered_by() == ["b v1"]
@@ -403,6 +403,26 @@ def test_a_model_that_always_fails_on_the_probe_is_refused() -> None:
         rig.pool.load_spec()
     with pytest.raises(UnservableModelError, match="fails on a probe image"):
         rig.pool.load_spec()
+
+
+def test_a_batch_that_no_request_can_be_made_of_takes_no_slot() -> None:
+    rig = Rig("ab").start()
+    with pytest.raises(TypeError):
+        rig.pool.infer(IMPOSSIBLE, rig.results.append)
+    rig.send(2)
+    assert rig.held() == {"a": 1, "b": 1}
+
+
+def test_a_check_tells_what_is_known() -> None:
+    rig = Rig("ab").start()
+    told: list[InferenceError | None] = []
+    rig.pool.check(told.append)
+    for name in "ab":
+        rig.servers[name].down = DOWN
+        rig.check(name)
+    rig.pool.check(told.append)
+    assert told[0] is None
+    assert "a:1: connection refused; b:1: connection refused" in str(told[1])
 
 
 def test_after_close_nothing_is_sent() -> None:
