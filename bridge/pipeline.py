@@ -142,8 +142,9 @@ class Pipeline:
 
     def _read_inbox(self) -> None:
         wait = 0.0 if self._reader.unread else IDLE_WAIT_S
-        if not self._batcher.idle and self._batcher.not_before:
-            wait = min(wait, max(0.0, self._batcher.not_before - self._monotonic()))
+        # Past it, only what comes in changes anything: to look without a wait would be to spin.
+        if (rest := self._batcher.not_before - self._monotonic()) > 0 and not self._batcher.idle:
+            wait = min(wait, rest)
         try:
             item = self._inbox.get(block=wait > 0, timeout=wait or None)
             while True:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -87,8 +88,10 @@ def chunks(seed: int) -> Iterator[tuple[int, list[Record]]]:
     stranger = Stranger(seed)
     good = cifar10(Encoding.PNG)[0].value
     for first in range(0, RECORDS, CHUNK):
+        # One of today in each partition: Kafka deletes a segment whose last time is a week ago.
+        today = first < PARTITIONS * CHUNK
         yield (
-            stranger.timestamp_ms(),
+            time.time_ns() // 1_000_000 if today else stranger.timestamp_ms(),
             [
                 (b"good-%d" % number, good, ()) if number % GOOD_EVERY == 0 else stranger.record()
                 for number in range(first, min(first + CHUNK, RECORDS))
