@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 def test_the_step_decodes_with_the_bridges_own_files_and_limits(tmp_path: Path) -> None:
     export_ensemble(MODEL, tmp_path)
     step = tmp_path / f"{MODEL}_decode"
-    copies = [path for package in ("bridge", "wire") for path in (step / "1" / package).iterdir()]
+    copies = [path for package in ("imaging", "wire") for path in (step / "1" / package).iterdir()]
     assert step / "1/imaging/decode.py" in copies
     for copy in copies:
         assert copy.read_bytes() == (ROOT / copy.relative_to(step / "1")).read_bytes()

@@ -48,7 +48,12 @@ def test_the_real_server_says_how_often_it_ran_the_model(triton: Triton) -> None
         tensor.set_data_from_numpy(batch)
         for _ in range(4):
             client.infer(MODEL, [tensor])
-    (found,) = difference(before, read_counters(triton.grpc), [f"{MODEL}/1"])
+    # A request is counted a moment after it has been answered.
+    all_found = difference(before, read_counters(triton.grpc), [f"{MODEL}/1"])
+    deadline = time.monotonic() + 30
+    while sum(one.requests for one in all_found) < 4 and time.monotonic() < deadline:
+        all_found = difference(before, read_counters(triton.grpc), [f"{MODEL}/1"])
+    (found,) = all_found
     assert (found.requests, found.inferences, found.executions) == (4, 12, 4)
     assert found.mean_batch == 3
     assert found.compute_infer_ms > 0
