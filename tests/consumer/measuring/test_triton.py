@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
