@@ -121,13 +121,13 @@ def list_letters(
     groups: dict[str, Group] = {}
     names = (group, group_prefix(dead_letters_topic) + selection.digest)
     try:
-        done = [
-            # Before notes were kept, a group's name alone said what it had taken.
-            (read_note(one.note) or (selection if one.note == names[1] else None), one.offsets)
-            for one in replays(config, dead_letters_topic, names)
-        ]
-        sent = [(taken, offsets) for taken, offsets in done if taken is not None]
         with Letters(config, dead_letters_topic, None) as letters:
+            done = [
+                # Before notes were kept, a group's name alone said what it had taken.
+                (read_note(one.note) or (selection if one.note == names[1] else None), one.offsets)
+                for one in replays(config, dead_letters_topic, names)
+            ]
+            sent = [(taken, offsets) for taken, offsets in done if taken is not None]
             for chunk in letters.chunks():
                 for record in chunk:
                     letter = read_letter(record)

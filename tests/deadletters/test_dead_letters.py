@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from deadletters.command import app
 from deadletters.kafka import CHUNK, Letters
 from stack.kafka import Kafka
+from stack.ports import free_ports
 from tests.conftest import Topics
 from tests.kafka_client import collect, send
 from wire.deadletter import DeadLetter, encode_dead_letter, without_value
@@ -173,3 +174,23 @@ def test_no_such_topic_is_one_line(kafka: Kafka) -> None:
     )
     assert done.exit_code == 1
     assert done.stderr.startswith(f"error: no such topic on {kafka.bootstrap}: no-such-topic; ")
+
+
+@pytest.mark.parametrize("command", ["list", "replay"])
+def test_no_broker_is_one_line_and_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    asked: list[object] = []
+
+    def replays(*given: object) -> list[object]:
+        asked.append(given)
+        return []
+
+    monkeypatch.setattr("deadletters.kafka.TIMEOUT_S", 2.0)
+    monkeypatch.setattr("deadletters.command.replays", replays)
+    (port,) = free_ports(1)
+    done = CliRunner().invoke(app, [command, "--brokers", f"127.0.0.1:{port}"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: cannot use Kafka at 127.0.0.1:{port}: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not asked  # it would be asked, and waited for, before anything is said
