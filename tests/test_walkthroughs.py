@@ -114,6 +114,9 @@ class Walk:
                 text=True, timeout=280, check=False,
             )  # fmt: skip
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            if "produce" in command and "tkb measure" in self._background:
+                # As a reader does: what is sent before it has ended would be measured with it.
+                self._background["tkb measure"].wait(280)
             return done.stdout
         if block.argument:
             (self.folder / block.argument).write_text(block.text)
