@@ -235,7 +235,7 @@ class Intake:
         # still ours: commits that name the old generation would be refused.
         self._delivery.generation_changed()
         if not self._at_once.is_set():
-            if self._begun and self._take is not None:
+            if self._begun:
                 # Called from within a fetch: what it began would be waited for in vain.
                 begun, self._begun = self._begun, []
                 self._take(begun)

@@ -27,6 +27,7 @@ from stack.triton import Triton
 from tests.bridge.conftest import CRASH, StartBridge
 from tests.conftest import PARTITIONS, Topics
 from tests.kafka_client import collect, committed, end_offsets, send
+from tests.waiting import eventually
 from wire.deadletter import decode_dead_letter
 from wire.image import NDARRAY, encode_image, image_id
 from wire.prediction import Prediction, decode_prediction
@@ -424,10 +425,7 @@ def test_a_topic_made_later_is_named_when_it_is_missing(
 
 def wait_for(condition: Any, timeout_s: float = 60) -> None:
     """Raises AssertionError when it does not come true."""
-    deadline = time.monotonic() + timeout_s
-    while not _holds(condition):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
+    eventually(lambda: _holds(condition), timeout_s=timeout_s)
 
 
 def _holds(condition: Any) -> bool:

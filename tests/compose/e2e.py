@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import signal
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import pytest
 from stack.ports import free_ports
 from tests.compose.engine import CACHE, ROOT, Project, UnavailableError, find_compose, start_engine
 from tests.compose.images import STANDINS, build_all, name_in, site_packages
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -31,10 +31,7 @@ IMAGES_OF_REGISTRIES = ("PYTHON_IMAGE", "KAFKA_IMAGE", "TRITON_IMAGE", "PROMETHE
 
 def until(promise: Callable[[], bool], timeout_s: float = 120) -> None:
     """Wait for a condition; AssertionError when it does not come true."""
-    deadline = time.monotonic() + timeout_s
-    while not promise():
-        assert time.monotonic() < deadline, f"not true within {timeout_s:.0f} s"
-        time.sleep(0.5)
+    eventually(promise, timeout_s=timeout_s)
 
 
 @pytest.fixture(scope="module")

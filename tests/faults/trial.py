@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from stack.bridge import Bridge
 from stack.service import Service
+from tests import waiting
 from tests.conftest import PARTITIONS, Topics
 from tests.faults.ledger import Ledger, balance
 from tests.faults.load import RATE, Load
@@ -211,10 +212,7 @@ def answered(bridge: Bridge) -> float:
 
 
 def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 90) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"it never came to {what}"
-        time.sleep(0.05)
+    waiting.eventually(condition, what, timeout_s)
 
 
 def bad_network(trial: Trial, proxy: Proxy) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
+
+from tests import waiting
 
 CONFIG = """\
 backend: "python"
@@ -48,11 +49,4 @@ def identity_repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def eventually() -> Eventually:
     """Waits until a condition holds; fails when it does not in a generous while."""
-
-    def wait(condition: Callable[[], bool]) -> None:
-        deadline = monotonic() + 60
-        while not condition():
-            assert monotonic() < deadline, "the condition never came true"
-            sleep(0.05)
-
-    return wait
+    return waiting.eventually

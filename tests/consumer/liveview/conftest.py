@@ -15,6 +15,7 @@ import pytest
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measuring.measure import Topics
+from tests import waiting
 
 MORE_THAN_NOTHING = re.compile(r"[1-9]")
 """A figure of the page that is not zero."""
@@ -58,13 +59,7 @@ def port(view: View) -> Iterator[int]:
 
 @pytest.fixture
 def eventually() -> Eventually:
-    def wait(condition: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, "it did not come to be"
-            time.sleep(0.05)
-
-    return wait
+    return waiting.eventually
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,13 @@
-import time
-
 import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
 from consumer.measuring.triton import STATS, ModelCounters, TritonError, difference, read_counters
+from consumer.summary import TritonStages
 from stack.ports import free_ports
 from stack.triton import Triton
 from tests.conftest import MODEL
+from tests.waiting import eventually
 
 KEY = ("m", "1")
 
@@ -50,12 +50,13 @@ def test_the_real_server_says_how_often_it_ran_the_model(triton: Triton) -> None
         tensor.set_data_from_numpy(batch)
         for _ in range(4):
             client.infer(MODEL, [tensor])
+
     # A request is counted a moment after it has been answered.
-    all_found = difference(before, read_counters(triton.grpc), [f"{MODEL}/1"])
-    deadline = time.monotonic() + 30
-    while sum(one.requests for one in all_found) < 4 and time.monotonic() < deadline:
-        all_found = difference(before, read_counters(triton.grpc), [f"{MODEL}/1"])
-    (found,) = all_found
+    def since() -> list[TritonStages]:
+        return difference(before, read_counters(triton.grpc), [f"{MODEL}/1"])
+
+    eventually(lambda: sum(one.requests for one in since()) >= 4, "count all four", 30)
+    (found,) = since()
     assert (found.requests, found.inferences, found.executions) == (4, 12, 4)
     assert found.mean_batch == 3
     assert found.compute_infer_ms > 0
