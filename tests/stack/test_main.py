@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,14 +42,20 @@ def stack(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def up(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def up(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A stack; a test that fails does not wait for a stack that nobody stops."""
+    with subprocess.Popen(
         command("up", *arguments),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -66,7 +72,9 @@ def servers_of(pid: int) -> list[int]:
     """Its children, without the shells that guard them."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+        # A thread that has ended since it was listed has no children.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in (task / "children").read_text().split()]
     return [one for one in found if Path(f"/proc/{one}/comm").read_text() != "sh\n"]
 
 
