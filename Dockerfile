@@ -35,6 +35,7 @@ COPY NOTICE NOTICE
 COPY wire wire
 COPY imaging imaging
 COPY tracing tracing
+COPY schemas schemas
 COPY cli cli
 
 FROM project AS bridge-wheel

@@ -17,7 +17,7 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-fast test-dali soak lint docs site clean lock versions outdated digests audit sbom prerequisites
+.PHONY: help demo test test-fast test-dali test-schemas soak lint docs site clean lock versions outdated digests audit sbom prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test-fast: $(VENV)/.installed ## the tests that start no server and export no mo
 
 test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI, on the CPU
 	.cache/dali/bin/python -m pytest -q tests/exporter/test_dali.py
+
+test-schemas: $(VENV)/.installed ## only the tests of schema registries, with a real one (fetched once, 109 MB)
+	$(BIN)/python -m pytest -q tests/schemas -m "soak or not soak"
 
 soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews docs/reliability.md
 	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=docs/reliability.md \

@@ -35,13 +35,14 @@ from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
-from bridge.startup import StoppedError, wait_for_model, wait_for_topics
+from bridge.startup import StoppedError, wait_for_model, wait_for_schema, wait_for_topics
 from bridge.triton.addresses import Address, Addresses
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
 from bridge.triton.watch import PoolWatch
 from imaging.rules import ImageRules
+from wire.prediction import Serializer
 
 if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
@@ -90,6 +91,8 @@ class App:
         self._membership = Membership(settings.group)
         self._waits: dict[str, str] = {}
         """What a start waits for, with the reason."""
+        self._serializer: Serializer | None = None
+        """Of predictions; None: JSON, or not known yet."""
         self._watch: Watch | None = None
         self._reads_committed = consumer_option(settings, "isolation.level") == "read_committed"
         self._intake: Intake | None = None
@@ -200,6 +203,8 @@ class App:
             pool_watch.start()
             wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
             self._membership.brokers(up=True)
+            if self._serializer is None:  # kept where all is built again: the registry may be away
+                self._serializer = wait_for_schema(consumer, settings, self._stop, self._waits)
             self._run_with(pool, spec, consumer)
         finally:
             pool_watch.stop()
@@ -232,6 +237,7 @@ class App:
             fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
             metrics=metrics,
             tracing=self._tracing,
+            serializer=self._serializer,
         )
         reader = ImageReader(
             rules=ImageRules(
@@ -289,6 +295,7 @@ class App:
             "serving", model=spec.name, input=spec.shape or "encoded", task=spec.task.name,
             max_batch=spec.max_batch, max_inflight=batcher.max_inflight,
             images_topic=settings.images_topic, delivery=settings.delivery,
+            prediction_format=settings.prediction_format,
         )  # fmt: skip
         if self._stop.is_set():
             intake.stop()

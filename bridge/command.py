@@ -39,6 +39,7 @@ through each time: with Python's own thresholds, a third of the bridge's CPU tim
 PANELS = {
     "config": "Settings",
     "brokers": KAFKA,
+    "prediction_format": "How predictions are written",
     "triton": "Triton",
     "max_image_bytes": "Images in flight",
     "retry_min_s": "When something fails",
@@ -48,7 +49,9 @@ PANELS = {
 METAVARS = {
     "brokers": "HOST:PORT", "triton": "HOST:PORT", "group": "NAME", "model": "NAME",
     "model_version": "VERSION", "transactional_id": "ID", "kafka_password": "PASSWORD",
-    "http_host": "ADDRESS", "http_port": "PORT", "fuse_ratio": "SHARE",
+    "schema_registry_url": "URL", "schema_registry_user": "NAME",
+    "schema_registry_password": "PASSWORD", "http_host": "ADDRESS",
+    "http_port": "PORT", "fuse_ratio": "SHARE",
 }  # fmt: skip
 ENDINGS = {"_topic": "TOPIC", "_s": "SECONDS", "_bytes": "BYTES", "_pixels": "PIXELS"}
 
@@ -109,7 +112,13 @@ def given(context: typer.Context) -> dict[str, object]:
         for name, value in context.params.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
-    for name in ("kafka", "kafka_consumer", "kafka_producer", "model_parameters"):
+    for name in (
+        "kafka",
+        "kafka_consumer",
+        "kafka_producer",
+        "schema_registry",
+        "model_parameters",
+    ):
         if name in found:
             found[name] = _pairs(name, context.params[name])
     return found

@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 
 from bridge.triton.addresses import parse_targets
+from schemas.settings import check_url
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 MIB = 1 << 20
@@ -110,6 +111,27 @@ class Settings(BaseSettings):
     )
     commit_interval_s: float = Field(
         0.5, gt=0, le=60, description="at-least-once: time between offset commits"
+    )
+
+    prediction_format: Literal["json", "json-schema", "avro", "protobuf"] = Field(
+        "json", description="how predictions are written; all but json need a schema registry"
+    )
+    schema_registry_url: Annotated[str, AfterValidator(check_url)] = Field(
+        "", description="schema registry with Confluent's protocol; several with commas"
+    )
+    schema_registry_user: str = Field("", description="user of the registry; empty: none")
+    schema_registry_password: SecretStr | None = Field(
+        None, description="that user's, kept out of logs; better from the environment"
+    )
+    schema_registry: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        description="any options of Confluent's client of it: ssl.ca.location=ca.pem",
+    )
+    schema_subject: Literal["topic", "record", "topic-record"] = Field(
+        "topic", description="subject of the schema; topic: TOPIC-value"
+    )
+    schema_register: bool = Field(
+        True, description="put the schema into the registry; else it must be there"
     )
 
     triton: Annotated[str, AfterValidator(_triton)] = Field(
@@ -200,6 +222,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "images_topic, predictions_topic and dead_letters_topic must differ: "
                 "the bridge would read what it wrote"
+            )
+        if self.prediction_format != "json" and not self.schema_registry_url:
+            raise ValueError(
+                f"prediction_format {self.prediction_format} needs schema_registry_url: "
+                "the schema's id stands in each prediction"
             )
         if self.retry_max_s < self.retry_min_s:
             raise ValueError("retry_max_s is below retry_min_s")

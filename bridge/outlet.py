@@ -19,7 +19,7 @@ from bridge.metrics import Metrics
 from bridge.tasks.task import AnswerError, Result
 from imaging.rules import ImageError
 from wire.deadletter import INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
-from wire.prediction import Prediction, encode_prediction
+from wire.prediction import Prediction, Serializer, encode_prediction
 from wire.record import ContractError, Outgoing, StoredRecord, raw_bytes
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Outlet:
         model: its name, as predictions say it.
         source: this bridge, as predictions say it.
         tracing: None where it is off.
+        serializer: of predictions; None: JSON.
         clock_ns: epoch nanoseconds.
     """
 
@@ -54,6 +55,7 @@ class Outlet:
         fuse: Fuse,
         metrics: Metrics,
         tracing: "BridgeTracing | None" = None,
+        serializer: Serializer | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._model = model
@@ -65,6 +67,7 @@ class Outlet:
         self._fuse = fuse
         self._metrics = metrics
         self._tracing = tracing
+        self._serializer = serializer
         self._clock_ns = clock_ns
         self._unforeseen = Unforeseen()
         self._held: list[tuple[ReceivedRecord, Problem, int]] = []
@@ -171,7 +174,11 @@ class Outlet:
             event = self._tracing.answer(image, outcome, self._predictions_topic, self._clock_ns())
         key = image.arrival.record.key()
         return encode_prediction(
-            event, None if key is None else raw_bytes(key), prediction, self._source
+            event,
+            None if key is None else raw_bytes(key),
+            prediction,
+            self._source,
+            self._serializer,
         )
 
     def _observe(self, outcome: EndedRequest) -> None:

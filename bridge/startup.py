@@ -1,4 +1,4 @@
-"""Waiting, at start, for what the bridge needs: the model, and the topics."""
+"""Waiting, at start, for what the bridge needs: the model, the topics, and the schema registry."""
 
 from collections.abc import Callable
 from threading import Event
@@ -14,6 +14,10 @@ from bridge.kafka.clients import read_group
 from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
 from cli.topics import missing_topics
+from schemas.formats import FORMATS, FramedSerializer, MissingPackageError, avro_schema
+from schemas.registry import Registry, RegistryAwayError, RegistryRefusedError, subject_of
+from schemas.settings import RegistrySettingError, RegistrySettings
+from wire.prediction import Serializer
 
 log = structlog.get_logger()
 
@@ -81,6 +85,54 @@ def wait_for_topics(
         check_group(settings)
 
     _retry("waiting_for_kafka", look, KafkaException, settings, stop, waits)
+
+
+def wait_for_schema(
+    consumer: Consumer, settings: Settings, stop: Event, waits: Waits
+) -> Serializer | None:
+    """What writes predictions in the format that is set; None: JSON, which needs no registry.
+
+    The registry is asked here and never again: the schema's id is all that writing takes.
+
+    Args:
+        consumer: polled meanwhile.
+
+    Raises:
+        ConfigError: the registry does not take the schema, or does not let us; or a package is not
+            installed.
+        StoppedError: `stop` was set meanwhile.
+    """
+    if settings.prediction_format == "json":
+        return None
+    chosen = FORMATS[settings.prediction_format]
+    password = settings.schema_registry_password
+    try:
+        if settings.prediction_format == "avro":
+            avro_schema()
+        registry = Registry(
+            RegistrySettings(
+                settings.schema_registry_url,
+                settings.schema_registry_user,
+                "" if password is None else password.get_secret_value(),
+                settings.schema_registry,
+            )
+        )
+    except (MissingPackageError, RegistrySettingError) as error:
+        raise ConfigError(str(error)) from None
+    subject = subject_of(settings.predictions_topic, settings.schema_subject)
+
+    def look() -> int:
+        consumer.poll(0)
+        return registry.id_of(chosen, subject, register=settings.schema_register)
+
+    try:
+        schema_id = _retry(
+            "waiting_for_schema_registry", look, RegistryAwayError, settings, stop, waits
+        )
+    except RegistryRefusedError as error:
+        raise ConfigError(str(error)) from None
+    log.info("schema", format=chosen.name, subject=subject, id=schema_id)
+    return FramedSerializer(chosen, schema_id)
 
 
 def check_group(settings: Settings) -> None:

@@ -31,6 +31,13 @@ from producer.listener import Listener, ListenError
 from producer.pacing import SECOND, Schedule
 from producer.replay import Replay
 from producer.sender import Sender, SendError, librdkafka_config
+from schemas.options import (
+    SchemaRegistryOptions,
+    SchemaRegistryPassword,
+    SchemaRegistryUrl,
+    SchemaRegistryUser,
+    prediction_reader,
+)
 from tracing.command import traced
 from tracing.start import stop_tracing
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
@@ -211,6 +218,10 @@ def main(  # one parameter an option: this signature is the command's help
         ),
     ] = 30.0,
     kafka: KafkaOptions = None,
+    schema_registry_url: SchemaRegistryUrl = "",
+    schema_registry_user: SchemaRegistryUser = "",
+    schema_registry_password: SchemaRegistryPassword = "",
+    schema_registry: SchemaRegistryOptions = None,
     tracing: Annotated[
         bool,
         typer.Option(
@@ -231,6 +242,9 @@ def main(  # one parameter an option: this signature is the command's help
     images_topic = topic or images_topic
     require_distinct((images_topic, predictions_topic, dead_letters_topic))
     options = kafka_options(kafka or ())
+    decode = prediction_reader(
+        schema_registry_url, schema_registry_user, schema_registry_password, schema_registry
+    )
     name = _run_id(run_id)
     provider, tracer = _start_tracing(images_topic) if tracing else (None, None)
     stop = StopSignal()
@@ -264,6 +278,7 @@ def main(  # one parameter an option: this signature is the command's help
                 labels=sources.labels(images),
                 limit=count or 10**12,
                 timeout=connect_timeout,
+                decode=decode,
             )
         schedule = Schedule(rate, count, None if duration is None else int(duration * SECOND))
         replay = Replay(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from cli.clients import client_config, connected, explain, make_client
 from cli.topics import TopicError, end_offset, find_partitions
 from wire.image import image_id
-from wire.prediction import decode_prediction
-from wire.record import ContractError, StoredRecord, first_headers, read_record
+from wire.prediction import Prediction, decode_prediction
+from wire.record import ContractError, KafkaRecord, StoredRecord, first_headers, read_record
 
 POLL_SECONDS = 0.2
 
@@ -101,6 +101,7 @@ class Listener:
         labels: Sequence[str | None],
         limit: int,
         timeout: float,
+        decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
     ) -> None:
         """Stand at the end of both topics before the first image is sent.
 
@@ -113,6 +114,7 @@ class Listener:
             labels: true class names; image i has label i modulo their number.
             limit: sequence numbers from here on are not of this run, whatever a record claims.
             timeout: seconds to reach Kafka.
+            decode: reads a prediction.
 
         Raises:
             KafkaSettingError: an option that librdkafka refuses.
@@ -120,6 +122,7 @@ class Listener:
         """
         self._results = Results(labels)
         self._run_id = run_id.encode()
+        self._decode = decode
         self._prefix = f"{run_id}-"
         self._limit = limit
         self._predictions_topic = predictions_topic
@@ -205,7 +208,7 @@ class Listener:
                 self._results.add(sequence, "dead-lettered")
             else:
                 try:
-                    top = decode_prediction(message).top
+                    top = self._decode(message).top
                 except ContractError:
                     self._results.unreadable()
                 else:

@@ -1,9 +1,10 @@
-"""Writes docs/asyncapi.yaml and docs/prediction.schema.json: the contract, from the code."""
+"""Writes the contract to docs/, from the code: AsyncAPI, JSON Schema, and what a registry gets."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from schemas import texts
 from wire.schema import asyncapi, prediction_schema
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -18,6 +19,9 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "asyncapi.yaml": HEAD + "\n".join(yaml_lines(asyncapi(VERSION))) + "\n",
         DOCS / "prediction.schema.json": json.dumps(prediction_schema(), indent=2) + "\n",
+        DOCS / "prediction.avsc": texts.text_of(texts.avro()),
+        DOCS / "prediction.proto": texts.protobuf(),
+        DOCS / "prediction.registry.json": texts.text_of(texts.json_schema()),
     }
 
 

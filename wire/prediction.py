@@ -1,8 +1,9 @@
 """A prediction on its way back."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import isfinite
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 import orjson
 
@@ -19,6 +20,9 @@ PREDICTION_TYPE = "triton-kafka-bridge.prediction.v2"
 _TYPES = (CLASSIFICATION_TYPE, PREDICTION_TYPE)
 MAX_PREDICTION = 1 << 20
 """Bytes of a prediction that a reader accepts."""
+
+JSON = b"application/json"
+"""Content type of a prediction, unless a serializer has another."""
 
 STAMPS = ("intended", "sent", "received", "decoded", "requested", "inferred")
 """Names of the stage timestamps, in the order in which they happen (epoch nanoseconds)."""
@@ -58,41 +62,57 @@ class Prediction(NamedTuple):
         return "classify" if self.answer is None else self.answer.task
 
 
+class Serializer(Protocol):
+    """Writes the body of a prediction in another format than JSON."""
+
+    @property
+    def content_type(self) -> bytes: ...
+
+    def __call__(self, body: dict[str, Any], /) -> bytes: ...
+
+
 def encode_prediction(
-    image: ImageEvent, key: bytes | None, prediction: Prediction, source: str
+    image: ImageEvent,
+    key: bytes | None,
+    prediction: Prediction,
+    source: str,
+    serializer: Serializer | None = None,
 ) -> Outgoing:
     """Build the answer to `image`; it keeps the image's key, run id and traceparent.
+
+    Args:
+        serializer: None: JSON.
 
     Raises:
         ContractError: it would be larger than readers accept.
     """
     answer = prediction.answer
     # Each written out: most predictions are classifications, and nothing is put together for them.
+    body: dict[str, Any]
     if answer is None:
-        value = orjson.dumps(
-            {
-                "id": prediction.id,
-                "model": prediction.model,
-                "version": prediction.version,
-                "task": "classify",
-                "top": prediction.top,
-                "batch_size": prediction.batch_size,
-                "stamps_ns": prediction.stamps,
-            }
-        )
+        body = {
+            "id": prediction.id,
+            "model": prediction.model,
+            "version": prediction.version,
+            "task": "classify",
+            "top": prediction.top,
+            "batch_size": prediction.batch_size,
+            "stamps_ns": prediction.stamps,
+        }
     else:
-        value = orjson.dumps(
-            {
-                "id": prediction.id,
-                "model": prediction.model,
-                "version": prediction.version,
-                "task": answer.task,
-                **answer.fields(),
-                "batch_size": prediction.batch_size,
-                "stamps_ns": prediction.stamps,
-            },
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        )
+        body = {
+            "id": prediction.id,
+            "model": prediction.model,
+            "version": prediction.version,
+            "task": answer.task,
+            **answer.fields(),
+            "batch_size": prediction.batch_size,
+            "stamps_ns": prediction.stamps,
+        }
+    if serializer is None:
+        value, content_type = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), JSON
+    else:
+        value, content_type = serializer(body), serializer.content_type
     if len(value) > MAX_PREDICTION:
         raise ContractError(
             f"its prediction has {len(value):,} bytes, {MAX_PREDICTION:,} are allowed: ask for "
@@ -101,7 +121,7 @@ def encode_prediction(
         )
     kind = CLASSIFICATION_TYPE if answer is None else PREDICTION_TYPE
     headers = [
-        *_shared_headers(source, prediction.stamps["inferred"], kind),
+        *_shared_headers(source, prediction.stamps["inferred"], kind, content_type),
         ("ce_id", image.id.encode()),
     ]
     if image.run_id is not None:
@@ -113,7 +133,7 @@ def encode_prediction(
 
 @lru_cache(64)
 def _shared_headers(
-    source: str, inferred_ns: int, kind: str
+    source: str, inferred_ns: int, kind: str, content_type: bytes
 ) -> tuple[tuple[str, bytes | None], ...]:
     """Those that the predictions of a batch have in common."""
     return (
@@ -121,12 +141,17 @@ def _shared_headers(
         ("ce_source", source.encode()),
         ("ce_type", kind.encode()),
         ("ce_time", format_time(inferred_ns).encode()),
-        ("content-type", b"application/json"),
+        ("content-type", content_type),
     )
 
 
-def decode_prediction(record: KafkaRecord) -> Prediction:
+def decode_prediction(
+    record: KafkaRecord, deserialize: Callable[[bytes], dict[str, Any]] = orjson.loads
+) -> Prediction:
     """Read a prediction.
+
+    Args:
+        deserialize: makes the body of the value; raises ContractError or ValueError.
 
     Raises:
         ContractError: not a prediction of a version that is known.
@@ -139,7 +164,7 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
     if kind not in _TYPES:
         raise ContractError(f"ce_type is {kind[:80]!r}, expected one of {', '.join(_TYPES)}")
     try:
-        body = orjson.loads(value)
+        body = deserialize(value)
         answer = read_answer(str(body.get("task", "classify")), body)
         top = tuple(
             ScoredLabel(

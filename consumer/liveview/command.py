@@ -26,6 +26,13 @@ from consumer.liveview.feed import Feed
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measuring.measure import Topics
+from schemas.options import (
+    SchemaRegistryOptions,
+    SchemaRegistryPassword,
+    SchemaRegistryUrl,
+    SchemaRegistryUser,
+    prediction_reader,
+)
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -86,6 +93,10 @@ def main(
     predictions_topic: PredictionsTopic = PREDICTIONS,
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
     kafka: KafkaOptions = None,
+    schema_registry_url: SchemaRegistryUrl = "",
+    schema_registry_user: SchemaRegistryUser = "",
+    schema_registry_password: SchemaRegistryPassword = "",
+    schema_registry: SchemaRegistryOptions = None,
 ) -> None:
     """Show images, their predictions and their latency on a local page, as they come.
 
@@ -96,9 +107,12 @@ def main(
     topics = Topics(images_topic, predictions_topic, dead_letters_topic)
     read = (topics.images, topics.predictions, topics.dead_letters)
     require_distinct(read)
+    decode = prediction_reader(
+        schema_registry_url, schema_registry_user, schema_registry_password, schema_registry
+    )
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("liveview").setLevel(logging.INFO)
-    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics)
+    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics, decode=decode)
     try:
         feed = Feed(brokers, kafka_options(kafka or ()), read, view)
         listener = _listen(host, port)

@@ -46,6 +46,7 @@ class View:
         topics: which record is what.
         max_items: images that are remembered.
         clock: seconds; injected.
+        decode: reads a prediction.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class View:
         topics: Topics,
         max_items: int = MAX_ITEMS,
         clock: Callable[[], float] = time.monotonic,
+        decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
     ) -> None:
         self._source = source
         self._topics = topics
         self._clock = clock
+        self._decode = decode
         self._lock = threading.Lock()
         now = clock()
         self._recent = Recent(max_items)
@@ -77,6 +80,7 @@ class View:
         """Take one record of any of the topics, whatever is in it."""
         record, at_ns, _ = received
         topic = record.topic()
+        answer = self._read(record) if topic == self._topics.predictions else None
         with self._lock:
             now = self._clock()
             if record.unreadable is not None and topic != self._topics.predictions:
@@ -85,13 +89,17 @@ class View:
                 self._image(record, now)
             elif topic == self._topics.dead_letters:
                 self._dead_letter(record, now)
+            elif answer is None:
+                self._totals["unreadable"] += 1
             else:
-                try:
-                    prediction = decode_prediction(record)
-                except ContractError:
-                    self._totals["unreadable"] += 1
-                else:
-                    self._answer(prediction, at_ns, now)
+                self._answer(answer, at_ns, now)
+
+    def _read(self, record: KafkaRecord) -> Prediction | None:
+        """Without the lock: it may ask a schema registry, and frames go on meanwhile."""
+        try:
+            return self._decode(record)
+        except ContractError:
+            return None
 
     def set_trouble(self, text: str | None) -> None:
         """Why nothing may come just now; None: all is well."""

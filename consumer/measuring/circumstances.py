@@ -8,8 +8,10 @@ import confluent_kafka
 
 from consumer.measuring.triton import TritonError, read_version
 
-_NOT_KEPT = frozenset({"run_id", "output", "ready_file"})
-"""Options that say nothing of how it was measured, or that the summary has already."""
+_NOT_KEPT = frozenset(
+    {"run_id", "output", "ready_file", "schema_registry_user", "schema_registry_password"}
+)
+"""Options that are secret, say nothing of how it was measured, or are in the summary already."""
 
 
 def settings(options: Mapping[str, object]) -> dict[str, str]:
@@ -19,7 +21,7 @@ def settings(options: Mapping[str, object]) -> dict[str, str]:
     """
     kept = {}
     for name, value in options.items():
-        if value in (None, (), []) or name in _NOT_KEPT:
+        if value in (None, (), [], "") or name in _NOT_KEPT:
             continue
         if isinstance(value, list | tuple):
             names = ", ".join(str(pair).partition("=")[0] for pair in value)

@@ -38,6 +38,13 @@ from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.report import gallery, plots
 from consumer.report.page import write_report
 from consumer.report.pictures import fetch_pictures
+from schemas.options import (
+    SchemaRegistryOptions,
+    SchemaRegistryPassword,
+    SchemaRegistryUrl,
+    SchemaRegistryUser,
+    prediction_reader,
+)
 from tracing.command import traced
 from tracing.start import stop_tracing
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
@@ -194,6 +201,10 @@ def main(  # one parameter an option: this signature is the command's help
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
     connect_timeout: ConnectTimeout = 10.0,
     kafka: KafkaOptions = None,
+    schema_registry_url: SchemaRegistryUrl = "",
+    schema_registry_user: SchemaRegistryUser = "",
+    schema_registry_password: SchemaRegistryPassword = "",
+    schema_registry: SchemaRegistryOptions = None,
     tracing: Annotated[
         bool,
         typer.Option(
@@ -212,9 +223,12 @@ def main(  # one parameter an option: this signature is the command's help
     read = [*([topics.images] if images else []), topics.predictions, topics.dead_letters]
     require_distinct(read)
     config = librdkafka_config(brokers, kafka_options(kafka or ()))
+    decode = prediction_reader(
+        schema_registry_url, schema_registry_user, schema_registry_password, schema_registry
+    )
     matcher = Matcher(max_images, expect_images=images)
     provider, tracer = _start_tracing() if tracing else (None, None)
-    collector = Collector(matcher, topics, run_id, tracer)
+    collector = Collector(matcher, topics, run_id, tracer, decode)
     stop = StopSignal()
     stop.install()
     try:

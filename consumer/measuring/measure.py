@@ -10,7 +10,7 @@ from consumer.reader import Received
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter
 from wire.image import decode_image, image_id
-from wire.prediction import decode_prediction
+from wire.prediction import Prediction, decode_prediction
 from wire.record import ContractError, KafkaRecord, first_headers
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ class Collector:
         topics: Topics,
         run_id: str | None,
         tracing: "ConsumerTracing | None" = None,
+        decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
     ) -> None:
         self.unreadable = 0
         self._matcher = matcher
         self._topics = topics
         self._run_id = None if run_id is None else run_id.encode()
         self._tracing = tracing
+        self._decode = decode
 
     def take(self, received: Received) -> bool:
         """False: a record of another run, or of one that cannot be told."""
@@ -78,7 +80,7 @@ class Collector:
                 self._tracing.dead_letter(record, at_ns)
         else:
             try:
-                prediction = decode_prediction(record)
+                prediction = self._decode(record)
             except ContractError:
                 self.unreadable += 1
             else:

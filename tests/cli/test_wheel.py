@@ -20,8 +20,8 @@ from wire.prediction import decode_prediction
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
-    "bridge", "cli", "consumer", "deadletters", "exporter", "imaging", "producer", "stack",
-    "tracing", "wire",
+    "bridge", "cli", "consumer", "deadletters", "exporter", "imaging", "producer", "schemas",
+    "stack", "tracing", "wire",
 )  # fmt: skip
 UV = Path(sys.executable).with_name("uv")
 

@@ -17,7 +17,13 @@ from wire.answers import Detection, Detections, Embedding, OutputTensor, Tensors
 from wire.clock import LATEST_NS
 from wire.deadletter import DeadLetter, encode_dead_letter, restored, smaller_letter
 from wire.image import decode_image, image_id
-from wire.prediction import STAMPS, Prediction, ScoredLabel, encode_prediction
+from wire.prediction import (
+    STAMPS,
+    Prediction,
+    ScoredLabel,
+    decode_prediction,
+    encode_prediction,
+)
 from wire.record import ContractError, Outgoing, StoredRecord
 
 TOPICS = Topics("images", "predictions", "images.dlq")
@@ -66,6 +72,7 @@ def listener() -> Listener:
     """One that is given its records, and no Kafka."""
     made = Listener.__new__(Listener)
     made._results = Results([None])
+    made._decode = decode_prediction
     made._run_id, made._prefix, made._limit = RUN.encode(), f"{RUN}-", 100
     made._predictions_topic = TOPICS.predictions
     made._changed = threading.Condition()

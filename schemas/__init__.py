@@ -1,0 +1,1 @@
+"""Predictions in the formats of a schema registry: Avro, Protobuf and JSON Schema."""

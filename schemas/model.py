@@ -1,0 +1,112 @@
+"""What a prediction holds, said once: Avro, Protobuf and JSON Schema are made of it.
+
+One record for all tasks: what only some of them have may be null, or empty where it is an array, so
+that a table has one column for each field. A change has to keep to what docs/schemas.md promises:
+new fields are nullable, and get numbers of their own; no field changes its type, name or number.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Union
+
+from wire.prediction import STAMPS
+
+NAMESPACE = "triton_kafka_bridge"
+
+Scalar = Literal["string", "int", "long", "float", "double", "boolean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a record.
+
+    Attributes:
+        number: of Protobuf; never used again for anything else.
+        repeated: it is an array of `kind`.
+        nullable: it may be absent; an array is empty then.
+    """
+
+    number: int
+    name: str
+    kind: Union[Scalar, "Record"]
+    repeated: bool = False
+    nullable: bool = False
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A structure of named fields."""
+
+    name: str
+    fields: tuple[Field, ...]
+    doc: str = ""
+
+    @property
+    def full_name(self) -> str:
+        return f"{NAMESPACE}.{self.name}"
+
+    def records(self) -> Iterator["Record"]:
+        """Those inside it, each once, before what holds it; it is the last."""
+        for field in self.fields:
+            if isinstance(field.kind, Record):
+                yield from field.kind.records()
+        yield self
+
+
+STAMP_FIELDS = Record(
+    "Stamps",
+    tuple(Field(number, name, "long") for number, name in enumerate(STAMPS, 1)),
+    "nanoseconds since the epoch; 0: not known",
+)
+IMAGE_RECORD = Record(
+    "ImageRecord",
+    (Field(1, "topic", "string"), Field(2, "partition", "int"), Field(3, "offset", "long")),
+    "where the image is on its topic",
+)
+SCORED_LABEL = Record(
+    "ScoredLabel",
+    (Field(1, "label", "string"), Field(2, "class_id", "long"), Field(3, "score", "double")),
+)
+DETECTION = Record(
+    "Detection",
+    (
+        *SCORED_LABEL.fields,
+        Field(4, "box", "double", repeated=True, doc="left, top, right, bottom in pixels"),
+    ),
+)
+IMAGE_SIZE = Record("ImageSize", (Field(1, "width", "long"), Field(2, "height", "long")))
+OUTPUT_TENSOR = Record(
+    "OutputTensor",
+    (
+        Field(1, "name", "string"),
+        Field(2, "datatype", "string", doc="of KServe's protocol v2"),
+        Field(3, "shape", "long", repeated=True),
+        Field(4, "numbers", "double", True, True, "data of FP16, FP32, FP64 and BF16"),
+        Field(5, "integers", "long", True, True, "data of INT* and UINT*"),
+        Field(6, "booleans", "boolean", True, True, "data of BOOL"),
+        Field(7, "texts", "string", True, True, "data of BYTES, and of UINT64 above 2^63 - 1"),
+    ),
+    "a tensor, flat, the last index fastest",
+)
+PREDICTION = Record(
+    "Prediction",
+    (
+        Field(1, "id", "string", doc="of the image"),
+        Field(2, "model", "string"),
+        Field(3, "version", "string", doc="of the model that answered"),
+        Field(4, "task", "string", doc="classify, detect, embed or raw"),
+        Field(5, "batch_size", "int", doc="images in the request to Triton"),
+        Field(6, "stamps_ns", STAMP_FIELDS, doc="nanoseconds since the epoch"),
+        Field(7, "record", IMAGE_RECORD, nullable=True, doc="where the image is"),
+        Field(8, "label", "string", nullable=True, doc="the best of top or detections"),
+        Field(9, "score", "double", nullable=True, doc="of that label"),
+        Field(10, "top", SCORED_LABEL, True, True, "classify: the best classes, best first"),
+        Field(11, "detections", DETECTION, True, True, "detect: the objects, the surest first"),
+        Field(12, "image", IMAGE_SIZE, nullable=True, doc="detect: size of the image in pixels"),
+        Field(13, "dimensions", "int", nullable=True, doc="embed: of the vector"),
+        Field(14, "embedding", "float", True, True, "embed: the vector"),
+        Field(15, "outputs", OUTPUT_TENSOR, True, True, "raw: the model's outputs"),
+    ),
+    "The answer to one image",
+)

@@ -1,0 +1,146 @@
+"""Reading predictions of every format: the readers of this project use it in place of JSON's."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from schemas.formats import (
+    FORMATS,
+    MissingPackageError,
+    body_from,
+    parse_avro,
+    read_avro,
+    read_json,
+    read_protobuf,
+)
+from schemas.framing import is_framed, unframe
+from schemas.registry import Registry, RegistryAwayError, RegistryRefusedError
+from schemas.rows import Body
+from schemas.settings import RegistrySettingError, RegistrySettings
+from wire.prediction import Prediction, decode_prediction
+from wire.record import ContractError, KafkaRecord, first_headers, raw_bytes
+
+MAX_SCHEMAS = 1000
+"""Ids that are remembered: strangers can write any."""
+ASK_S = 10.0
+"""How long a reader waits for a registry that is away; then what it reads is unreadable."""
+AGAIN_S = 10.0
+"""Before a registry that was away is asked again: not for each record."""
+PAUSE_S = 0.5
+
+_BY_TYPE = {one.content_type: one for one in FORMATS.values()}
+
+Decode = Callable[[KafkaRecord], Prediction]
+
+
+class PredictionReader:
+    """Reads the predictions of a topic, on one thread.
+
+    JSON Schema and Protobuf are read without a registry; Avro can only be read by the schema that
+    it was written with, which is looked up by its id, once.
+
+    Args:
+        registry: None: there is none, and no Avro is read.
+        warn: gets, once each, why predictions are not read.
+        clock, sleep: in seconds; injected.
+    """
+
+    def __init__(
+        self,
+        registry: Registry | None,
+        warn: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._registry = registry
+        self._warn = warn
+        self._clock = clock
+        self._sleep = sleep
+        self._writers: dict[int, Any] = {}
+        """By id, the schema; or why there is none, which stays so."""
+        self._away_until = float("-inf")
+        self._warned: set[str] = set()
+
+    def __call__(self, record: KafkaRecord) -> Prediction:
+        """Read a prediction.
+
+        Raises:
+            ContractError: not a prediction that can be read.
+        """
+        if not is_framed(raw_bytes(record.value())):
+            return decode_prediction(record)
+        kind = first_headers(record.headers()).get("content-type", b"")
+        return decode_prediction(record, lambda value: self._body(kind, value))
+
+    def _body(self, kind: bytes, value: bytes) -> Body:
+        schema_id, payload = unframe(value)
+        chosen = _BY_TYPE.get(kind)
+        if chosen is None:
+            told = kind[:80].decode(errors="replace")
+            raise ContractError(f"a value with a schema's id, of the content type {told!r}")
+        if chosen.name == "avro":
+            return body_from(read_avro(payload, self._writer(schema_id)))
+        return body_from(
+            read_json(payload) if chosen.name == "json-schema" else read_protobuf(payload)
+        )
+
+    def _writer(self, schema_id: int) -> Any:
+        found = self._writers.get(schema_id)
+        if found is None:
+            found = self._look_up(schema_id)
+            if len(self._writers) >= MAX_SCHEMAS:
+                self._writers.clear()
+            self._writers[schema_id] = found
+        if isinstance(found, ContractError):
+            raise ContractError(str(found))
+        return found
+
+    def _look_up(self, schema_id: int) -> Any:
+        """The writer's schema, or a lasting reason why there is none.
+
+        Raises:
+            ContractError: the registry is away.
+        """
+        if self._registry is None:
+            return self._lasting(
+                "predictions are Avro, which is read with the schema it was written with: "
+                "give --schema-registry-url"
+            )
+        deadline = self._clock() + ASK_S
+        while self._clock() >= self._away_until:
+            try:
+                return parse_avro(self._registry.writer_text(schema_id))
+            except RegistryRefusedError as error:
+                return self._lasting(str(error))
+            except MissingPackageError as error:
+                return self._lasting(str(error))
+            except ContractError as error:
+                return self._lasting(str(error))
+            except RegistryAwayError as error:
+                self._tell(f"{error}; predictions are not read without it")
+                if self._clock() >= deadline:
+                    self._away_until = self._clock() + AGAIN_S
+                else:
+                    self._sleep(PAUSE_S)
+        raise ContractError("the schema registry is away")
+
+    def _lasting(self, text: str) -> ContractError:
+        self._tell(text)
+        return ContractError(text)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._warned and len(self._warned) < MAX_SCHEMAS:
+            self._warned.add(text)
+            self._warn(text)
+
+
+def make_reader(settings: RegistrySettings, warn: Callable[[str], object]) -> PredictionReader:
+    """A reader for a command.
+
+    Raises:
+        MissingPackageError: a registry is named, and the packages for it are not installed.
+        RegistrySettingError: the settings cannot work.
+    """
+    if not settings.url and (settings.options or settings.user or settings.password):
+        raise RegistrySettingError("--schema-registry-url is missing: the other options are for it")
+    return PredictionReader(Registry(settings) if settings.url else None, warn)

@@ -1,0 +1,82 @@
+"""Between the body of a prediction as JSON has it, and a row that has a column for each field."""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from wire.answers import FLOAT32
+from wire.record import ContractError
+
+Body = dict[str, Any]
+"""As `wire.prediction` writes it as JSON."""
+Row = dict[str, Any]
+"""Fields of `schemas.model.PREDICTION`; what is absent may be left out. No tuple is in it:
+fastavro takes one for a union's branch."""
+
+LARGEST_LONG = (1 << 63) - 1
+
+_DATA = {"BOOL": "booleans", "BYTES": "texts"}
+
+
+def row_of(body: Body) -> Row:
+    """A prediction's row; `body` is left as it is."""
+    task = body["task"]
+    row = dict(body)
+    if task == "classify":
+        row["top"] = found = list(body["top"])
+    elif task == "detect":
+        row["detections"] = found = [{**one, "box": list(one["box"])} for one in body["detections"]]
+    elif task == "embed":
+        found = []
+        text = row.pop("embedding_base64", None)
+        values = (
+            body["embedding"] if text is None else np.frombuffer(base64.b64decode(text), FLOAT32)
+        )
+        row["embedding"] = np.asarray(values).tolist()
+    else:
+        found = []
+        row["outputs"] = [_tensor(one) for one in body["outputs"]]
+    if found:
+        row["label"], row["score"] = found[0]["label"], found[0]["score"]
+    return row
+
+
+def _tensor(one: dict[str, Any]) -> dict[str, Any]:
+    data, datatype = list(one["data"]), one["datatype"]
+    if "INT" in datatype:
+        column = "integers"
+        if datatype == "UINT64" and max(data, default=0) > LARGEST_LONG:
+            column, data = "texts", [str(number) for number in data]
+    else:
+        column = _DATA.get(datatype, "numbers")
+    return {"name": one["name"], "datatype": datatype, "shape": list(one["shape"]), column: data}
+
+
+def body_of(row: Row) -> Body:
+    """The body that `row_of` made a row of; of an embedding, as a list.
+
+    Raises:
+        ContractError: a tensor with data of two kinds.
+        KeyError, TypeError, ValueError: not such a row.
+    """
+    # Protobuf has no empty arrays: they are not there. Which one belongs, the task says.
+    body = {name: value for name, value in row.items() if value is not None}
+    lists = {"classify": "top", "detect": "detections", "embed": "embedding", "raw": "outputs"}
+    if (name := lists.get(body["task"])) is not None:
+        body.setdefault(name, [])
+    if body["task"] == "raw":
+        body["outputs"] = [_output(one) for one in body["outputs"]]
+    return body
+
+
+def _output(one: dict[str, Any]) -> dict[str, Any]:
+    kinds = [name for name in ("numbers", "integers", "booleans", "texts") if one.get(name)]
+    if len(kinds) > 1:
+        raise ContractError(f"a tensor with both {kinds[0]} and {kinds[1]}")
+    data = one[kinds[0]] if kinds else []
+    if one["datatype"] == "UINT64" and kinds == ["texts"]:
+        if any(len(text) > len(str(LARGEST_LONG)) + 1 for text in data):
+            raise ContractError("a UINT64 of too many digits")
+        data = [int(text) for text in data]
+    return {"name": one["name"], "datatype": one["datatype"], "shape": one["shape"], "data": data}

@@ -1,0 +1,95 @@
+"""The schema of a prediction as text, as a registry takes it."""
+
+import json
+from typing import Any
+
+from schemas.model import NAMESPACE, PREDICTION, Field, Record
+
+JSON_SCHEMA = "http://json-schema.org/draft-07/schema#"
+"""The version that every registry and Kafka Connect know."""
+
+_PROTO = {"int": "int32", "long": "int64", "boolean": "bool"}
+_JSON: dict[str, Any] = {
+    "string": {"type": "string"},
+    "int": {"type": "integer", "minimum": -(1 << 31), "maximum": (1 << 31) - 1},
+    "long": {"type": "integer"},
+    "float": {"type": "number"},
+    "double": {"type": "number"},
+    "boolean": {"type": "boolean"},
+}
+
+
+def avro(record: Record = PREDICTION) -> dict[str, Any]:
+    """As Avro's own JSON; a record stands in full where it comes first, later by its name."""
+    return _avro(record, set())
+
+
+def _avro(record: Record, known: set[str]) -> dict[str, Any]:
+    known.add(record.name)
+    made = {"type": "record", "name": record.name, "namespace": NAMESPACE}
+    if record.doc:
+        made["doc"] = record.doc
+    return {**made, "fields": [_avro_field(field, known) for field in record.fields]}
+
+
+def _avro_field(field: Field, known: set[str]) -> dict[str, Any]:
+    kind: Any = field.kind
+    if isinstance(kind, Record):
+        kind = f"{NAMESPACE}.{kind.name}" if kind.name in known else _avro(kind, known)
+    if field.repeated:
+        kind = {"type": "array", "items": kind}
+    made: dict[str, Any] = {"name": field.name}
+    if not field.nullable:
+        made["type"] = kind
+    elif field.repeated:
+        # Not a union with null, which takes fastavro twice the time.
+        made |= {"type": kind, "default": []}
+    else:
+        made |= {"type": ["null", kind], "default": None}
+    return made | ({"doc": field.doc} if field.doc else {})
+
+
+def protobuf(record: Record = PREDICTION) -> str:
+    """As a .proto file, whose first message is `record`: that is the index [0] of the framing."""
+    lines = ['syntax = "proto3";', "", f"package {NAMESPACE};"]
+    for one in [record, *(inner for inner in record.records() if inner is not record)]:
+        lines += ["", *([f"// {one.doc}."] if one.doc else []), f"message {one.name} {{"]
+        for field in one.fields:
+            kind = field.kind.name if isinstance(field.kind, Record) else field.kind
+            label = "repeated " if field.repeated else "optional " if _optional(field) else ""
+            doc = f"  // {field.doc}" if field.doc else ""
+            lines.append(f"  {label}{_PROTO.get(kind, kind)} {field.name} = {field.number};{doc}")
+        lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def _optional(field: Field) -> bool:
+    return field.nullable and not field.repeated and not isinstance(field.kind, Record)
+
+
+def json_schema(record: Record = PREDICTION) -> dict[str, Any]:
+    """As JSON Schema. It is closed, without additional properties: only to such a schema may
+    a later version add a property under the registry's rule BACKWARD."""
+    return {"$schema": JSON_SCHEMA, "title": record.full_name, **_json(record)}
+
+
+def _json(record: Record) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [field.name for field in record.fields if not field.nullable],
+        "properties": {field.name: _json_field(field) for field in record.fields},
+    }
+
+
+def _json_field(field: Field) -> dict[str, Any]:
+    kind = _json(field.kind) if isinstance(field.kind, Record) else _JSON[field.kind]
+    made = {"type": "array", "items": kind} if field.repeated else kind
+    if field.nullable and not field.repeated:
+        made = {"oneOf": [{"type": "null"}, made]}
+    return {**made, "description": field.doc} if field.doc else made
+
+
+def text_of(value: dict[str, Any]) -> str:
+    """Of a schema in JSON: always the same, so that a registry knows it again."""
+    return json.dumps(value, indent=2) + "\n"
