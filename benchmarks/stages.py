@@ -24,7 +24,8 @@ from imaging.decode import to_input
 from imaging.rules import ImageRules, Preprocess, Size
 from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10, synthetic
-from wire.image import decode_image, encode_image
+from schemas.formats import FORMATS, Format, FramedSerializer
+from wire.image import ImageEvent, decode_image, encode_image
 from wire.prediction import STAMPS, Prediction, encode_prediction
 from wire.record import StoredRecord
 
@@ -93,7 +94,19 @@ def _stages(images: Sequence[EncodedImage], spec: ModelSpec) -> dict[str, float]
             lambda: [encode_prediction(event, b"key", prediction, "bench") for event in events],
         ),
     }
+    for name, chosen in FORMATS.items():
+        work[f"prediction, {name}"] = (len(events), _predictions(events, prediction, chosen))
     return {stage: _cpu_us(run) / count for stage, (count, run) in work.items()}
+
+
+def _predictions(
+    events: Sequence[ImageEvent], prediction: Prediction, chosen: Format
+) -> Callable[[], object]:
+    """The stage "prediction" in another format than JSON."""
+    write = FramedSerializer(chosen, 1)
+    return lambda: [
+        encode_prediction(event, b"key", prediction, "bench", write) for event in events
+    ]
 
 
 def _record(index: int, image: EncodedImage) -> StoredRecord:

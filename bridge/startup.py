@@ -131,6 +131,8 @@ def wait_for_schema(
         )
     except RegistryRefusedError as error:
         raise ConfigError(str(error)) from None
+    finally:
+        registry.close()
     log.info("schema", format=chosen.name, subject=subject, id=schema_id)
     return FramedSerializer(chosen, schema_id)
 

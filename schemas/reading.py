@@ -61,6 +61,11 @@ class PredictionReader:
         self._away_until = float("-inf")
         self._warned: set[str] = set()
 
+    def close(self) -> None:
+        """Close the connections to the registry."""
+        if self._registry is not None:
+            self._registry.close()
+
     def __call__(self, record: KafkaRecord) -> Prediction:
         """Read a prediction.
 

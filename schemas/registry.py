@@ -100,6 +100,10 @@ class Registry:
         )
         return str(found.schema_str)
 
+    def close(self) -> None:
+        """Close its connections; it is not asked again."""
+        self._client.close()
+
     def _ask(self, what: str, ask: Callable[[], R]) -> R:
         try:
             return ask()

@@ -111,13 +111,14 @@ def test_a_registry_is_needed_at_start_and_never_again(
     eventually(lambda: bridge.health("ready") == 503 and "schema_registry" in bridge.reasons())
     send(kafka.bootstrap, topics.images, records[:50])
     registry = FakeRegistry(port)
+    read = make_reader(RegistrySettings(url), pytest.fail)
     try:
         bridge.wait_ready()
         # Read while it is up: the reader of Avro looks the writer's schema up once.
-        read = make_reader(RegistrySettings(url), pytest.fail)
         first = [read_record(one) for one in collect_answers(kafka, topics, 50)]
         assert {read(record).id for record in first} == {f"image-{i}" for i in range(50)}
     finally:
+        read.close()
         registry.close()
     send(kafka.bootstrap, topics.images, records[50:])
     answers = [read(read_record(one)) for one in collect_answers(kafka, topics, 100)]

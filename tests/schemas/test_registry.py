@@ -46,8 +46,20 @@ def url(request: pytest.FixtureRequest) -> str:
     return found.url if isinstance(found, FakeRegistry) else str(found)
 
 
+OPEN: list[Registry | PredictionReader | SchemaRegistryClient] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """What a test opens is closed after it."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 def registry_at(url: str, **more: Any) -> Registry:
-    return Registry(RegistrySettings(url, **more))
+    OPEN.append(made := Registry(RegistrySettings(url, **more)))
+    return made
 
 
 def subject() -> str:
@@ -88,6 +100,7 @@ def test_a_newer_schema_is_taken_and_one_that_breaks_readers_is_not(url: str) ->
 
 def test_confluents_deserializers_read_by_the_registrys_schema(url: str) -> None:
     client = SchemaRegistryClient({"url": url})
+    OPEN.append(client)
     context = SerializationContext("predictions", MessageField.VALUE)
     row = row_of(body("classes"))
     for name, deserializer in (("avro", AvroDeserializer), ("json-schema", JSONDeserializer)):
@@ -102,7 +115,7 @@ def test_confluents_deserializers_read_by_the_registrys_schema(url: str) -> None
 
 def test_avro_is_read_by_the_writers_schema_which_is_asked_for_once(url: str) -> None:
     schema_id = registry_at(url).id_of(FORMATS["avro"], subject(), register=True)
-    read = make_reader(RegistrySettings(url), pytest.fail)
+    OPEN.append(read := make_reader(RegistrySettings(url), pytest.fail))
     record = stored(
         encode_prediction(
             EVENT, b"k", predicted("detections"), "b", FramedSerializer(FORMATS["avro"], schema_id)
@@ -139,9 +152,10 @@ def test_user_and_password_are_sent_and_never_shown(fake: FakeRegistry) -> None:
     fake.credentials = "me:s3cret"
     settings = RegistrySettings(fake.url, "me", "s3cret")
     assert "s3cret" not in repr(settings)
-    assert Registry(settings).id_of(FORMATS["avro"], "s", register=True) == 1
+    found = registry_at(fake.url, user="me", password="s3cret")
+    assert found.id_of(FORMATS["avro"], "s", register=True) == 1
     with pytest.raises(RegistryRefusedError, match=r"401 .*schema_registry_password") as refused:
-        Registry(RegistrySettings(fake.url, "me", "wr0ng")).id_of(
+        registry_at(fake.url, user="me", password="wr0ng").id_of(
             FORMATS["avro"], "s", register=True
         )
     assert "wr0ng" not in str(refused.value)
