@@ -1,9 +1,8 @@
 """The formats of a schema registry: how each writes a row, and reads one.
 
 fastavro and Protobuf are used directly, with the framing of `schemas.framing`: Confluent's
-serializers do the same with a subject, a cache and rules looked up for each message, at several
-times the CPU time (docs/schemas.md has the figures), and would ask the registry on the pipeline's
-thread.
+serializers do the same with a subject, a cache and rules looked up for each message, at more CPU
+time (docs/schemas.md has the figures), and would ask the registry on the pipeline's thread.
 """
 
 import io

@@ -58,7 +58,9 @@ def closed() -> Iterator[None]:
 
 
 def registry_at(url: str, **more: Any) -> Registry:
-    OPEN.append(made := Registry(RegistrySettings(url, **more)))
+    # A busy machine's Java takes its time; the settings' own timeout is for production.
+    settings = RegistrySettings(url, **{"options": {"timeout": 60}, **more})
+    OPEN.append(made := Registry(settings))
     return made
 
 
@@ -115,7 +117,7 @@ def test_confluents_deserializers_read_by_the_registrys_schema(url: str) -> None
 
 def test_avro_is_read_by_the_writers_schema_which_is_asked_for_once(url: str) -> None:
     schema_id = registry_at(url).id_of(FORMATS["avro"], subject(), register=True)
-    OPEN.append(read := make_reader(RegistrySettings(url), pytest.fail))
+    OPEN.append(read := make_reader(RegistrySettings(url, options={"timeout": 60}), pytest.fail))
     record = stored(
         encode_prediction(
             EVENT, b"k", predicted("detections"), "b", FramedSerializer(FORMATS["avro"], schema_id)
