@@ -48,9 +48,12 @@ class Record:
 
     def records(self) -> Iterator["Record"]:
         """Those inside it, each once, before what holds it; it is the last."""
+        seen: set[str] = set()
         for field in self.fields:
-            if isinstance(field.kind, Record):
-                yield from field.kind.records()
+            for one in field.kind.records() if isinstance(field.kind, Record) else ():
+                if one.name not in seen:
+                    seen.add(one.name)
+                    yield one
         yield self
 
 
@@ -76,6 +79,11 @@ DETECTION = Record(
     ),
 )
 IMAGE_SIZE = Record("ImageSize", (Field(1, "width", "long"), Field(2, "height", "long")))
+HEAD = Record(
+    "Head",
+    (Field(1, "output", "string"), Field(2, "top", SCORED_LABEL, repeated=True)),
+    "the best classes of one output of a model that has several",
+)
 OUTPUT_TENSOR = Record(
     "OutputTensor",
     (
@@ -86,6 +94,8 @@ OUTPUT_TENSOR = Record(
         Field(5, "integers", "long", True, True, "data of INT* and UINT*"),
         Field(6, "booleans", "boolean", True, True, "data of BOOL"),
         Field(7, "texts", "string", True, True, "data of BYTES, and of UINT64 above 2^63 - 1"),
+        Field(8, "data_base64", "string", nullable=True, doc="the values' bytes, little-endian"),
+        Field(9, "png_base64", "string", nullable=True, doc="the values as a grey PNG"),
     ),
     "a tensor, flat, the last index fastest",
 )
@@ -107,6 +117,7 @@ PREDICTION = Record(
         Field(13, "dimensions", "int", nullable=True, doc="embed: of the vector"),
         Field(14, "embedding", "float", True, True, "embed: the vector"),
         Field(15, "outputs", OUTPUT_TENSOR, True, True, "raw: the model's outputs"),
+        Field(16, "heads", HEAD, True, True, "classify: each output, where there are several"),
     ),
     "The answer to one image",
 )

@@ -25,6 +25,8 @@ def row_of(body: Body) -> Row:
     row = dict(body)
     if task == "classify":
         row["top"] = found = list(body["top"])
+        if heads := body.get("heads"):
+            row["heads"] = [{**head, "top": list(head["top"])} for head in heads]
     elif task == "detect":
         row["detections"] = found = [{**one, "box": list(one["box"])} for one in body["detections"]]
     elif task == "embed":
@@ -43,6 +45,8 @@ def row_of(body: Body) -> Row:
 
 
 def _tensor(one: dict[str, Any]) -> dict[str, Any]:
+    if "data" not in one:
+        return {**one, "shape": list(one["shape"])}
     data, datatype = list(one["data"]), one["datatype"]
     if "INT" in datatype:
         column = "integers"
@@ -72,6 +76,11 @@ def body_of(row: Row) -> Body:
 
 def _output(one: dict[str, Any]) -> dict[str, Any]:
     kinds = [name for name in ("numbers", "integers", "booleans", "texts") if one.get(name)]
+    told = {name: one[name] for name in ("name", "datatype", "shape")}
+    if held := {
+        name: one[name] for name in ("data_base64", "png_base64") if one.get(name) is not None
+    }:
+        return {**told, **held}
     if len(kinds) > 1:
         raise ContractError(f"a tensor with both {kinds[0]} and {kinds[1]}")
     data = one[kinds[0]] if kinds else []
@@ -79,4 +88,4 @@ def _output(one: dict[str, Any]) -> dict[str, Any]:
         if any(len(text) > len(str(LARGEST_LONG)) + 1 for text in data):
             raise ContractError("a UINT64 of too many digits")
         data = [int(text) for text in data]
-    return {"name": one["name"], "datatype": one["datatype"], "shape": one["shape"], "data": data}
+    return {**told, "data": data}

@@ -259,3 +259,20 @@ def test_a_cut_value_is_refused_or_read_and_never_a_traceback(case: str, name: s
         except ContractError:
             continue
         assert name == "protobuf"  # a message is a list of fields: it can end after any of them
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_heads_and_encoded_tensors_survive(name: str) -> None:
+    top = [{"label": "cat", "class_id": 3, "score": 0.5}]
+    shape = {"datatype": "UINT8", "shape": [1, 2]}
+    raw = [
+        {"name": "m", **shape, "png_base64": "AA=="},
+        {"name": "b", **shape, "data_base64": "AAE="},
+    ]
+    several = {
+        **body("classes"),
+        "heads": [{"output": "a", "top": top}, {"output": "b", "top": []}],
+    }
+    for whole, field in ((several, "heads"), ({**body("tensors"), "outputs": raw}, "outputs")):
+        payload = FramedSerializer(FORMATS[name], 7)(whole)[5:]
+        assert body_from(READERS[name](payload))[field] == whole[field]
