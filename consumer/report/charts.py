@@ -152,7 +152,7 @@ def over_time(frame: Frame, seconds: Floats, latency: Floats) -> Chart:
     return Chart(
         frame,
         title="Through the run",
-        x_label="seconds since the first image was due",
+        x_label="seconds since the first intended time",
         y_label="latency (log axis)",
         x_ticks=_x_ticks(frame, x, lambda value: f"{value:,.10g}"),
         y_ticks=_ticks(y, duration),

@@ -83,7 +83,7 @@ def compare(a: Summary, b: Summary) -> list[Line]:
     """
     timed = _same_load(a, b) and a.valid and b.valid
     lines = [
-        *_latency("latency from due", a.intended, b.intended, timed),
+        *_latency("latency from intended time", a.intended, b.intended, timed),
         *_latency("latency from send", a.sent_latency, b.sent_latency, timed),
         Line("rate", "offered", a.offered_rate, b.offered_rate, "images/s"),
         Line("rate", "answered", a.throughput, b.throughput, "images/s", "higher", alike=timed),

@@ -35,10 +35,10 @@ ID_LENGTH = 1000
 """Characters of an id where it is to be copied."""
 
 STAGE_WORDS = {
-    "producer_lag": "due until really sent",
+    "producer_delay": "due until really sent",
     "kafka_in": "sent until the bridge had it",
     "decode": "decoding, resizing",
-    "bridge_wait": "waiting for a slot with Triton",
+    "slot_wait": "waiting for a slot with Triton",
     "triton": "with Triton and back",
     "kafka_out": "answered until read from Kafka",
 }
@@ -138,7 +138,7 @@ def _charts(chosen: Measured, summary: Summary) -> list[list[Chart]]:
     found = _distribution(summary)
     if found is None:
         return []
-    curves = [("from the time due", found)]
+    curves = [("from intended time", found)]
     sent = None if summary.sent_latency is None else distribution(summary.sent_latency)
     if sent is not None:
         curves.append(("from the actual send", sent))
