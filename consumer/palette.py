@@ -20,12 +20,12 @@ STAGE_COLOURS: dict[str, Colour] = dict(
     zip(
         (name for name, _, _ in STAGES),
         (
-            Colour("#8d97a1", "#76828e"),
-            Colour("#3f9fd8", "#56b4e9"),
-            Colour("#bb6496", "#cc79a7"),
-            Colour("#dba800", "#e8c33a"),
-            Colour("#009e73", "#1fbf92"),
-            Colour("#0b5aa3", "#3f86e0"),
+            Colour("#969c9b", "#797b80"),
+            Colour("#3ea1df", "#59b4e8"),
+            Colour("#af5ba0", "#d98baa"),
+            Colour("#daa900", "#e9c33c"),
+            Colour("#079356", "#87aa4d"),
+            Colour("#1b51ac", "#3d87e2"),
         ),
         strict=True,
     )

@@ -20,7 +20,7 @@ from consumer.units import clipped, duration
 Floats = npt.NDArray[np.float64]
 
 BLUE, ORANGE, RED, GREY = "#2f6db3", "#e08a1e", "#c0392b", "#5f6b76"
-INSIDE_TRITON = "#8fd3bd"
+INSIDE_TRITON = "#8fcdb0"
 """Paler than the stage that it is part of."""
 MAX_POINTS = 20_000
 """Dots drawn over time: more would only hide each other."""

@@ -62,7 +62,7 @@
     if (!visible(element)) continue;
     const style = getComputedStyle(element);
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim().length > 20);
-    if (own && !element.closest("svg") && style.display !== "inline" && element.clientWidth > 0 && element.clientWidth < 90)
+    if (own && !element.closest("svg") && style.display !== "inline" && element.clientWidth > 0 && element.clientWidth < 60)
       faults.push(`${short(element.textContent.trim())} has a column of ${element.clientWidth} px`);
   }
 

@@ -38,7 +38,6 @@ RUNS: dict[str, Callable[[], Run]] = {
     ),
     "nothing": lambda: make_run([]),
     "one": lambda: make_run([8200], answers=[("cat", "dog")]),
-    "all the same": lambda: make_run([5000] * 500),
     "close together": lambda: make_run([50_000 + n for n in range(1000)]),
     "long names": lambda: make_run(
         _latencies(2000),
