@@ -58,7 +58,7 @@ OF_KAFKA = (KafkaException, DeliveryError, FencedError)
 KAFKA_ERROR_S = 10.0
 """Between two log lines of the same error of Kafka's client."""
 BUFFERED_BATCHES = 8
-"""Batches that may be in flight for each that may be in flight: one being answered, one waiting, two
+"""Batches held for each that Triton may have: one being answered, one waiting, two
 on their way in, and as much again being published or in a transaction."""
 
 

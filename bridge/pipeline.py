@@ -171,7 +171,7 @@ class Pipeline:
             if not ours:
                 self._batcher.dropped()
                 continue
-            self._metrics.batches.observe(self._model, [len(ours)])
+            self._metrics.batches.observe([len(ours)], self._model)
             requested_ns = self._clock_ns()
             call, traceparent = self._begin_trace(ours, requested_ns)
             done = partial(self._done, ours, requested_ns, call)

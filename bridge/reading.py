@@ -154,7 +154,7 @@ class ImageReader:
             else:
                 self._ready(encoded.arrival, encoded.event, *result)
         if isinstance(reply.result, Decoded):
-            self._metrics.stages.observe("decode", reply.result.seconds)
+            self._metrics.decoder.observe(reply.result.seconds)
 
     def _ready(
         self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None

@@ -132,8 +132,8 @@ class BridgeTracing:
         links = [] if outcome.call is None else [Link(outcome.call.get_span_context())]
         requested_ns, inferred_ns = outcome.requested_ns, outcome.inferred_ns
         start("decode", context, start_time=image.arrival.received_ns).end(image.decoded_ns)
-        start("wait", context, start_time=image.decoded_ns).end(requested_ns)
-        start("infer", context, links=links, start_time=requested_ns).end(inferred_ns)
+        start("slot_wait", context, start_time=image.decoded_ns).end(requested_ns)
+        start("triton", context, links=links, start_time=requested_ns).end(inferred_ns)
         traceparent = self._send(span, topic, image.event.id, inferred_ns, now_ns)
         return image.event._replace(traceparent=traceparent)
 

@@ -263,7 +263,7 @@ class Intake:
 
     def _rebalanced(self, kind: str, keys: Sequence[tuple[str, int]]) -> None:
         self._metrics.rebalances.labels(kind).inc()
-        self._metrics.epoch.set(self._assignment.epoch)
+        self._metrics.assignment_changes.set(self._assignment.changes)
         owned = self._assignment.partitions
         self._metrics.partitions.set(len(owned))
         partitions = [partition for _, partition in keys]
