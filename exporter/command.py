@@ -22,6 +22,7 @@ from; a failed export changes nothing, and one that was done before writes nothi
 Names: resnet20_cifar10 (its weights come with the project),
        resnet32_cifar10, resnet44_cifar10, resnet56_cifar10, resnet110_cifar10,
        resnet18, resnet34, resnet50, resnet101, resnet152 (torchvision, ImageNet);
+       detector_cifar10 (finds CIFAR-10's objects on 128x128 pixels; its weights come, too),
        or any, for your own network: --network, --labels and --size say what it is. It takes
        float32 pixels [N, 3, H, W] and gives [N, classes].
 
@@ -239,6 +240,8 @@ def main(
     if dali and not ensemble:
         raise typer.BadParameter("--dali decodes for the ensemble: it needs --ensemble")
     with importing("export"):  # late: torch takes seconds, and --help should not
+        from exporter.detector.export import NAME as DETECTOR  # noqa: PLC0415
+        from exporter.detector.export import export_detector  # noqa: PLC0415
         from exporter.errors import ExportError  # noqa: PLC0415
         from exporter.export import export  # noqa: PLC0415
         from exporter.formats import find_format  # noqa: PLC0415
@@ -248,6 +251,12 @@ def main(
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
+    if name == DETECTOR and network is None:
+        try:
+            typer.echo(export_detector(repository, backend=backend.value, report=say))
+        except ExportError as error:
+            fail(error)
+        return
     written = None
     try:
         model: str | Model = name
