@@ -1,7 +1,7 @@
 """What an image becomes: an answer, a dead letter, or no longer this bridge's."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
-from bridge.tasks.task import AnswerError, Result
+from bridge.tasks.task import AnswerError, Heads, Result
 from imaging.rules import ImageError
 from wire.deadletter import INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
-from wire.prediction import Prediction, encode_prediction
+from wire.prediction import Prediction, ScoredLabel, encode_prediction
 from wire.record import ContractError, Outgoing, StoredRecord, raw_bytes
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Outlet:
             if isinstance(result, ImageError):
                 stage = "infer" if isinstance(result, AnswerError) else "decode"
                 return stage, result.kind, str(result)
-            for one in result if isinstance(result, tuple) else ():
+            for one in _classes(result):
                 if not isfinite(one["score"]):
                     return "infer", "not_finite", f"the model's score is {one['score']}"
             record = self._encode(image, outcome, version, result)
@@ -151,11 +151,12 @@ class Outlet:
         self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result
     ) -> Outgoing:
         event = image.event
+        heads = result.heads if isinstance(result, Heads) else ()
         prediction = Prediction(
             id=event.id,
             model=self._model,
             version=version,
-            top=result if isinstance(result, tuple) else (),
+            top=result if isinstance(result, tuple) else tuple(heads[0]["top"] if heads else ()),
             stamps={
                 "intended": event.intended_ns,
                 "sent": event.sent_ns,
@@ -165,7 +166,8 @@ class Outlet:
                 "inferred": outcome.inferred_ns,
             },
             batch_size=len(outcome.batch),
-            answer=None if isinstance(result, tuple) else result,
+            answer=None if isinstance(result, tuple | Heads) else result,
+            heads=heads,
         )
         if self._tracing is not None:
             event = self._tracing.answer(image, outcome, self._predictions_topic, self._clock_ns())
@@ -293,3 +295,10 @@ def _shrinkable(topic: str, letter: Outgoing, reason: Reason) -> Publication:
         return None if smaller is None else _shrinkable(topic, smaller, reason)
 
     return Publication(topic, letter, instead, reason)
+
+
+def _classes(result: Result) -> Sequence[ScoredLabel]:
+    """Of a classification, all classes that it tells of."""
+    if isinstance(result, Heads):
+        return [one for head in result.heads for one in head["top"]]
+    return result if isinstance(result, tuple) else ()

@@ -18,6 +18,7 @@ writes nothing.
 
 \b
 Names: resnet20_cifar10 (its weights come with the project),
+       detector_cifar10 (finds CIFAR-10's objects on 128x128 pixels; its weights come, too),
        resnet32_cifar10, resnet44_cifar10, resnet56_cifar10, resnet110_cifar10;
        every classifier of torchvision: resnet50, mobilenet_v3_large, efficientnet_b0, vit_b_16, …
        every detector of torchvision: fasterrcnn_mobilenet_v3_large_320_fpn, …
@@ -76,6 +77,8 @@ def main(
         raise typer.BadParameter("--dali decodes for the ensemble: it needs --ensemble")
     form = model_format or _form_for(backend)
     with importing("export"):  # late: torch takes seconds, and --help should not
+        from exporter.detector.export import NAME as DETECTOR  # noqa: PLC0415
+        from exporter.detector.export import export_detector  # noqa: PLC0415
         from exporter.errors import ExportError  # noqa: PLC0415
         from exporter.export import export  # noqa: PLC0415
         from exporter.formats import find_format  # noqa: PLC0415
@@ -85,6 +88,12 @@ def main(
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
+    if name == DETECTOR and network is None:
+        try:
+            typer.echo(export_detector(repository, backend=_text(backend) or "pytorch", report=say))
+        except ExportError as error:
+            fail(error)
+        return
     written = None
     try:
         model = own_model(
