@@ -2,14 +2,21 @@
 
 from functools import lru_cache
 from math import isfinite
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import orjson
 
 from wire.answers import OtherAnswer, read_answer
 from wire.clock import bounded_time, format_time
 from wire.image import MAX_ID, ImageEvent
-from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.record import (
+    ContractError,
+    Headers,
+    KafkaRecord,
+    Outgoing,
+    first_headers,
+    raw_bytes,
+)
 from wire.trace import TRACEPARENT, read_traceparent
 
 CLASSIFICATION_TYPE = "triton-kafka-bridge.prediction.v1"
@@ -32,6 +39,14 @@ class ScoredLabel(TypedDict):
     score: float
 
 
+class ImageRecord(TypedDict):
+    """Where an image is on its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class Prediction(NamedTuple):
     """One answered image.
 
@@ -40,6 +55,7 @@ class Prediction(NamedTuple):
         stamps: epoch nanoseconds of each of `STAMPS`, 0 to `LATEST_NS`.
         batch_size: images in the request that carried this one to Triton.
         answer: of another task than classification, whose answer is `top`.
+        record: where the image is; None: a bridge that did not say so yet.
     """
 
     id: str
@@ -51,6 +67,7 @@ class Prediction(NamedTuple):
     run_id: str | None = None
     traceparent: str | None = None
     answer: OtherAnswer | None = None
+    record: ImageRecord | None = None
 
     @property
     def task(self) -> str:
@@ -59,9 +76,16 @@ class Prediction(NamedTuple):
 
 
 def encode_prediction(
-    image: ImageEvent, key: bytes | None, prediction: Prediction, source: str
+    image: ImageEvent,
+    key: bytes | None,
+    prediction: Prediction,
+    source: str,
+    passed: Headers = (),
 ) -> Outgoing:
     """Build the answer to `image`; it keeps the image's key, run id and traceparent.
+
+    Args:
+        passed: headers of the image that its answer gets, too.
 
     Raises:
         ContractError: it would be larger than readers accept.
@@ -69,30 +93,28 @@ def encode_prediction(
     answer = prediction.answer
     # Each written out: most predictions are classifications, and nothing is put together for them.
     if answer is None:
-        value = orjson.dumps(
-            {
-                "id": prediction.id,
-                "model": prediction.model,
-                "version": prediction.version,
-                "task": "classify",
-                "top": prediction.top,
-                "batch_size": prediction.batch_size,
-                "stamps_ns": prediction.stamps,
-            }
-        )
+        body = {
+            "id": prediction.id,
+            "model": prediction.model,
+            "version": prediction.version,
+            "task": "classify",
+            "top": prediction.top,
+            "batch_size": prediction.batch_size,
+            "stamps_ns": prediction.stamps,
+        }
     else:
-        value = orjson.dumps(
-            {
-                "id": prediction.id,
-                "model": prediction.model,
-                "version": prediction.version,
-                "task": answer.task,
-                **answer.fields(),
-                "batch_size": prediction.batch_size,
-                "stamps_ns": prediction.stamps,
-            },
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        )
+        body = {
+            "id": prediction.id,
+            "model": prediction.model,
+            "version": prediction.version,
+            "task": answer.task,
+            **answer.fields(),
+            "batch_size": prediction.batch_size,
+            "stamps_ns": prediction.stamps,
+        }
+    if prediction.record is not None:
+        body["record"] = prediction.record
+    value = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     if len(value) > MAX_PREDICTION:
         raise ContractError(
             f"its prediction has {len(value):,} bytes, {MAX_PREDICTION:,} are allowed: ask for "
@@ -108,6 +130,7 @@ def encode_prediction(
         headers.append(("ce_runid", image.run_id.encode()))
     if image.traceparent is not None:
         headers.append((TRACEPARENT, image.traceparent.encode()))
+    headers += passed
     return Outgoing(key, value, headers)
 
 
@@ -163,11 +186,20 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
             run_id=_text(headers.get("ce_runid")),
             traceparent=read_traceparent(headers.get(TRACEPARENT)),
             answer=answer,
+            record=_record(body.get("record")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ContractError):
             raise
         raise ContractError(f"not a prediction: {type(error).__name__}: {error}") from None
+
+
+def _record(body: Any) -> ImageRecord | None:
+    if body is None:
+        return None
+    return ImageRecord(
+        topic=str(body["topic"]), partition=int(body["partition"]), offset=int(body["offset"])
+    )
 
 
 def _text(raw: bytes | None) -> str | None:

@@ -77,10 +77,11 @@ def compare(a: Summary, b: Summary) -> list[Line]:
     ]
     lines.append(Line("images", "sent", a.sent, b.sent, ""))
     lines.append(Line("images", "answered", a.answered, b.answered, ""))
-    for name in ("dead_lettered", "missing", "duplicates"):
+    for name in ("dead_lettered", "expired", "missing", "duplicates"):
         text = name.replace("_", "-")
         counts = (getattr(a, name), getattr(b, name))
-        lines.append(Line("images", text, *counts, "", "lower", least=0))
+        if name != "expired" or any(counts):  # most bridges have no --max-age
+            lines.append(Line("images", text, *counts, "", "lower", least=0))
     # Nearly always of the same images: there is no noise in it.
     lines.append(Line("images", "correct", _correct(a), _correct(b), "%", "higher", least=0))
     stages = [{stage.name: stage.mean_ms for stage in run.stages} for run in (a, b)]
