@@ -12,7 +12,7 @@ from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
-from bridge.work import Arrival, Work
+from bridge.images import ReceivedRecord, DecodedImage
 from imaging.decode import needs_decoder, to_input
 from imaging.rules import ImageError, ImageRules, Input, Size
 from wire.image import ImageEvent
@@ -32,12 +32,12 @@ of images."""
 class _Encoded:
     """An image on its way to a decoder."""
 
-    arrival: Arrival
+    arrival: ReceivedRecord
     event: ImageEvent
     value: bytes
 
 
-class Reader:
+class ImageReader:
     """Owns what has arrived and is not decoded. All of it is for the pipeline's thread.
 
     Args:
@@ -67,8 +67,8 @@ class Reader:
         self._tracing = tracing
         self._clock_ns = clock_ns
         self._unforeseen = Unforeseen()
-        self._hand_on: Callable[[Work], None] | None = None
-        self._unread: deque[Arrival] = deque()
+        self._hand_on: Callable[[DecodedImage], None] | None = None
+        self._unread: deque[ReceivedRecord] = deque()
         self._decoders: Decoders[_Encoded] = Decoders(
             decoders if rules.shape is not None else 0, rules
         )
@@ -83,7 +83,7 @@ class Reader:
         """Whether more images may become ready by themselves."""
         return bool(self._unread or self._decoders.pending)
 
-    def start(self, ready: Callable[[Work], None], reply: Callable[[Reply], None]) -> None:
+    def start(self, ready: Callable[[DecodedImage], None], reply: Callable[[Reply], None]) -> None:
         """Start the decoders.
 
         Args:
@@ -99,7 +99,7 @@ class Reader:
     def close(self) -> None:
         self._decoders.close()
 
-    def add(self, arrivals: Sequence[Arrival]) -> None:
+    def add(self, arrivals: Sequence[ReceivedRecord]) -> None:
         self._unread.extend(arrivals)
 
     def read(self) -> None:
@@ -119,30 +119,30 @@ class Reader:
     def _gone(self, encoded: _Encoded) -> bool:
         """Whether an image that waited for a decoder need not be decoded any more."""
         if encoded.arrival.tracker.revoked:
-            self._outlet.let_go(encoded.arrival)
+            self._outlet.drop(encoded.arrival)
             return True
         return self._expired(encoded.arrival, encoded.event)
 
-    def _expired(self, arrival: Arrival, event: ImageEvent) -> bool:
+    def _expired(self, arrival: ReceivedRecord, event: ImageEvent) -> bool:
         now_ns = self._clock_ns()
         if not self._freshness.expired(event.intended_ns, now_ns):
             return False
         self._outlet.expire(arrival, "decode", event, now_ns)
         return True
 
-    def _read_one(self, arrival: Arrival) -> None:
+    def _read_one(self, arrival: ReceivedRecord) -> None:
         if arrival.tracker.revoked:
-            self._outlet.let_go(arrival)
+            self._outlet.drop(arrival)
             return
         try:
             event, value = read_image(arrival.record, self._wrapping)
         except ContractError as error:
             self._begin_trace(arrival, None)
             kind = error.kind if isinstance(error, WrappingError) else "contract"
-            self._outlet.bury(arrival, "contract", kind, str(error))
+            self._outlet.dead_letter(arrival, "contract", kind, str(error))
             return
         except Exception as error:
-            self._outlet.bury_unforeseen(arrival, "contract", error)
+            self._outlet.dead_letter_unforeseen(arrival, "contract", error)
             return
         if value is not arrival.record.record_value:
             arrival.id = event.id
@@ -155,13 +155,13 @@ class Reader:
                 return
             array = to_input(event, value, self._rules)
         except ImageError as error:
-            self._outlet.bury(arrival, "decode", error.kind, _told(error, value))
+            self._outlet.dead_letter(arrival, "decode", error.kind, _told(error, value))
         except Exception as error:
-            self._outlet.bury_unforeseen(arrival, "decode", error)
+            self._outlet.dead_letter_unforeseen(arrival, "decode", error)
         else:
             self._ready(arrival, event, array, None)
 
-    def _begin_trace(self, arrival: Arrival, event: ImageEvent | None) -> None:
+    def _begin_trace(self, arrival: ReceivedRecord, event: ImageEvent | None) -> None:
         if (tracing := self._tracing) is not None:
             self._unforeseen.shield("trace", lambda: tracing.begin(arrival, event), None)
 
@@ -174,18 +174,20 @@ class Reader:
         """
         for encoded, result in self._decoders.take(reply):
             if encoded.arrival.tracker.revoked:
-                self._outlet.let_go(encoded.arrival)
+                self._outlet.drop(encoded.arrival)
             elif isinstance(result, ImageError):
                 message = _told(result, encoded.value)
-                self._outlet.bury(encoded.arrival, "decode", result.kind, message)
+                self._outlet.dead_letter(encoded.arrival, "decode", result.kind, message)
             else:
                 self._ready(encoded.arrival, encoded.event, *result)
         if isinstance(reply.result, Decoded):
             self._metrics.stages.observe("decode", reply.result.seconds)
 
-    def _ready(self, arrival: Arrival, event: ImageEvent, array: Input, size: Size | None) -> None:
+    def _ready(
+        self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None
+    ) -> None:
         assert self._hand_on is not None
-        self._hand_on(Work(arrival, event, array, self._clock_ns(), size))
+        self._hand_on(DecodedImage(arrival, event, array, self._clock_ns(), size))
 
 
 def _told(error: ImageError, value: bytes) -> str:

@@ -15,9 +15,9 @@ from bridge.kafka.at_least_once import Settled
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
-from bridge.reading import Reader
+from bridge.reading import ImageReader
 from bridge.routing import Routes
-from bridge.work import Arrival, Publication, Work
+from bridge.images import ReceivedRecord, Publication, DecodedImage
 from imaging.rules import ImageRules, Input, Preprocess, Size
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord
@@ -124,11 +124,11 @@ class Bench:
             clock_ns=self.now_ns, freshness=fresh,
             **{"routes": Routes("predictions"), **outlet_options},
         )  # fmt: skip
-        made_reader = Reader(
+        made_reader = ImageReader(
             rules=RULES, decoders=0, outlet=made_outlet, metrics=self.metrics, tracing=tracing,
             clock_ns=self.now_ns, freshness=fresh, **reader_options,
         )  # fmt: skip
-        self.batcher: Batcher[Work] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
+        self.batcher: Batcher[DecodedImage] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
         self.pipeline = Pipeline(
             model="net", reader=made_reader, inference=model, batcher=self.batcher,
             outlet=made_outlet, freshness=fresh,
@@ -144,7 +144,7 @@ class Bench:
         trackers = self.assignment.begin(places)
         self.pipeline.submit(
             [
-                Arrival(record, tracker, record.offset(), NOW_NS)
+                ReceivedRecord(record, tracker, record.offset(), NOW_NS)
                 for record, tracker in zip(records, trackers, strict=True)
                 if tracker is not None
             ]
