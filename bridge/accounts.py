@@ -40,7 +40,7 @@ class Accounts(Collector):
         "bridge_images_dropped": (),
         "bridge_images_in_flight": (),
         "bridge_images_in_flight_bytes": (),
-        "bridge_images_dead_lettered": ("stage", "reason"),
+        "bridge_images_dead_lettered": ("stage", "class"),
         "bridge_images_expired": ("stage",),
     }
     """The names of each metric's labels."""
@@ -83,14 +83,14 @@ class Accounts(Collector):
         dead = CounterMetricFamily(
             "bridge_images_dead_lettered",
             "Images that became a dead letter which is safe, by the stage that failed (contract, "
-            "decode, infer or publish) and the reason (the class in dlq.error.class).",
+            "decode, infer or publish) and the class (dlq.error.class).",
             labels=self.LABELS["bridge_images_dead_lettered"],
         )
         expired = CounterMetricFamily(
             "bridge_images_expired",
             "Images older than --max-age that were dropped without a dead letter (--expired drop), "
             "by the stage that they waited for (decode or infer). With --expired dead-letter they "
-            "are dead letters with the reason expired.",
+            "are dead letters of the class expired.",
             labels=self.LABELS["bridge_images_expired"],
         )
         with self.lock:

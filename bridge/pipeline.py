@@ -13,11 +13,11 @@ from bridge.batching import Batcher
 from bridge.decoders.pool import Reply
 from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
+from bridge.images import DecodedImage, EndedRequest, ReceivedRecord
 from bridge.inference import Answer, Failure, Inference, InferenceError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.reading import ImageReader
-from bridge.images import ReceivedRecord, EndedRequest, DecodedImage
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -171,11 +171,11 @@ class Pipeline:
             # Whether there is a slot or not: what waits while Triton is away gets old, too.
             self._batcher.skip_while(self._gone)
         while (batch := self._next_batch()) is not None:
-            ours = [image for image in batch if not self._gone(work)]
+            ours = [image for image in batch if not self._gone(image)]
             if not ours:
                 self._batcher.dropped()
                 continue
-            self._metrics.batches.observe(self._model, [len(ours)])
+            self._metrics.batches.observe([len(ours)], self._model)
             requested_ns = self._clock_ns()
             call, traceparent = self._begin_trace(ours, requested_ns)
             done = partial(self._done, ours, requested_ns, call)

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from bridge.batching import Batcher
 from bridge.freshness import Freshness
 from bridge.fuse import Fuse
+from bridge.images import DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Settled
@@ -17,7 +18,6 @@ from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
 from bridge.routing import Routes
-from bridge.images import ReceivedRecord, Publication, DecodedImage
 from imaging.rules import ImageRules, Input, Preprocess, Size
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord

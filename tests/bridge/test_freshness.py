@@ -61,7 +61,8 @@ def test_an_old_image_never_reaches_the_model(drop: bool, outcome: str) -> None:
     bench.run(aged(0, 1.9), aged(1, 2.1), aged(2, 3600), aged(3, -5))
     assert bench.outcomes() == {0: "predictions", 1: outcome, 2: outcome, 3: "predictions"}
     assert model.asked == [2]
-    dead = total(bench, "bridge_images_dead_lettered_total", stage="decode", class="expired")
+    expired = {"stage": "decode", "class": "expired"}
+    dead = total(bench, "bridge_images_dead_lettered_total", **expired)
     dropped = total(bench, "bridge_images_expired_total", stage="decode")
     assert (dead, dropped) == ((0, 2) if drop else (2, 0))
     assert total(bench, "bridge_images_received_total") == 4
