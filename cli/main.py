@@ -40,7 +40,7 @@ COMMANDS = {
     ),
     "read": Entry(
         "consumer.reading.command",
-        "Print what was found in each image: text, CSV or JSON.",
+        "Print what was found in each image.",
         "client",
     ),
     "compare": Entry("consumer.report.command", "Set two measured runs side by side.", "client"),

@@ -54,7 +54,7 @@ class FileNames:
 
     def __init__(self, paths: Sequence[PurePath]) -> None:
         self._ids = [file_id(path) for path in paths]
-        self._places = {id: place for place, id in enumerate(self._ids)}
+        self._places = {name: place for place, name in enumerate(self._ids)}
 
     def id(self, sequence: int) -> str:
         again, place = divmod(sequence, len(self._ids))

@@ -45,30 +45,30 @@ class Found(NamedTuple):
 def found_in(record: StoredRecord, *, dead_letter: bool) -> list[Found]:
     """What a record of the predictions or of the dead letters says: of a detection a line an
     object, of any other answer one."""
-    id = image_id(record)
+    name = image_id(record)
     if record.unreadable is not None:
-        return [Found(id, note=one_line(record.unreadable), failed=True)]
+        return [Found(name, note=one_line(record.unreadable), failed=True)]
     if dead_letter:
         letter = decode_dead_letter(record)
         reason = f"{letter.stage}/{letter.error_class}: {letter.message}"
-        return [Found(id, note=one_line(reason), failed=True)]
+        return [Found(name, note=one_line(reason), failed=True)]
     try:
         return list(_answers(decode_prediction(record)))
     except ContractError as error:
-        return [Found(id, note=one_line(str(error)), failed=True)]
+        return [Found(name, note=one_line(str(error)), failed=True)]
 
 
 def _answers(prediction: Prediction) -> Iterator[Found]:
-    id, answer = prediction.id, prediction.answer
+    name, answer = prediction.id, prediction.answer
     if isinstance(answer, Detections) and answer.found:
         for one in answer.found:
-            yield Found(id, one["label"], one["score"], tuple(one["box"]))
+            yield Found(name, one["label"], one["score"], tuple(one["box"]))
     elif answer is not None:
-        yield Found(id, note=describe(answer))
+        yield Found(name, note=describe(answer))
     elif prediction.top:
-        yield Found(id, prediction.top[0]["label"], prediction.top[0]["score"])
+        yield Found(name, prediction.top[0]["label"], prediction.top[0]["score"])
     else:
-        yield Found(id, note="no label")
+        yield Found(name, note="no label")
 
 
 def header(form: Format) -> str | None:
@@ -95,11 +95,12 @@ def line_of(found: Found, form: Format, paint: Callable[[str], str] = str) -> st
         if found.note:
             body["error" if found.failed else "note"] = found.note
         return orjson.dumps(body).decode()
-    id = one_line(found.id)[:MAX_TEXT]
+    name = one_line(found.id)[:MAX_TEXT]
     if found.score is None:
-        return f"{id}  {paint(found.note) if found.failed else found.note}"
-    box = " ".join(f"{side:g}" for side in found.box)
-    return f"{id}  {one_line(found.label)[:MAX_TEXT]}  {found.score:.3f}{f'  {box}' if box else ''}"
+        return f"{name}  {paint(found.note) if found.failed else found.note}"
+    sides = " ".join(f"{side:g}" for side in found.box)
+    label = one_line(found.label)[:MAX_TEXT]
+    return f"{name}  {label}  {found.score:.3f}" + (f"  {sides}" if sides else "")
 
 
 def _csv(cells: tuple[str, ...]) -> str:

@@ -110,8 +110,8 @@ def produce_and_measure(
     collector = Collector(matcher, read, None, ConsumerTracing(provider))
     sender = Sender(librdkafka_config(kafka.bootstrap, {}), topics.images, 60, 30)
     replay = Replay(
-        images, "test", "run", Schedule(0, len(images), None), 60, 60, StopSignal(), RunNames("run"),
-        ProducerTracing(provider, topics.images),
+        images, "test", "run", Schedule(0, len(images), None), 60, 60, StopSignal(),
+        RunNames("run"), ProducerTracing(provider, topics.images),
     )  # fmt: skip
     assert replay.execute(sender, None).complete
     measure(

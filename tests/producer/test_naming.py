@@ -29,11 +29,11 @@ def test_every_file_has_an_id_of_its_own_that_leads_back_to_it(
     ids = [found.id(place) for place in range(3 * len(raw))]
     assert len(set(ids)) == len(ids)
     for place in (*range(len(ids)), sequence):
-        id = found.id(place)
-        assert 0 < len(id.encode()) <= MAX_ID
-        assert found.sequence(id) == place
-        record = StoredRecord(record_headers=[("ce_id", id.encode())])
-        assert decode_image(record).id == id
+        name = found.id(place)
+        assert 0 < len(name.encode()) <= MAX_ID
+        assert found.sequence(name) == place
+        record = StoredRecord(record_headers=[("ce_id", name.encode())])
+        assert decode_image(record).id == name
 
 
 def test_a_path_is_its_own_id_where_it_can_be() -> None:
@@ -47,12 +47,12 @@ def test_a_path_is_its_own_id_where_it_can_be() -> None:
 def test_what_is_no_id_of_the_run_leads_nowhere() -> None:
     files = FileNames([PurePosixPath("a.png")])
     assert files.id(2) == "a.png#3"
-    for id in ("b.png", "a.png#1", "a.png#0", "a.png#x", "a.png#" + "9" * 20, ""):
-        assert files.sequence(id) is None
+    for name in ("b.png", "a.png#1", "a.png#0", "a.png#x", "a.png#" + "9" * 20, ""):
+        assert files.sequence(name) is None
     run = RunNames("r")
     assert (run.id(7), run.sequence("r-7")) == ("r-7", 7)
-    for id in ("r-", "r-x", "s-7", "7", "r-" + "9" * 20):
-        assert run.sequence(id) is None
+    for name in ("r-", "r-x", "s-7", "7", "r-" + "9" * 20):
+        assert run.sequence(name) is None
 
 
 def test_the_ids_of_a_folder_are_the_relative_paths_of_its_images(tmp_path: Path) -> None:
