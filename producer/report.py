@@ -55,6 +55,7 @@ class Report:
             found += [
                 f"answered       {self.tally.answered:,}",
                 f"dead-lettered  {self.tally.dead_lettered:,}",
+                *([f"expired        {self.tally.expired:,}"] if self.tally.expired else []),
                 f"missing        {self.missing:,}",
                 f"duplicates     {self.tally.duplicates:,}",
             ]
