@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from exporter.check import sample
+from exporter.graph import Pixels
 from exporter.models import Model
 
 FILE = '''
@@ -90,13 +92,13 @@ def telling_weights(model: Model, path: Path) -> Path:
                 if isinstance(module, nn.Conv2d) and "classification_head" in name:
                     module.weight.mul_(20)
         else:
-            images = torch.randn(16, model.channels, *model.size)
+            images = Pixels(model, torch.float32)(sample(model).pixels)
             for module in network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.momentum = None  # what it sees first is what it knows
             network.train()(images)
             spread = network.eval()(images).std(0).mean()
             last = [one for one in network.modules() if isinstance(one, nn.Linear)][-1]
-            last.weight.mul_(3 / spread)
+            last.weight.mul_(1 / spread)
     torch.save(network.state_dict(), path)
     return path
