@@ -1,6 +1,8 @@
 """ONNX: for Triton's onnxruntime backend, and for a Python backend without torch."""
 
+import contextlib
 import copy
+import io
 import warnings
 from pathlib import Path
 
@@ -30,8 +32,9 @@ class Onnx:
 
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
         require_onnx()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer, which the check makes needless
+        # It warns of what the check looks at, and prints the whole graph where it fails.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
             try:
                 torch.onnx.export(
                     copy.deepcopy(module),
@@ -45,6 +48,7 @@ class Onnx:
                 )
             except Exception as error:  # a network of the user's fails in as many ways as there are
                 reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                reason = reason.partition(". Please feel free")[0]
                 raise ExportError(
                     f"the network can't become ONNX: {reason}. TorchScript, the usual form, takes "
                     "more networks: leave --format out"

@@ -97,7 +97,8 @@ def _member(name: str, weights: str | Path | None) -> Any:
     known = get_model_weights(name)
     if weights is None or weights == DEFAULT:
         return known.DEFAULT
-    members = list(known)
+    # One of vgg16 has features alone, no classes.
+    members = [one for one in known if one.meta["categories"]]
     text = str(weights)
     for one in members:
         # Under its own name in torchvision, or downloaded by hand under that of its file.
