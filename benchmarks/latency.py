@@ -3,7 +3,6 @@
 import json
 import math
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +95,7 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
 def _point(rig: Rig, name: str, rate: float, seconds: float) -> Result:
     probes = probes_for(rate, straight=name == "Triton")
     argv = [
-        sys.executable, str(subjects.PROGRAMS / "probe.py"), "--images", str(IMAGES), "--rate",
+        *subjects.program("probe"), "--images", str(IMAGES), "--rate",
         f"{rate / probes:.3f}", "--seconds", str(seconds),
     ]  # fmt: skip
     subject: list[Service] = []

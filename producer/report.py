@@ -57,6 +57,7 @@ class Report:
             found += [
                 f"answered       {self.tally.answered:,}",
                 f"dead-lettered  {self.tally.dead_lettered:,}",
+                *([f"expired        {self.tally.expired:,}"] if self.tally.expired else []),
                 f"missing        {self.missing:,}"
                 + (NOBODY if self.acknowledged and not self.tally.resolved else ""),
                 f"duplicates     {self.tally.duplicates:,}",

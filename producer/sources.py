@@ -9,6 +9,7 @@ import numpy as np
 from cli.app import install
 from cli.paths import DATA
 from producer.encoding import EncodedImage, Encoding, encode
+from producer.naming import FileNames
 from wire.image import SNIFF_BYTES, sniff
 
 CIFAR10_CLASSES = (
@@ -154,6 +155,10 @@ class Folder(Sequence[EncodedImage]):
             self._room -= len(image.value)
             self._cache[index] = image
         return image
+
+    def names(self) -> FileNames:
+        """The ids of the images."""
+        return FileNames([path.relative_to(self._root) for path, _ in self._files])
 
     def labels(self) -> list[str | None]:
         """The label of each image, without reading the images."""

@@ -6,15 +6,12 @@ makes latencies longer, not fewer.
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
 import tritonclient.grpc as triton

@@ -14,7 +14,7 @@ from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bridge.inference import Answer, Done, Failure, InferenceError, Sends
-from bridge.tasks.classify import Classify, parse_class
+from bridge.tasks.classify import Classify, ClassifyHeads, parse_class
 from bridge.triton.messages import make_request, parse_answer, texts
 from bridge.triton.model import ModelSpec, UnservableModelError, Wanted, read_spec
 from bridge.triton.peer import tls_mismatch
@@ -136,23 +136,28 @@ class TritonServer:
         Only its classification of a request knows the file of labels, so a grey image asks for it.
         """
         task = spec.task
-        if not isinstance(task, Classify) or task.names_wanted is None:
+        if not isinstance(task, Classify | ClassifyHeads):
             return spec
+        heads = tuple(self._with_names(head, spec, timeout_s) for head in task.heads)
+        return replace(spec, task=heads[0] if len(heads) == 1 else ClassifyHeads(heads))
+
+    def _with_names(self, head: Classify, spec: ModelSpec, timeout_s: float) -> Classify:
+        if head.names_wanted is None:
+            return head
         request = make_request(
-            spec, [_grey(spec)], timeout_s=timeout_s, outputs=[task.names_wanted]
+            spec, [_grey(spec)], timeout_s=timeout_s, outputs=[head.names_wanted]
         )
         try:
             (row,) = texts(
                 self._stub.ModelInfer(request, timeout=max(timeout_s, self._timeout_s)),
-                task.output.name,
+                head.output.name,
                 1,
                 spec.batched,
             )
             named = {one["class_id"]: one["label"] for one in map(parse_class, row)}
         except (ValueError, IndexError) as error:
             raise InferenceError("INTERNAL", f"an answer that cannot be read: {error}") from None
-        labels = tuple(named.get(place, "") for place in range(max(named) + 1))
-        return replace(spec, task=replace(task, labels=labels))
+        return replace(head, labels=tuple(named.get(place, "") for place in range(max(named) + 1)))
 
     def _explain_absence(self, ask: Callable[..., dict[str, Any]]) -> None:
         """Raises what `load_spec` does for a model that is not ready."""

@@ -16,9 +16,10 @@ from consumer.reader import Received
 from wire.answers import Detections, describe
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
-from wire.image import ImageEvent, decode_image, image_id
+from wire.image import ImageEvent, image_id
 from wire.prediction import Prediction, decode_prediction
 from wire.record import ContractError, KafkaRecord, raw_bytes
+from wire.wrappings.unwrap import read_image
 
 FRAME_SECONDS = 0.25
 """Between two frames: four a second look alive, and cost a browser little."""
@@ -80,7 +81,10 @@ class View:
         topic = record.topic()
         with self._lock:
             now = self._clock()
-            if record.unreadable is not None and topic != self._topics.predictions:
+            if record.unreadable is not None and topic in (
+                self._topics.images,
+                self._topics.dead_letters,
+            ):
                 self._totals["unreadable"] += 1  # shown all the same, by its key or its place
             if topic == self._topics.images:
                 self._image(record, now)
@@ -127,10 +131,11 @@ class View:
     def _image(self, record: KafkaRecord, now: float) -> None:
         kafka_ns = kafka_time(record)
         try:
-            image = decode_image(record)
+            image, value = read_image(record)
         except ContractError:
             # Its dead letter will say why; till then it is seen to have come.
             image = ImageEvent(image_id(record), None, None, None, kafka_ns, kafka_ns)
+            value = raw_bytes(record.value())
         at = (record.topic() or "", record.partition() or 0, record.offset() or 0)
         keys = (at, (image.id, image.intended_ns))
         item = self._recent.find(*keys)
@@ -138,7 +143,6 @@ class View:
             self._recent.name(item, *keys)  # its outcome was read first
         else:
             item = self._recent.add(image.id, now, *keys)
-        value = raw_bytes(record.value())
         item.where = "/".join(map(str, at))
         item.due_ms = _bounded(image.intended_ns // 1_000_000, _LATEST_MS)
         item.content_type = _text(image.content_type or "")

@@ -87,6 +87,7 @@ def evaluate(
         triton=list(triton),
         offered_rate=statistics.offered_rate(rows),
         stored=stored,
+        expired=matcher.expired,
         began_ns=_began(rows),
         settings=dict(settings or {}),
         versions=dict(versions or {}),

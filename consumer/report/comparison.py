@@ -92,11 +92,12 @@ def compare(a: Summary, b: Summary) -> list[Line]:
     lines.append(Line("images", "sent", a.sent, b.sent, ""))
     lines.append(Line("images", "answered", a.answered, b.answered, ""))
     same = _same_images(a, b)
-    for name in ("dead_lettered", "missing", "duplicates"):
+    for name in ("dead_lettered", "expired", "missing", "duplicates"):
         text = name.replace("_", "-")
         counts = (getattr(a, name), getattr(b, name))
         alike = same or name != "dead_lettered"
-        lines.append(Line("images", text, *counts, "", "lower", least=0, alike=alike))
+        if name != "expired" or any(counts):  # most bridges have no --max-age
+            lines.append(Line("images", text, *counts, "", "lower", least=0, alike=alike))
     # Of the same images: there is no noise in it.
     shares = (_correct(a), _correct(b))
     lines.append(Line("images", "correct", *shares, "%", "higher", least=0, alike=same))

@@ -79,6 +79,7 @@ def _headline(figure: Figure, summary: Summary) -> None:
         f"{summary.sent:,} sent",
         f"{summary.answered:,} answered",
         f"{summary.dead_lettered:,} dead-lettered",
+        *([f"{summary.expired:,} expired"] if summary.expired else []),
         f"{summary.missing:,} missing",
         f"{summary.duplicates:,} duplicates",
     ]
