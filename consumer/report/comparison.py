@@ -23,7 +23,7 @@ class Line:
 
     Attributes:
         a, b: None: the run does not have it.
-        unit: ms, images/s, % or empty.
+        unit: ms, % or empty.
         few: fewer than `FEW` images stand behind it in one of the runs.
         least: difference from which on it is better or worse; None: `NOTICEABLE` of a.
         alike: False: the runs differ in what this figure depends on, so its change is not judged.
@@ -85,9 +85,9 @@ def compare(a: Summary, b: Summary) -> list[Line]:
     lines = [
         *_latency("latency from intended time", a.intended, b.intended, timed),
         *_latency("latency from send", a.sent_latency, b.sent_latency, timed),
-        Line("rate", "offered", a.offered_rate, b.offered_rate, "images/s"),
-        Line("rate", "answered", a.throughput, b.throughput, "images/s", "higher", alike=timed),
-        Line("rate", "images a request", a.mean_request, b.mean_request, ""),
+        Line("images/s", "offered", a.offered_rate, b.offered_rate, ""),
+        Line("images/s", "answered", a.throughput, b.throughput, "", "higher", alike=timed),
+        Line("images/s", "images a request", a.mean_request, b.mean_request, ""),
     ]
     lines.append(Line("images", "sent", a.sent, b.sent, ""))
     lines.append(Line("images", "answered", a.answered, b.answered, ""))

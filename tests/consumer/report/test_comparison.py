@@ -69,7 +69,7 @@ def test_runs_at_different_rates_are_set_side_by_side_and_not_judged() -> None:
     a, b = make_run([2000] * 2000).summary, make_run([1000] * 2000, rate=300).summary
     found = compare(a, b)
     assert {line.verdict for line in found} == {""}
-    rate = next(line for line in found if (line.group, line.name) == ("rate", "answered"))
+    rate = next(line for line in found if (line.group, line.name) == ("images/s", "answered"))
     assert rate.change_text == "+200.0%"
     assert "different load: A was offered 100.0 images/s, B 300.0" in "".join(caveats(a, b))
 
