@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from consumer.measuring.answers import Answers
 from consumer.measuring.matching import NO_NAME, NO_OFFSET, Int64, Rows
 from consumer.measuring.statistics import STAGES, Measured
 from consumer.report.confusion import labelled
+from consumer.report.overlay import Overlay, overlay
+from wire.answers import Detections
 
 SLOWEST, WRONG = 12, 24
 """Images shown at most: a look, not a data set."""
@@ -24,6 +27,7 @@ class Card:
         label: the true one; None: not known.
         parts: (stage, milliseconds) in the order in which they happened.
         picture: a data URI; None: it could not be had.
+        overlay: boxes to draw over it.
     """
 
     id: str
@@ -33,6 +37,7 @@ class Card:
     latency_ms: float
     parts: list[tuple[str, float]]
     picture: str | None
+    overlay: Overlay | None = None
 
 
 def slowest(chosen: Measured) -> Int64:
@@ -58,11 +63,16 @@ def places(rows: Rows, chosen: Measured) -> set[Place]:
     }
 
 
-def cards(rows: Rows, shown: Int64, pictures: Mapping[Place, str]) -> list[Card]:
-    return [_card(rows, row, pictures) for row in shown.tolist()]
+def cards(
+    rows: Rows, shown: Int64, pictures: Mapping[Place, str], answers: Answers | None = None
+) -> list[Card]:
+    boxes = {} if answers is None else answers.boxes
+    return [_card(rows, row, pictures, boxes) for row in shown.tolist()]
 
 
-def _card(rows: Rows, row: int, pictures: Mapping[Place, str]) -> Card:
+def _card(
+    rows: Rows, row: int, pictures: Mapping[Place, str], boxes: Mapping[str, Detections]
+) -> Card:
     times = {name: int(column[row]) for name, column in rows.times.items()}
     best, label = int(rows.best[row]), int(rows.label[row])
     return Card(
@@ -73,4 +83,5 @@ def _card(rows: Rows, row: int, pictures: Mapping[Place, str]) -> Card:
         latency_ms=(times["consumed"] - times["intended"]) / 1e6,
         parts=[(name, max(0, times[end] - times[start]) / 1e6) for name, start, end in STAGES],
         picture=pictures.get((int(rows.partition[row]), int(rows.offset[row]))),
+        overlay=overlay(boxes[rows.ids[row]]) if rows.ids[row] in boxes else None,
     )
