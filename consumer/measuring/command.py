@@ -36,7 +36,7 @@ from consumer.measuring.statistics import measured
 from consumer.measuring.table import print_summary
 from consumer.measuring.triton import ModelCounters, TritonError, difference, read_counters
 from consumer.reader import ReadError, TopicReader, librdkafka_config
-from consumer.report import gallery, plots
+from consumer.report import gallery, overlay, plots
 from consumer.report.page import write_report
 from consumer.report.pictures import fetch_pictures
 from tracing.command import traced
@@ -257,12 +257,13 @@ def main(  # one parameter an option: this signature is the command's help
             settings=settings(context.params),
             versions=versions(triton),
         )
-        places = gallery.places(rows, chosen) if pictures else ()
+        answers = collector.answers
+        places = gallery.places(rows, chosen) | overlay.places(rows, answers) if pictures else ()
         seen = fetch_pictures(config, topics.images, places)
         write_atomically(output / RESULTS, lambda file: text.write_results(file, rows, summary))
         write_atomically(output / FIGURE, lambda file: plots.draw(file, rows, chosen, summary))
         write_atomically(
-            output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen)
+            output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen, answers)
         )
         # Last: whoever finds a new summary finds the other files of the same run.
         write_atomically(output / SUMMARY, lambda file: file.write(summary.to_json()))

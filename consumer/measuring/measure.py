@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from consumer.measuring.answers import Answers
 from consumer.measuring.matching import Matcher
 from consumer.reader import Received
 from wire.clock import kafka_time
@@ -43,6 +44,7 @@ class Collector:
     """Gives each record to the matcher as what its topic says it is.
 
     Attributes:
+        answers: what a report shows more of than a line.
         unreadable: records of this run that are not what their topic should hold.
     """
 
@@ -53,6 +55,7 @@ class Collector:
         run_id: str | None,
         tracing: "ConsumerTracing | None" = None,
     ) -> None:
+        self.answers = Answers()
         self.unreadable = 0
         self._matcher = matcher
         self._topics = topics
@@ -84,6 +87,8 @@ class Collector:
                 self.unreadable += 1
             else:
                 self._matcher.prediction(prediction, at_ns, stored=stored)
+                if prediction.answer is not None:
+                    self.answers.take(prediction, at_ns)
                 if self._tracing is not None:
                     self._tracing.prediction(record, prediction, at_ns)
         return True

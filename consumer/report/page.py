@@ -14,10 +14,11 @@ from typing import BinaryIO
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from consumer.measuring.answers import Answers
 from consumer.measuring.matching import Rows
 from consumer.measuring.statistics import Measured
 from consumer.palette import STAGE_COLOURS
-from consumer.report import charts, gallery, svg
+from consumer.report import charts, gallery, overlay, svg
 from consumer.report.charts import Chart
 from consumer.report.comparison import caveats, compare
 from consumer.report.confusion import confusion
@@ -60,6 +61,7 @@ def write_report(
     chosen: Measured,
     summary: Summary,
     pictures: Mapping[Place, str],
+    answers: Answers | None = None,
 ) -> None:
     """Write a run as a page.
 
@@ -69,7 +71,9 @@ def write_report(
         chosen: those of them that were measured.
         summary: the run.
         pictures: data URIs of images, by partition and offset.
+        answers: boxes and vectors, of which some are shown.
     """
+    answers = answers or Answers()
     _write(
         file,
         "report.html",
@@ -78,7 +82,9 @@ def write_report(
         stages=stage_rows(summary, _total(summary)),
         confusion=confusion(rows),
         wrong=gallery.cards(rows, gallery.wrong(rows), pictures),
-        slowest=gallery.cards(rows, gallery.slowest(chosen), pictures),
+        slowest=gallery.cards(rows, gallery.slowest(chosen), pictures, answers),
+        detected=overlay.detections(rows, answers, pictures),
+        neighbours=overlay.neighbours(rows, answers, pictures),
     )
 
 
