@@ -17,7 +17,7 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-fast test-dali soak lint docs clean lock versions outdated digests audit sbom prerequisites
+.PHONY: help demo test test-fast test-dali soak lint docs site clean lock versions outdated digests audit sbom prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -47,6 +47,10 @@ docs: $(VENV)/.installed ## write the pages of docs/ that are made of the code
 	$(BIN)/python -m scripts.configuration
 	$(BIN)/python -m scripts.metrics_page
 	$(BIN)/python -m scripts.contract
+
+site: $(VENV)/.installed ## the documentation as a site, in results/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+	@echo "open results/site/index.html, or serve it: $(BIN)/mkdocs serve"
 
 prerequisites:
 	@fail() { echo "$$1" >&2; exit 1; }; \
