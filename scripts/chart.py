@@ -9,10 +9,12 @@ from bridge.config import Settings
 CHART = Path(__file__).resolve().parents[1] / "deploy" / "helm" / "triton-kafka"
 SCHEMA = CHART / "values.schema.json"
 
-OWNED = frozenset({
-    "config", "brokers", "images_topic", "predictions_topic", "dead_letters_topic", "triton", "model",
-    "transactional_id", "http_host", "http_port", "kafka_password",
-})  # fmt: skip
+OWNED = frozenset(
+    {
+        "config", "brokers", "images_topic", "predictions_topic", "dead_letters_topic", "triton",
+        "model", "transactional_id", "http_host", "http_port", "kafka_password",
+    }
+)  # fmt: skip
 """Settings that the chart sets itself, from values of its own or of the pod."""
 
 
@@ -25,7 +27,9 @@ def settings_schema() -> dict[str, Any]:
     }
     # A mean and a spread for each channel, say, may be lists; the bridge joins them.
     parts = {"type": ["string", "number"]}
-    value = {"anyOf": [{"type": ["string", "number", "boolean"]}, {"type": "array", "items": parts}]}
+    value = {
+        "anyOf": [{"type": ["string", "number", "boolean"]}, {"type": "array", "items": parts}]
+    }
     properties["model_parameters"]["additionalProperties"] = value
     return {
         "description": "Settings of the bridge by their own names: docs/configuration.md.",
