@@ -96,10 +96,16 @@ class Trial:
 
     def bridge(self, name: str = "bridge", **settings: str) -> Bridge:
         """Start a bridge, or one of this name again."""
+        bridge = self.launch(name, **settings)
+        bridge.wait_ready()
+        return bridge
+
+    def launch(self, name: str, **settings: str) -> Bridge:
+        """The same without waiting for it."""
         if name not in self.bridges:
             merged = {**self._settings, "transactional_id": f"{self._group}-{name}", **settings}
             self.bridges[name] = Bridge(merged, self._directory, name)
-        self.bridges[name].start()
+        self.bridges[name].launch()
         return self.bridges[name]
 
     def flowing(self, bridge: Bridge, more: int = 200) -> None:

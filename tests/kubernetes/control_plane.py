@@ -96,8 +96,9 @@ class Client:
         return found
 
     def ready(self) -> bool:
+        """Whether it serves all kinds that it has been told of."""
         try:
-            return bool(self.ask("GET", "/readyz"))
+            return bool(self.ask("GET", "/readyz") and self.everything())
         except (ApiError, OSError):
             return False
 
@@ -151,7 +152,9 @@ class ControlPlane:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._running.close()
+        with self._running:
+            for program in self._programs:
+                program.require_alive()
 
     def add_node(self, name: str, capacity: Mapping[str, str]) -> None:
         """A node with room for much, and this beside it."""
@@ -211,9 +214,13 @@ class ControlPlane:
         controllers = {
             "kubeconfig": kubeconfig, "leader-elect": "false", "secure-port": 0,
             "service-account-private-key-file": folder / "accounts.key",
+            "node-monitor-grace-period": "1h",  # no node fails here, however busy the machine
         }  # fmt: skip
         scheduler = {"kubeconfig": kubeconfig, "leader-elect": "false", "secure-port": 0}
-        kwok = {"kubeconfig": kubeconfig, "manage-all-nodes": "true", "node-ip": HOST}
+        kwok = {
+            "kubeconfig": kubeconfig, "manage-all-nodes": "true", "node-ip": HOST,
+            "config": tools.need(tools.stages()),
+        }  # fmt: skip
         return [
             Program(ours("etcd"), etcd, folder, lambda: is_ok(f"{HOST}:{store}", "/health")),
             Program(ours("kube-apiserver"), apiserver, folder, self.client.ready),

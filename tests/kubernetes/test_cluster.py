@@ -45,6 +45,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             started.client.ask(
                 "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd
             )
+        eventually(started.client.ready, "serving the kinds of the operators")
         for number in range(2):
             started.add_node(f"gpu-{number}", {"nvidia.com/gpu": "1"})
         restricted = {"pod-security.kubernetes.io/enforce": "restricted"}

@@ -63,6 +63,11 @@ def openapi(version: str) -> Path:
     return CACHE / f"openapi-{version}"
 
 
+def stages() -> Path:
+    """The file of what happens to kwok's nodes and pods."""
+    return CACHE / KWOK[1] / "stages.yaml"
+
+
 def need(path: Path) -> Path:
     """That path, if it is there.
 
@@ -142,6 +147,14 @@ def _copy(file: Path, folder: Path) -> None:
     shutil.copyfile(file, folder / file.name)
 
 
+def _fetch_stages() -> None:
+    module, _, _ = KWOK[0].partition("/cmd")
+    source = _module(module, KWOK[1]) / "kustomize" / "stage"
+    folders = ("node/fast", "node/heartbeat", "pod/fast")
+    files = (one for folder in folders for one in sorted((source / folder).glob("*-*.yaml")))
+    stages().write_text("\n---\n".join(one.read_text() for one in files))
+
+
 def _fetch_crds() -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
@@ -186,6 +199,8 @@ def prepare() -> None:
         if not installed(*program).is_file():
             print(f"building {program[0]} {program[1]}", flush=True)
             _install(*program)
+    if not stages().is_file():
+        _fetch_stages()
     for version in KUBERNETES:
         if not openapi(version).is_dir():
             print(f"fetching the schemas of Kubernetes {version}", flush=True)
