@@ -20,6 +20,8 @@ from tests.faults.trial import Trial, consumer_settings, eventually
 VALUES = yaml.safe_load((ROOT / "deploy/helm/triton-kafka/values.yaml").read_text())["bridge"]
 GRACE_S = VALUES["terminationGracePeriodSeconds"]
 PODS = ("cats-bridge-0", "cats-bridge-1")
+RATE = 100
+"""Images/s: little, so that a drain ends by itself on a busy machine."""
 REBALANCES = "bridge_rebalances_total"
 
 
@@ -41,7 +43,12 @@ class StatefulSet:
             "group.instance.id": identity,
             "session.timeout.ms": 180_000,
         }
-        own = {"transactional_id": identity, "triton": self._triton, "config": str(self._file)}
+        own = {
+            "transactional_id": identity,
+            "triton": self._triton,
+            "config": str(self._file),
+            "request_timeout_s": "30",
+        }
         return self._trial.launch(name, **own, **consumer_settings(member))
 
     def delete(self, name: str) -> int:
@@ -63,7 +70,7 @@ def test_bridges_as_pods(
     start_trial: StartTrial, judge: Judge, triton: Triton, tmp_path: Path
 ) -> None:
     """Their start before Triton's, a rolling update, and a kill after the grace period."""
-    trial = start_trial()
+    trial = start_trial(rate=RATE)
     with Proxy(int(triton.grpc.rpartition(":")[2])) as proxy:
         pods = StatefulSet(trial, f"{HOST}:{proxy.port}", tmp_path)
         proxy.cut()
@@ -76,8 +83,8 @@ def test_bridges_as_pods(
         for bridge in (first, second):
             bridge.wait_ready()
         eventually(lambda: partitions(first) == partitions(second) == PARTITIONS / 2, "two halves")
-        trial.flowing(first)
-        trial.flowing(second)
+        trial.flowing(first, 50)
+        trial.flowing(second, 50)
 
         for name in reversed(PODS):  # as a rolling update does
             with undisturbed(trial, name):
@@ -89,7 +96,7 @@ def test_bridges_as_pods(
             os.kill(second.pid, signal.SIGTERM)
             second.kill()  # after the grace period, which would change nothing
             replaced(trial, pods.create(PODS[1]))
-        judge(trial.settle())
+        judge(trial.settle(images=1000))
 
 
 def says_what_it_lacks(bridge: Bridge) -> None:
@@ -100,7 +107,7 @@ def says_what_it_lacks(bridge: Bridge) -> None:
 def replaced(trial: Trial, bridge: Bridge) -> None:
     """Return when it answers."""
     bridge.wait_ready()
-    trial.flowing(bridge)
+    trial.flowing(bridge, 50)
 
 
 @contextmanager
