@@ -20,21 +20,21 @@ class Became(Protocol):
 
 
 class Accounts(Collector):
-    """Counts of images: received = answered + dead-lettered + dropped + in hand.
+    """Counts of images: received = answered + dead-lettered + dropped + in flight.
 
     An image is answered, or a dead letter, once that is safe: acknowledged by Kafka, or committed
     with its transaction. Whoever counts holds `lock`, and so does each scrape.
 
     Attributes:
-        bytes: memory that the images in hand take.
+        bytes: memory that the images in flight take.
     """
 
     LABELS: ClassVar[dict[str, tuple[str, ...]]] = {
         "bridge_images_received": (),
         "bridge_images_answered": (),
         "bridge_images_dropped": (),
-        "bridge_images_in_hand": (),
-        "bridge_in_hand_bytes": (),
+        "bridge_images_in_flight": (),
+        "bridge_images_in_flight_bytes": (),
         "bridge_images_dead_lettered": ("stage", "reason"),
     }
     """The names of each metric's labels."""
@@ -45,18 +45,18 @@ class Accounts(Collector):
         self.answered = 0
         self.dead: Counter[Reason] = Counter()
         self.dropped = 0
-        self.in_hand = 0
+        self.in_flight = 0
         self.bytes = 0
 
     def begin(self, size: int) -> None:
-        """One more image is in hand."""
+        """One more image is in flight."""
         self.received += 1
-        self.in_hand += 1
+        self.in_flight += 1
         self.bytes += size
 
     def end(self, size: int, became: Became | None) -> None:
-        """An image is no longer in hand; None: it is no longer this bridge's."""
-        self.in_hand -= 1
+        """An image is no longer in flight; None: it is no longer this bridge's."""
+        self.in_flight -= 1
         self.bytes -= size
         if became is None:
             self.dropped += 1
@@ -66,9 +66,9 @@ class Accounts(Collector):
             self.dead[became.reason] += 1
 
     def close(self) -> None:
-        """All that is in hand is let go: the bridge ends, or is built again."""
-        self.dropped += self.in_hand
-        self.in_hand = self.bytes = 0
+        """All that is in flight is dropped: the bridge ends, or is built again."""
+        self.dropped += self.in_flight
+        self.in_flight = self.bytes = 0
 
     def collect(self) -> Iterable[Metric]:
         dead = CounterMetricFamily(
@@ -94,13 +94,13 @@ class Accounts(Collector):
                     self.dropped,
                 ),
                 GaugeMetricFamily(
-                    "bridge_images_in_hand",
+                    "bridge_images_in_flight",
                     "Images that were received and are not finished: no prediction or dead letter "
                     "of theirs is safe yet.",
-                    self.in_hand,
+                    self.in_flight,
                 ),
                 GaugeMetricFamily(
-                    "bridge_in_hand_bytes",
+                    "bridge_images_in_flight_bytes",
                     "Memory that the records and the pixels of those images take.",
                     self.bytes,
                 ),

@@ -33,14 +33,14 @@ from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
-from bridge.reading import Reader
+from bridge.reading import ImageReader
 from bridge.startup import StoppedError, wait_for_model, wait_for_topics
 from bridge.triton.addresses import Address, Addresses
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
 from bridge.triton.watch import PoolWatch
-from bridge.work import Publication, Work
+from bridge.images import Publication, DecodedImage
 from imaging.rules import ImageRules
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ OF_KAFKA = (KafkaException, DeliveryError, FencedError)
 KAFKA_ERROR_S = 10.0
 """Between two log lines of the same error of Kafka's client."""
 BUFFERED_BATCHES = 8
-"""Batches that may be in hand for each that may be in flight: one being answered, one waiting, two
+"""Batches that may be in flight for each that may be in flight: one being answered, one waiting, two
 on their way in, and as much again being published or in a transaction."""
 
 
@@ -218,7 +218,7 @@ class App:
         def max_images(slots: int) -> int:
             return settings.max_buffered_images or BUFFERED_BATCHES * spec.max_batch * slots
 
-        batcher: Batcher[Work] = Batcher(
+        batcher: Batcher[DecodedImage] = Batcher(
             spec.max_batch, pool.slots, settings.retry_min_s, settings.retry_max_s,
             max_failures=settings.max_attempts,
         )  # fmt: skip
@@ -233,7 +233,7 @@ class App:
             metrics=metrics,
             tracing=self._tracing,
         )
-        reader = Reader(
+        reader = ImageReader(
             rules=ImageRules(
                 spec.shape,
                 spec.preprocess,
@@ -416,7 +416,7 @@ class App:
         limit_s = max(STUCK_S, 2 * self._settings.request_timeout_s)
         quiet_s = time.monotonic() - self._assignment.progress_at
         if self._assignment.images and quiet_s > limit_s:
-            return f"images are in hand and none was finished for {quiet_s:.0f} s"
+            return f"images are in flight and none was finished for {quiet_s:.0f} s"
         return None
 
 
@@ -425,4 +425,4 @@ class ThreadDiedError(Exception):
 
 
 class NotDrainedError(Exception):
-    """The bridge ended with images in hand; they will be delivered again."""
+    """The bridge ended with images in flight; they will be delivered again."""

@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 GARBAGE = (50_000, 20, 20)
-"""When Python looks for reference cycles. Images make none, but thousands in hand are looked
+"""When Python looks for reference cycles. Images make none, but thousands in flight are looked
 through each time: with Python's own thresholds, a third of the bridge's CPU time went there."""
 
 PANELS = {
     "config": "Settings",
     "brokers": KAFKA,
     "triton": "Triton",
-    "max_image_bytes": "Images in hand",
+    "max_image_bytes": "Images in flight",
     "retry_min_s": "When something fails",
     "tracing": "How it is operated",
 }

@@ -153,10 +153,10 @@ class Settings(BaseSettings):
         1, ge=1, le=256, description="processes that decode encoded images; raw pixels need none"
     )
     max_buffered_bytes: int = Field(
-        64 * MIB, gt=0, description="images in hand, in bytes, before the bridge stops fetching"
+        64 * MIB, gt=0, description="images in flight, in bytes, before the bridge stops fetching"
     )
     max_buffered_images: int = Field(
-        0, ge=0, description="images in hand before it stops fetching; 0: enough to keep Triton fed"
+        0, ge=0, description="images in flight before it stops fetching; 0: enough to keep Triton fed"
     )
 
     retry_min_s: float = Field(0.1, gt=0, description="first wait before sending to Triton again")
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     )
     fuse_window: int = Field(1000, ge=1, description="images that the share is taken over")
     drain_timeout_s: float = Field(
-        25, gt=0, description="time to finish the images in hand at a stop or a revocation"
+        25, gt=0, description="time to finish the images in flight at a stop or a revocation"
     )
 
     tracing: bool = Field(

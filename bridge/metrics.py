@@ -141,7 +141,7 @@ class Metrics:
             "images or bytes as it may.",
         )
         self.epoch = gauge(
-            "bridge_assignment_epoch", "Changes of the assignment since the bridge was built."
+            "bridge_assignment_changes", "Changes of the assignment since the bridge was built."
         )
         self.lag = gauge(
             "bridge_consumer_lag",

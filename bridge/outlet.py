@@ -16,7 +16,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
 from bridge.tasks.task import AnswerError, Result
-from bridge.work import Arrival, Outcome, Publication, Work
+from bridge.images import ReceivedRecord, EndedRequest, Publication, DecodedImage
 from imaging.rules import ImageError
 from wire.deadletter import INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
 from wire.prediction import Prediction, encode_prediction
@@ -67,7 +67,7 @@ class Outlet:
         self._tracing = tracing
         self._clock_ns = clock_ns
         self._unforeseen = Unforeseen()
-        self._held: list[tuple[Arrival, Problem, int]] = []
+        self._held: list[tuple[ReceivedRecord, Problem, int]] = []
         """Dead letters that wait for the first answer."""
 
     @property
@@ -76,7 +76,7 @@ class Outlet:
         return bool(self._held)
 
     def give_up_waiting(self) -> None:
-        """Nothing else is in hand that could be the first answer.
+        """Nothing else is in flight that could be the first answer.
 
         Raises:
             FuseBlownError: none of what waits for it is published, so none is committed.
@@ -84,21 +84,21 @@ class Outlet:
         held, self._held = self._held, []
         for arrival, problem, attempts in held:
             if arrival.tracker.revoked:
-                self.let_go(arrival)
+                self.drop(arrival)
             else:
                 self._held.append((arrival, problem, attempts))
         if self._held:
             self._fuse.blow(len(self._held), _text(self._held[-1][1]))
 
-    def _bury_held(self) -> None:
+    def _dead_letter_held(self) -> None:
         held, self._held = self._held, []
         for arrival, problem, attempts in held:
             if arrival.tracker.revoked:
-                self.let_go(arrival)
+                self.drop(arrival)
             else:
-                self.bury(arrival, *problem, attempts)
+                self.dead_letter(arrival, *problem, attempts)
 
-    def answer(self, outcome: Outcome, answer: Answer) -> None:
+    def answer(self, outcome: EndedRequest, answer: Answer) -> None:
         """Publish a batch's predictions, and dead letters where an image can have none.
 
         Raises:
@@ -106,12 +106,12 @@ class Outlet:
         """
         answered = told = 0
         predictions = []
-        for work, result in zip(outcome.batch, answer.results, strict=True):
-            arrival = work.arrival
+        for image, result in zip(outcome.batch, answer.results, strict=True):
+            arrival = image.arrival
             if arrival.tracker.revoked:
-                self.let_go(arrival)
+                self.drop(arrival)
                 continue
-            made = self._predict(work, outcome, answer.version, result)
+            made = self._predict(image, outcome, answer.version, result)
             if isinstance(made, Publication):
                 predictions.append((arrival, made))
                 answered += 1
@@ -119,17 +119,17 @@ class Outlet:
                 # In their order: the fuse counts dead letters in a row.
                 self._fuse.answered(answered - told)
                 told = answered
-                self.bury(arrival, *made)
+                self.dead_letter(arrival, *made)
         self._fuse.answered(answered - told)
         # All at once: Kafka's client waits half a millisecond for more of them, and each request
         # that holds few costs it and the broker as much as one that holds many.
         self._delivery.publish(predictions)
         self._observe(outcome)
         if answered:
-            self._bury_held()
+            self._dead_letter_held()
 
     def _predict(
-        self, work: Work, outcome: Outcome, version: str, result: Result | ImageError
+        self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result | ImageError
     ) -> Publication | Problem:
         """An image's prediction, or why there is none; whatever is raised is about that image."""
         try:
@@ -139,16 +139,16 @@ class Outlet:
             for one in result if isinstance(result, tuple) else ():
                 if not isfinite(one["score"]):
                     return "infer", "not_finite", f"the model's score is {one['score']}"
-            record = self._encode(work, outcome, version, result)
+            record = self._encode(image, outcome, version, result)
         except ContractError as error:
             return "publish", "too_large", str(error)
         except Exception as error:
             return "publish", INTERNAL, self._unforeseen.note("publish", error)
-        refused = partial(self._refused, work.arrival)
+        refused = partial(self._refused, image.arrival)
         return Publication(self._predictions_topic, record, refused)
 
-    def _encode(self, work: Work, outcome: Outcome, version: str, result: Result) -> Outgoing:
-        event = work.event
+    def _encode(self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result) -> Outgoing:
+        event = image.event
         prediction = Prediction(
             id=event.id,
             model=self._model,
@@ -157,8 +157,8 @@ class Outlet:
             stamps={
                 "intended": event.intended_ns,
                 "sent": event.sent_ns,
-                "received": work.arrival.received_ns,
-                "decoded": work.decoded_ns,
+                "received": image.arrival.received_ns,
+                "decoded": image.decoded_ns,
                 "requested": outcome.requested_ns,
                 "inferred": outcome.inferred_ns,
             },
@@ -166,13 +166,13 @@ class Outlet:
             answer=None if isinstance(result, tuple) else result,
         )
         if self._tracing is not None:
-            event = self._tracing.answer(work, outcome, self._predictions_topic, self._clock_ns())
-        key = work.arrival.record.key()
+            event = self._tracing.answer(image, outcome, self._predictions_topic, self._clock_ns())
+        key = image.arrival.record.key()
         return encode_prediction(
             event, None if key is None else raw_bytes(key), prediction, self._source
         )
 
-    def _observe(self, outcome: Outcome) -> None:
+    def _observe(self, outcome: EndedRequest) -> None:
         observe = self._metrics.stages.observe
         batch, requested_ns, inferred_ns = (
             outcome.batch, outcome.requested_ns, outcome.inferred_ns,
@@ -186,10 +186,10 @@ class Outlet:
         due = [w.event.intended_ns for w in batch if w.event.intended_ns]
         observe("end_to_end", [max(0, inferred_ns - at) / 1e9 for at in due])
 
-    def bury(
-        self, arrival: Arrival, stage: str, error_class: str, message: str, attempts: int = 1
+    def dead_letter(
+        self, arrival: ReceivedRecord, stage: str, error_class: str, message: str, attempts: int = 1
     ) -> None:
-        """Set an image aside with its reason.
+        """Dead-letter an image with its reason.
 
         Raises:
             FuseBlownError: it is one too many; this image is not published, so not committed.
@@ -203,21 +203,21 @@ class Outlet:
         if (tracing := self._tracing) is not None:
             topic, now_ns = self._dead_letters_topic, self._clock_ns()
             traceparent = self._unforeseen.shield(
-                "trace", lambda: tracing.bury(arrival, letter, topic, now_ns), None
+                "trace", lambda: tracing.dead_letter(arrival, letter, topic, now_ns), None
             )
         dead = self._dead(arrival.record, letter, traceparent)
         self._delivery.publish([(arrival, dead)])
 
-    def bury_unforeseen(self, arrival: Arrival, stage: str, error: Exception) -> None:
-        """Set an image aside for an error that has no rule of its own.
+    def dead_letter_unforeseen(self, arrival: ReceivedRecord, stage: str, error: Exception) -> None:
+        """Dead-letter an image for an error that has no rule of its own.
 
         Raises:
             FuseBlownError: it is one too many.
             MemoryError: the error is one; that says nothing about the image.
         """
-        self.bury(arrival, stage, INTERNAL, self._unforeseen.note(stage, error))
+        self.dead_letter(arrival, stage, INTERNAL, self._unforeseen.note(stage, error))
 
-    def _letter(self, arrival: Arrival, problem: Problem, attempts: int) -> DeadLetter:
+    def _letter(self, arrival: ReceivedRecord, problem: Problem, attempts: int) -> DeadLetter:
         """The reason of one more dead letter, which counts for the fuse.
 
         Raises:
@@ -252,7 +252,7 @@ class Outlet:
             dead = encode_dead_letter(StoredRecord(), letter)
         return _shrinkable(self._dead_letters_topic, dead, (letter.stage, letter.error_class))
 
-    def _refused(self, arrival: Arrival, refusal: str) -> Publication:
+    def _refused(self, arrival: ReceivedRecord, refusal: str) -> Publication:
         """The dead letter of an image whose prediction Kafka refuses; on any thread.
 
         Raises:
@@ -265,11 +265,11 @@ class Outlet:
         letter = self._letter(arrival, ("publish", refusal, message), 1)
         return self._dead(arrival.record, letter, None)
 
-    def let_go(self, arrival: Arrival) -> None:
+    def drop(self, arrival: ReceivedRecord) -> None:
         """Its partition was revoked: another bridge answers it."""
         if (tracing := self._tracing) is not None:
             now_ns = self._clock_ns()
-            self._unforeseen.shield("trace", lambda: tracing.let_go(arrival, now_ns), None)
+            self._unforeseen.shield("trace", lambda: tracing.drop(arrival, now_ns), None)
         self._assignment.finish([(arrival.tracker, arrival.offset, None)])
 
 

@@ -15,8 +15,8 @@ from bridge.guard import Unforeseen
 from bridge.inference import Answer, Failure, Inference, InferenceError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
-from bridge.reading import Reader
-from bridge.work import Arrival, Outcome, Work
+from bridge.reading import ImageReader
+from bridge.images import ReceivedRecord, EndedRequest, DecodedImage
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -42,7 +42,7 @@ class Check(NamedTuple):
     error: InferenceError | None
 
 
-Item = Sequence[Arrival] | Reply | Outcome | Check | None
+Item = Sequence[ReceivedRecord] | Reply | EndedRequest | Check | None
 """What reaches the loop from other threads; None ends it."""
 
 
@@ -54,7 +54,7 @@ class Pipeline:
 
     Args:
         model: its name, as metrics say it.
-        max_attempts: requests that an image may fail in before it is set aside.
+        max_attempts: requests that an image may fail in before it is dead-lettered.
         failed: called once, on the pipeline's thread, with what makes it impossible to go on.
         tracing: None where it is off.
         clock_ns: epoch nanoseconds, for stamps.
@@ -65,9 +65,9 @@ class Pipeline:
         self,
         *,
         model: str,
-        reader: Reader,
+        reader: ImageReader,
         inference: Inference,
-        batcher: Batcher[Work],
+        batcher: Batcher[DecodedImage],
         outlet: Outlet,
         max_attempts: int,
         metrics: Metrics,
@@ -112,12 +112,12 @@ class Pipeline:
         self._reader.start(self._batcher.add, self._inbox.put)
         self._thread.start()
 
-    def submit(self, arrivals: Sequence[Arrival]) -> None:
-        """Hand over records that were taken in hand; returns at once."""
+    def submit(self, arrivals: Sequence[ReceivedRecord]) -> None:
+        """Hand over records that were taken; returns at once."""
         self._inbox.put(arrivals)
 
     def stop(self, timeout_s: float = 10) -> None:
-        """End the loop; what is still in hand is left unanswered, and so uncommitted."""
+        """End the loop; what is still in flight is left unanswered, and so uncommitted."""
         self._inbox.put(None)
         self._thread.join(timeout_s)
         self._reader.close()
@@ -150,7 +150,7 @@ class Pipeline:
             while True:
                 if item is None:
                     self._stopping = True
-                elif isinstance(item, Outcome):
+                elif isinstance(item, EndedRequest):
                     self._settle(item)
                 elif isinstance(item, Check):
                     self._checked(item.error)
@@ -164,10 +164,10 @@ class Pipeline:
 
     def _send(self) -> None:
         while (batch := self._next_batch()) is not None:
-            ours = [work for work in batch if not work.arrival.tracker.revoked]
-            for work in batch:
-                if work.arrival.tracker.revoked:
-                    self._outlet.let_go(work.arrival)
+            ours = [image for image in batch if not image.arrival.tracker.revoked]
+            for image in batch:
+                if image.arrival.tracker.revoked:
+                    self._outlet.drop(image.arrival)
             if not ours:
                 self._batcher.dropped()
                 continue
@@ -177,7 +177,7 @@ class Pipeline:
             done = partial(self._done, ours, requested_ns, call)
             try:
                 self._inference.infer(
-                    [work.array for work in ours], done, traceparent, [work.size for work in ours]
+                    [image.array for image in ours], done, traceparent, [image.size for image in ours]
                 )
             except MemoryError:
                 done(InferenceError("RESOURCE_EXHAUSTED", "no memory to make the request"))
@@ -186,7 +186,7 @@ class Pipeline:
                 done(InferenceError("INTERNAL", f"a request that cannot be made: {line}"))
 
     def _begin_trace(
-        self, ours: Sequence[Work], requested_ns: int
+        self, ours: Sequence[DecodedImage], requested_ns: int
     ) -> "tuple[Span, str] | tuple[None, None]":
         if (tracing := self._tracing) is None:
             return None, None
@@ -195,12 +195,12 @@ class Pipeline:
             "trace", lambda: tracing.request(ours, requested_ns), nothing
         )
 
-    def _next_batch(self) -> Sequence[Work] | None:
+    def _next_batch(self) -> Sequence[DecodedImage] | None:
         return self._batcher.next_batch(self._monotonic(), more=self._reader.pending)
 
     def _done(
         self,
-        batch: Sequence[Work],
+        batch: Sequence[DecodedImage],
         requested_ns: int,
         call: "Span | None",
         result: Answer | InferenceError,
@@ -209,7 +209,7 @@ class Pipeline:
         inferred_ns = self._clock_ns()
         while True:
             try:
-                self._inbox.put(Outcome(batch, requested_ns, inferred_ns, result, call))
+                self._inbox.put(EndedRequest(batch, requested_ns, inferred_ns, result, call))
                 return
             except MemoryError:  # else the request's slot, and its images, would be lost for good
                 time.sleep(NO_MEMORY_S)
@@ -225,10 +225,10 @@ class Pipeline:
         self._checking = False
         self._heard_at = now = self._monotonic()
         self._batcher.checked(now, well=error is None)
-        self._bury_culprits()
+        self._dead_letter_culprits()
         if error is not None:
-            for work in self._batcher.discard(lambda one: one.arrival.tracker.revoked):
-                self._outlet.let_go(work.arrival)
+            for image in self._batcher.discard(lambda one: one.arrival.tracker.revoked):
+                self._outlet.drop(image.arrival)
             if self.problem is None:
                 log.warning("triton_unavailable", status=error.status, error=str(error)[:300])
             self.problem = _not_answering(error)
@@ -236,19 +236,19 @@ class Pipeline:
             # Else it is said by the images that wait: a model can be ready and fail on each.
             self.problem = None
 
-    def _bury_culprits(self) -> None:
-        for work, error, times in self._batcher.take_culprits():
-            if work.arrival.tracker.revoked:
-                self._outlet.let_go(work.arrival)
+    def _dead_letter_culprits(self) -> None:
+        for image, error, times in self._batcher.take_culprits():
+            if image.arrival.tracker.revoked:
+                self._outlet.drop(image.arrival)
                 continue
             message = (
                 f"Triton went away {times} times when it had this image, and answered others after "
                 f"it; the last time: {error}"
             )
             log.warning("image_takes_triton_down", status=error.status, requests=times)
-            self._outlet.bury(work.arrival, "infer", error.status, message, attempts=times)
+            self._outlet.dead_letter(image.arrival, "infer", error.status, message, attempts=times)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: EndedRequest) -> None:
         if (tracing := self._tracing) is not None:
             self._unforeseen.shield("trace", lambda: tracing.respond(outcome), None)
         self._heard_at = self._monotonic()
@@ -260,30 +260,30 @@ class Pipeline:
                 self._metrics.requests.labels("ok").inc()
                 self._batcher.succeeded()
                 self._outlet.answer(outcome, error)
-                self._bury_culprits()
+                self._dead_letter_culprits()
                 return
             # Whose answer is whose cannot be told.
             error = InferenceError("INTERNAL", f"an answer of {rows} rows for {images} images")
         self._metrics.requests.labels(error.failure.value).inc()
         batch = outcome.batch
         if error.failure is Failure.INTERNAL:
-            for work in batch:
-                work.attempts += 1
-        exhausted = max(work.attempts for work in batch) >= self._max_attempts
+            for image in batch:
+                image.attempts += 1
+        exhausted = max(image.attempts for image in batch) >= self._max_attempts
         if error.failure is Failure.INVALID or (error.failure is Failure.INTERNAL and exhausted):
             if len(batch) > 1:
                 log.warning("batch_split", status=error.status, images=len(batch))
                 self._metrics.retries.labels(error.status).inc(len(batch))
                 self._batcher.refused(batch)
                 self.problem = None
-                self._bury_culprits()
+                self._dead_letter_culprits()
                 return
             self._batcher.succeeded()
             self.problem = None
-            self._bury_culprits()
-            work = batch[0]
-            self._outlet.bury(
-                work.arrival, "infer", error.status, str(error), attempts=max(1, work.attempts)
+            self._dead_letter_culprits()
+            image = batch[0]
+            self._outlet.dead_letter(
+                image.arrival, "infer", error.status, str(error), attempts=max(1, image.attempts)
             )
             return
         wait = self._batcher.unavailable(batch, self._monotonic(), error)

@@ -11,7 +11,7 @@ from bridge.decoders.pool import Decoders, Reply
 from bridge.guard import Unforeseen
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
-from bridge.work import Arrival, Work
+from bridge.images import ReceivedRecord, DecodedImage
 from imaging.decode import needs_decoder, to_input
 from imaging.rules import ImageError, ImageRules, Input, Size
 from wire.image import ImageEvent, decode_image
@@ -29,12 +29,12 @@ of images."""
 class _Encoded:
     """An image on its way to a decoder."""
 
-    arrival: Arrival
+    arrival: ReceivedRecord
     event: ImageEvent
     value: bytes
 
 
-class Reader:
+class ImageReader:
     """Owns what has arrived and is not decoded. All of it is for the pipeline's thread.
 
     Args:
@@ -59,8 +59,8 @@ class Reader:
         self._tracing = tracing
         self._clock_ns = clock_ns
         self._unforeseen = Unforeseen()
-        self._hand_on: Callable[[Work], None] | None = None
-        self._unread: deque[Arrival] = deque()
+        self._hand_on: Callable[[DecodedImage], None] | None = None
+        self._unread: deque[ReceivedRecord] = deque()
         self._decoders: Decoders[_Encoded] = Decoders(
             decoders if rules.shape is not None else 0, rules
         )
@@ -75,7 +75,7 @@ class Reader:
         """Whether more images may become ready by themselves."""
         return bool(self._unread or self._decoders.pending)
 
-    def start(self, ready: Callable[[Work], None], reply: Callable[[Reply], None]) -> None:
+    def start(self, ready: Callable[[DecodedImage], None], reply: Callable[[Reply], None]) -> None:
         """Start the decoders.
 
         Args:
@@ -91,7 +91,7 @@ class Reader:
     def close(self) -> None:
         self._decoders.close()
 
-    def add(self, arrivals: Sequence[Arrival]) -> None:
+    def add(self, arrivals: Sequence[ReceivedRecord]) -> None:
         self._unread.extend(arrivals)
 
     def read(self) -> None:
@@ -108,18 +108,18 @@ class Reader:
                 break
         self._decoders.feed()
 
-    def _read_one(self, arrival: Arrival) -> None:
+    def _read_one(self, arrival: ReceivedRecord) -> None:
         if arrival.tracker.revoked:
-            self._outlet.let_go(arrival)
+            self._outlet.drop(arrival)
             return
         try:
             event = decode_image(arrival.record)
         except ContractError as error:
             self._begin_trace(arrival, None)
-            self._outlet.bury(arrival, "contract", "contract", str(error))
+            self._outlet.dead_letter(arrival, "contract", "contract", str(error))
             return
         except Exception as error:
-            self._outlet.bury_unforeseen(arrival, "contract", error)
+            self._outlet.dead_letter_unforeseen(arrival, "contract", error)
             return
         self._begin_trace(arrival, event)
         value = raw_bytes(arrival.record.value())
@@ -129,13 +129,13 @@ class Reader:
                 return
             array = to_input(event, value, self._rules)
         except ImageError as error:
-            self._outlet.bury(arrival, "decode", error.kind, str(error))
+            self._outlet.dead_letter(arrival, "decode", error.kind, str(error))
         except Exception as error:
-            self._outlet.bury_unforeseen(arrival, "decode", error)
+            self._outlet.dead_letter_unforeseen(arrival, "decode", error)
         else:
             self._ready(arrival, event, array, None)
 
-    def _begin_trace(self, arrival: Arrival, event: ImageEvent | None) -> None:
+    def _begin_trace(self, arrival: ReceivedRecord, event: ImageEvent | None) -> None:
         if (tracing := self._tracing) is not None:
             self._unforeseen.shield("trace", lambda: tracing.begin(arrival, event), None)
 
@@ -148,14 +148,14 @@ class Reader:
         """
         for encoded, result in self._decoders.take(reply):
             if encoded.arrival.tracker.revoked:
-                self._outlet.let_go(encoded.arrival)
+                self._outlet.drop(encoded.arrival)
             elif isinstance(result, ImageError):
-                self._outlet.bury(encoded.arrival, "decode", result.kind, str(result))
+                self._outlet.dead_letter(encoded.arrival, "decode", result.kind, str(result))
             else:
                 self._ready(encoded.arrival, encoded.event, *result)
         if isinstance(reply.result, Decoded):
             self._metrics.stages.observe("decode", reply.result.seconds)
 
-    def _ready(self, arrival: Arrival, event: ImageEvent, array: Input, size: Size | None) -> None:
+    def _ready(self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None) -> None:
         assert self._hand_on is not None
-        self._hand_on(Work(arrival, event, array, self._clock_ns(), size))
+        self._hand_on(DecodedImage(arrival, event, array, self._clock_ns(), size))

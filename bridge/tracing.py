@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, set_span_in_context
 
 from bridge.inference import Answer
-from bridge.work import Arrival, Outcome, Work
+from bridge.images import ReceivedRecord, EndedRequest, DecodedImage
 from tracing.context import remote_context, traceparent_of
 from wire.deadletter import DeadLetter, one_line
 from wire.image import ImageEvent, image_id
@@ -43,7 +43,7 @@ class BridgeTracing:
         self._model = model
         self._common = {"messaging.system": "kafka", "messaging.consumer.group.name": group}
 
-    def begin(self, arrival: Arrival, event: ImageEvent | None) -> None:
+    def begin(self, arrival: ReceivedRecord, event: ImageEvent | None) -> None:
         """Open the span of an image that was received, if its trace is recorded.
 
         Args:
@@ -79,10 +79,10 @@ class BridgeTracing:
             ).end(arrival.received_ns)
 
     def request(
-        self, works: Sequence[Work], requested_ns: int
+        self, images: Sequence[DecodedImage], requested_ns: int
     ) -> tuple[Span, str] | tuple[None, None]:
         """Open the span of a call of Triton, if any of its images has one; with its header."""
-        spans = [work.arrival.span for work in works if work.arrival.span is not None]
+        spans = [image.arrival.span for image in images if image.arrival.span is not None]
         if not spans:
             return None, None
         call = self._tracer.start_span(
@@ -94,14 +94,14 @@ class BridgeTracing:
                 "rpc.service": RPC.partition("/")[0],
                 "rpc.method": RPC.partition("/")[2],
                 "triton.model.name": self._model,
-                "triton.request.batch_size": len(works),
+                "triton.request.batch_size": len(images),
             },
             links=[Link(span.get_span_context()) for span in spans],
             start_time=requested_ns,
         )
         return call, traceparent_of(call)
 
-    def respond(self, outcome: Outcome) -> None:
+    def respond(self, outcome: EndedRequest) -> None:
         """A call was answered, or failed; each image is told of a failure."""
         call, result, at_ns = outcome.call, outcome.result, outcome.inferred_ns
         if call is None:
@@ -111,31 +111,31 @@ class BridgeTracing:
         else:
             call.set_attribute("error.type", result.status)
             call.set_status(Status(StatusCode.ERROR, one_line(str(result))))
-            for span in (work.arrival.span for work in outcome.batch):
+            for span in (image.arrival.span for image in outcome.batch):
                 if span is not None:
                     span.add_event("request failed", {"error.type": result.status}, at_ns)
         call.end(at_ns)
 
-    def answer(self, work: Work, outcome: Outcome, topic: str, now_ns: int) -> ImageEvent:
+    def answer(self, image: DecodedImage, outcome: EndedRequest, topic: str, now_ns: int) -> ImageEvent:
         """The image's stages, now that they are over.
 
         Returns:
             Its envelope, with the `traceparent` that its prediction is to have.
         """
-        span = work.arrival.span
+        span = image.arrival.span
         if span is None:
-            return work.event
+            return image.event
         context = set_span_in_context(span)
         start = self._tracer.start_span
         links = [] if outcome.call is None else [Link(outcome.call.get_span_context())]
         requested_ns, inferred_ns = outcome.requested_ns, outcome.inferred_ns
-        start("decode", context, start_time=work.arrival.received_ns).end(work.decoded_ns)
-        start("wait", context, start_time=work.decoded_ns).end(requested_ns)
+        start("decode", context, start_time=image.arrival.received_ns).end(image.decoded_ns)
+        start("wait", context, start_time=image.decoded_ns).end(requested_ns)
         start("infer", context, links=links, start_time=requested_ns).end(inferred_ns)
-        traceparent = self._send(span, topic, work.event.id, inferred_ns, now_ns)
-        return work.event._replace(traceparent=traceparent)
+        traceparent = self._send(span, topic, image.event.id, inferred_ns, now_ns)
+        return image.event._replace(traceparent=traceparent)
 
-    def bury(self, arrival: Arrival, letter: DeadLetter, topic: str, now_ns: int) -> str | None:
+    def dead_letter(self, arrival: ReceivedRecord, letter: DeadLetter, topic: str, now_ns: int) -> str | None:
         """An image became a dead letter; returns the `traceparent` that it is to have."""
         span = arrival.span
         if span is None:
@@ -144,7 +144,7 @@ class BridgeTracing:
         span.set_status(Status(StatusCode.ERROR, one_line(letter.message)))
         return self._send(span, topic, image_id(arrival.record), now_ns, now_ns)
 
-    def let_go(self, arrival: Arrival, now_ns: int) -> None:
+    def drop(self, arrival: ReceivedRecord, now_ns: int) -> None:
         """An image's partition went to another bridge, which answers it."""
         if arrival.span is not None:
             arrival.span.add_event("partition revoked", timestamp=now_ns)

@@ -65,7 +65,7 @@ def check(config: Mapping[str, Any]) -> None:
     make_client(Consumer, config).close()
 
 
-class Reader:
+class TopicReader:
     """Reads every partition that the topics have when it is made; belongs to no group."""
 
     def __init__(

@@ -18,7 +18,7 @@ class Selection:
 
     Attributes:
         reasons: `stage`, `class`, or `stage/class`.
-        since_ms, until_ms: when it was set aside; epoch milliseconds, the end excluded.
+        since_ms, until_ms: when it was dead-lettered; epoch milliseconds, the end excluded.
         ids: keys.
     """
 

@@ -31,7 +31,7 @@ class Report:
 
     @property
     def missing(self) -> int:
-        """Images that Kafka has stored and nobody answered or set aside."""
+        """Images that Kafka has stored and nobody answered or dead-lettered."""
         return 0 if self.tally is None else max(0, self.acknowledged - self.tally.resolved)
 
     @property

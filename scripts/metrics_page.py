@@ -32,7 +32,7 @@ NOUNS = ("images", "requests", "partitions", "commits", "rebalances", "assignmen
 OTHER_UNITS = {
     "bridge_image_retries": "images",
     "bridge_consumer_lag": "images",
-    "bridge_assignment_epoch": "rebalances",
+    "bridge_assignment_changes": "rebalances",
     "bridge_ready": "0 or 1",
     "bridge_fuse_blown": "0 or 1",
     "bridge_triton_up": "0 or 1",

@@ -22,7 +22,7 @@ def test_each_metric_has_its_row_and_its_labels() -> None:
 
 def test_a_unit_is_what_the_name_says() -> None:
     assert unit("bridge_stage_seconds") == "seconds"
-    assert unit("bridge_in_hand_bytes") == "bytes"
+    assert unit("bridge_images_in_flight_bytes") == "bytes"
     assert unit("bridge_images_received") == "images"
     assert unit("bridge_consumer_lag") == "images"
     assert unit("bridge_something_new") == "number"

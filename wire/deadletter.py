@@ -32,14 +32,14 @@ _SHORT_MESSAGE = 64
 
 
 class DeadLetter(NamedTuple):
-    """Why an image was set aside, and where it was.
+    """Why an image was dead-lettered, and where it was.
 
     Attributes:
         stage: contract, decode, infer, publish.
         error_class: a short, fixed name, safe as a metric label.
         message: one line for a person.
         attempts: how often it was tried.
-        timestamp_ms: when it was set aside; epoch milliseconds.
+        timestamp_ms: when it was dead-lettered; epoch milliseconds.
     """
 
     stage: str

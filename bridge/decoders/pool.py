@@ -21,7 +21,7 @@ costs little, short enough that the first image of it need not wait for the last
 SLOW_S = 1.0
 """At one image: then the others of its slice go to another decoder, which is started for that."""
 UNBLAMED = 5
-"""Decoders that may die one after the other with images in hand and at none of them."""
+"""Decoders that may die one after the other with images in flight and at none of them."""
 
 
 class Encoded(Protocol):
@@ -155,7 +155,7 @@ class Decoders(Generic[T]):
         self._watch(time.monotonic())
         while self._idle and self._backlog:
             decoder = self._idle.popleft()
-            if not decoder.alive:  # it died with nothing in hand: no image's doing
+            if not decoder.alive:  # it died with nothing in flight: no image's doing
                 self._replace(decoder, "while it was idle")
                 continue
             piece = self._backlog.next_slice()

@@ -1,4 +1,4 @@
-"""The partitions that this bridge owns right now, and the images of each in hand."""
+"""The partitions that this bridge owns right now, and the images of each in flight."""
 
 import time
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class Assignment(Generic[T]):
     """All trackers behind one lock: committing and asking "is it revoked?" cannot come apart.
 
     `changed` is that lock; it is notified when an answer is ready to be committed, when nothing of
-    a partition is in hand any more, and when partitions go.
+    a partition is in flight any more, and when partitions go.
 
     Args:
         accounts: counts the images; its lock is this one.
@@ -51,7 +51,7 @@ class Assignment(Generic[T]):
         self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
         self._closed = False
         self.progress_at = time.monotonic()
-        """Monotonic seconds when an image was last finished, or the first one came in hand."""
+        """Monotonic seconds when an image was last finished, or the first one was taken."""
 
     @property
     def partitions(self) -> list[TopicPartition]:
@@ -60,17 +60,17 @@ class Assignment(Generic[T]):
 
     @property
     def images(self) -> int:
-        """Images in hand, those of revoked partitions included until they are let go."""
-        return self._accounts.in_hand
+        """Images in flight, those of revoked partitions included until they are dropped."""
+        return self._accounts.in_flight
 
     @property
     def bytes(self) -> int:
         return self._accounts.bytes
 
-    def in_hand(self) -> dict[TopicPartition, int]:
-        """Images in hand of each partition."""
+    def in_flight(self) -> dict[TopicPartition, int]:
+        """Images in flight of each partition."""
         with self.changed:
-            return {key: tracker.in_hand for key, tracker in self._trackers.items()}
+            return {key: tracker.in_flight for key, tracker in self._trackers.items()}
 
     def uncommitted(self, partitions: Iterable[TopicPartition]) -> bool:
         """Whether something of these partitions is answered, and not known to be committed."""
@@ -85,7 +85,7 @@ class Assignment(Generic[T]):
                 self._trackers[topic, partition] = PartitionTracker(topic, partition)
 
     def revoke(self, partitions: Iterable[TopicPartition]) -> None:
-        """Forget these partitions: what is in hand of them is no longer ours to answer for."""
+        """Forget these partitions: what is in flight of them is no longer ours to answer for."""
         with self.changed:
             self.epoch += 1
             for key in partitions:
@@ -116,7 +116,7 @@ class Assignment(Generic[T]):
         if not tracker.begin(offset, cost):
             tracker = self._rewind(tracker, offset)
             tracker.begin(offset, cost)
-        if self._accounts.in_hand == 0:
+        if self._accounts.in_flight == 0:
             self.progress_at = time.monotonic()
         self._accounts.begin(cost)
         return tracker
@@ -138,14 +138,14 @@ class Assignment(Generic[T]):
         return fresh
 
     def finish(self, images: Iterable[tuple[PartitionTracker[T], int, T | None]]) -> None:
-        """Images are done with: what they became is safe, or (None) they are let go."""
+        """Images are done with: what they became is safe, or (None) they are dropped."""
         with self.changed:
             self._release(
                 (tracker, tracker.finish(offset), became) for tracker, offset, became in images
             )
 
     def ready(self, answers: Iterable[tuple[PartitionTracker[T], int, T]]) -> None:
-        """Answers are known; they stay in hand until `release`.
+        """Answers are known; they stay in flight until `release`.
 
         Those of a batch come together: whoever waits for them would else start with the first.
         """
@@ -161,13 +161,13 @@ class Assignment(Generic[T]):
         with self.changed:
             self._release((tracker, entry, entry.result) for entry in entries)
 
-    def let_go(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
+    def drop(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
         """Answers that waited are another bridge's to give."""
         with self.changed:
             self._release((tracker, entry, None) for entry in entries)
 
     def close(self) -> None:
-        """Let go of all that is in hand; what still comes of it is not counted."""
+        """Let go of all that is in flight; what still comes of it is not counted."""
         with self.changed:
             self._closed = True
             self._accounts.close()
@@ -175,7 +175,7 @@ class Assignment(Generic[T]):
     def _release(
         self, images: Iterable[tuple[PartitionTracker[T], Entry[T] | None, T | None]]
     ) -> None:
-        """These no longer hold memory; an entry that is None is not in hand (any more)."""
+        """These no longer hold memory; an entry that is None is not in flight (any more)."""
         if self._closed:
             return
         emptied = False
@@ -183,7 +183,7 @@ class Assignment(Generic[T]):
             if entry is not None:
                 tracker.release(entry)
                 self._accounts.end(entry.cost, became)
-                emptied |= tracker.in_hand == 0
+                emptied |= tracker.in_flight == 0
         self.progress_at = time.monotonic()
         if emptied:
             self.changed.notify_all()
@@ -191,7 +191,7 @@ class Assignment(Generic[T]):
             self._room.notify_all()
 
     def _has_room(self, images: int, size: int) -> bool:
-        return self._accounts.in_hand < images and self._accounts.bytes < size
+        return self._accounts.in_flight < images and self._accounts.bytes < size
 
     def take_completed(self) -> list[Completed[T]]:
         """What may be committed now; its records are given once. The caller holds `changed`."""
@@ -208,18 +208,18 @@ class Assignment(Generic[T]):
         return any(tracker.completed for tracker in self._trackers.values())
 
     def wait_finished(self, partitions: Iterable[TopicPartition], timeout_s: float) -> bool:
-        """Wait until nothing of these partitions is in hand; False if time ran out."""
+        """Wait until nothing of these partitions is in flight; False if time ran out."""
         wanted = list(partitions)
 
         def finished() -> bool:
             trackers = (self._trackers.get(key) for key in wanted)
-            return not any(tracker.in_hand for tracker in trackers if tracker is not None)
+            return not any(tracker.in_flight for tracker in trackers if tracker is not None)
 
         with self.changed:
             return self.changed.wait_for(finished, timeout_s)
 
     def wait_room(self, max_images: int, max_bytes: int, timeout_s: float) -> bool:
-        """Wait until more images may be taken in hand; False if time ran out."""
+        """Wait until more images may be taken; False if time ran out."""
         with self.changed:
             # Remembered, so that the waiter is woken once and not for each image that leaves.
             self._room_wanted = (max_images, max_bytes)

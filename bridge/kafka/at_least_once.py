@@ -14,14 +14,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from bridge.fuse import FuseBlownError
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.metrics import Metrics
-from bridge.work import Arrival, Publication
+from bridge.images import ReceivedRecord, Publication
 from wire.deadletter import INTERNAL
 from wire.record import raw_bytes
 
 log = structlog.get_logger()
 
 
-Settled = tuple[Arrival, Publication]
+Settled = tuple[ReceivedRecord, Publication]
 """An image, and what it became."""
 
 
@@ -134,7 +134,7 @@ class AtLeastOnce:
         if len(settled) == 1:
             self._lone.set()
 
-    def _replaced(self, sent: "_Sent", arrival: Arrival, produced: Publication) -> None:
+    def _replaced(self, sent: "_Sent", arrival: ReceivedRecord, produced: Publication) -> None:
         """The client took something else for an image than it was given."""
         for place, (other, _) in enumerate(sent.settled):
             if other is arrival:

@@ -14,7 +14,7 @@ from bridge.fuse import FuseBlownError
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.kafka.at_least_once import REFUSALS, DeliveryError, Settled, instead, produce
 from bridge.metrics import Metrics
-from bridge.work import Publication
+from bridge.images import Publication
 
 log = structlog.get_logger()
 
@@ -90,7 +90,7 @@ class ExactlyOnce:
         self._for_good: str | None = None
         self._metadata: Any = None
         self._settling = False
-        """Whether answers were taken that are neither committed nor let go."""
+        """Whether answers were taken that are neither committed nor dropped."""
         self._calling_since: float | None = None
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="transactions", daemon=True)
@@ -114,7 +114,7 @@ class ExactlyOnce:
             )
 
     def commit(self, *, wait: bool) -> None:  # noqa: ARG002 - what waits is draining
-        """Nothing to do but watch: images stay in hand until they are committed.
+        """Nothing to do but watch: images stay in flight until they are committed.
 
         Raises:
             FencedError: the client hangs, and has to be replaced.
@@ -179,7 +179,7 @@ class ExactlyOnce:
         )
 
     def _settle(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:
-        """Get these answers committed, or let go of what is no longer ours."""
+        """Get these answers committed, or drop what is no longer ours."""
         while completed and not self._stopping.is_set():
             rest: Sequence[Completed[Publication]]
             part, rest = split(completed, self._limit)
@@ -200,7 +200,7 @@ class ExactlyOnce:
                 self._widen()
             with self._assignment.changed:
                 for gone in (one for one in rest if one.tracker.revoked):
-                    self._assignment.let_go(gone.tracker, gone.entries)
+                    self._assignment.drop(gone.tracker, gone.entries)
                 completed = [one for one in rest if not one.tracker.revoked]
                 metadata = self._metadata
 

@@ -11,7 +11,7 @@ from bridge.kafka.assignment import Assignment, Position
 from bridge.kafka.at_least_once import Delivery
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
-from bridge.work import Arrival, Publication
+from bridge.images import ReceivedRecord, Publication
 from wire.record import read_record
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ class Intake:
     """Fetches while there is room, keeps the group membership alive while there is none.
 
     Args:
-        take: gets the records taken in hand; must return at once.
+        take: gets the records taken; must return at once.
         pixel_bytes: memory that an image takes once it is decoded, beside its record.
         stalled: whether images cannot be finished just now, so that waiting for them is pointless.
         failed: called, on the intake's thread, with what makes it impossible to go on.
@@ -48,7 +48,7 @@ class Intake:
         assignment: Assignment[Publication],
         metrics: Metrics,
         *,
-        take: Callable[[Sequence[Arrival]], None],
+        take: Callable[[Sequence[ReceivedRecord]], None],
         delivery: Delivery,
         pixel_bytes: int = 0,
         max_images: int,
@@ -85,13 +85,13 @@ class Intake:
         self._thread = Thread(target=self._run, name="intake", daemon=True)
         self.beat = time.monotonic()
         """Monotonic seconds of the loop's last turn: what liveness looks at."""
-        self._begun: list[Arrival] = []
-        """Taken in hand and not yet handed on."""
+        self._begun: list[ReceivedRecord] = []
+        """Taken and not yet handed on."""
         self.left: str | None = "the consumer did not end in time"
         """After a stop: what was not answered, or not committed; None when all was."""
 
     def resize(self, max_images: int) -> None:
-        """Hold so many images in hand from now on; any thread may call it."""
+        """Hold so many images in flight from now on; any thread may call it."""
         self._fetch_size = min(FETCH, max(1, max_images // 4))
         # Room for a whole fetch is waited for: records taken one by one, whenever one leaves, cost
         # several times as much.
@@ -155,13 +155,13 @@ class Intake:
                     if arrivals:
                         self._take(arrivals)
 
-    def _fetch(self) -> list[Arrival]:
+    def _fetch(self) -> list[ReceivedRecord]:
         # A wait for many records would last until all of them are there: the wait is for one,
         # and whatever has come with it is taken along.
         first = self._consumer.poll(POLL_S)
         if first is None:
             return []
-        # Taken in hand before the rest is asked for: in that call its partition can go, and come
+        # Taken before the rest is asked for: in that call its partition can go, and come
         # back to be read from an earlier record.
         largest, self._largest = self._largest, 0
         self._begun = self._accept([first])
@@ -172,7 +172,7 @@ class Intake:
         begun, self._begun = self._begun, []
         return begun + rest
 
-    def _accept(self, messages: Sequence[Message]) -> list[Arrival]:
+    def _accept(self, messages: Sequence[Message]) -> list[ReceivedRecord]:
         received_ns = time.time_ns()
         records = []
         places: list[Position] = []
@@ -192,7 +192,7 @@ class Intake:
             if self._watch is not None:
                 self._watch.read((record.topic(), record.partition()), record.offset())
         return [
-            Arrival(record, tracker, place[2], received_ns)
+            ReceivedRecord(record, tracker, place[2], received_ns)
             for record, place, tracker in zip(
                 records, places, self._assignment.begin(places), strict=True
             )
@@ -239,7 +239,7 @@ class Intake:
                 # Called from within a fetch: what it began would be waited for in vain.
                 begun, self._begun = self._begun, []
                 self._take(begun)
-            # What is in hand is finished while the partitions are still ours, so that the next
+            # What is in flight is finished while the partitions are still ours, so that the next
             # owner need not do it again; not when Triton is away and it may take for ever.
             self._drain(keys)
             self._delivery.commit(wait=True)
@@ -309,7 +309,7 @@ class Intake:
         """What a stop left undone; None when nothing."""
         if self._assignment.images:
             return (
-                f"stopped with {self._assignment.images} images in hand; they are not committed "
+                f"stopped with {self._assignment.images} images in flight; they are not committed "
                 "and will be delivered again"
             )
         if self._at_once.is_set():

@@ -148,16 +148,16 @@ class Membership:
     def brokers(self, *, up: bool) -> None:
         self._brokers_up = up
 
-    def lags(self, ends: Mapping[Key, int], in_hand: Mapping[Key, int]) -> dict[Key, int]:
-        """Of each partition owned, the records that are not done with: unread, and in hand.
+    def lags(self, ends: Mapping[Key, int], in_flight: Mapping[Key, int]) -> dict[Key, int]:
+        """Of each partition owned, the records that are not done with: unread, and in flight.
 
         Args:
             ends: where readers find nothing more: the last stable offset for those that read what
                 is committed, else the high watermark.
-            in_hand: records that were read and are not done with.
+            in_flight: records that were read and are not done with.
         """
         return {
-            key: max(0, ends[key] - self.positions[key]) + in_hand.get(key, 0)
+            key: max(0, ends[key] - self.positions[key]) + in_flight.get(key, 0)
             for key in sorted(self._owned)
             if key in ends and key in self.positions
         }

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Entry(Generic[T]):
-    """One record in hand.
+    """One record in flight.
 
     Attributes:
         cost: bytes that it holds.
@@ -23,7 +23,7 @@ class Entry(Generic[T]):
 
 
 class PartitionTracker(Generic[T]):
-    """The records of one partition in hand, for one assignment of it.
+    """The records of one partition in flight, for one assignment of it.
 
     A partition that is revoked and assigned again gets a fresh tracker, so that a late completion
     of the old assignment cannot move the new one's offsets. Not thread-safe: `Assignment` holds
@@ -32,12 +32,12 @@ class PartitionTracker(Generic[T]):
     Attributes:
         last: the offset of the newest record; -1 before the first.
         position: the next offset to consume, were the bridge to stop now; None before the first.
-        in_hand: records begun and not released.
+        in_flight: records begun and not released.
         cost: their bytes.
     """
 
     __slots__ = (
-        "_by_offset", "_committed", "_entries", "cost", "in_hand", "last", "partition", "position",
+        "_by_offset", "_committed", "_entries", "cost", "in_flight", "last", "partition", "position",
         "revoked", "topic",
     )  # fmt: skip
 
@@ -46,7 +46,7 @@ class PartitionTracker(Generic[T]):
         self.partition = partition
         self.revoked = False
         self.position: int | None = None
-        self.in_hand = 0
+        self.in_flight = 0
         self.cost = 0
         self.last = -1
         self._committed: int | None = None
@@ -61,12 +61,12 @@ class PartitionTracker(Generic[T]):
         entry: Entry[T] = Entry(offset, cost)
         self._entries.append(entry)
         self._by_offset[offset] = entry
-        self.in_hand += 1
+        self.in_flight += 1
         self.cost += cost
         return True
 
     def finish(self, offset: int, result: T | None = None) -> Entry[T] | None:
-        """A record is done; None if it is not in hand (any more)."""
+        """A record is done; None if it is not in flight (any more)."""
         entry = self._by_offset.pop(offset, None)
         if entry is not None:
             entry.finished = True
@@ -80,7 +80,7 @@ class PartitionTracker(Generic[T]):
 
     def release(self, entry: Entry[T]) -> None:
         """A finished record no longer holds memory."""
-        self.in_hand -= 1
+        self.in_flight -= 1
         self.cost -= entry.cost
 
     def take(self) -> list[Entry[T]]:

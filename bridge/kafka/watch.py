@@ -9,7 +9,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.clients import Statistics, read_model
 from bridge.kafka.membership import Key, Membership
 from bridge.metrics import Metrics
-from bridge.work import Publication
+from bridge.images import Publication
 from cli.clients import KafkaSettingError
 
 log = structlog.get_logger()
@@ -156,7 +156,7 @@ class Watch:
 
     def statistics(self, statistics: Statistics) -> None:
         self._membership.brokers(up=statistics.brokers_up > 0)
-        lags = self._membership.lags(statistics.ends, self._assignment.in_hand())
+        lags = self._membership.lags(statistics.ends, self._assignment.in_flight())
         self._metrics.lag.clear()  # a partition that went to another bridge is that one's to tell
         for (_, partition), lag in lags.items():
             self._metrics.lag.labels(str(partition)).set(lag)

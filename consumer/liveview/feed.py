@@ -10,7 +10,7 @@ import orjson
 from confluent_kafka import KafkaError
 
 from consumer.liveview.view import View
-from consumer.reader import Reader, ReadError, check, librdkafka_config
+from consumer.reader import TopicReader, ReadError, check, librdkafka_config
 
 log = logging.getLogger("liveview")
 
@@ -86,7 +86,7 @@ class Feed:
             self._behind = 0
             self._connection_error = ""
             try:
-                reader = Reader(self._config, self._topics, "latest", CONNECT_SECONDS)
+                reader = TopicReader(self._config, self._topics, "latest", CONNECT_SECONDS)
             except ReadError as error:
                 self._say(self._connection_error or str(error))
                 self._stop.wait(RETRY_SECONDS)
@@ -102,7 +102,7 @@ class Feed:
                 self._reading = False
                 reader.close()
 
-    def _read(self, reader: Reader) -> None:
+    def _read(self, reader: TopicReader) -> None:
         """Read until the stop, or until too much is unread: the next reader starts at the ends."""
         while not self._stop.is_set():
             received = reader.poll(POLL_SECONDS)

@@ -34,7 +34,7 @@ from consumer.measuring.measure import Collector, Topics, measure
 from consumer.measuring.statistics import measured
 from consumer.measuring.table import print_summary
 from consumer.measuring.triton import ModelCounters, TritonError, difference, read_counters
-from consumer.reader import Reader, ReadError, librdkafka_config
+from consumer.reader import TopicReader, ReadError, librdkafka_config
 from consumer.report import gallery, plots
 from consumer.report.page import write_report
 from consumer.report.pictures import fetch_pictures
@@ -220,7 +220,7 @@ def main(  # one parameter an option: this signature is the command's help
     try:
         output.mkdir(parents=True, exist_ok=True)
         before = _counters(triton)
-        reader = Reader(config, read, start.value, connect_timeout)
+        reader = TopicReader(config, read, start.value, connect_timeout)
         try:
             if ready_file is not None:
                 ready_file.touch()

@@ -24,7 +24,7 @@ SETTLE_SECONDS = 0.5
 
 
 class Source(Protocol):
-    """Where records come from; `consumer.reader.Reader` is one."""
+    """Where records come from; `consumer.reader.TopicReader` is one."""
 
     def poll(self, seconds: float) -> Received | None:
         """The next record, or None after `seconds`."""

@@ -16,10 +16,10 @@ DIGITS = 3
 """Significant digits of the histogram: its percentiles are within 0.1 % of the exact ones."""
 
 STAGES = (
-    ("producer_lag", "intended", "sent"),
+    ("producer_delay", "intended", "sent"),
     ("kafka_in", "sent", "received"),
     ("decode", "received", "decoded"),
-    ("bridge_wait", "decoded", "requested"),
+    ("slot_wait", "decoded", "requested"),
     ("triton", "requested", "inferred"),
     ("kafka_out", "inferred", "consumed"),
 )

@@ -55,7 +55,7 @@ def _latencies(console: Console, summary: Summary) -> None:
         return
     due, sent = summary.intended, summary.sent_latency
     table = Table(title="Latency, ms", title_justify="left")
-    for name in ("", "from due", "from send", "images within"):
+    for name in ("", "from intended", "from send", "images within"):
         table.add_column(name, justify="right" if name else "left")
     table.add_row("mean", f"{due.mean_ms:,.2f}", f"{sent.mean_ms:,.2f}", "")
     for entry, other in zip(due.percentiles, sent.percentiles, strict=False):

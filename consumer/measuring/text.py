@@ -63,7 +63,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"request size   {summary.mean_request:.2f} images, mean"
     for note in summary.notes:
         yield f"note           {note}"
-    yield from _latency_lines("latency from the time each image was due", summary.intended)
+    yield from _latency_lines("latency from the intended time of each image", summary.intended)
     yield from _latency_lines("latency from the time each was really sent", summary.sent_latency)
     if summary.stages:
         yield ""

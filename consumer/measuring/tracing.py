@@ -27,7 +27,7 @@ class ConsumerTracing:
             span.end(consumed_ns)
 
     def dead_letter(self, record: KafkaRecord, consumed_ns: int) -> None:
-        """A dead letter was read: a failed span from when it was set aside."""
+        """A dead letter was read: a failed span from when it was dead-lettered."""
         parent = record_traceparent(record)
         letter = decode_dead_letter(record)
         aside_ns = letter.timestamp_ms * 1_000_000

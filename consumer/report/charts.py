@@ -87,7 +87,7 @@ def histogram(runs: Sequence[tuple[str, Distribution]], marks: bool) -> Chart:
     y = svg.vertical(0, tallest, top=svg.TOP + band)
     return Chart(
         title="Distribution",
-        x_label="latency from the time each image was due (log axis)",
+        x_label="latency from the intended time of each image (log axis)",
         y_label="images" if len(runs) == 1 else "% of images",
         x_ticks=_ticks(x, duration),
         y_ticks=_ticks(y, lambda value: f"{value:,.10g}"),
@@ -143,7 +143,7 @@ def over_time(seconds: Floats, latency: Floats) -> Chart:
             paths.append(Path(f"line {style}", svg.line(x(middle), y(level)), name))
     return Chart(
         title="Through the run",
-        x_label="seconds since the first image was due",
+        x_label="seconds since the first intended time",
         y_label="latency (log axis)",
         x_ticks=_ticks(x, lambda value: f"{value:,.10g}"),
         y_ticks=_ticks(y, duration),

@@ -69,7 +69,7 @@ class Line:
 def compare(a: Summary, b: Summary) -> list[Line]:
     """Each figure that both runs or one of them have, in the order in which to read them."""
     lines = [
-        *_latency("latency from due", a.intended, b.intended),
+        *_latency("latency from intended time", a.intended, b.intended),
         *_latency("latency from send", a.sent_latency, b.sent_latency),
         Line("rate", "offered", a.offered_rate, b.offered_rate, "images/s"),
         Line("rate", "answered", a.throughput, b.throughput, "images/s", "higher"),

@@ -30,10 +30,10 @@ NAME_LENGTH = 80
 """Characters of an id or a label: a longer one says no more and breaks the layout."""
 
 STAGE_WORDS = {
-    "producer_lag": "due until really sent",
+    "producer_delay": "due until really sent",
     "kafka_in": "sent until the bridge had it",
     "decode": "decoding, resizing",
-    "bridge_wait": "waiting for a slot with Triton",
+    "slot_wait": "waiting for a slot with Triton",
     "triton": "with Triton and back",
     "kafka_out": "answered until read from Kafka",
 }
@@ -115,7 +115,7 @@ def _charts(chosen: Measured, summary: Summary) -> list[Chart]:
     found = _distribution(summary)
     if found is None:
         return []
-    curves = [("from the time due", found)]
+    curves = [("from intended time", found)]
     sent = None if summary.sent_latency is None else distribution(summary.sent_latency)
     if sent is not None:
         curves.append(("from the actual send", sent))

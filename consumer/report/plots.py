@@ -97,7 +97,7 @@ def _histogram(panel: Axes, latency: Floats, summary: Summary) -> None:
     panel.set_xscale("log")
     _milliseconds(panel, "x", low, high)
     panel.set_title("Distribution", pad=12)
-    panel.set_xlabel("latency from the time each image was due")
+    panel.set_xlabel("latency from the intended time of each image")
     panel.set_ylabel("images")
     panel.grid(visible=False, axis="x")
     # Room above the bars, a step for each label: neighbouring percentiles may lie close together.
@@ -146,13 +146,13 @@ def _over_time(panel: Axes, seconds: Floats, latency: Floats) -> None:
     panel.set_ylim(low, high)
     _milliseconds(panel, "y", low, high)
     panel.set_title("Through the run", pad=12)
-    panel.set_xlabel("seconds since the first image was due")
+    panel.set_xlabel("seconds since the first intended time")
     panel.set_ylabel("latency")
 
 
 def _percentile_curve(panel: Axes, intended: Floats, sent: Floats) -> None:
     for values, name, colour, dashes in (
-        (intended, "from the time due", BLUE, "-"),
+        (intended, "from intended time", BLUE, "-"),
         (sent, "from the actual send", ORANGE, "--"),
     ):
         if len(values):

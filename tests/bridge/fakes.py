@@ -14,8 +14,8 @@ from bridge.kafka.at_least_once import Settled
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
-from bridge.reading import Reader
-from bridge.work import Arrival, Publication, Work
+from bridge.reading import ImageReader
+from bridge.images import ReceivedRecord, Publication, DecodedImage
 from imaging.rules import ImageRules, Input, Preprocess, Size
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord
@@ -96,11 +96,11 @@ class Bench:
             fuse=fuse or Fuse(0, 0, 100), metrics=self.metrics, tracing=tracing,
             clock_ns=self.now_ns,
         )  # fmt: skip
-        reader = Reader(
+        reader = ImageReader(
             rules=RULES, decoders=0, outlet=outlet, metrics=self.metrics, tracing=tracing,
             clock_ns=self.now_ns,
         )  # fmt: skip
-        self.batcher: Batcher[Work] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
+        self.batcher: Batcher[DecodedImage] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
         self.pipeline = Pipeline(
             model="net", reader=reader, inference=model, batcher=self.batcher, outlet=outlet,
             max_attempts=3, metrics=self.metrics, failed=self.failures.append, tracing=tracing,
@@ -115,7 +115,7 @@ class Bench:
         trackers = self.assignment.begin(places)
         self.pipeline.submit(
             [
-                Arrival(record, tracker, record.offset(), NOW_NS)
+                ReceivedRecord(record, tracker, record.offset(), NOW_NS)
                 for record, tracker in zip(records, trackers, strict=True)
                 if tracker is not None
             ]

@@ -11,8 +11,8 @@ from bridge.kafka.assignment import Assignment
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import CHECK_AGAIN_S, QUIET_S, Pipeline
-from bridge.reading import Reader
-from bridge.work import Arrival, Publication, Work
+from bridge.reading import ImageReader
+from bridge.images import ReceivedRecord, Publication, DecodedImage
 from imaging.rules import Input, Size
 from wire.image import ImageEvent
 from wire.record import StoredRecord
@@ -52,16 +52,16 @@ class Passing:
     unread = pending = False
 
     def __init__(self) -> None:
-        self._ready: Callable[[Work], None] | None = None
+        self._ready: Callable[[DecodedImage], None] | None = None
 
-    def start(self, ready: Callable[[Work], None], _reply: object) -> None:
+    def start(self, ready: Callable[[DecodedImage], None], _reply: object) -> None:
         self._ready = ready
 
-    def add(self, arrivals: Sequence[Arrival]) -> None:
+    def add(self, arrivals: Sequence[ReceivedRecord]) -> None:
         assert self._ready is not None
         for arrival in arrivals:
             event = ImageEvent("image", None, None, None, 0, 0)
-            self._ready(Work(arrival, event, b"pixels", 0))
+            self._ready(DecodedImage(arrival, event, b"pixels", 0))
 
     def read(self) -> None:
         pass
@@ -71,16 +71,16 @@ class Counting:
     """An outlet that only finishes images."""
 
     def __init__(self, assignment: Assignment[Publication]) -> None:
-        self.let_go = self._finish
+        self.drop = self._finish
         self._assignment = assignment
         self.answered = 0
 
     def answer(self, outcome: Any, _answer: Answer) -> None:
-        for work in outcome.batch:
-            self._finish(work.arrival)
+        for image in outcome.batch:
+            self._finish(image.arrival)
             self.answered += 1
 
-    def _finish(self, arrival: Arrival) -> None:
+    def _finish(self, arrival: ReceivedRecord) -> None:
         self._assignment.finish([(arrival.tracker, arrival.offset, None)])
 
 
@@ -94,9 +94,9 @@ class Rig:
         self.assignment.assign([KEY])
         self.outlet = Counting(self.assignment)
         reader = Passing()
-        batcher: Batcher[Work] = Batcher(8, 2, 0.1, 5.0, lambda: 1.0)
+        batcher: Batcher[DecodedImage] = Batcher(8, 2, 0.1, 5.0, lambda: 1.0)
         self.pipeline = Pipeline(
-            model="net", reader=cast("Reader", reader), inference=self.server, batcher=batcher,
+            model="net", reader=cast("ImageReader", reader), inference=self.server, batcher=batcher,
             outlet=cast("Outlet", self.outlet), max_attempts=3, metrics=Metrics(),
             failed=self._failed, monotonic=lambda: self.now,
         )  # fmt: skip
@@ -121,7 +121,7 @@ class Rig:
     def image(self, offset: int) -> None:
         (tracker,) = self.assignment.begin([(*KEY, offset, 1)])
         assert tracker is not None
-        self.pipeline.submit([Arrival(StoredRecord(), tracker, offset, 0)])
+        self.pipeline.submit([ReceivedRecord(StoredRecord(), tracker, offset, 0)])
 
 
 @pytest.fixture

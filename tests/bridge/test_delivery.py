@@ -16,7 +16,7 @@ from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
-from bridge.work import Arrival, Outcome, Publication, Work
+from bridge.images import ReceivedRecord, EndedRequest, Publication, DecodedImage
 from tests.bridge.fakes import NOW_NS, PIXELS, Broker, Report, good, raw_image, size
 from wire.deadletter import decode_dead_letter
 from wire.image import decode_image
@@ -72,30 +72,30 @@ class Desk:
             self.failures.append(error)
             self.assignment.changed.notify_all()
 
-    def arrivals(self, *records: StoredRecord) -> list[Arrival]:
+    def arrivals(self, *records: StoredRecord) -> list[ReceivedRecord]:
         trackers = self.assignment.begin([("images", 0, r.offset(), r.size) for r in records])
         return [
-            Arrival(record, tracker, record.offset(), NOW_NS)
+            ReceivedRecord(record, tracker, record.offset(), NOW_NS)
             for record, tracker in zip(records, trackers, strict=True)
             if tracker is not None
         ]
 
     def answer(self, *records: StoredRecord) -> None:
         batch = [
-            Work(one, decode_image(one.record), PIXELS, NOW_NS) for one in self.arrivals(*records)
+            DecodedImage(one, decode_image(one.record), PIXELS, NOW_NS) for one in self.arrivals(*records)
         ]
         answer = good([PIXELS] * len(batch))
-        self.outlet.answer(Outcome(batch, NOW_NS, NOW_NS, answer), answer)
+        self.outlet.answer(EndedRequest(batch, NOW_NS, NOW_NS, answer), answer)
 
-    def bury(self, *records: StoredRecord) -> None:
+    def dead_letter(self, *records: StoredRecord) -> None:
         for arrival in self.arrivals(*records):
-            self.outlet.bury(arrival, "decode", "not_an_image", "no image " + "x" * 500)
+            self.outlet.dead_letter(arrival, "decode", "not_an_image", "no image " + "x" * 500)
 
     def settle(self) -> None:
-        """Wait until nothing is in hand, or the delivery has failed."""
+        """Wait until nothing is in flight, or the delivery has failed."""
         with self.assignment.changed:
             done = lambda: self.failures or not self.assignment.images  # noqa: E731
-            assert self.assignment.changed.wait_for(done, 8), "images are still in hand"
+            assert self.assignment.changed.wait_for(done, 8), "images are still in flight"
         self.delivery.commit(wait=True)
 
     @property
@@ -143,7 +143,7 @@ def start() -> Iterator[Start]:
 def test_answers_and_letters_are_published_and_committed(kind: str, start: Start) -> None:
     desk = start(kind, Broker({}))
     desk.answer(*(raw_image(offset) for offset in range(40)))
-    desk.bury(raw_image(40))
+    desk.dead_letter(raw_image(40))
     desk.settle()
     assert not desk.failures
     assert (desk.answers(), list(desk.letters())) == (40, [40])
@@ -169,7 +169,7 @@ def test_a_letter_loses_value_then_headers_then_key_and_never_where_the_image_wa
         "names": raw_image(3, ("ce_id", b"n" * BIG), key=b"k" * BIG),
     }
     records["value"].record_value = b"v" * BIG
-    desk.bury(*records.values())
+    desk.dead_letter(*records.values())
     desk.settle()
     assert not desk.failures
     letters = desk.letters()
@@ -194,7 +194,7 @@ def test_a_letter_loses_value_then_headers_then_key_and_never_where_the_image_wa
 def test_the_smallest_letter_needs_less_than_a_kilobyte(kind: str, start: Start) -> None:
     desk = start(kind, Broker({"dlq": 700}))
     record = raw_image(0, *((f"h{i}", b"x") for i in range(1000)), key=b"k" * BIG)
-    desk.bury(record)
+    desk.dead_letter(record)
     desk.settle()
     assert not desk.failures
     (letter,) = desk.letters().values()
@@ -220,7 +220,7 @@ def test_a_prediction_that_is_too_large_becomes_a_letter_and_its_neighbours_are_
     assert desk.committed == {0: 20}
     assert desk.accounts.answered == 19, "what was replaced is no answer"
     assert desk.accounts.dead == {("publish", "too_large"): 1}
-    assert desk.accounts.in_hand == desk.accounts.bytes == 0
+    assert desk.accounts.in_flight == desk.accounts.bytes == 0
 
 
 @BOTH
@@ -230,7 +230,7 @@ def test_one_large_letter_without_a_key_takes_nothing_from_the_others(
     desk = start(kind, Broker({"dlq": 4000}))
     records = [raw_image(offset) for offset in range(20)]
     records[11].record_headers = [*(records[11].record_headers or ()), ("x", b"y" * BIG)]
-    desk.bury(*records)
+    desk.dead_letter(*records)
     desk.settle()
     assert not desk.failures
     letters = desk.letters()
@@ -255,7 +255,7 @@ def test_a_topic_that_takes_not_even_the_smallest_letter_stops_the_bridge(
     kind: str, start: Start
 ) -> None:
     desk = start(kind, Broker({"dlq": 100}))
-    desk.bury(raw_image(0))
+    desk.dead_letter(raw_image(0))
     desk.settle()
     assert [type(failure) for failure in desk.failures] == [DeliveryError]
     assert "max.message.bytes" in str(desk.failures[0])
@@ -273,7 +273,7 @@ def test_predictions_that_are_refused_count_for_the_fuse(kind: str, start: Start
     assert sorted(desk.letters()) == [0, 1, 2, 3]
     assert desk.committed == {0: 4}, "what is complete is committed, and not sent again"
     assert desk.accounts.dead == {("publish", "too_large"): 4}
-    assert (desk.accounts.answered, desk.accounts.in_hand) == (0, 16)
+    assert (desk.accounts.answered, desk.accounts.in_flight) == (0, 16)
 
 
 @BOTH
@@ -285,7 +285,7 @@ def test_what_cannot_pass_is_not_tried_for_ever(kind: str, start: Start) -> None
     desk.settle()
     assert [type(failure) for failure in desk.failures] == [DeliveryError]
     assert desk.committed == {}
-    assert (desk.accounts.answered, desk.accounts.in_hand) == (0, 1), "published is not counted"
+    assert (desk.accounts.answered, desk.accounts.in_flight) == (0, 1), "published is not counted"
 
 
 def test_answers_that_come_before_the_generation_is_known_wait_for_it() -> None:
@@ -346,7 +346,7 @@ def test_reports_that_come_on_two_threads_are_each_counted_once(start: Start) ->
     finally:
         sys.setswitchinterval(interval)
     assert not desk.failures
-    assert (desk.accounts.answered, desk.accounts.in_hand) == (2000, 0)
+    assert (desk.accounts.answered, desk.accounts.in_flight) == (2000, 0)
     assert desk.committed == {0: 2000}
 
 

@@ -332,7 +332,7 @@ def test_a_bridge_whose_fuse_has_blown_stays_up_and_each_start_goes_on_where_it_
     good = as_records([GOOD], 210)[200:]
     send(kafka.bootstrap, topics.images, [*bad, *good])
     group = f"group-{topics.images}"
-    # So few in hand that no good one is among them.
+    # So few in flight that no good one is among them.
     settings = {"delivery": delivery, "max_buffered_images": "20"}
     for start in range(1, 4):
         bridge = start_bridge(f"start-{start}", ready=False, **settings)
@@ -341,7 +341,7 @@ def test_a_bridge_whose_fuse_has_blown_stays_up_and_each_start_goes_on_where_it_
         assert (bridge.health("live"), bridge.health("ready")) == (200, 503)
         metrics = bridge.metrics()
         assert metrics["bridge_fuse_blown"] == 1
-        assert metrics["bridge_images_in_hand"] == 0
+        assert metrics["bridge_images_in_flight"] == 0
         done = sum(committed(kafka.bootstrap, group, topics.images, PARTITIONS).values())
         assert done == 9 * start
         send_signal(bridge.pid, signal.SIGTERM)

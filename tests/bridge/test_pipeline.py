@@ -15,7 +15,7 @@ import wire.deadletter
 import wire.prediction
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.inference import Answer, InferenceError
-from bridge.work import Outcome
+from bridge.images import EndedRequest
 from imaging.rules import ImageError, Input
 from tests.bridge.fakes import PIXELS, Bench, Model, Result, good, raw_image
 from wire.record import StoredRecord
@@ -120,7 +120,7 @@ def test_even_a_letter_that_cannot_be_written_says_where_the_image_was(
 class BrokenTracing:
     def __getattr__(self, name: str) -> Any:
         if name == "answer":
-            return lambda work, *_: work.event
+            return lambda image, *_: image.event
 
         def fail(*_: Any) -> Any:
             raise RuntimeError(name)
@@ -296,7 +296,7 @@ def test_want_of_memory_when_an_answer_comes_loses_no_slot(monkeypatch: pytest.M
 
     class Scarce(SimpleQueue[Any]):
         def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-            if isinstance(item, Outcome) and next(starved, False):
+            if isinstance(item, EndedRequest) and next(starved, False):
                 raise MemoryError
             super().put(item, block, timeout)
 
@@ -309,7 +309,7 @@ def test_want_of_memory_when_an_answer_comes_loses_no_slot(monkeypatch: pytest.M
 
 
 def test_the_sums_of_images_hold_at_every_scrape() -> None:
-    """Received = answered + dead-lettered + dropped + in hand, while other threads work."""
+    """Received = answered + dead-lettered + dropped + in flight, while other threads work."""
     bench = Bench(Model())
     over = Event()
     wrong: list[dict[str, float]] = []
@@ -322,7 +322,7 @@ def test_the_sums_of_images_hold_at_every_scrape() -> None:
             for family in bench.metrics.images.collect():
                 for sample in family.samples:
                     found[sample.name] = found.get(sample.name, 0) + sample.value
-            done = ("answered_total", "dead_lettered_total", "dropped_total", "in_hand")
+            done = ("answered_total", "dead_lettered_total", "dropped_total", "in_flight")
             parts = sum(found.get(f"bridge_images_{name}", 0) for name in done)
             scrapes += 1
             if parts != found["bridge_images_received_total"]:
@@ -338,11 +338,11 @@ def test_the_sums_of_images_hold_at_every_scrape() -> None:
     assert not wrong
     accounts = bench.metrics.images
     assert accounts.dead == {("contract", "contract"): 429}
-    assert (accounts.answered, accounts.in_hand, accounts.bytes) == (2571, 0, 0)
+    assert (accounts.answered, accounts.in_flight, accounts.bytes) == (2571, 0, 0)
 
 
 def test_no_time_in_a_histogram_is_negative() -> None:
     bench = Bench(Model())
     bench.metrics.stages.observe("wait", [-5.0, 0.25, -1e9])
-    assert total(bench, "bridge_stage_seconds_sum", stage="wait") == 0.25
-    assert total(bench, "bridge_stage_seconds_count", stage="wait") == 3
+    assert total(bench, "bridge_stage_seconds_sum", stage="slot_wait") == 0.25
+    assert total(bench, "bridge_stage_seconds_count", stage="slot_wait") == 3

@@ -19,13 +19,13 @@ from bridge.config import Settings
 from bridge.inference import InferenceError
 from bridge.kafka.offsets import PartitionTracker
 from bridge.tracing import RPC, BridgeTracing
-from bridge.work import Arrival, Outcome, Publication, Work
+from bridge.images import ReceivedRecord, EndedRequest, Publication, DecodedImage
 from cli.signals import StopSignal
 from consumer.measuring.matching import Matcher
 from consumer.measuring.measure import Collector, measure
 from consumer.measuring.measure import Topics as Read
 from consumer.measuring.tracing import ConsumerTracing
-from consumer.reader import Reader
+from consumer.reader import TopicReader
 from consumer.reader import librdkafka_config as reader_config
 from producer.encoding import EncodedImage, Encoding
 from producer.pacing import Schedule
@@ -99,7 +99,7 @@ def produce_and_measure(
 ) -> None:
     """As producer/run.py and consumer/run.py do, in this process."""
     read = Read(topics.images, topics.predictions, topics.dead_letters)
-    reader = Reader(
+    reader = TopicReader(
         reader_config(kafka.bootstrap, {}),
         [topics.images, topics.predictions, topics.dead_letters],
         "earliest",
@@ -241,17 +241,17 @@ def test_strangers_traces_are_joined_as_they_ask(
     assert "tracestate" not in headers[b"yes"]
 
 
-def an_arrival(offset: int, traceparent: str | None = None) -> Arrival:
+def an_arrival(offset: int, traceparent: str | None = None) -> ReceivedRecord:
     headers = [] if traceparent is None else [("traceparent", traceparent.encode())]
     record = StoredRecord(record_offset=offset, record_headers=headers)
     tracker: PartitionTracker[Publication] = PartitionTracker("images", 0)
-    return Arrival(record, tracker, offset, time.time_ns())
+    return ReceivedRecord(record, tracker, offset, time.time_ns())
 
 
-def a_work(tracing: BridgeTracing, arrival: Arrival) -> Work:
+def a_work(tracing: BridgeTracing, arrival: ReceivedRecord) -> DecodedImage:
     event = decode_image(arrival.record)
     tracing.begin(arrival, event)
-    return Work(arrival, event, b"", arrival.received_ns)
+    return DecodedImage(arrival, event, b"", arrival.received_ns)
 
 
 def test_a_call_that_fails_says_so_in_every_image(memory: InMemorySpanExporter) -> None:
@@ -262,9 +262,9 @@ def test_a_call_that_fails_says_so_in_every_image(memory: InMemorySpanExporter) 
     assert call is not None
     assert traceparent is not None
     assert f"{call.get_span_context().span_id:016x}" in traceparent
-    tracing.respond(Outcome(batch, now, now, InferenceError("UNAVAILABLE", "gone\nfor good"), call))
-    for work in batch:
-        tracing.let_go(work.arrival, now)
+    tracing.respond(EndedRequest(batch, now, now, InferenceError("UNAVAILABLE", "gone\nfor good"), call))
+    for image in batch:
+        tracing.drop(image.arrival, now)
     failed, *images = (span for span in memory.get_finished_spans() if "receive" not in span.name)
     assert (failed.status.status_code, failed.status.description) == (
         StatusCode.ERROR, "gone for good",
@@ -279,16 +279,16 @@ def test_an_image_that_is_not_recorded_has_no_span(
     memory: InMemorySpanExporter, sampler: Sampler
 ) -> None:
     tracing = BridgeTracing(a_provider(memory, sampler), "m", "g")
-    work = a_work(tracing, an_arrival(0))
-    assert work.arrival.span is None
-    assert tracing.request([work], 1) == (None, None)
-    outcome = Outcome([work], 1, 1, InferenceError("UNAVAILABLE", ""), None)
+    image = a_work(tracing, an_arrival(0))
+    assert image.arrival.span is None
+    assert tracing.request([image], 1) == (None, None)
+    outcome = EndedRequest([image], 1, 1, InferenceError("UNAVAILABLE", ""), None)
     tracing.respond(outcome)
-    assert tracing.answer(work, outcome, "predictions", 1) is work.event
+    assert tracing.answer(image, outcome, "predictions", 1) is image.event
     assert not memory.get_finished_spans()
 
 
 def test_a_sampler_that_asks_nobody_is_asked_for_every_image(memory: InMemorySpanExporter) -> None:
     tracing = BridgeTracing(a_provider(memory, ALWAYS_ON), "m", "g")
-    work = a_work(tracing, an_arrival(0, f"00-{TRACE}-{SPAN}-00"))
-    assert work.arrival.span is not None
+    image = a_work(tracing, an_arrival(0, f"00-{TRACE}-{SPAN}-00"))
+    assert image.arrival.span is not None

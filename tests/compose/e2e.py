@@ -233,7 +233,7 @@ def test_prometheus_sees_every_bridge_and_triton(pipeline: Project) -> None:
     until(lambda: query('up{job="bridge"}') == [1, 1, 1] and query('up{job="triton"}') == [1])
     replay(pipeline, "seen", rate=200)
     assert sum(query("bridge_images_received_total")) >= IMAGES
-    until(lambda: bool(query("bridge:end_to_end_seconds:p99_5m")))
+    until(lambda: bool(query("bridge:prediction_latency_seconds:p99_5m")))
     # Bridges of one model meet in Triton's batches.
     assert query("sum(nv_inference_count) / sum(nv_inference_exec_count)")[0] > 1
     alerts = get(pipeline, "PROMETHEUS_PORT", "/api/v1/rules?type=alert")["data"]["groups"]

@@ -148,10 +148,10 @@ def test_a_run_with_everything_resolved_is_valid_and_ends_by_count(
     # What each image says of itself: sent 10 ms after it was due.
     assert found.intended.mean_ms - found.sent_latency.mean_ms == pytest.approx(10, abs=0.01)
     stages = {stage.name: stage.mean_ms for stage in found.stages}
-    assert stages["producer_lag"] == pytest.approx(10, abs=0.01)
+    assert stages["producer_delay"] == pytest.approx(10, abs=0.01)
     assert stages["kafka_in"] == pytest.approx(2)
     assert stages["decode"] == pytest.approx(1)
-    assert stages["bridge_wait"] == pytest.approx(2)
+    assert stages["slot_wait"] == pytest.approx(2)
     assert stages["triton"] == pytest.approx(4)
     assert sum(stages.values()) == pytest.approx(found.intended.mean_ms, abs=0.01)
     with Image.open(tmp_path / "out" / "latency_histogram.png") as figure:

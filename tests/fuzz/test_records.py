@@ -1,4 +1,4 @@
-"""Whatever is on the images topic, the bridge lives: each record is answered or set aside, once."""
+"""Whatever is on the images topic, the bridge lives: each record is answered or dead-lettered, once."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Decoders are processes: one may die of an image, and only that image is set aside."""
+"""Decoders are processes: one may die of an image, and only that image is dead-lettered."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""What the intake takes in hand, and how it counts that."""
+"""What the intake takes, and how it counts that."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -9,7 +9,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
-from bridge.work import Arrival, Publication
+from bridge.images import ReceivedRecord, Publication
 from wire.record import RECORD_OVERHEAD
 
 PIXELS = 3000
@@ -59,13 +59,13 @@ class Commits:
         pass
 
 
-def run(kafka: Kafka, taken: Callable[[Sequence[Arrival]], None]) -> tuple[Any, Commits, list[Any]]:
+def run(kafka: Kafka, taken: Callable[[Sequence[ReceivedRecord]], None]) -> tuple[Any, Commits, list[Any]]:
     assignment: Assignment[Publication] = Assignment()
     delivery = Commits()
     failures: list[Exception] = []
     intake: Intake
 
-    def take(arrivals: Sequence[Arrival]) -> None:
+    def take(arrivals: Sequence[ReceivedRecord]) -> None:
         intake.stop()
         taken(arrivals)
 
@@ -88,7 +88,7 @@ def test_the_pixels_that_an_image_will_be_decoded_to_count_from_the_start() -> N
 
 
 def test_what_is_complete_is_committed_after_a_failure_that_is_not_kafkas() -> None:
-    def fail(_: Sequence[Arrival]) -> None:
+    def fail(_: Sequence[ReceivedRecord]) -> None:
         raise ZeroDivisionError
 
     _, delivery, failures = run(Kafka(b"jpeg"), fail)

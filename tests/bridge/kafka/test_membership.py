@@ -121,7 +121,7 @@ def test_brokers_that_come_back_are_known_without_statistics(reading: Membership
     assert reading.problem is None
 
 
-def test_lag_is_what_was_not_read_and_what_is_in_hand(reading: Membership) -> None:
+def test_lag_is_what_was_not_read_and_what_is_in_flight(reading: Membership) -> None:
     assert reading.lags({A: 10, B: 4}, {A: 3}) == {A: 7}  # where B is read from is not known yet
     reading.read(A, 12)  # over transactions' markers
     reading.read(B, 4)

@@ -106,7 +106,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def every_image_is_in_one_sum(self) -> None:
         one = self.accounts
-        assert one.received == one.answered + one.dropped + one.in_hand
+        assert one.received == one.answered + one.dropped + one.in_flight
 
     @invariant()
     def what_is_in_hand_is_counted(self) -> None:

@@ -13,7 +13,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
-from bridge.work import Arrival, Publication
+from bridge.images import ReceivedRecord, Publication
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
@@ -75,10 +75,10 @@ class NoDelivery:
 
 def test_records_that_come_again_after_a_rebalance_are_taken_again() -> None:
     assignment: Assignment[Publication] = Assignment()
-    taken: list[Arrival] = []
+    taken: list[ReceivedRecord] = []
     failures: list[Exception] = []
 
-    def take(arrivals: Sequence[Arrival]) -> None:
+    def take(arrivals: Sequence[ReceivedRecord]) -> None:
         taken.extend(arrivals)
         if len(taken) == 6:
             intake.stop(at_once=True)

@@ -10,7 +10,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
-from bridge.work import Arrival, Publication
+from bridge.images import ReceivedRecord, Publication
 
 KEY = ("images", 0)
 PLACES = [TopicPartition(*KEY)]
@@ -83,7 +83,7 @@ def stopped(turns: int | None, drain_timeout_s: float) -> tuple[Intake, Committi
     failures: list[Exception] = []
     delivery = Committing(group, assignment)
 
-    def take(arrivals: Sequence[Arrival]) -> None:
+    def take(arrivals: Sequence[ReceivedRecord]) -> None:
         assignment.finish((arrival.tracker, arrival.offset, None) for arrival in arrivals)
 
     intake = Intake(

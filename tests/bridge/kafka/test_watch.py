@@ -11,7 +11,7 @@ from bridge.kafka.clients import commit_metadata
 from bridge.kafka.membership import Membership
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
-from bridge.work import Publication
+from bridge.images import Publication
 from cli.clients import KafkaSettingError
 
 KEY = ("images", 0)

@@ -11,21 +11,21 @@ def lines(a: list[int], b: list[int]) -> dict[tuple[str, str], Line]:
 
 def test_a_latency_that_fell_is_better_and_one_that_rose_is_worse() -> None:
     slow, quick = [2000] * 2000, [1000] * 2000
-    assert lines(slow, quick)["latency from due", "p50"].verdict == "better"
-    found = lines(quick, slow)["latency from due", "p50"]
+    assert lines(slow, quick)["latency from intended time", "p50"].verdict == "better"
+    found = lines(quick, slow)["latency from intended time", "p50"]
     assert (found.verdict, found.change_text) == ("worse", "+100.0%")
 
 
 def test_a_small_change_is_named_neither() -> None:
-    assert lines([1000] * 2000, [1030] * 2000)["latency from due", "p50"].verdict == ""
+    assert lines([1000] * 2000, [1030] * 2000)["latency from intended time", "p50"].verdict == ""
 
 
 def test_a_percentile_with_few_images_behind_it_is_not_judged() -> None:
     found = lines([1000] * 500, [9000] * 500)
-    assert found["latency from due", "p95"].verdict == "worse"
-    assert found["latency from due", "p99"].few
-    assert found["latency from due", "p99"].verdict == ""
-    assert found["latency from due", "max"].verdict == ""
+    assert found["latency from intended time", "p95"].verdict == "worse"
+    assert found["latency from intended time", "p99"].few
+    assert found["latency from intended time", "p99"].verdict == ""
+    assert found["latency from intended time", "max"].verdict == ""
 
 
 def test_a_stage_is_judged_by_what_it_does_to_the_whole() -> None:
@@ -48,8 +48,8 @@ def test_one_missing_image_or_one_wrong_answer_more_is_worse() -> None:
 
 def test_a_run_without_a_latency_can_be_compared() -> None:
     found = lines([], [1000] * 10)
-    assert found["latency from due", "p50"].text(None) == "-"
-    assert found["latency from due", "p50"].verdict == ""
+    assert found["latency from intended time", "p50"].text(None) == "-"
+    assert found["latency from intended time", "p50"].verdict == ""
 
 
 def test_what_makes_two_runs_incomparable_is_said() -> None:

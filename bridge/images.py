@@ -31,8 +31,8 @@ class Publication(NamedTuple):
 
 
 @dataclass(slots=True)
-class Arrival:
-    """A record taken in hand.
+class ReceivedRecord:
+    """A record taken.
 
     Attributes:
         received_ns: when Kafka's client handed it over; epoch nanoseconds.
@@ -47,7 +47,7 @@ class Arrival:
 
 
 @dataclass(slots=True)
-class Work:
+class DecodedImage:
     """A decoded image.
 
     Attributes:
@@ -57,7 +57,7 @@ class Work:
         attempts: requests that carried it and failed for reasons that may lie in it.
     """
 
-    arrival: Arrival
+    arrival: ReceivedRecord
     event: ImageEvent
     array: Input
     decoded_ns: int
@@ -66,14 +66,14 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EndedRequest:
     """What became of a request to Triton; times are epoch nanoseconds.
 
     Attributes:
         call: where it is traced.
     """
 
-    batch: Sequence[Work]
+    batch: Sequence[DecodedImage]
     requested_ns: int
     inferred_ns: int
     result: Answer | InferenceError
