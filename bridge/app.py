@@ -17,6 +17,7 @@ from bridge.batching import Backoff, Batcher
 from bridge.config import ConfigError, Settings
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.health import HealthServer
+from bridge.images import DecodedImage, Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
 from bridge.kafka.clients import (
@@ -40,7 +41,6 @@ from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
 from bridge.triton.watch import PoolWatch
-from bridge.images import Publication, DecodedImage
 from imaging.rules import ImageRules
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ OF_KAFKA = (KafkaException, DeliveryError, FencedError)
 KAFKA_ERROR_S = 10.0
 """Between two log lines of the same error of Kafka's client."""
 BUFFERED_BATCHES = 8
-"""Batches that may be in flight for each that may be in flight: one being answered, one waiting, two
+"""Batches held for each that Triton may have: one being answered, one waiting, two
 on their way in, and as much again being published or in a transaction."""
 
 

@@ -156,7 +156,9 @@ class Settings(BaseSettings):
         64 * MIB, gt=0, description="images in flight, in bytes, before the bridge stops fetching"
     )
     max_buffered_images: int = Field(
-        0, ge=0, description="images in flight before it stops fetching; 0: enough to keep Triton fed"
+        0,
+        ge=0,
+        description="images in flight before it stops fetching; 0: enough to keep Triton fed",
     )
 
     retry_min_s: float = Field(0.1, gt=0, description="first wait before sending to Triton again")

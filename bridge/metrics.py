@@ -25,9 +25,15 @@ class BatchHistogram(Collector):
     """
 
     def __init__(
-        self, registry: CollectorRegistry, name: str, text: str, bounds: Sequence[float], label: str
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        text: str,
+        bounds: Sequence[float],
+        label: str | None,
     ) -> None:
-        self._name, self._text, self._label = name, text, label
+        self._name, self._text = name, text
+        self._labels = [] if label is None else [label]
         self._bounds = np.asarray(bounds)
         self._lock = Lock()
         self._pending: dict[str, list[float]] = {}
@@ -35,7 +41,7 @@ class BatchHistogram(Collector):
         self._sums: dict[str, float] = {}
         registry.register(self)
 
-    def observe(self, label: str, values: Sequence[float]) -> None:
+    def observe(self, values: Sequence[float], label: str = "") -> None:
         """Add observations under one label value (which the program names, never a message)."""
         with self._lock:
             pending = self._pending.setdefault(label, [])
@@ -55,14 +61,14 @@ class BatchHistogram(Collector):
         self._sums[label] += float(array.sum())
 
     def collect(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily(self._name, self._text, labels=[self._label])
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         names = [str(bound) for bound in self._bounds] + ["+Inf"]
         with self._lock:
             for label in list(self._pending):
                 self._count(label)
             for label, counts in self._counts.items():
                 buckets = list(zip(names, np.cumsum(counts).tolist(), strict=True))
-                family.add_metric([label], buckets, self._sums[label])
+                family.add_metric([label] * len(self._labels), buckets, self._sums[label])
         yield family
 
 
@@ -88,8 +94,10 @@ class Metrics:
             self.labels[name] = labels
             return Gauge(name, text, labels, registry=registry)
 
-        def histogram(name: str, text: str, bounds: Sequence[float], label: str) -> BatchHistogram:
-            self.labels[name] = (label,)
+        def histogram(
+            name: str, text: str, bounds: Sequence[float], label: str | None = None
+        ) -> BatchHistogram:
+            self.labels[name] = () if label is None else (label,)
             return BatchHistogram(registry, name, text, bounds, label)
 
         self.images = Accounts()
@@ -140,7 +148,7 @@ class Metrics:
             "Assigned partitions that are not fetched from, because the bridge holds as many "
             "images or bytes as it may.",
         )
-        self.epoch = gauge(
+        self.assignment_changes = gauge(
             "bridge_assignment_changes", "Changes of the assignment since the bridge was built."
         )
         self.lag = gauge(
@@ -169,9 +177,20 @@ class Metrics:
         """Asked at each scrape: `App` says how."""
         self.stages = histogram(
             "bridge_stage_seconds",
-            "Time of an image in each stage; docs/glossary.md says where each begins and ends.",
+            "Time of an answered image in each stage; docs/glossary.md says where each begins and "
+            "ends. Together they are bridge_prediction_latency_seconds.",
             _SECONDS,
             "stage",
+        )
+        self.prediction_latency = histogram(
+            "bridge_prediction_latency_seconds",
+            "Time of an answered image from its intended time to Triton's answer.",
+            _SECONDS,
+        )
+        self.decoder = histogram(
+            "bridge_decoder_seconds",
+            "Time that a decoder worked on an image, without the wait for the decoder.",
+            _SECONDS,
         )
         self.batches = histogram(
             "bridge_batch_images",

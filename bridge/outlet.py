@@ -11,12 +11,12 @@ import structlog
 from bridge.accounts import Reason
 from bridge.fuse import Fuse
 from bridge.guard import Unforeseen
+from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
 from bridge.tasks.task import AnswerError, Result
-from bridge.images import ReceivedRecord, EndedRequest, Publication, DecodedImage
 from imaging.rules import ImageError
 from wire.deadletter import INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
 from wire.prediction import Prediction, encode_prediction
@@ -147,7 +147,9 @@ class Outlet:
         refused = partial(self._refused, image.arrival)
         return Publication(self._predictions_topic, record, refused)
 
-    def _encode(self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result) -> Outgoing:
+    def _encode(
+        self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result
+    ) -> Outgoing:
         event = image.event
         prediction = Prediction(
             id=event.id,
@@ -177,14 +179,19 @@ class Outlet:
         batch, requested_ns, inferred_ns = (
             outcome.batch, outcome.requested_ns, outcome.inferred_ns,
         )  # fmt: skip
-        observe("wait", [(requested_ns - w.decoded_ns) / 1e9 for w in batch])
-        observe("triton", [(inferred_ns - requested_ns) / 1e9] * len(batch))
+        observe([(one.decoded_ns - one.arrival.received_ns) / 1e9 for one in batch], "decode")
+        observe([(requested_ns - one.decoded_ns) / 1e9 for one in batch], "slot_wait")
+        observe([(inferred_ns - requested_ns) / 1e9] * len(batch), "triton")
         # Other machines' clocks: one that runs ahead must not make a sum of times fall, and an
         # image without a time (0) took no time that is known.
-        sent = [(w.arrival.received_ns, w.event.sent_ns) for w in batch if w.event.sent_ns]
-        observe("kafka_in", [max(0, received - at) / 1e9 for received, at in sent])
-        due = [w.event.intended_ns for w in batch if w.event.intended_ns]
-        observe("end_to_end", [max(0, inferred_ns - at) / 1e9 for at in due])
+        times = [
+            (one.event.intended_ns, one.event.sent_ns, one.arrival.received_ns) for one in batch
+        ]
+        delays = [max(0, sent - intended) / 1e9 for intended, sent, _ in times if intended and sent]
+        observe(delays, "producer_delay")
+        observe([max(0, received - sent) / 1e9 for _, sent, received in times if sent], "kafka_in")
+        latencies = [max(0, inferred_ns - intended) / 1e9 for intended, _, _ in times if intended]
+        self._metrics.prediction_latency.observe(latencies)
 
     def dead_letter(
         self, arrival: ReceivedRecord, stage: str, error_class: str, message: str, attempts: int = 1

@@ -12,11 +12,11 @@ import structlog
 from bridge.batching import Batcher
 from bridge.decoders.pool import Reply
 from bridge.guard import Unforeseen
+from bridge.images import DecodedImage, EndedRequest, ReceivedRecord
 from bridge.inference import Answer, Failure, Inference, InferenceError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.reading import ImageReader
-from bridge.images import ReceivedRecord, EndedRequest, DecodedImage
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -171,13 +171,16 @@ class Pipeline:
             if not ours:
                 self._batcher.dropped()
                 continue
-            self._metrics.batches.observe(self._model, [len(ours)])
+            self._metrics.batches.observe([len(ours)], self._model)
             requested_ns = self._clock_ns()
             call, traceparent = self._begin_trace(ours, requested_ns)
             done = partial(self._done, ours, requested_ns, call)
             try:
                 self._inference.infer(
-                    [image.array for image in ours], done, traceparent, [image.size for image in ours]
+                    [image.array for image in ours],
+                    done,
+                    traceparent,
+                    [image.size for image in ours],
                 )
             except MemoryError:
                 done(InferenceError("RESOURCE_EXHAUSTED", "no memory to make the request"))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from bridge.decoders.messages import Decoded
 from bridge.decoders.pool import Decoders, Reply
 from bridge.guard import Unforeseen
+from bridge.images import DecodedImage, ReceivedRecord
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
-from bridge.images import ReceivedRecord, DecodedImage
 from imaging.decode import needs_decoder, to_input
 from imaging.rules import ImageError, ImageRules, Input, Size
 from wire.image import ImageEvent, decode_image
@@ -154,8 +154,10 @@ class ImageReader:
             else:
                 self._ready(encoded.arrival, encoded.event, *result)
         if isinstance(reply.result, Decoded):
-            self._metrics.stages.observe("decode", reply.result.seconds)
+            self._metrics.decoder.observe(reply.result.seconds)
 
-    def _ready(self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None) -> None:
+    def _ready(
+        self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None
+    ) -> None:
         assert self._hand_on is not None
         self._hand_on(DecodedImage(arrival, event, array, self._clock_ns(), size))

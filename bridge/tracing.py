@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, set_span_in_context
 
+from bridge.images import DecodedImage, EndedRequest, ReceivedRecord
 from bridge.inference import Answer
-from bridge.images import ReceivedRecord, EndedRequest, DecodedImage
 from tracing.context import remote_context, traceparent_of
 from wire.deadletter import DeadLetter, one_line
 from wire.image import ImageEvent, image_id
@@ -116,7 +116,9 @@ class BridgeTracing:
                     span.add_event("request failed", {"error.type": result.status}, at_ns)
         call.end(at_ns)
 
-    def answer(self, image: DecodedImage, outcome: EndedRequest, topic: str, now_ns: int) -> ImageEvent:
+    def answer(
+        self, image: DecodedImage, outcome: EndedRequest, topic: str, now_ns: int
+    ) -> ImageEvent:
         """The image's stages, now that they are over.
 
         Returns:
@@ -130,12 +132,14 @@ class BridgeTracing:
         links = [] if outcome.call is None else [Link(outcome.call.get_span_context())]
         requested_ns, inferred_ns = outcome.requested_ns, outcome.inferred_ns
         start("decode", context, start_time=image.arrival.received_ns).end(image.decoded_ns)
-        start("wait", context, start_time=image.decoded_ns).end(requested_ns)
-        start("infer", context, links=links, start_time=requested_ns).end(inferred_ns)
+        start("slot_wait", context, start_time=image.decoded_ns).end(requested_ns)
+        start("triton", context, links=links, start_time=requested_ns).end(inferred_ns)
         traceparent = self._send(span, topic, image.event.id, inferred_ns, now_ns)
         return image.event._replace(traceparent=traceparent)
 
-    def dead_letter(self, arrival: ReceivedRecord, letter: DeadLetter, topic: str, now_ns: int) -> str | None:
+    def dead_letter(
+        self, arrival: ReceivedRecord, letter: DeadLetter, topic: str, now_ns: int
+    ) -> str | None:
         """An image became a dead letter; returns the `traceparent` that it is to have."""
         span = arrival.span
         if span is None:

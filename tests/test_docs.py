@@ -133,8 +133,8 @@ def test_the_glossary_has_every_stamp_and_every_stage() -> None:
     page = (DOCS / "glossary.md").read_text()
     stamps = re.findall(r"^\| `(\w+)` \| [^`]", page, re.MULTILINE)
     assert tuple(stamps) == TIMES
-    stages = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .*? \| `(\w+)` \|", page, re.MULTILINE)
-    assert tuple((name, start, end) for start, end, name in stages) == STAGES
+    stages = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
+    assert tuple(stages) == STAGES
 
 
 def test_architecture_says_which_package_may_import_which() -> None:

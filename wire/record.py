@@ -35,7 +35,7 @@ class Outgoing(NamedTuple):
 
 
 RECORD_OVERHEAD = 512
-"""Bytes that a record in flight takes beside its key, value and headers: the objects that hold it."""
+"""Bytes of memory of a record in flight, beside its key, value and headers."""
 HEADER_OVERHEAD = 176
 """Bytes that a header takes beside its name and value: a pair of two objects, and its place in the
 list."""

@@ -46,7 +46,7 @@ class Assignment(Generic[T]):
         self.changed = Condition(self._accounts.lock)
         self._room = Condition(self._accounts.lock)
         self._room_wanted: tuple[int, int] | None = None
-        self.epoch = 0
+        self.changes = 0
         """How many rebalances there have been."""
         self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
         self._closed = False
@@ -80,14 +80,14 @@ class Assignment(Generic[T]):
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         with self.changed:
-            self.epoch += 1
+            self.changes += 1
             for topic, partition in partitions:
                 self._trackers[topic, partition] = PartitionTracker(topic, partition)
 
     def revoke(self, partitions: Iterable[TopicPartition]) -> None:
         """Forget these partitions: what is in flight of them is no longer ours to answer for."""
         with self.changed:
-            self.epoch += 1
+            self.changes += 1
             for key in partitions:
                 self._forget(key)
             self.changed.notify_all()

@@ -12,9 +12,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from bridge.fuse import FuseBlownError
+from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.metrics import Metrics
-from bridge.images import ReceivedRecord, Publication
 from wire.deadletter import INTERNAL
 from wire.record import raw_bytes
 

@@ -11,10 +11,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from bridge.batching import Backoff
 from bridge.fuse import FuseBlownError
+from bridge.images import Publication
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.kafka.at_least_once import REFUSALS, DeliveryError, Settled, instead, produce
 from bridge.metrics import Metrics
-from bridge.images import Publication
 
 log = structlog.get_logger()
 

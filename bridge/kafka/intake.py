@@ -7,11 +7,11 @@ from threading import Event, Thread
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Position
 from bridge.kafka.at_least_once import Delivery
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
-from bridge.images import ReceivedRecord, Publication
 from wire.record import read_record
 
 log = structlog.get_logger()
@@ -263,7 +263,7 @@ class Intake:
 
     def _rebalanced(self, kind: str, keys: Sequence[tuple[str, int]]) -> None:
         self._metrics.rebalances.labels(kind).inc()
-        self._metrics.epoch.set(self._assignment.epoch)
+        self._metrics.assignment_changes.set(self._assignment.changes)
         owned = self._assignment.partitions
         self._metrics.partitions.set(len(owned))
         partitions = [partition for _, partition in keys]

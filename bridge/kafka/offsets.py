@@ -37,8 +37,8 @@ class PartitionTracker(Generic[T]):
     """
 
     __slots__ = (
-        "_by_offset", "_committed", "_entries", "cost", "in_flight", "last", "partition", "position",
-        "revoked", "topic",
+        "_by_offset", "_committed", "_entries", "cost", "in_flight", "last", "partition",
+        "position", "revoked", "topic",
     )  # fmt: skip
 
     def __init__(self, topic: str, partition: int) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.clients import Statistics, read_model
 from bridge.kafka.membership import Key, Membership
 from bridge.metrics import Metrics
-from bridge.images import Publication
 from cli.clients import KafkaSettingError
 
 log = structlog.get_logger()

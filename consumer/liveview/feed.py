@@ -10,7 +10,7 @@ import orjson
 from confluent_kafka import KafkaError
 
 from consumer.liveview.view import View
-from consumer.reader import TopicReader, ReadError, check, librdkafka_config
+from consumer.reader import ReadError, TopicReader, check, librdkafka_config
 
 log = logging.getLogger("liveview")
 

@@ -34,7 +34,7 @@ from consumer.measuring.measure import Collector, Topics, measure
 from consumer.measuring.statistics import measured
 from consumer.measuring.table import print_summary
 from consumer.measuring.triton import ModelCounters, TritonError, difference, read_counters
-from consumer.reader import TopicReader, ReadError, librdkafka_config
+from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.report import gallery, plots
 from consumer.report.page import write_report
 from consumer.report.pictures import fetch_pictures

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from bridge.batching import Batcher
 from bridge.fuse import Fuse
+from bridge.images import DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Settled
@@ -15,7 +16,6 @@ from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
-from bridge.images import ReceivedRecord, Publication, DecodedImage
 from imaging.rules import ImageRules, Input, Preprocess, Size
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord

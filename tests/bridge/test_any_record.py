@@ -1,4 +1,4 @@
-"""Records that no library would send, on the real broker: each is answered or dead-lettered, once."""
+"""Records that no library would send, on the real broker: each has one outcome."""
 
 import numpy as np
 import pytest

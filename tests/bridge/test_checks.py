@@ -6,13 +6,13 @@ from typing import Any, cast
 import pytest
 
 from bridge.batching import Batcher
+from bridge.images import DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import CHECK_AGAIN_S, QUIET_S, Pipeline
 from bridge.reading import ImageReader
-from bridge.images import ReceivedRecord, Publication, DecodedImage
 from imaging.rules import Input, Size
 from wire.image import ImageEvent
 from wire.record import StoredRecord

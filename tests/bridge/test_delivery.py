@@ -11,12 +11,12 @@ from confluent_kafka import KafkaError
 
 from bridge.batching import Backoff
 from bridge.fuse import Fuse, FuseBlownError
+from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
-from bridge.images import ReceivedRecord, EndedRequest, Publication, DecodedImage
 from tests.bridge.fakes import NOW_NS, PIXELS, Broker, Report, good, raw_image, size
 from wire.deadletter import decode_dead_letter
 from wire.image import decode_image
@@ -82,7 +82,8 @@ class Desk:
 
     def answer(self, *records: StoredRecord) -> None:
         batch = [
-            DecodedImage(one, decode_image(one.record), PIXELS, NOW_NS) for one in self.arrivals(*records)
+            DecodedImage(one, decode_image(one.record), PIXELS, NOW_NS)
+            for one in self.arrivals(*records)
         ]
         answer = good([PIXELS] * len(batch))
         self.outlet.answer(EndedRequest(batch, NOW_NS, NOW_NS, answer), answer)

@@ -14,8 +14,8 @@ import bridge.reading
 import wire.deadletter
 import wire.prediction
 from bridge.fuse import Fuse, FuseBlownError
-from bridge.inference import Answer, InferenceError
 from bridge.images import EndedRequest
+from bridge.inference import Answer, InferenceError
 from imaging.rules import ImageError, Input
 from tests.bridge.fakes import PIXELS, Bench, Model, Result, good, raw_image
 from wire.record import StoredRecord
@@ -42,7 +42,7 @@ def test_an_image_with_a_time_that_cannot_be_believed_is_answered(name: str, tex
     bench = Bench(Model())
     bench.run(raw_image(0), raw_image(1, (name, text)), raw_image(2))
     assert bench.outcomes() == dict.fromkeys(range(3), "predictions")
-    assert total(bench, "bridge_stage_seconds_sum", stage="end_to_end") >= 0
+    assert total(bench, "bridge_prediction_latency_seconds_sum") >= 0
 
 
 def test_a_record_whose_headers_cannot_be_read_is_a_dead_letter_of_the_contract() -> None:
@@ -343,6 +343,6 @@ def test_the_sums_of_images_hold_at_every_scrape() -> None:
 
 def test_no_time_in_a_histogram_is_negative() -> None:
     bench = Bench(Model())
-    bench.metrics.stages.observe("wait", [-5.0, 0.25, -1e9])
+    bench.metrics.stages.observe([-5.0, 0.25, -1e9], "slot_wait")
     assert total(bench, "bridge_stage_seconds_sum", stage="slot_wait") == 0.25
     assert total(bench, "bridge_stage_seconds_count", stage="slot_wait") == 3

@@ -16,10 +16,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from bridge.app import App
 from bridge.config import Settings
+from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.inference import InferenceError
 from bridge.kafka.offsets import PartitionTracker
 from bridge.tracing import RPC, BridgeTracing
-from bridge.images import ReceivedRecord, EndedRequest, Publication, DecodedImage
 from cli.signals import StopSignal
 from consumer.measuring.matching import Matcher
 from consumer.measuring.measure import Collector, measure
@@ -154,7 +154,9 @@ def test_an_image_is_one_trace_through_every_stage(
         (process,) = trace.pop(f"process {topics.images}")
         (answer,) = trace.pop(f"send {topics.predictions}")
         (consumed,) = trace.pop(f"receive {topics.predictions}")
-        (decode,), (wait,), (infer,) = (trace.pop(name) for name in ("decode", "wait", "infer"))
+        (decode,), (wait,), (infer,) = (
+            trace.pop(name) for name in ("decode", "slot_wait", "triton")
+        )
         assert not trace
         assert sent.parent is None
         assert under(received, sent)
@@ -262,16 +264,18 @@ def test_a_call_that_fails_says_so_in_every_image(memory: InMemorySpanExporter) 
     assert call is not None
     assert traceparent is not None
     assert f"{call.get_span_context().span_id:016x}" in traceparent
-    tracing.respond(EndedRequest(batch, now, now, InferenceError("UNAVAILABLE", "gone\nfor good"), call))
+    tracing.respond(
+        EndedRequest(batch, now, now, InferenceError("UNAVAILABLE", "gone\nfor good"), call)
+    )
     for image in batch:
         tracing.drop(image.arrival, now)
-    failed, *images = (span for span in memory.get_finished_spans() if "receive" not in span.name)
+    failed, *spans = (span for span in memory.get_finished_spans() if "receive" not in span.name)
     assert (failed.status.status_code, failed.status.description) == (
         StatusCode.ERROR, "gone for good",
     )  # fmt: skip
-    for image in images:
-        assert [event.name for event in image.events] == ["request failed", "partition revoked"]
-    assert len(images) == 2
+    for span in spans:
+        assert [event.name for event in span.events] == ["request failed", "partition revoked"]
+    assert len(spans) == 2
 
 
 @pytest.mark.parametrize("sampler", [ALWAYS_OFF, ParentBased(ALWAYS_OFF)])

@@ -1,4 +1,4 @@
-"""Whatever is on the images topic, the bridge lives: each record is answered or dead-lettered, once."""
+"""Whatever is on the images topic, the bridge lives, and each record has one outcome."""
 
 import os
 import random

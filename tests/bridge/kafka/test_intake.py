@@ -5,11 +5,11 @@ from typing import Any, cast
 
 from confluent_kafka import Message, TopicPartition
 
+from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
-from bridge.images import ReceivedRecord, Publication
 from wire.record import RECORD_OVERHEAD
 
 PIXELS = 3000
@@ -59,7 +59,9 @@ class Commits:
         pass
 
 
-def run(kafka: Kafka, taken: Callable[[Sequence[ReceivedRecord]], None]) -> tuple[Any, Commits, list[Any]]:
+def run(
+    kafka: Kafka, taken: Callable[[Sequence[ReceivedRecord]], None]
+) -> tuple[Any, Commits, list[Any]]:
     assignment: Assignment[Publication] = Assignment()
     delivery = Commits()
     failures: list[Exception] = []

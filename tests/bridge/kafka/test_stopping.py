@@ -6,11 +6,11 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Message, TopicPartition
 
+from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
-from bridge.images import ReceivedRecord, Publication
 
 KEY = ("images", 0)
 PLACES = [TopicPartition(*KEY)]

@@ -6,12 +6,12 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from structlog.testing import capture_logs
 
+from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.clients import commit_metadata
 from bridge.kafka.membership import Membership
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
-from bridge.images import Publication
 from cli.clients import KafkaSettingError
 
 KEY = ("images", 0)

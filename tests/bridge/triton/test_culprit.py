@@ -1,4 +1,4 @@
-"""An image that takes Triton down with it: it is found, dead-lettered, and the others are answered."""
+"""An image that takes Triton down: it becomes a dead letter, and the others are answered."""
 
 from pathlib import Path
 
