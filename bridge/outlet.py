@@ -235,7 +235,7 @@ class Outlet:
         self._fuse.dead(_text(problem))
         log.debug(
             "dead_letter", stage=stage, reason=error_class, error=message[:200],
-            partition=arrival.tracker.partition, offset=arrival.offset,
+            partition=arrival.tracker.partition, offset=arrival.record.offset(),
         )  # fmt: skip
         return DeadLetter(
             stage=stage,
@@ -243,7 +243,7 @@ class Outlet:
             message=message,
             topic=arrival.tracker.topic,
             partition=arrival.tracker.partition,
-            offset=arrival.offset,
+            offset=arrival.record.offset(),
             attempts=attempts,
             timestamp_ms=self._clock_ns() // 1_000_000,
         )
@@ -277,7 +277,7 @@ class Outlet:
         if (tracing := self._tracing) is not None:
             now_ns = self._clock_ns()
             self._unforeseen.shield("trace", lambda: tracing.drop(arrival, now_ns), None)
-        self._assignment.finish([(arrival.tracker, arrival.offset, None)])
+        self._assignment.finish([(arrival.tracker, arrival.key, None)])
 
 
 def _text(problem: Problem) -> str:

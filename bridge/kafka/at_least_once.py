@@ -12,7 +12,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from bridge.fuse import FuseBlownError
-from bridge.images import Publication, ReceivedRecord
+from bridge.images import NOTHING, Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.metrics import Metrics
 from wire.deadletter import INTERNAL
@@ -42,6 +42,10 @@ class Delivery(Protocol):
 
     def publish(self, settled: Sequence[Settled]) -> None:
         """Take charge of images' answers or dead letters; may block while Kafka is slow."""
+        ...
+
+    def skip(self, arrival: ReceivedRecord) -> None:
+        """Take charge of a record that has no image, and needs no answer."""
         ...
 
     def flush(self, timeout_s: float) -> None:
@@ -115,6 +119,9 @@ class AtLeastOnce:
             self._send(settled)
         self._serve_reports()  # of earlier batches
 
+    def skip(self, arrival: ReceivedRecord) -> None:
+        self._assignment.finish([(arrival.tracker, arrival.key, NOTHING)])
+
     def _send(self, settled: Sequence[Settled], *, alone: bool = False) -> None:
         if not settled:
             return
@@ -182,7 +189,7 @@ class AtLeastOnce:
             while True:
                 reported.append(self._acknowledged.popleft())
         self._assignment.finish(
-            (arrival.tracker, arrival.offset, publication)
+            (arrival.tracker, arrival.key, publication)
             for settled in reported
             for arrival, publication in settled
         )

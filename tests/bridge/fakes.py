@@ -8,10 +8,11 @@ from confluent_kafka import KafkaError, KafkaException
 
 from bridge.batching import Batcher
 from bridge.fuse import Fuse
-from bridge.images import DecodedImage, Publication, ReceivedRecord
+from bridge.images import NOTHING, DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Settled
+from bridge.kafka.offsets import Key
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
@@ -73,10 +74,13 @@ class Kept:
         self.assignment = assignment
         self.settled: list[Settled] = []
 
+    def skip(self, arrival: ReceivedRecord) -> None:
+        self.assignment.finish([(arrival.tracker, arrival.key, NOTHING)])
+
     def publish(self, settled: Sequence[Settled]) -> None:
         self.settled += settled
         self.assignment.finish(
-            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+            (arrival.tracker, arrival.key, publication) for arrival, publication in settled
         )
 
 
@@ -131,17 +135,17 @@ class Bench:
                 self.assignment.changed.wait(0.01)
         self.pipeline.stop()
 
-    def outcomes(self) -> dict[int, str]:
+    def outcomes(self) -> dict[Key, str]:
         """By offset: the topic, or stage/class of the dead letter."""
-        found: dict[int, str] = {}
+        found: dict[Key, str] = {}
         for arrival, publication in self.delivery.settled:
-            assert arrival.offset not in found, "answered twice"
+            assert arrival.key not in found, "answered twice"
             headers = dict(publication.record.headers)
             reason = b"%s/%s" % (
                 headers.get("dlq.error.stage") or b"",
                 headers.get("dlq.error.class") or b"",
             )
-            found[arrival.offset] = (
+            found[arrival.key] = (
                 publication.topic if publication.topic != "dlq" else reason.decode()
             )
         return found
