@@ -24,6 +24,7 @@ from bridge.triton.model import UnservableModelError
 from cli.app import FAILED, USAGE, make_app
 from cli.clients import KafkaSettingError
 from cli.options import KAFKA, kafka_options
+from storage.objects import StoreSettingError
 from tracing.command import traced
 from tracing.start import stop_tracing
 
@@ -47,7 +48,9 @@ PANELS = {
 """The panels of its help, by the setting that each begins with."""
 METAVARS = {
     "brokers": "HOST:PORT", "triton": "HOST:PORT", "group": "NAME", "model": "NAME",
-    "model_version": "VERSION", "transactional_id": "ID", "kafka_password": "PASSWORD",
+    "model_version": "VERSION",
+    "reference_allow": "PREFIX,...", "reference_field": "PATH",
+    "transactional_id": "ID", "kafka_password": "PASSWORD",
     "http_host": "ADDRESS", "http_port": "PORT", "fuse_ratio": "SHARE",
 }  # fmt: skip
 ENDINGS = {"_topic": "TOPIC", "_s": "SECONDS", "_bytes": "BYTES", "_pixels": "PIXELS"}
@@ -166,7 +169,7 @@ def serve(bridge: App) -> int:
     log = structlog.get_logger()
     try:
         bridge.run()
-    except (ConfigError, KafkaSettingError, UnservableModelError) as error:
+    except (ConfigError, KafkaSettingError, StoreSettingError, UnservableModelError) as error:
         log.error("refused", error=str(error))  # noqa: TRY400 - the text is the whole story
         return USAGE
     except (

@@ -108,6 +108,8 @@ class Outlet:
         predictions = []
         for image, result in zip(outcome.batch, answer.results, strict=True):
             arrival = image.arrival
+            if arrival.fetched:
+                self.release_fetched(arrival)
             if arrival.tracker.revoked:
                 self.drop(arrival)
                 continue
@@ -202,6 +204,8 @@ class Outlet:
             FuseBlownError: it is one too many; this image is not published, so not committed.
         """
         problem = (stage, error_class, message)
+        if arrival.fetched:
+            self.release_fetched(arrival)
         if self._fuse.holds():
             self._held.append((arrival, problem, attempts))
             return
@@ -212,7 +216,7 @@ class Outlet:
             traceparent = self._unforeseen.shield(
                 "trace", lambda: tracing.dead_letter(arrival, letter, topic, now_ns), None
             )
-        dead = self._dead(arrival.record, letter, traceparent)
+        dead = self._dead(arrival, letter, traceparent)
         self._delivery.publish([(arrival, dead)])
 
     def dead_letter_unforeseen(self, arrival: ReceivedRecord, stage: str, error: Exception) -> None:
@@ -249,10 +253,10 @@ class Outlet:
         )
 
     def _dead(
-        self, record: StoredRecord, letter: DeadLetter, traceparent: str | None
+        self, arrival: ReceivedRecord, letter: DeadLetter, traceparent: str | None
     ) -> Publication:
         try:
-            dead = encode_dead_letter(record, letter, traceparent)
+            dead = encode_dead_letter(arrival.record, letter, traceparent, arrival.id)
         except Exception as error:
             # The last resort has no precondition: where the image was can always be said.
             self._unforeseen.note("publish", error)
@@ -270,13 +274,27 @@ class Outlet:
             "the topic's max.message.bytes and cleanup.policy, and the size of the image's key"
         )
         letter = self._letter(arrival, ("publish", refusal, message), 1)
-        return self._dead(arrival.record, letter, None)
+        return self._dead(arrival, letter, None)
+
+    def release_fetched(self, arrival: ReceivedRecord) -> None:
+        """What was fetched for an image is no longer held: it has become pixels, or an outcome."""
+        self._assignment.resize(arrival.tracker, arrival.key, -arrival.fetched)
+        arrival.fetched = 0
+
+    def skip(self, arrival: ReceivedRecord) -> None:
+        """It has no image, and needs no answer."""
+        log.debug(
+            "record_skipped", partition=arrival.tracker.partition, offset=arrival.record.offset()
+        )
+        self._delivery.skip(arrival)
 
     def drop(self, arrival: ReceivedRecord) -> None:
         """Its partition was revoked: another bridge answers it."""
         if (tracing := self._tracing) is not None:
             now_ns = self._clock_ns()
             self._unforeseen.shield("trace", lambda: tracing.drop(arrival, now_ns), None)
+        if arrival.fetched:
+            self.release_fetched(arrival)
         self._assignment.finish([(arrival.tracker, arrival.key, None)])
 
 

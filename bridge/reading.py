@@ -12,8 +12,11 @@ from bridge.guard import Unforeseen
 from bridge.images import DecodedImage, ReceivedRecord
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
+from bridge.references.finding import References, refers
+from bridge.references.wanted import Fetched
 from imaging.decode import needs_decoder, to_input
 from imaging.rules import ImageError, ImageRules, Input, Size
+from storage.objects import RefusedError
 from wire.image import ImageEvent, decode_image
 from wire.record import ContractError, raw_bytes
 
@@ -39,6 +42,7 @@ class ImageReader:
 
     Args:
         outlet: gets what cannot be read.
+        references: sees to records that only refer to their images.
         tracing: None where it is off.
         clock_ns: epoch nanoseconds.
     """
@@ -49,12 +53,14 @@ class ImageReader:
         rules: ImageRules,
         decoders: int,
         outlet: Outlet,
+        references: References,
         metrics: Metrics,
         tracing: "BridgeTracing | None" = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._rules = rules
         self._outlet = outlet
+        self._references = references
         self._metrics = metrics
         self._tracing = tracing
         self._clock_ns = clock_ns
@@ -64,6 +70,9 @@ class ImageReader:
         self._decoders: Decoders[_Encoded] = Decoders(
             decoders if rules.shape is not None else 0, rules
         )
+
+        self.fetching = 0
+        """Images that are being fetched."""
 
     @property
     def unread(self) -> bool:
@@ -121,8 +130,33 @@ class ImageReader:
         except Exception as error:
             self._outlet.dead_letter_unforeseen(arrival, "contract", error)
             return
-        self._begin_trace(arrival, event)
         value = raw_bytes(arrival.record.value())
+        if refers(event, value):
+            count = self._references.take(arrival, event, value, self._begin_trace)
+            if count is not None:
+                self.fetching += count
+                return
+        self._begin_trace(arrival, event)
+        self._prepare(arrival, event, value)
+
+    def fetched(self, fetched: Fetched) -> None:
+        """Read an image that was fetched.
+
+        Raises:
+            FuseBlownError: too many dead letters.
+        """
+        self.fetching -= 1
+        wanted, result = fetched.wanted, fetched.result
+        if result is None or wanted.arrival.tracker.revoked:
+            self._outlet.drop(wanted.arrival)
+        elif isinstance(result, bytes):
+            self._prepare(wanted.arrival, wanted.event, result)
+        elif isinstance(result, RefusedError):
+            self._outlet.dead_letter(wanted.arrival, "fetch", result.kind, str(result))
+        else:
+            self._outlet.dead_letter_unforeseen(wanted.arrival, "fetch", result)
+
+    def _prepare(self, arrival: ReceivedRecord, event: ImageEvent, value: bytes) -> None:
         try:
             if needs_decoder(event, self._rules):
                 self._decoders.add(_Encoded(arrival, event, value))
@@ -160,4 +194,6 @@ class ImageReader:
         self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None
     ) -> None:
         assert self._hand_on is not None
+        if arrival.fetched and not isinstance(array, bytes):
+            self._outlet.release_fetched(arrival)
         self._hand_on(DecodedImage(arrival, event, array, self._clock_ns(), size))

@@ -47,6 +47,8 @@ class Assignment(Generic[T]):
         self._room = Condition(self._accounts.lock)
         self._room_wanted: tuple[int, int] | None = None
         self._released: Callable[[], None] | None = None
+        self.extra_bytes = 0
+        """Those of `bytes` that `resize` has added."""
         self.changes = 0
         """How many rebalances there have been."""
         self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
@@ -155,6 +157,7 @@ class Assignment(Generic[T]):
     def resize(self, tracker: PartitionTracker[T], key: Key, more: int) -> None:
         """An image holds so many bytes more (or fewer, where that is negative)."""
         with self.changed:
+            self.extra_bytes += more
             if tracker.resize(key, more) and not self._closed:
                 self._accounts.bytes += more
                 if more < 0:

@@ -17,7 +17,12 @@ from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
+from bridge.references.fetcher import Fetcher
+from bridge.references.finding import References
+from bridge.references.schedule import Schedule
 from imaging.rules import ImageRules, Input, Preprocess, Size
+from storage.allowed import parse_allow_list
+from storage.objects import ObjectStorage
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord
 
@@ -87,7 +92,18 @@ class Kept:
 class Bench:
     """A pipeline without servers; `run` turns its loop until nothing is left to do."""
 
-    def __init__(self, model: Model, *, fuse: Fuse | None = None, tracing: Any = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        fuse: Fuse | None = None,
+        tracing: Any = None,
+        storage: ObjectStorage | None = None,
+        allow: str = "",
+        field: str = "",
+        max_bytes: int = 1 << 20,
+        rules: ImageRules = RULES,
+    ) -> None:
         self.metrics = Metrics()
         self.assignment: Assignment[Publication] = Assignment(self.metrics.images)
         self.assignment.assign([("images", 0)])
@@ -100,9 +116,24 @@ class Bench:
             fuse=fuse or Fuse(0, 0, 100), metrics=self.metrics, tracing=tracing,
             clock_ns=self.now_ns,
         )  # fmt: skip
+        self.fetcher: Fetcher | None = None
+        if storage is not None:
+            self.fetcher = Fetcher(
+                lambda: storage,
+                schedule=Schedule(
+                    retry_min_s=0.001, retry_max_s=0.002, max_failures=3, max_object=1 << 16,
+                    rng=lambda: 1.0,
+                ),
+                assignment=self.assignment, metrics=self.metrics, max_bytes=max_bytes,
+                max_object=1 << 16, failed=self.failures.append,
+            )  # fmt: skip
+        references = References(
+            parse_allow_list(allow), field, outlet, self.assignment,
+            None if self.fetcher is None else self.fetcher.fetch, len(PIXELS),
+        )  # fmt: skip
         reader = ImageReader(
-            rules=RULES, decoders=0, outlet=outlet, metrics=self.metrics, tracing=tracing,
-            clock_ns=self.now_ns,
+            rules=rules, decoders=0, outlet=outlet, references=references,
+            metrics=self.metrics, tracing=tracing, clock_ns=self.now_ns,
         )  # fmt: skip
         self.batcher: Batcher[DecodedImage] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
         self.pipeline = Pipeline(
@@ -129,11 +160,15 @@ class Bench:
         """Everything about these records, on threads of the pipeline's own."""
         self.take(records)
         self.pipeline.start()
+        if self.fetcher is not None:
+            self.fetcher.start(self.pipeline.fetched)
         while self.assignment.images and not self.failures:
             self.seconds += 10  # whatever is waited for is over by then
             with self.assignment.changed:
                 self.assignment.changed.wait(0.01)
         self.pipeline.stop()
+        if self.fetcher is not None:
+            self.fetcher.stop()
 
     def outcomes(self) -> dict[Key, str]:
         """By offset: the topic, or stage/class of the dead letter."""
