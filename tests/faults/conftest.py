@@ -1,7 +1,7 @@
 """Trials on the session's servers, or on servers that a trial may break for good."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +27,7 @@ class StartTrial(Protocol):
         *,
         brokers: str | None = None,
         rate: float = RATE,
+        references: Sequence[str] = (),
     ) -> Trial: ...
 
 
@@ -54,9 +55,12 @@ def start_trial(
             *,
             brokers: str | None = None,
             rate: float = RATE,
+            references: Sequence[str] = (),
         ) -> Trial:
             servers = (kafka or sessions[0], triton or sessions[1], topics or sessions[2])
-            trial = Trial(*servers, tmp_path, delivery, brokers=brokers, rate=rate)
+            trial = Trial(
+                *servers, tmp_path, delivery, brokers=brokers, rate=rate, references=references
+            )
             return running.enter_context(trial)
 
         yield start

@@ -1,6 +1,7 @@
 """Images that keep flowing while something breaks."""
 
 import time
+from collections.abc import Sequence
 from threading import Event, Thread
 from typing import Any, cast
 
@@ -18,9 +19,15 @@ class Load:
     """A thread that sends real images at a steady rate until it is told that the fault is over.
 
     A context manager. `ids` are those sent so far.
+
+    Args:
+        references: URLs of objects that hold the images, in turn; none: the messages hold them.
     """
 
-    def __init__(self, brokers: str, topic: str, rate: float = RATE) -> None:
+    def __init__(
+        self, brokers: str, topic: str, rate: float = RATE, references: Sequence[str] = ()
+    ) -> None:
+        self._references = references
         self.ids: list[str] = []
         self._topic = topic
         self._rate = rate
@@ -68,8 +75,10 @@ class Load:
         number = len(self.ids)
         image = self._images[number % len(self._images)]
         now = time.time_ns()
+        url = self._references[number % len(self._references)] if self._references else None
         record = encode_image(
-            id=f"image-{number}", value=image.value, content_type=image.content_type,
+            id=f"image-{number}", value=None if url else image.value, dataref=url,
+            content_type=image.content_type,
             source="faults", intended_ns=now, sent_ns=now, label=image.label, dtype=image.dtype,
             shape=image.shape,
         )  # fmt: skip

@@ -55,6 +55,7 @@ class Trial:
         triton: gRPC address that the bridges are told.
         brokers: what the bridges are told; None: the same as everybody.
         rate: images/s of the load.
+        references: URLs of objects that hold the images.
     """
 
     def __init__(
@@ -67,13 +68,14 @@ class Trial:
         *,
         brokers: str | None = None,
         rate: float = RATE,
+        references: Sequence[str] = (),
     ) -> None:
         self.bridges: dict[str, Bridge] = {}
         self._topics = topics
         self._group = f"group-{topics.images}"
         self._kafka = kafka
         self._directory = directory
-        self._settings = {
+        self.settings = {
             "brokers": brokers or kafka,
             "triton": triton,
             "images_topic": topics.images,
@@ -83,7 +85,7 @@ class Trial:
             "delivery": delivery,
             **FAST_FAILURE,
         }
-        self.load = Load(kafka, topics.images, rate)
+        self.load = Load(kafka, topics.images, rate, references)
 
     def __enter__(self) -> Self:
         self.load.__enter__()
@@ -97,7 +99,7 @@ class Trial:
     def bridge(self, name: str = "bridge", **settings: str) -> Bridge:
         """Start a bridge, or one of this name again."""
         if name not in self.bridges:
-            merged = {**self._settings, "transactional_id": f"{self._group}-{name}", **settings}
+            merged = {**self.settings, "transactional_id": f"{self._group}-{name}", **settings}
             self.bridges[name] = Bridge(merged, self._directory, name)
         self.bridges[name].start()
         return self.bridges[name]
