@@ -4,6 +4,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from wire.reference import Reference
+
 State = Literal["waiting", "answered", "dead-lettered"]
 
 Key = tuple[str, int] | tuple[str, int, int]
@@ -17,12 +19,17 @@ MAX_PICTURE = 16 << 20
 
 
 class Picture(NamedTuple):
-    """An image as it came; `shape` is that of raw pixels."""
+    """An image as it came; `shape` is that of raw pixels.
+
+    Attributes:
+        reference: where it lies, if the message had no bytes of it.
+    """
 
     value: bytes
     content_type: str | None
     dtype: str | None
     shape: tuple[int, ...] | None
+    reference: Reference | None = None
 
 
 @dataclass(slots=True, eq=False)

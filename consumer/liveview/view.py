@@ -16,9 +16,11 @@ from consumer.reader import Received
 from wire.answers import Detections, describe
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
-from wire.image import ImageEvent, image_id
+from wire.image import NDARRAY, ImageEvent, image_id
+from wire.object_events import Named, find_objects, may_refer
 from wire.prediction import Prediction, decode_prediction
-from wire.record import ContractError, KafkaRecord, raw_bytes
+from wire.record import ContractError, KafkaRecord, first_headers, raw_bytes
+from wire.reference import BadReferenceError, Reference, parse_reference
 from wire.wrappings.unwrap import read_image
 
 FRAME_SECONDS = 0.25
@@ -46,6 +48,7 @@ class View:
     Args:
         source: where the records come from, in words.
         topics: which record is what.
+        reference_field: path of the field of a JSON message that holds a URL; empty: none.
         max_items: images that are remembered.
         clock: seconds; injected.
     """
@@ -54,11 +57,13 @@ class View:
         self,
         source: str,
         topics: Topics,
+        reference_field: str = "",
         max_items: int = MAX_ITEMS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._topics = topics
+        self._reference_field = reference_field
         self._clock = clock
         self._lock = threading.Lock()
         now = clock()
@@ -136,9 +141,26 @@ class View:
             # Its dead letter will say why; till then it is seen to have come.
             image = ImageEvent(image_id(record), None, None, None, kafka_ns, kafka_ns)
             value = raw_bytes(record.value())
+        found = objects_of(record, image, value, self._reference_field)
+        if found is None:
+            picture = Picture(value, image.content_type, image.dtype, image.shape)
+            self._one_image(record, image, picture, now)
+            return
+        for named in found:
+            own = image._replace(
+                id=named.id or image.id, intended_ns=named.intended_ns or image.intended_ns
+            )
+            where = named.reference if isinstance(named.reference, Reference) else None
+            picture = Picture(b"", own.content_type, own.dtype, own.shape, where)
+            self._one_image(record, own, picture, now)
+
+    def _one_image(
+        self, record: KafkaRecord, image: ImageEvent, picture: Picture, now: float
+    ) -> None:
         at = (record.topic() or "", record.partition() or 0, record.offset() or 0)
         keys = (at, (image.id, image.intended_ns))
-        item = self._recent.find(*keys)
+        # By its own name alone where its message has others: their place is the same.
+        item = self._recent.find(*(keys if picture.reference is None else keys[1:]))
         if item is not None and not item.where:
             self._recent.name(item, *keys)  # its outcome was read first
         else:
@@ -148,9 +170,10 @@ class View:
         item.content_type = _text(image.content_type or "")
         item.source = _text(image.source or "")
         item.truth = None if image.label is None else _text(image.label)
-        item.size = len(value)
-        if value:
-            self._recent.keep(item, Picture(value, image.content_type, image.dtype, image.shape))
+        where = picture.reference
+        item.size = len(picture.value) if where is None else where.size or 0
+        if picture.value or where is not None:
+            self._recent.keep(item, picture)
         self._totals["images"] += 1
         self._window.image(now)
         if item.state == "waiting":
@@ -246,6 +269,22 @@ class View:
             "stages_ms": item.stages_ms,
             "reason": item.reason,
         }
+
+
+def objects_of(
+    record: KafkaRecord, image: ImageEvent, value: bytes, field: str
+) -> list[Named] | None:
+    """The objects that a message refers to; None: it is no such message."""
+    if value:
+        if not may_refer(value) or image.content_type == NDARRAY:
+            return None
+        return find_objects(value, first_headers(record.headers()), field)
+    if image.dataref is None:
+        return None
+    try:
+        return [Named(parse_reference(image.dataref))]
+    except BadReferenceError as error:
+        return [Named(error)]
 
 
 def _text(text: str) -> str:
