@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from bridge.batching import Batcher
 from bridge.freshness import Freshness
 from bridge.fuse import Fuse
-from bridge.images import DecodedImage, Publication, ReceivedRecord
+from bridge.images import NOTHING, DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Settled
@@ -196,6 +196,8 @@ class Bench:
         found: dict[Key, str] = {}
         for arrival, publication in self.delivery.settled:
             assert arrival.key not in found, "answered twice"
+            if publication is NOTHING:
+                continue
             if publication.silent:
                 assert publication.reason is not None
                 found[arrival.key] = f"dropped {'/'.join(publication.reason)}"
