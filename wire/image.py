@@ -34,8 +34,8 @@ _COMMON = (
     "content-type",
 )  # fmt: skip
 """Headers in which the images of a stream hardly differ."""
-_OWN = ("ce_id", "ce_time", "ce_senttime", "dlq.topic", "dlq.partition", "dlq.offset")
-"""Headers of one image; a dead letter keeps its first coordinates in the last three."""
+_COORDINATES = ("dlq.topic", "dlq.partition", "dlq.offset")
+"""Where an image of a dead letter was first."""
 
 
 class ImageEvent(NamedTuple):
@@ -120,7 +120,7 @@ def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> st
                 continue
             if text.isprintable():
                 return text
-    coordinates = [found.get(name) for name in ("dlq.topic", "dlq.partition", "dlq.offset")]
+    coordinates = [found.get(name) for name in _COORDINATES]
     if all(coordinates):
         return "/".join(raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
     return f"{record.topic()}/{record.partition()}/{record.offset()}"
@@ -136,17 +136,27 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     if isinstance(record, StoredRecord) and record.unreadable is not None:
         raise ContractError(record.unreadable)
     headers = first_headers(record.headers())
-    content_type, dtype, shape, source, run_id, label = _common(*map(headers.get, _COMMON))
-    text = {name: _text(name, headers[name]) for name in _OWN if name in headers}
-    if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
-        raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
-    kafka_ns = kafka_time(record)
-    intended_ns = _time(text.get("ce_time")) or kafka_ns
-    sent_ns = _time(text.get("ce_senttime")) or kafka_ns or intended_ns
-    traceparent = headers.get(TRACEPARENT)
+    find = headers.get
+    content_type, dtype, shape, source, run_id, label = _common(*map(find, _COMMON))
+    raw_id = find("ce_id")
+    text_id = "" if raw_id is None else _text("ce_id", raw_id)
+    if raw_id is not None and len(raw_id) > MAX_ID:
+        raise ContractError(f"ce_id has {len(raw_id)} bytes, {MAX_ID} are allowed")
+    intended_ns = _time("ce_time", find("ce_time"))
+    sent_ns = _time("ce_senttime", find("ce_senttime"))
+    if "dlq.topic" in headers or "dlq.partition" in headers or "dlq.offset" in headers:
+        for name in _COORDINATES:
+            _text(name, find(name, b""))
+    if not (intended_ns and sent_ns):
+        kafka_ns = kafka_time(record)
+        intended_ns = intended_ns or kafka_ns
+        sent_ns = sent_ns or kafka_ns or intended_ns
+    # As `image_id` finds it, which would read it once more.
+    named = text_id if text_id.isprintable() and text_id else image_id(record, headers)
+    traceparent = find(TRACEPARENT)
     return ImageEvent(
-        image_id(record, headers), content_type, dtype, shape, intended_ns, sent_ns, source, run_id,
-        label, None if traceparent is None else read_traceparent(traceparent),
+        named, content_type, dtype, shape, intended_ns, sent_ns, source, run_id, label,
+        None if traceparent is None else read_traceparent(traceparent),
     )  # fmt: skip
 
 
@@ -191,9 +201,11 @@ def _text(name: str, raw: bytes) -> str:
         raise ContractError(f"header {name} is not UTF-8") from None
 
 
-def _time(text: str | None) -> int:
+def _time(name: str, raw: bytes | None) -> int:
     """0 where there is no time, or none to believe: a clock never set, a field never filled in."""
-    ns = 0 if text is None else parse_time(text)
+    if raw is None:
+        return 0
+    ns = parse_time(_text(name, raw))
     return ns if is_believable(ns) else 0
 
 
