@@ -246,6 +246,11 @@ class Batcher(Generic[T]):
             self._suspects = deque(one for one in self._suspects if one.batch)
         return found
 
+    def skip_while(self, gone: Callable[[T], bool]) -> None:
+        """Take out of what waits the oldest images as long as they are gone."""
+        while self.waiting and gone(self.waiting[0]):
+            self.waiting.popleft()
+
     def refused(self, batch: Sequence[T]) -> None:
         """A request failed for what is in it: each half goes again by itself to find the culprit.
 

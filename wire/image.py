@@ -34,8 +34,8 @@ _COMMON = (
     "content-type",
 )  # fmt: skip
 """Headers in which the images of a stream hardly differ."""
-_COORDINATES = ("dlq.topic", "dlq.partition", "dlq.offset")
-"""Where an image of a dead letter was first."""
+_FIRST = ("dlq.id", "dlq.topic", "dlq.partition", "dlq.offset")
+"""What a dead letter keeps of its image's id and first coordinates."""
 
 
 class ImageEvent(NamedTuple):
@@ -111,7 +111,7 @@ def encode_image(
 def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> str:
     """The id of an image whatever state its record is in: never raises, always bounded."""
     found = first_headers(record.headers()) if headers is None else headers
-    for candidate in (found.get("ce_id"), record.key()):
+    for candidate in (found.get("ce_id"), found.get("dlq.id"), record.key()):
         raw = raw_bytes(candidate)
         if 0 < len(raw) <= MAX_ID:
             try:
@@ -120,7 +120,7 @@ def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> st
                 continue
             if text.isprintable():
                 return text
-    coordinates = [found.get(name) for name in _COORDINATES]
+    coordinates = [found.get(name) for name in _FIRST[1:]]
     if all(coordinates):
         return "/".join(raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
     return f"{record.topic()}/{record.partition()}/{record.offset()}"
@@ -144,9 +144,9 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
         raise ContractError(f"ce_id has {len(raw_id)} bytes, {MAX_ID} are allowed")
     intended_ns = _time("ce_time", find("ce_time"))
     sent_ns = _time("ce_senttime", find("ce_senttime"))
-    if "dlq.topic" in headers or "dlq.partition" in headers or "dlq.offset" in headers:
-        for name in _COORDINATES:
-            _text(name, find(name, b""))
+    for name in _FIRST:
+        if name in headers:
+            _text(name, headers[name])
     if not (intended_ns and sent_ns):
         kafka_ns = kafka_time(record)
         intended_ns = intended_ns or kafka_ns

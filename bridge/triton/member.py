@@ -8,8 +8,9 @@ from typing import Protocol
 from bridge.batching import Backoff
 from bridge.inference import Done, Failure, InferenceError, Sends
 from bridge.triton.addresses import Address
-from bridge.triton.client import probe, speaks_http
+from bridge.triton.client import probe
 from bridge.triton.model import ModelSpec, UnservableModelError
+from bridge.triton.peer import speaks_http
 from imaging.rules import Input, Size
 
 
