@@ -62,6 +62,14 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "tests/bridge/triton/test_trials.py::test_one_server_at_most_goes_down_more_than_once_"
             "for_an_image",
         ],
+        "**Old images** are answered like all others, unless you set `--max-age 2s`: then an image that is older when its turn comes is not worked on, and becomes a dead letter (or is dropped, `--expired drop`).": [
+            "tests/bridge/test_freshness.py::test_an_old_image_never_reaches_the_model",
+            "tests/bridge/test_messages_as_people_have_them.py::test_what_is_too_old_is_not_answered_and_its_offset_is_committed",
+        ],
+        "[docs/reliability.md](docs/reliability.md#freshness) says exactly what that changes.": [
+            "tests/bridge/test_freshness.py::test_expiry_does_not_blow_the_fuse",
+            "tests/bridge/test_freshness.py::test_what_was_decoded_in_time_is_sent_a_little_later_too",
+        ],
         "**SIGTERM** makes the bridge finish and commit what is in flight, and end with 0.": [
             f"{LIVE}::test_sigterm_in_the_middle_drains_and_the_next_bridge_goes_on_where_it_was",
             "tests/bridge/kafka/test_stopping.py::test_the_last_commit_is_made_under_the_"

@@ -177,6 +177,7 @@ class Intake:
 
     def _accept(self, messages: Sequence[Message]) -> list[ReceivedRecord]:
         received_ns = time.time_ns()
+        watch = self._watch
         records = []
         places: list[Position] = []
         for message in messages:
@@ -185,16 +186,20 @@ class Intake:
                 self._consumer_error(message, error)
                 continue
             record = read_record(message)
+            topic, partition, offset = (
+                record.record_topic, record.record_partition, record.record_offset,
+            )  # fmt: skip
             size = record.size
             # Raw pixels are used as they are.
-            value = record.value() or b""
+            value = record.record_value or b""
             if len(value) != self._pixel_bytes:
                 size += self._pixel_bytes + self._unwrapped_bytes(value)
-            self._largest = max(self._largest, size)
+            if size > self._largest:
+                self._largest = size
             records.append(record)
-            places.append((record.topic(), record.partition(), record.offset(), size))
-            if self._watch is not None:
-                self._watch.read((record.topic(), record.partition()), record.offset())
+            places.append((topic, partition, offset, size))
+            if watch is not None:
+                watch.read((topic, partition), offset)
         return [
             ReceivedRecord(record, tracker, place[2], received_ns)
             for record, place, tracker in zip(

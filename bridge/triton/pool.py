@@ -139,6 +139,7 @@ class Pool:
             for name in self.members.keys() - {one.text for one in found}:
                 log.info("triton_gone", server=name)
                 self._balance.leave(name)
+                self._trials.forget(name)
                 self._metrics.forget_server(name)
                 member = self.members.pop(name)
                 member.examined = False

@@ -34,7 +34,8 @@ class Suspect:
         went: the server that went when it had others beside it, and that server's epoch then.
         why: how its last request failed.
         failures: requests of it alone in which a server went down.
-        doubtful: its last request was one of them, if that server really was gone.
+        tried_on: the server of its last request alone.
+        doubtful: that request failed; it was one of them, if that server really was gone.
     """
 
     call: Call
@@ -42,6 +43,7 @@ class Suspect:
     went: tuple[str, int]
     why: InferenceError
     failures: int = 0
+    tried_on: str | None = None
     doubtful: bool = False
 
 
@@ -120,17 +122,22 @@ class Trials:
 
     def failed(self, one: Suspect, why: InferenceError) -> None:
         """A trial failed; `judge` says what that means, once the server is back."""
-        one.why, one.doubtful = why, True
+        one.why, one.doubtful, one.tried_on = why, True, self.server
         if why.failure is Failure.TRANSIENT:
             self._went_at = self._clock()
         self._waiting.appendleft(one)
+
+    def forget(self, server: str) -> None:
+        """It is no longer one of the servers: nobody waits for it."""
+        if server == self.server:
+            self._went_at = None
 
     def judge(self, *, gone: bool) -> list[Call]:
         """Hold the last failure against the one that was tried, if there was one.
 
         Args:
-            gone: whether the server was really away since; one that is merely busy says
-                UNAVAILABLE, too.
+            gone: whether `server` was really away since; one that is merely busy says UNAVAILABLE,
+                too. Of another one it is known: that one did not come back.
 
         Returns:
             The batches that are free of suspicion.
@@ -139,6 +146,7 @@ class Trials:
             return []
         one = self._waiting.popleft()
         one.doubtful = False
+        gone |= one.tried_on != self.server
         transient = one.why.failure is Failure.TRANSIENT
         busy = one.why.status not in TAKEN_DOWN or (one.why.status == "UNAVAILABLE" and not gone)
         if transient and busy:

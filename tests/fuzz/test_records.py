@@ -131,6 +131,7 @@ def test_any_record_is_answered_or_set_aside_once_and_good_neighbours_are_answer
         kafka.bootstrap,
         [topics.predictions, topics.dead_letters],
         lambda found: len(found) >= RECORDS,
+        timeout_s=120 + RECORDS / 100,
     )
     assert len(messages) == RECORDS
     letters = Counter(

@@ -218,8 +218,21 @@ def test_a_server_that_does_not_come_back_is_not_awaited_for_ever() -> None:
     rig.now += AWAITED_S
     rig.check("c")
     rig.move()
-    assert rig.held() == {"c": 1}
+    assert [images for images, _ in rig.mortals["c"].held] == [[POISON]]
     assert rig.parked == 0
+
+
+def test_a_server_that_is_gone_for_good_is_not_awaited() -> None:
+    rig = Mortals("abc").start()
+    rig.give([POISON, b"1"])
+    for name in "ab":
+        rig.mortals[name].work()
+        rig.move()
+    assert rig.parked == 1
+    rig.hosts = ["c"]
+    rig.pool.refresh()
+    rig.move()
+    assert [images for images, _ in rig.mortals["c"].held] == [[POISON]]
 
 
 def test_an_image_that_the_model_refuses_in_a_trial_is_the_only_one_refused() -> None:
