@@ -289,7 +289,11 @@ class App:
             batcher.max_inflight = slots
             intake.resize(max_images(slots))
 
+        def parked(batches: int) -> None:
+            batcher.parked = batches
+
         pool.on_resize(resized)
+        pool.on_park(parked)
         delivery.start()
         pipeline.start()
         intake.start()

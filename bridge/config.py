@@ -110,7 +110,14 @@ class Settings(BaseSettings):
         "go to predictions_topic",
     )
     group: str = Field(
-        "", description="consumer group; bridges with one model share it; empty: bridge-MODEL"
+        "",
+        description="consumer group; bridges with one model share it; empty: bridge-MODEL; a new "
+        "one begins at start",
+    )
+    start: Literal["earliest", "latest"] = Field(
+        "earliest",
+        description="where a group without committed offsets begins: earliest answers every image "
+        "that Kafka still has, latest only those that come from then on",
     )
     delivery: Literal["at-least-once", "exactly-once"] = Field(
         "at-least-once", description="exactly-once: answers and offsets in Kafka transactions"

@@ -1,7 +1,7 @@
 """What an image becomes: an answer, a dead letter, or no longer this bridge's."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import isfinite
@@ -19,13 +19,13 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
 from bridge.routing import Routes
-from bridge.tasks.task import AnswerError, Result
+from bridge.tasks.task import AnswerError, Heads, Result
 from imaging.rules import ImageError
 from wire.answers import Detections
 from wire.deadletter import EXPIRED, INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
 from wire.image import ImageEvent
 from wire.passing import PassedHeaders
-from wire.prediction import Prediction, encode_prediction
+from wire.prediction import Head, Prediction, ScoredLabel, encode_prediction
 from wire.record import ContractError, Outgoing, StoredRecord, raw_bytes
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Outlet:
             if isinstance(result, ImageError):
                 stage = "infer" if isinstance(result, AnswerError) else "decode"
                 return stage, result.kind, str(result)
-            for one in result if isinstance(result, tuple) else ():
+            for one in _classes(result):
                 if not isfinite(one["score"]):
                     return "infer", "not_finite", f"the model's score is {one['score']}"
             if self._min_score is not None:
@@ -175,11 +175,12 @@ class Outlet:
         self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result, topic: str
     ) -> Outgoing:
         event, tracker = image.event, image.arrival.tracker
+        heads = result.heads if isinstance(result, Heads) else ()
         prediction = Prediction(
             id=event.id,
             model=self._model,
             version=version,
-            top=result if isinstance(result, tuple) else (),
+            top=result if isinstance(result, tuple) else tuple(heads[0]["top"] if heads else ()),
             stamps={
                 "intended": event.intended_ns,
                 "sent": event.sent_ns,
@@ -189,7 +190,8 @@ class Outlet:
                 "inferred": outcome.inferred_ns,
             },
             batch_size=len(outcome.batch),
-            answer=None if isinstance(result, tuple) else result,
+            answer=None if isinstance(result, tuple | Heads) else result,
+            heads=heads,
             record={
                 "topic": tracker.topic,
                 "partition": tracker.partition,
@@ -347,6 +349,14 @@ def at_least(result: Result, score: float) -> Result:
     """An answer without the labels or the objects that are less sure than this."""
     if isinstance(result, tuple):
         return tuple(one for one in result if one["score"] >= score)
+    if isinstance(result, Heads):
+        kept = [[one for one in head["top"] if one["score"] >= score] for head in result.heads]
+        return Heads(
+            tuple(
+                Head(output=head["output"], top=top)
+                for head, top in zip(result.heads, kept, strict=True)
+            )
+        )
     if isinstance(result, Detections):
         return replace(result, found=tuple(one for one in result.found if one["score"] >= score))
     return result
@@ -360,3 +370,10 @@ def _shrinkable(topic: str, letter: Outgoing, reason: Reason) -> Publication:
         return None if smaller is None else _shrinkable(topic, smaller, reason)
 
     return Publication(topic, letter, instead, reason)
+
+
+def _classes(result: Result) -> Sequence[ScoredLabel]:
+    """Of a classification, all classes that it tells of."""
+    if isinstance(result, Heads):
+        return [one for head in result.heads for one in head["top"]]
+    return result if isinstance(result, tuple) else ()

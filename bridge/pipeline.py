@@ -105,7 +105,7 @@ class Pipeline:
     @property
     def stalled(self) -> bool:
         """Whether images that wait for Triton cannot be finished just now."""
-        return self._batcher.backing_off and not self._batcher.idle
+        return self._batcher.stalled
 
     def start(self) -> None:
         """Start the loop.
@@ -278,7 +278,7 @@ class Pipeline:
             if rows == images:
                 self.problem = None
                 self._metrics.requests.labels("ok").inc()
-                self._batcher.succeeded()
+                self._batcher.succeeded(in_parts=error.in_parts)
                 self._outlet.answer(outcome, error)
                 self._dead_letter_culprits()
                 return

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bridge.tasks.task import Result
+from bridge.tasks.task import Heads, Result
 from wire.answers import Detections
 from wire.record import Headers
 
@@ -42,6 +42,8 @@ def first_label(result: Result) -> str | None:
     """The best class, or the surest object's; None where there is none."""
     if isinstance(result, tuple):
         return result[0]["label"] if result else None
+    if isinstance(result, Heads):
+        return first_label(tuple(result.heads[0]["top"]))
     if isinstance(result, Detections):
         return result.found[0]["label"] if result.found else None
     return None

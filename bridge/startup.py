@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
-from bridge.kafka.clients import read_group
+from bridge.kafka.clients import GroupState, begin_at_ends, read_group
 from bridge.routing import LABEL
 from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
@@ -78,7 +78,9 @@ def wait_for_topics(
         if missing:
             raise ConfigError(missing_topics(settings.brokers, missing))
 
-        check_group(settings)
+        state = read_group(settings)
+        check_group(settings, state)
+        begin(settings, state, consumer)
 
     _retry("waiting_for_kafka", look, KafkaException, settings, stop, waits)
 
@@ -101,7 +103,7 @@ def check_task(settings: Settings, task: str) -> None:
         )
 
 
-def check_group(settings: Settings) -> None:
+def check_group(settings: Settings, state: GroupState) -> None:
     """The images of a group are answered by one model.
 
     What keeps the group from answering, a right that is missing for instance, is met and told when
@@ -110,7 +112,6 @@ def check_group(settings: Settings) -> None:
     Raises:
         ConfigError: they are being answered by another one.
     """
-    state = read_group(settings)
     others = sorted(state.models - {settings.model})
     if others and state.members:
         raise ConfigError(
@@ -118,6 +119,26 @@ def check_group(settings: Settings) -> None:
             f"{settings.images_topic!r} by model {', '.join(others)}: a bridge with model "
             f"{settings.model!r} would take a share of the images from them; use another --group, "
             "or stop those bridges first"
+        )
+
+
+def begin(settings: Settings, state: GroupState, consumer: Consumer) -> None:
+    """Say, or decide, where a group that has answered nothing yet begins.
+
+    Raises:
+        KafkaException: it cannot be decided now.
+    """
+    if state.begun or state.members:
+        return
+    if settings.start == "latest":
+        partitions = begin_at_ends(settings, consumer)
+        log.info("new_group", group=settings.group, start="latest", partitions=partitions)
+    else:
+        log.info(
+            "new_group",
+            group=settings.group,
+            start="earliest",
+            effect="every image that Kafka still has is answered",
         )
 
 

@@ -95,6 +95,8 @@ class Summary:
         unreadable: records that are not what their topic should hold.
         labelled: answered images whose true label is known.
         correct: those whose first label is the true one.
+        image_set: a digest of how many images have which true label, empty where no label is
+            known; runs of the same images have the same.
         warmup: images left out of latency, stages and throughput: the first that were due.
         throughput: answered images/s, from the first one due to the last one answered.
         intended: latency from the time at which the image was due; None: nothing measured.
@@ -145,6 +147,7 @@ class Summary:
     began_ns: int = 0
     settings: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    image_set: str = ""
     version: int = VERSION
 
     @property

@@ -35,6 +35,7 @@ from producer.replay import Replay
 from producer.sender import Sender, SendError, librdkafka_config
 from tracing.command import traced
 from tracing.start import stop_tracing
+from wire.deadletter import one_line
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 
 MAX_RUN_ID = 200
 """Characters: an id is the run id and a sequence number, 256 bytes at most by the contract."""
+
+SHOWN = 10
+"""Names of skipped files; more would hide what matters."""
 
 app = make_app("PRODUCER")
 
@@ -65,6 +69,15 @@ def _run_id(text: str) -> str:
             f"1 to {MAX_RUN_ID} printable ASCII characters", param_hint="--run-id"
         )
     return text
+
+
+def _skipped(names: Sequence[str]) -> str:
+    """What is said of the files of a folder that are not sent."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return (
+        f"skipped, neither by their first bytes nor by their suffix a PNG, JPEG, WebP or BMP: "
+        f"{', '.join(map(one_line, names[:SHOWN]))}{more}"
+    )
 
 
 def _start_tracing(topic: str) -> "tuple[TracerProvider, ProducerTracing]":
@@ -248,7 +261,7 @@ def main(  # one parameter an option: this signature is the command's help
             names = folder.names()
             folder.preload(count or len(folder))
             if folder.skipped:
-                typer.echo(f"skipped {folder.skipped} files that are not images", err=True)
+                typer.echo(_skipped(folder.skipped), err=True)
         elif source is Source.SYNTHETIC:
             images = sources.synthetic(encoding, min(distinct, count or distinct), size, seed)
         elif full:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from producer.listener import Tally
 
+NOBODY = ": nothing was answered; does a bridge run for this topic? (tkb bridge)"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -56,7 +58,8 @@ class Report:
                 f"answered       {self.tally.answered:,}",
                 f"dead-lettered  {self.tally.dead_lettered:,}",
                 *([f"expired        {self.tally.expired:,}"] if self.tally.expired else []),
-                f"missing        {self.missing:,}",
+                f"missing        {self.missing:,}"
+                + (NOBODY if self.acknowledged and not self.tally.resolved else ""),
                 f"duplicates     {self.tally.duplicates:,}",
             ]
             if self.tally.labelled:

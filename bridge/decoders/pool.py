@@ -129,6 +129,7 @@ class Decoders(Generic[T]):
         self._idle: deque[Decoder] = deque()
         self._working: dict[Decoder, Slice[T]] = {}
         self._unblamed = 0
+        self._told = False
         self.pending = 0
         """Images that were added and not taken."""
 
@@ -212,6 +213,9 @@ class Decoders(Generic[T]):
         piece = self._working.pop(decoder, nothing)
         if isinstance(result, Decoded):
             self._unblamed = 0
+            if decoder.missing and not self._told:
+                self._told = True
+                log.warning("decoders_less_confined", kernel_lacks=decoder.missing)
             if len(self._idle) + len(self._working) < self._count:
                 self._idle.append(decoder)
             else:

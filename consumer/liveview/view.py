@@ -33,6 +33,7 @@ MAX_TEXT = 120
 """Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
 MAX_TOP = 5
 _LARGEST = (1 << 31) - 1
+_LATEST_MS = 8_640_000_000_000_000  # of JavaScript's Date
 # Numbers come from strangers too: they are held inside what JSON and JavaScript take.
 
 
@@ -112,6 +113,12 @@ class View:
         with self._lock:
             return self._recent.picture(number)
 
+    def image(self, id: str) -> bytes:
+        """What is known of the latest image of this id, as JSON; null: it is not remembered."""
+        with self._lock:
+            found = self._recent.latest(id) or self._recent.latest(_text(id))
+            return orjson.dumps(self._card(found))
+
     def frame(self) -> bytes:
         """All that the page shows now, as JSON; made anew every `FRAME_SECONDS` at most."""
         with self._lock:
@@ -137,6 +144,7 @@ class View:
         else:
             item = self._recent.add(image.id, now, *keys)
         item.where = "/".join(map(str, at))
+        item.due_ms = _bounded(image.intended_ns // 1_000_000, _LATEST_MS)
         item.content_type = _text(image.content_type or "")
         item.source = _text(image.source or "")
         item.truth = None if image.label is None else _text(image.label)
@@ -163,6 +171,7 @@ class View:
             if isinstance(prediction.answer, Detections):
                 found = prediction.answer.found[:MAX_TOP]
                 item.top = tuple((_text(one["label"]), one["score"]) for one in found)
+        item.due_ms = _bounded(prediction.stamps["intended"] // 1_000_000, _LATEST_MS)
         item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
         item.batch_size = _bounded(prediction.batch_size, _LARGEST)
         item.latency_ms = latency_us / 1000
@@ -223,6 +232,7 @@ class View:
             "state": item.state,
             "picture": self._recent.picture(item.number) is not None,
             "where": item.where,
+            "due_ms": item.due_ms,
             "content_type": item.content_type,
             "source": item.source,
             "size": item.size,

@@ -81,6 +81,7 @@ class Matcher:
         self.models: dict[str, int] = {}
         self._max_images = max_images
         self._expect_images = expect_images
+        self._closed = False
         self._index: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._state = bytearray()
@@ -128,6 +129,10 @@ class Matcher:
     def unmatched(self) -> int:
         """Ids with an outcome of which no image was read."""
         return len(self._index) - self._sent
+
+    def close(self) -> None:
+        """All that was waited for has come: images not heard of before are another run's."""
+        self._closed = True
 
     def image(
         self,
@@ -204,6 +209,8 @@ class Matcher:
         row = self._index.get(id)
         if row is not None:
             return row
+        if self._closed:
+            return None
         if len(self._index) >= self._max_images:
             self.unmeasured += 1
             return None

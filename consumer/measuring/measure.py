@@ -136,6 +136,7 @@ def measure(
         show(matcher)
         now = clock()
         if count is not None and matcher.resolved >= count:
+            matcher.close()
             complete = now if complete is None else complete
             if now - complete >= SETTLE_SECONDS:
                 return "count"

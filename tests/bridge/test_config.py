@@ -40,6 +40,11 @@ def test_the_file_can_be_named_in_the_environment(
     assert read().top_k == 4
 
 
+def test_health_is_on_loopback_unless_it_is_told_otherwise() -> None:
+    assert (read().http_host, read().http_port) == ("127.0.0.1", 8080)
+    assert read("--http-host", "0.0.0.0", "--http-port", "9000").http_host == "0.0.0.0"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -14,12 +14,13 @@ from deadletters.selection import Group, read_letter
 from producer.listener import Listener, Results
 from producer.naming import RunNames
 from tests.fuzz.test_decoding import fuzz, headers, values
-from wire.answers import Detection, Detections, Embedding, OutputTensor, Tensors
+from wire.answers import Detection, Detections, Embedding, Tensors
 from wire.clock import LATEST_NS
 from wire.deadletter import DeadLetter, encode_dead_letter, restored, smaller_letter
 from wire.image import decode_image, image_id
 from wire.prediction import STAMPS, Prediction, ScoredLabel, encode_prediction
 from wire.record import ContractError, Outgoing, StoredRecord
+from wire.tensors import OutputTensor
 
 TOPICS = Topics("images", "predictions", "images.dlq")
 RUN = "fuzz"
