@@ -98,15 +98,16 @@ class Fetcher:
             self._stopped.set()
 
         self._loop.set_exception_handler(unforeseen)
-        self._storage = self._connect()
+        storage = self._connect()
         try:
-            await self._storage.connect()
+            await storage.connect()
+            self._storage = storage  # only now: images may be waiting for it already
             self._turn()
             await self._stopped.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
-            await self._storage.close()
+            await storage.close()
         if trouble:
             raise trouble[0]
 

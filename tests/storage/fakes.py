@@ -41,6 +41,7 @@ class MemoryObjects:
     reading: Callable[[Reference], None] | None = None
     asked: list[Reference] = field(default_factory=list)
     most: int = 0
+    connected: bool = False
     open_now: int = 0
 
     def put(self, store: str, key: str, content: bytes) -> str:
@@ -49,12 +50,15 @@ class MemoryObjects:
         return etag(content)
 
     async def connect(self) -> None:
-        pass
+        for _ in range(100):  # as long as a real one, which opens a socket
+            await asyncio.sleep(0)
+        self.connected = True
 
     async def close(self) -> None:
         pass
 
     async def open(self, reference: Reference) -> Opened:
+        assert self.connected
         self.asked.append(reference)
         self.open_now += 1
         self.most = max(self.most, self.open_now)
