@@ -94,9 +94,15 @@ def _make_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) ->
         # Not an error: images come that are none, and old ones go while a page asks for them.
         return FileResponse(PAGE / "no-picture.svg")
 
+    async def alike(request: Request) -> Response:
+        async with decoding:
+            found = await run_in_threadpool(view.alike, request.path_params["number"])
+        return Response(found, media_type="application/json")
+
     return Starlette(
         routes=[
             Route("/events", _Events(view, stopping), methods=["GET"]),
+            Route("/alike/{number:int}", alike),
             Route("/pictures/{number:int}", picture),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
