@@ -22,12 +22,14 @@ class Publication(NamedTuple):
         instead: gives what goes in its place where Kafka refuses it for what it is; it is called
             with the class of the refusal, such as too_large, on any thread; None: nothing does.
         reason: stage and class of a dead letter; None: it is a prediction.
+        silent: nothing is published: the image is dropped for that reason, and its offset counts.
     """
 
     topic: str
     record: Outgoing
     instead: "Callable[[str], Publication | None] | None" = None
     reason: Reason | None = None
+    silent: bool = False
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class ReceivedRecord:
     Attributes:
         received_ns: when Kafka's client handed it over; epoch nanoseconds.
         span: where it is traced.
+        id: of the image, where what is inside its value says it.
     """
 
     record: StoredRecord
@@ -44,6 +47,7 @@ class ReceivedRecord:
     offset: int
     received_ns: int
     span: "Span | None" = None
+    id: str | None = None
 
 
 @dataclass(slots=True)

@@ -14,6 +14,9 @@ MAX_DIGITS = 19
 INTERNAL = "internal"
 """The error class of an image that met an error which has no rule of its own."""
 
+EXPIRED = "expired"
+"""The error class of an image that was too old to be worked on: nothing is wrong with it."""
+
 PREFIX = "dlq."
 OMITTED = "dlq.value.omitted"
 """Marks a letter whose image was too large to be kept with it; its value is the image's size."""
@@ -59,11 +62,15 @@ def one_line(text: str) -> str:
 
 
 def encode_dead_letter(
-    record: KafkaRecord, letter: DeadLetter, traceparent: str | None = None
+    record: KafkaRecord,
+    letter: DeadLetter,
+    traceparent: str | None = None,
+    id: str | None = None,
 ) -> Outgoing:
     """The original key, value and headers, then why; an earlier reason is replaced.
 
     Args:
+        id: of the image, where it is known by what is inside the value.
         traceparent: replaces the image's own, where the trace goes on from here.
     """
     original = restored(record)
@@ -71,7 +78,7 @@ def encode_dead_letter(
     if traceparent is not None:
         headers = [one for one in headers if one[0] != TRACEPARENT]
         headers.append((TRACEPARENT, traceparent.encode()))
-    reason = (
+    reason = [
         ("dlq.error.stage", letter.stage),
         ("dlq.error.class", letter.error_class),
         ("dlq.error.message", one_line(letter.message)),
@@ -80,7 +87,9 @@ def encode_dead_letter(
         ("dlq.offset", str(letter.offset)),
         ("dlq.attempts", str(letter.attempts)),
         ("dlq.timestamp", str(letter.timestamp_ms)),
-    )
+    ]
+    if id is not None:
+        reason.append(("dlq.id", id))
     reasons = ((name, text.encode()) for name, text in reason)
     return original._replace(headers=[*headers, *reasons])
 

@@ -34,8 +34,10 @@ _COMMON = (
     "content-type",
 )  # fmt: skip
 """Headers in which the images of a stream hardly differ."""
-_OWN = ("ce_id", "ce_time", "ce_senttime", "dlq.topic", "dlq.partition", "dlq.offset")
-"""Headers of one image; a dead letter keeps its first coordinates in the last three."""
+_OWN = (
+    "ce_id", "ce_time", "ce_senttime", "dlq.id", "dlq.topic", "dlq.partition", "dlq.offset",
+)  # fmt: skip
+"""Headers of one image; a dead letter keeps its id and its first coordinates in the last four."""
 
 
 class ImageEvent(NamedTuple):
@@ -111,7 +113,7 @@ def encode_image(
 def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> str:
     """The id of an image whatever state its record is in: never raises, always bounded."""
     found = first_headers(record.headers()) if headers is None else headers
-    for candidate in (found.get("ce_id"), record.key()):
+    for candidate in (found.get("ce_id"), found.get("dlq.id"), record.key()):
         raw = raw_bytes(candidate)
         if 0 < len(raw) <= MAX_ID:
             try:

@@ -10,7 +10,14 @@ import orjson
 from wire.answers import OtherAnswer, read_answer
 from wire.clock import bounded_time, format_time
 from wire.image import MAX_ID, ImageEvent
-from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.record import (
+    ContractError,
+    Headers,
+    KafkaRecord,
+    Outgoing,
+    first_headers,
+    raw_bytes,
+)
 from wire.trace import TRACEPARENT, read_traceparent
 
 CLASSIFICATION_TYPE = "triton-kafka-bridge.prediction.v1"
@@ -40,6 +47,14 @@ class Head(TypedDict):
     top: Sequence[ScoredLabel]
 
 
+class ImageRecord(TypedDict):
+    """Where an image is on its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class Prediction(NamedTuple):
     """One answered image.
 
@@ -49,6 +64,7 @@ class Prediction(NamedTuple):
         batch_size: images in the request that carried this one to Triton.
         answer: of another task than classification, whose answer is `top`.
         heads: of a classifier with several outputs, each of them; `top` is the first one's.
+        record: where the image is; None: a bridge that did not say so yet.
     """
 
     id: str
@@ -61,6 +77,7 @@ class Prediction(NamedTuple):
     traceparent: str | None = None
     answer: OtherAnswer | None = None
     heads: tuple[Head, ...] = ()
+    record: ImageRecord | None = None
 
     @property
     def task(self) -> str:
@@ -69,9 +86,16 @@ class Prediction(NamedTuple):
 
 
 def encode_prediction(
-    image: ImageEvent, key: bytes | None, prediction: Prediction, source: str
+    image: ImageEvent,
+    key: bytes | None,
+    prediction: Prediction,
+    source: str,
+    passed: Headers = (),
 ) -> Outgoing:
     """Build the answer to `image`; it keeps the image's key, run id and traceparent.
+
+    Args:
+        passed: headers of the image that its answer gets, too.
 
     Raises:
         ContractError: it would be larger than readers accept.
@@ -90,20 +114,19 @@ def encode_prediction(
         }
         if prediction.heads:
             body["heads"] = prediction.heads
-        value = orjson.dumps(body)
     else:
-        value = orjson.dumps(
-            {
-                "id": prediction.id,
-                "model": prediction.model,
-                "version": prediction.version,
-                "task": answer.task,
-                **answer.fields(),
-                "batch_size": prediction.batch_size,
-                "stamps_ns": prediction.stamps,
-            },
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        )
+        body = {
+            "id": prediction.id,
+            "model": prediction.model,
+            "version": prediction.version,
+            "task": answer.task,
+            **answer.fields(),
+            "batch_size": prediction.batch_size,
+            "stamps_ns": prediction.stamps,
+        }
+    if prediction.record is not None:
+        body["record"] = prediction.record
+    value = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     if len(value) > MAX_PREDICTION:
         raise ContractError(
             f"its prediction has {len(value):,} bytes, {MAX_PREDICTION:,} are allowed: ask for "
@@ -119,6 +142,7 @@ def encode_prediction(
         headers.append(("ce_runid", image.run_id.encode()))
     if image.traceparent is not None:
         headers.append((TRACEPARENT, image.traceparent.encode()))
+    headers += passed
     return Outgoing(key, value, headers)
 
 
@@ -172,6 +196,7 @@ def decode_prediction(record: KafkaRecord) -> Prediction:
             traceparent=read_traceparent(headers.get(TRACEPARENT)),
             answer=answer,
             heads=heads,
+            record=_record(body.get("record")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ContractError):
@@ -189,6 +214,14 @@ def _read_top(found: Any) -> tuple[ScoredLabel, ...]:
     if not all(isfinite(one["score"]) for one in top):
         raise ContractError("a prediction with a score that is not a finite number")
     return top
+
+
+def _record(body: Any) -> ImageRecord | None:
+    if body is None:
+        return None
+    return ImageRecord(
+        topic=str(body["topic"]), partition=int(body["partition"]), offset=int(body["offset"])
+    )
 
 
 def _text(raw: bytes | None) -> str | None:

@@ -6,7 +6,14 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 
 from wire.answers import MAX_DETECTIONS, Detection, ImageSize
 from wire.image import IMAGE_TYPE, MAX_ID, NDARRAY
-from wire.prediction import CLASSIFICATION_TYPE, PREDICTION_TYPE, STAMPS, Head, ScoredLabel
+from wire.prediction import (
+    CLASSIFICATION_TYPE,
+    PREDICTION_TYPE,
+    STAMPS,
+    Head,
+    ImageRecord,
+    ScoredLabel,
+)
 from wire.tensors import ENCODINGS, OutputTensor
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
@@ -50,9 +57,12 @@ def _body(task: str, fields: Schema, required: Sequence[str]) -> Schema:
             "required": list(STAMPS),
             "properties": dict.fromkeys(STAMPS, nanoseconds),
         },
+        "record": {**schema_of(ImageRecord), "description": "where the image is"},
     }
-    # The first version knew classifications alone, and did not say so.
-    always = [name for name in common if name != "task" or task != "classify"]
+    # The first version knew classifications alone, and did not say so; where the image is, bridges
+    # say since later than that.
+    first = () if task != "classify" else ("task",)
+    always = [name for name in common if name not in ("record", *first)]
     return {
         "type": "object",
         "required": [*always, *required],
@@ -150,7 +160,11 @@ def asyncapi(version: str) -> Schema:
         },
         "deadLetter": {
             "summary": "Image that can have no prediction, as it came, with the reason",
-            "headers": {"type": "object", "required": list(letters), "properties": letters},
+            "headers": {
+                "type": "object",
+                "required": list(letters),
+                "properties": letters | {"dlq.id": text},
+            },
         },
     }
     for task, body in _bodies().items():

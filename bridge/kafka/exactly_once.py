@@ -103,6 +103,9 @@ class ExactlyOnce:
             (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
         )
 
+    def skip(self, settled: Sequence[Settled]) -> None:
+        self.publish(settled)  # in order with the others: what is published of it is nothing
+
     def flush(self, timeout_s: float) -> None:
         with self._assignment.changed:
             self._assignment.changed.wait_for(
@@ -279,6 +282,8 @@ class ExactlyOnce:
             for one in completed:
                 for entry in one.entries:
                     assert entry.result is not None
+                    if entry.result.silent:
+                        continue
                     # What is refused at once is replaced at once, and stays so.
                     entry.result = produce(self._producer, entry.result, self._delivered)
         except KafkaException:

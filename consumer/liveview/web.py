@@ -99,11 +99,16 @@ def _make_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) ->
             found = await run_in_threadpool(view.alike, request.path_params["number"])
         return Response(found, media_type="application/json")
 
+    async def image(request: Request) -> Response:
+        found = await run_in_threadpool(view.image, request.query_params.get("id", ""))
+        return Response(found, media_type="application/json")
+
     return Starlette(
         routes=[
             Route("/events", _Events(view, stopping), methods=["GET"]),
             Route("/alike/{number:int}", alike),
             Route("/pictures/{number:int}", picture),
+            Route("/image", image),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=[

@@ -21,6 +21,7 @@ from cli.options import (
     host_port,
     kafka_options,
     require_distinct,
+    topic_names,
 )
 from cli.progress import LiveLine
 from cli.signals import StopSignal
@@ -208,8 +209,9 @@ def main(  # one parameter an option: this signature is the command's help
 
     Exit code: 0 a valid run, 1 an invalid one (it says why) or none at all, 2 usage.
     """
-    topics = Topics(images_topic, predictions_topic, dead_letters_topic)
-    read = [*([topics.images] if images else []), topics.predictions, topics.dead_letters]
+    predictions = topic_names(predictions_topic)
+    topics = Topics(images_topic, predictions[0], dead_letters_topic)
+    read = [*([topics.images] if images else []), *predictions, topics.dead_letters]
     require_distinct(read)
     config = librdkafka_config(brokers, kafka_options(kafka or ()))
     matcher = Matcher(max_images, expect_images=images)

@@ -10,9 +10,10 @@ from consumer.measuring.matching import Matcher
 from consumer.reader import Received
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter
-from wire.image import decode_image, image_id
+from wire.image import image_id
 from wire.prediction import decode_prediction
 from wire.record import ContractError, KafkaRecord, first_headers
+from wire.wrappings.unwrap import read_image
 
 if TYPE_CHECKING:
     from consumer.measuring.tracing import ConsumerTracing
@@ -95,7 +96,7 @@ class Collector:
     def _image(self, record: KafkaRecord) -> None:
         place = (record.partition() or 0, record.offset() or 0)
         try:
-            image = decode_image(record)
+            image, _ = read_image(record)
         except ContractError:
             # It was sent all the same, and its dead letter will have this id too.
             kafka_ns = kafka_time(record)
@@ -140,6 +141,7 @@ def measure(
         show(matcher)
         now = clock()
         if count is not None and matcher.resolved >= count:
+            matcher.close()
             complete = now if complete is None else complete
             if now - complete >= SETTLE_SECONDS:
                 return "count"

@@ -27,6 +27,9 @@ class Card:
         label: the true one; None: not known.
         parts: (stage, milliseconds) in the order in which they happened.
         picture: a data URI; None: it could not be had.
+        intended_ns: when it was due; epoch nanoseconds.
+        batch: images in the request that carried it to Triton.
+        place: its partition and offset; None: it was not read.
         overlay: boxes to draw over it.
     """
 
@@ -37,6 +40,9 @@ class Card:
     latency_ms: float
     parts: list[tuple[str, float]]
     picture: str | None
+    intended_ns: int
+    batch: int
+    place: Place | None
     overlay: Overlay | None = None
 
 
@@ -75,6 +81,7 @@ def _card(
 ) -> Card:
     times = {name: int(column[row]) for name, column in rows.times.items()}
     best, label = int(rows.best[row]), int(rows.label[row])
+    place = (int(rows.partition[row]), int(rows.offset[row]))
     return Card(
         id=rows.ids[row],
         predicted="no answer" if best == NO_NAME else rows.names[best],
@@ -82,6 +89,9 @@ def _card(
         label=None if label == NO_NAME else rows.names[label],
         latency_ms=(times["consumed"] - times["intended"]) / 1e6,
         parts=[(name, max(0, times[end] - times[start]) / 1e6) for name, start, end in STAGES],
-        picture=pictures.get((int(rows.partition[row]), int(rows.offset[row]))),
+        picture=pictures.get(place),
+        intended_ns=times["intended"],
+        batch=int(rows.batch[row]),
+        place=None if place[1] == NO_OFFSET else place,
         overlay=overlay(boxes[rows.ids[row]]) if rows.ids[row] in boxes else None,
     )

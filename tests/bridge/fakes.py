@@ -1,12 +1,13 @@
 """Stand-ins for Kafka's client and for Triton, behind the same protocols; time is the test's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
 from bridge.batching import Batcher
+from bridge.freshness import Freshness
 from bridge.fuse import Fuse
 from bridge.images import DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
@@ -16,6 +17,7 @@ from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
+from bridge.routing import Routes
 from imaging.rules import ImageRules, Input, Preprocess, Size
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord
@@ -79,36 +81,63 @@ class Kept:
             (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
         )
 
+    def skip(self, settled: Sequence[Settled]) -> None:
+        self.publish(settled)
+
 
 class Bench:
-    """A pipeline without servers; `run` turns its loop until nothing is left to do."""
+    """A pipeline without servers; `run` turns its loop until nothing is left to do.
 
-    def __init__(self, model: Model, *, fuse: Fuse | None = None, tracing: Any = None) -> None:
+    Args:
+        outlet: settings of the outlet's.
+        reader: settings of the reader's.
+        freshness: how old an image may be.
+
+    Attributes:
+        now: what the clock says; epoch nanoseconds.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        fuse: Fuse | None = None,
+        tracing: Any = None,
+        outlet: Mapping[str, Any] | None = None,
+        reader: Mapping[str, Any] | None = None,
+        freshness: Freshness | None = None,
+    ) -> None:
+        fresh = freshness or Freshness()
+        outlet_options, reader_options = outlet or {}, reader or {}
+        self.model = model
+        self.now = NOW_NS
         self.metrics = Metrics()
         self.assignment: Assignment[Publication] = Assignment(self.metrics.images)
         self.assignment.assign([("images", 0)])
         self.delivery = Kept(self.assignment)
         self.failures: list[Exception] = []
         self.seconds = 0.0
-        outlet = Outlet(
-            model="net", source="bridge", predictions_topic="predictions",
+        made_outlet = Outlet(
+            model="net", source="bridge",
             dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,  # type: ignore[arg-type]
             fuse=fuse or Fuse(0, 0, 100), metrics=self.metrics, tracing=tracing,
-            clock_ns=self.now_ns,
+            clock_ns=self.now_ns, freshness=fresh,
+            **{"routes": Routes("predictions"), **outlet_options},
         )  # fmt: skip
-        reader = ImageReader(
-            rules=RULES, decoders=0, outlet=outlet, metrics=self.metrics, tracing=tracing,
-            clock_ns=self.now_ns,
+        made_reader = ImageReader(
+            rules=RULES, decoders=0, outlet=made_outlet, metrics=self.metrics, tracing=tracing,
+            clock_ns=self.now_ns, freshness=fresh, **reader_options,
         )  # fmt: skip
         self.batcher: Batcher[DecodedImage] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
         self.pipeline = Pipeline(
-            model="net", reader=reader, inference=model, batcher=self.batcher, outlet=outlet,
+            model="net", reader=made_reader, inference=model, batcher=self.batcher,
+            outlet=made_outlet, freshness=fresh,
             max_attempts=3, metrics=self.metrics, failed=self.failures.append, tracing=tracing,
             clock_ns=self.now_ns, monotonic=lambda: self.seconds,
         )  # fmt: skip
 
     def now_ns(self) -> int:
-        return NOW_NS
+        return self.now
 
     def take(self, records: Sequence[StoredRecord]) -> None:
         places = [(r.topic(), r.partition(), r.offset(), r.size) for r in records]
@@ -136,6 +165,10 @@ class Bench:
         found: dict[int, str] = {}
         for arrival, publication in self.delivery.settled:
             assert arrival.offset not in found, "answered twice"
+            if publication.silent:
+                assert publication.reason is not None
+                found[arrival.offset] = f"dropped {'/'.join(publication.reason)}"
+                continue
             headers = dict(publication.record.headers)
             reason = b"%s/%s" % (
                 headers.get("dlq.error.stage") or b"",

@@ -12,6 +12,7 @@ from consumer.measuring.measure import Collector, Topics
 from consumer.reader import Received
 from deadletters.selection import Group, read_letter
 from producer.listener import Listener, Results
+from producer.naming import RunNames
 from tests.fuzz.test_decoding import fuzz, headers, values
 from wire.answers import Detection, Detections, Embedding, Tensors
 from wire.clock import LATEST_NS
@@ -67,8 +68,8 @@ def listener() -> Listener:
     """One that is given its records, and no Kafka."""
     made = Listener.__new__(Listener)
     made._results = Results([None])
-    made._run_id, made._prefix, made._limit = RUN.encode(), f"{RUN}-", 100
-    made._predictions_topic = TOPICS.predictions
+    made._run_id, made._names, made._limit = RUN.encode(), RunNames(RUN), 100
+    made._dead_letters_topic = TOPICS.dead_letters
     made._changed = threading.Condition()
     return made
 
