@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 from consumer.liveview.board import Board
@@ -13,7 +15,8 @@ from consumer.liveview.window import Window
 from consumer.measuring.measure import Topics
 from consumer.measuring.statistics import STAGES
 from consumer.reader import Received
-from wire.answers import Detections, describe
+from consumer.report.overlay import overlay
+from wire.answers import FLOAT32, Detection, Detections, Embedding, describe
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
 from wire.image import NDARRAY, ImageEvent, image_id
@@ -34,6 +37,12 @@ ROW, ROW_PER_SECOND = 10, 2.0
 MAX_TEXT = 120
 """Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
 MAX_TOP = 5
+MAX_BOXES = 12
+"""Drawn over a picture, the surest."""
+MAX_DIMENSIONS = 1024
+"""Kept of a vector: 4 KB an image."""
+ALIKE = 6
+"""Images shown beside one that they are like."""
 _LARGEST = (1 << 31) - 1
 _LATEST_MS = 8_640_000_000_000_000  # of JavaScript's Date
 # Numbers come from strangers too: they are held inside what JSON and JavaScript take.
@@ -118,6 +127,17 @@ class View:
         with self._lock:
             return self._recent.picture(number)
 
+    def alike(self, number: int) -> bytes:
+        """The images most like an item's, of those that are remembered, as JSON."""
+        with self._lock:
+            return orjson.dumps(
+                [
+                    {"number": item.number, "id": item.id, "cosine": cosine}
+                    for item, cosine in self._recent.alike(number, ALIKE)
+                    if self._recent.picture(item.number) is not None
+                ]
+            )
+
     def image(self, id: str) -> bytes:
         """What is known of the latest image of this id, as JSON; null: it is not remembered."""
         with self._lock:
@@ -191,8 +211,18 @@ class View:
         item.top = tuple((_text(one["label"]), one["score"]) for one in prediction.top[:MAX_TOP])
         if prediction.answer is not None:
             item.says = _text(describe(prediction.answer))
+            if isinstance(prediction.answer, Embedding):
+                item.vector = _unit(prediction.answer)
             if isinstance(prediction.answer, Detections):
                 found = prediction.answer.found[:MAX_TOP]
+                shown = tuple(
+                    Detection(
+                        label=_text(one["label"]), class_id=one["class_id"], score=one["score"],
+                        box=one["box"],
+                    )
+                    for one in prediction.answer.found[:MAX_BOXES]
+                )  # fmt: skip
+                item.overlay = overlay(Detections(shown, prediction.answer.image))
                 item.top = tuple((_text(one["label"]), one["score"]) for one in found)
         item.due_ms = _bounded(prediction.stamps["intended"] // 1_000_000, _LATEST_MS)
         item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
@@ -263,6 +293,8 @@ class View:
             "right": item.right,
             "top": item.top,
             "says": item.says,
+            "overlay": item.overlay,
+            "vector": item.vector is not None,
             "model": item.model,
             "batch_size": item.batch_size,
             "latency_ms": item.latency_ms,
@@ -293,3 +325,10 @@ def _text(text: str) -> str:
 
 def _bounded(number: int, largest: int) -> int:
     return min(max(number, 0), largest)
+
+
+def _unit(answer: Embedding) -> npt.NDArray[np.float32] | None:
+    """Of length 1; None: it has no direction."""
+    values = np.frombuffer(answer.values, FLOAT32)[:MAX_DIMENSIONS].astype(np.float64)
+    length = float(np.linalg.norm(values))
+    return (values / length).astype(np.float32) if length else None

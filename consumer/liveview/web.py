@@ -105,6 +105,11 @@ def _make_app(
         # Not an error: images come that are none, and old ones go while a page asks for them.
         return FileResponse(PAGE / "no-picture.svg")
 
+    async def alike(request: Request) -> Response:
+        async with decoding:
+            found = await run_in_threadpool(view.alike, request.path_params["number"])
+        return Response(found, media_type="application/json")
+
     async def image(request: Request) -> Response:
         found = await run_in_threadpool(view.image, request.query_params.get("id", ""))
         return Response(found, media_type="application/json")
@@ -112,6 +117,7 @@ def _make_app(
     return Starlette(
         routes=[
             Route("/events", _Events(view, stopping), methods=["GET"]),
+            Route("/alike/{number:int}", alike),
             Route("/pictures/{number:int}", picture),
             Route("/image", image),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
