@@ -22,8 +22,8 @@ include compose.mk ansible/ansible.mk benchmarks/bench.mk
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured
-	$(BIN)/python scripts/demo.py
+demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured (TASK=detect: boxes)
+	$(BIN)/python scripts/demo.py $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and all tests on real servers
 	$(BIN)/python -m pytest --durations 20

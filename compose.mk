@@ -6,7 +6,7 @@ compose-check: ## say what this machine lacks for docker compose up, before anyt
 	@$(PYTHON) scripts/compose_check.py
 
 check-gpu-node: ## try a running docker compose up on its GPU, and write what was seen to gpu-node.json
-	@$(PYTHON) scripts/check_gpu_node.py
+	@$(PYTHON) -m scripts.check_gpu_node
 
 check-compose: ## check the Compose files, the Dockerfile, alerts and dashboard
 	$(CURDIR)/.venv/bin/python -m pytest -q tests/compose
@@ -24,9 +24,9 @@ LOCK_DECODING = $(CURDIR)/.venv/bin/uv pip compile exporter/decoding/requirement
 	--output-file exporter/decoding/requirements-triton.lock
 
 lock-compose: ## write the images' lock files anew
-	$(LOCK_IMAGE) --constraint requirements/all.lock --extra tracing \
+	$(LOCK_IMAGE) --constraint requirements/all.lock --extra references --extra tracing \
 		--output-file requirements/bridge.lock
-	$(LOCK_IMAGE) --constraint requirements/all.lock --extra client --extra tracing \
+	$(LOCK_IMAGE) --constraint requirements/all.lock --extra client --extra references --extra tracing \
 		--output-file requirements/client.lock
 	$(LOCK_IMAGE) --constraint requirements/all.lock --extra model --output-file requirements/export.lock
 	$(LOCK_DECODING)

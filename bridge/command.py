@@ -24,6 +24,7 @@ from bridge.triton.model import UnservableModelError
 from cli.app import FAILED, USAGE, make_app
 from cli.clients import KafkaSettingError
 from cli.options import KAFKA, kafka_options
+from storage.objects import StoreSettingError
 from tracing.command import traced
 from tracing.start import stop_tracing
 
@@ -48,7 +49,9 @@ PANELS = {
 METAVARS = {
     "brokers": "HOST:PORT", "triton": "HOST:PORT", "group": "NAME", "model": "NAME",
     "model_version": "VERSION", "transactional_id": "ID", "kafka_password": "PASSWORD",
-    "http_host": "ADDRESS", "http_port": "PORT", "fuse_ratio": "SHARE",
+    "reference_allow": "PREFIX,...", "reference_field": "PATH",
+    "http_host": "ADDRESS", "http_port": "PORT", "fuse_ratio": "SHARE", "image_field": "NAME",
+    "max_age": "DURATION", "min_score": "SCORE", "pass_headers": "NAMES", "route_by": "WHAT",
 }  # fmt: skip
 ENDINGS = {"_topic": "TOPIC", "_s": "SECONDS", "_bytes": "BYTES", "_pixels": "PIXELS"}
 
@@ -109,7 +112,7 @@ def given(context: typer.Context) -> dict[str, object]:
         for name, value in context.params.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
-    for name in ("kafka", "kafka_consumer", "kafka_producer", "model_parameters"):
+    for name in ("kafka", "kafka_consumer", "kafka_producer", "model_parameters", "routes"):
         if name in found:
             found[name] = _pairs(name, context.params[name])
     return found
@@ -166,7 +169,7 @@ def serve(bridge: App) -> int:
     log = structlog.get_logger()
     try:
         bridge.run()
-    except (ConfigError, KafkaSettingError, UnservableModelError) as error:
+    except (ConfigError, KafkaSettingError, StoreSettingError, UnservableModelError) as error:
         log.error("refused", error=str(error))  # noqa: TRY400 - the text is the whole story
         return USAGE
     except (

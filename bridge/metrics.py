@@ -124,6 +124,25 @@ class Metrics:
             "Changes of this bridge's assignment, by kind: assigned, revoked or lost.",
             "kind",
         )
+        self.fetches = counter(
+            "bridge_fetches",
+            "Requests for objects that ended, by outcome: ok, refused (the object can never be "
+            "had) or transient (nothing about the object: it is fetched again).",
+            "outcome",
+        )
+        self.fetched_bytes = counter(
+            "bridge_fetched_bytes", "Bytes of the objects that were fetched."
+        )
+        self.fetches_in_flight = gauge(
+            "bridge_fetches_in_flight", "Objects that are being fetched."
+        )
+        self.fetch_seconds = histogram(
+            "bridge_fetch_seconds",
+            "Time from the request for an object to its last byte, by the kind of store: s3, gs "
+            "or az.",
+            _SECONDS,
+            "store",
+        )
         self.in_flight = gauge(
             "bridge_requests_in_flight", "Requests that Triton has not answered yet."
         )
