@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
 
 from bridge.batching import Backoff, Batcher
 from bridge.config import ConfigError, Settings
@@ -44,6 +44,7 @@ from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
 from bridge.triton.watch import PoolWatch
+from cli.version import version
 from imaging.rules import ImageRules
 from storage.allowed import AllowList, parse_allow_list
 from wire.passing import PassedHeaders, read_patterns
@@ -97,6 +98,10 @@ class App:
         """Why the fuse has blown."""
         self._started = False
         self._metrics.names.labels(settings.images_topic, settings.group).set(1)
+        self._metrics.oldest.set_function(self._oldest_age)
+        self._metrics.build.labels(
+            version(), platform.python_version(), str(libversion()[0]), settings.digest
+        ).set(1)
         self._kafka_errors: dict[str, float] = {}
         self._membership = Membership(settings.group)
         self._waits: dict[str, str] = {}
@@ -123,6 +128,9 @@ class App:
                 f"http_port: cannot listen on {settings.http_host}:{settings.http_port}: "
                 f"{error.strerror}"
             ) from None
+
+    def _oldest_age(self) -> float:
+        return 0.0 if self._assignment is None else self._assignment.oldest_age()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Ask the bridge to drain and end; `at_once`: to end without draining."""

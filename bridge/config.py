@@ -1,6 +1,8 @@
 """Settings: a TOML file, then BRIDGE_* environment variables, then flags; the later wins."""
 
 import difflib
+import hashlib
+import json
 import os
 import re
 import tomllib
@@ -312,6 +314,16 @@ class Settings(BaseSettings):
     @property
     def freshness(self) -> Freshness:
         return Freshness(round(self.max_age * 1e9), self.expired == "drop")
+
+    @property
+    def digest(self) -> str:
+        """The same for the same settings; no password is in it."""
+        plain = self.model_dump(mode="json", exclude={"config", "kafka_password"})
+        for name in ("kafka", "kafka_consumer", "kafka_producer"):
+            plain[name] = {
+                option: value for option, value in plain[name].items() if "password" not in option
+            }
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def settings_customise_sources(

@@ -148,6 +148,9 @@ class Outlet:
         # that holds few costs it and the broker as much as one that holds many.
         self._delivery.publish(predictions)
         self._observe(outcome)
+        self._metrics.count_predictions(
+            result[0]["label"] for result in answer.results if isinstance(result, tuple) and result
+        )
         if answered:
             self._dead_letter_held()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bridge.decoders.messages import Decoded
 from bridge.decoders.pool import Decoders, Reply
+from bridge.decoders.process import Died
 from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
 from bridge.images import DecodedImage, ReceivedRecord
@@ -208,6 +209,8 @@ class ImageReader:
             DecoderError: decoders do not start.
             FuseBlownError: too many dead letters.
         """
+        if isinstance(reply.result, Died):
+            self._metrics.decoder_deaths.inc()
         for encoded, result in self._decoders.take(reply):
             if encoded.arrival.tracker.revoked:
                 self._outlet.drop(encoded.arrival)

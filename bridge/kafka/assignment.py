@@ -70,6 +70,13 @@ class Assignment(Generic[T]):
     def bytes(self) -> int:
         return self._accounts.bytes
 
+    def oldest_age(self) -> float:
+        """Seconds for which the oldest image in flight has been here; 0: there is none."""
+        with self.changed:
+            begun = [tracker.oldest for tracker in self._trackers.values()]
+        found = [one for one in begun if one is not None]
+        return time.monotonic() - min(found) if found else 0.0
+
     def in_flight(self) -> dict[TopicPartition, int]:
         """Images in flight of each partition."""
         with self.changed:
@@ -108,19 +115,20 @@ class Assignment(Generic[T]):
     def begin(self, records: Iterable[Position]) -> list[PartitionTracker[T] | None]:
         """Records have arrived; None for one whose partition is not (or no longer) ours."""
         with self.changed:
-            return [self._begin(*record) for record in records]
+            now = time.monotonic()
+            return [self._begin(*record, now) for record in records]
 
     def _begin(
-        self, topic: str, partition: int, offset: int, cost: int
+        self, topic: str, partition: int, offset: int, cost: int, now: float
     ) -> PartitionTracker[T] | None:
         tracker = self._trackers.get((topic, partition))
         if tracker is None:
             return None
-        if not tracker.begin(offset, cost):
+        if not tracker.begin(offset, cost, now):
             tracker = self._rewind(tracker, offset)
-            tracker.begin(offset, cost)
+            tracker.begin(offset, cost, now)
         if self._accounts.in_flight == 0:
-            self.progress_at = time.monotonic()
+            self.progress_at = now
         self._accounts.begin(cost)
         return tracker
 

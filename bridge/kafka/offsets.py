@@ -18,12 +18,14 @@ class Entry(Generic[T]):
 
     Attributes:
         cost: bytes that it holds.
+        begun: when it arrived; seconds of the caller's clock.
         result: what is to be published for it, where publishing waits for the prefix.
         parts: the images of a record that refers to several; it is finished when all of them are.
     """
 
     offset: int
     cost: int
+    begun: float = 0.0
     finished: bool = False
     result: T | None = None
     parts: "list[Part[T]] | None" = None
@@ -73,12 +75,12 @@ class PartitionTracker(Generic[T]):
         self._entries: deque[Entry[T]] = deque()
         self._by_offset: dict[Key, Entry[T]] = {}
 
-    def begin(self, offset: int, cost: int = 0) -> bool:
-        """A record has arrived; False, and not taken, if it does not follow the one before."""
+    def begin(self, offset: int, cost: int = 0, begun: float = 0.0) -> bool:
+        """A record has arrived at `begun`; False, and not taken, if it is none after the last."""
         if offset <= self.last:
             return False
         self.last = offset
-        entry: Entry[T] = Entry(offset, cost)
+        entry: Entry[T] = Entry(offset, cost, begun)
         self._entries.append(entry)
         self._by_offset[offset] = entry
         self.in_flight += 1
@@ -117,6 +119,11 @@ class PartitionTracker(Generic[T]):
                 entry.whole.left -= 1
                 entry.whole.finished = not entry.whole.left
         return entry
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first record after the completed prefix arrived; None: there is none."""
+        return self._entries[0].begun if self._entries else None
 
     @property
     def completed(self) -> bool:
