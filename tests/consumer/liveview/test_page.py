@@ -156,7 +156,7 @@ def test_dead_letters_and_waiting_images_look_their_part(page: Any, port: int, v
     letter = refuse(broken, "not a readable image")
     view.take(Received(stored(letter, "images.dlq"), NOW_NS))
     page.locator("#wall .card.waiting").wait_for()
-    page.locator("#dead .card.dead-lettered", has_text="not a readable image").wait_for()
+    page.locator("#dead .card.dead-lettered", has_text="not an image").wait_for()
     assert page.locator("#dead-count").inner_text() == "1"
     assert page.locator("#waiting").inner_text() == "1"
 
