@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+import bridge.triton.member
 from bridge.inference import Answer, Done, InferenceError
 from bridge.tasks.task import AnswerError
 from bridge.triton.addresses import Address
@@ -15,6 +16,12 @@ from imaging.rules import Input, Size
 from tests.bridge.triton.test_pool import DOWN, SILENT, FakeServer, Rig
 
 POISON = b"poison"
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a server that is away speaks HTTP would be asked of real hosts of these names."""
+    monkeypatch.setattr(bridge.triton.member, "speaks_http", lambda _address: False)
 
 
 class Mortal(FakeServer):
