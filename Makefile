@@ -70,12 +70,21 @@ prerequisites:
 	java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' || fail "Java is older than 17: install a newer one (Debian: apt install openjdk-17-jdk-headless)."; \
 	command -v mvn >/dev/null || fail "Maven is missing: install it (Debian: apt install maven)."
 
+# TORCH_INDEX=URL: a package index that has torch without CUDA, which the lock file's index has not.
+# All else is as the lock file says; torch and torchvision have its versions, and no hashes.
+CPU_TORCH = awk '/^[a-z0-9]/ { keep = $$0 !~ /^((torch|torchvision|triton)==|cuda-|nvidia-(cu|nccl|nv))/ } keep' \
+		requirements/all.lock > $(VENV)/cpu.lock && \
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r $(VENV)/cpu.lock && \
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --default-index $(TORCH_INDEX) \
+		$$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements/all.lock)
+
 # The environment, as the lock file says: some 6 GB, most of it torch for CUDA.
 $(VENV)/.installed: requirements/all.lock | prerequisites
-	@echo "setting up $(VENV) (once, about 6 GB)"
+	@echo "setting up $(VENV) (once, about $(if $(TORCH_INDEX),2,6) GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/all.lock
+	@$(if $(TORCH_INDEX),$(CPU_TORCH),\
+		$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/all.lock)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --build-constraints requirements/build.lock -e .
 	@touch $@
 

@@ -26,6 +26,7 @@ TITLES = {
     "batches": "Triton alone, by size of the requests",
     "formats": "Triton alone, by the model's format and precision",
     "photos": "Photos, decoded by the bridge or in Triton",
+    "references": "Images in the message, and in object storage, against a null model",
 }
 
 

@@ -11,6 +11,7 @@ from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
 from benchmarks.plan import SEVERAL_BRIDGES, Plan, Result
 from benchmarks.progress import Progress
+from benchmarks.references import references
 from benchmarks.repeats import repeat
 from benchmarks.rig import ENSEMBLE, MODEL, Rig
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
@@ -145,4 +146,5 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "batches": batches,
     "formats": formats,
     "photos": photos,
+    "references": references,
 }

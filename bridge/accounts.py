@@ -12,6 +12,10 @@ Reason = tuple[str, str]
 """Stage and class of a dead letter."""
 
 
+SKIPPED: Reason = ("", "skipped")
+"""The reason of what is no dead letter either: a record that has no image, and needs no answer."""
+
+
 class Became(Protocol):
     """What an image became: a prediction, or, with its reason, a dead letter."""
 
@@ -25,7 +29,8 @@ class Became(Protocol):
 
 
 class Accounts(Collector):
-    """Counts of images: received = answered + dead-lettered + expired + dropped + in flight.
+    """Counts of images: received = answered + dead-lettered + expired + dropped + skipped + in
+    flight.
 
     An image is answered, or a dead letter, once that is safe: acknowledged by Kafka, or committed
     with its transaction. Whoever counts holds `lock`, and so does each scrape.
@@ -38,6 +43,7 @@ class Accounts(Collector):
         "bridge_images_received": (),
         "bridge_images_answered": (),
         "bridge_images_dropped": (),
+        "bridge_images_skipped": (),
         "bridge_images_in_flight": (),
         "bridge_images_in_flight_bytes": (),
         "bridge_images_dead_lettered": ("stage", "class"),
@@ -52,6 +58,7 @@ class Accounts(Collector):
         self.dead: Counter[Reason] = Counter()
         self.expired: Counter[str] = Counter()
         self.dropped = 0
+        self.skipped = 0
         self.in_flight = 0
         self.bytes = 0
 
@@ -61,6 +68,12 @@ class Accounts(Collector):
         self.in_flight += 1
         self.bytes += size
 
+    def split(self, count: int, more: int) -> None:
+        """What was counted as one image is that many, which hold so many bytes more."""
+        self.received += count - 1
+        self.in_flight += count - 1
+        self.bytes += more
+
     def end(self, size: int, became: Became | None) -> None:
         """An image is no longer in flight; None: it is no longer this bridge's."""
         self.in_flight -= 1
@@ -69,6 +82,8 @@ class Accounts(Collector):
             self.dropped += 1
         elif became.reason is None:
             self.answered += 1
+        elif became.reason is SKIPPED:
+            self.skipped += 1
         elif became.silent:
             self.expired[became.reason[0]] += 1
         else:
@@ -83,7 +98,7 @@ class Accounts(Collector):
         dead = CounterMetricFamily(
             "bridge_images_dead_lettered",
             "Images that became a dead letter which is safe, by the stage that failed (contract, "
-            "decode, infer or publish) and the class (dlq.error.class).",
+            "fetch, decode, infer or publish) and the class (dlq.error.class).",
             labels=self.LABELS["bridge_images_dead_lettered"],
         )
         expired = CounterMetricFamily(
@@ -108,6 +123,12 @@ class Accounts(Collector):
                     "Images that were in flight when their partition went to another bridge, or "
                     "when this one ended; they are processed again.",
                     self.dropped,
+                ),
+                CounterMetricFamily(
+                    "bridge_images_skipped",
+                    "Records that have no image, and need no answer: an object store's test "
+                    "message, or an event of another kind than the creation of an object.",
+                    self.skipped,
                 ),
                 GaugeMetricFamily(
                     "bridge_images_in_flight",

@@ -24,6 +24,7 @@ from bridge.triton.model import UnservableModelError
 from cli.app import FAILED, USAGE, make_app
 from cli.clients import KafkaSettingError
 from cli.options import KAFKA, kafka_options
+from storage.objects import StoreSettingError
 from tracing.command import traced
 from tracing.start import stop_tracing
 
@@ -48,6 +49,7 @@ PANELS = {
 METAVARS = {
     "brokers": "HOST:PORT", "triton": "HOST:PORT", "group": "NAME", "model": "NAME",
     "model_version": "VERSION", "transactional_id": "ID", "kafka_password": "PASSWORD",
+    "reference_allow": "PREFIX,...", "reference_field": "PATH",
     "http_host": "ADDRESS", "http_port": "PORT", "fuse_ratio": "SHARE", "image_field": "NAME",
     "max_age": "DURATION", "min_score": "SCORE", "pass_headers": "NAMES", "route_by": "WHAT",
 }  # fmt: skip
@@ -167,7 +169,7 @@ def serve(bridge: App) -> int:
     log = structlog.get_logger()
     try:
         bridge.run()
-    except (ConfigError, KafkaSettingError, UnservableModelError) as error:
+    except (ConfigError, KafkaSettingError, StoreSettingError, UnservableModelError) as error:
         log.error("refused", error=str(error))  # noqa: TRY400 - the text is the whole story
         return USAGE
     except (

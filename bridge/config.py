@@ -1,6 +1,8 @@
 """Settings: a TOML file, then BRIDGE_* environment variables, then flags; the later wins."""
 
 import difflib
+import hashlib
+import json
 import os
 import re
 import tomllib
@@ -29,6 +31,7 @@ from pydantic_settings import (
 from bridge.freshness import Freshness, seconds
 from bridge.routing import HEADER, LABEL
 from bridge.triton.addresses import parse_targets
+from storage.allowed import parse_allow_list
 from wire.passing import PassedHeaders, read_patterns
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 from wire.wrappings.unwrap import ValueFormat, Wrapping
@@ -45,6 +48,11 @@ def _triton(text: str) -> str:
 
 def _passed(text: str) -> str:
     PassedHeaders(read_patterns(text))
+    return text
+
+
+def _allow_list(text: str) -> str:
+    parse_allow_list(text)
     return text
 
 
@@ -181,7 +189,10 @@ class Settings(BaseSettings):
         0, ge=0, le=256, description="requests with each Triton at a time; 0: two for each instance"
     )
     request_timeout_s: float = Field(
-        30, gt=0, description="a request that takes longer is cancelled and sent again"
+        30,
+        gt=0,
+        description="a request to Triton, or to object storage, that takes longer is cancelled "
+        "and sent again",
     )
     triton_tls: bool = Field(False, description="TLS to Triton")
     triton_ca: Path | None = Field(None, description="CA certificates (PEM) that sign Triton's")
@@ -204,6 +215,16 @@ class Settings(BaseSettings):
     )
     decoders: int = Field(
         1, ge=1, le=256, description="processes that decode encoded images; raw pixels need none"
+    )
+    reference_allow: Annotated[str, AfterValidator(_allow_list)] = Field(
+        "",
+        description="prefixes of object storage that images may be fetched from, with commas "
+        "between them, such as s3://photos/incoming/; empty: none",
+    )
+    reference_field: str = Field(
+        "",
+        description="field of a JSON message that holds its image's URL, such as image.url or "
+        "/image/url; events of object stores need none",
     )
     max_buffered_bytes: int = Field(
         64 * MIB, gt=0, description="images in flight, in bytes, before the bridge stops fetching"
@@ -293,6 +314,16 @@ class Settings(BaseSettings):
     @property
     def freshness(self) -> Freshness:
         return Freshness(round(self.max_age * 1e9), self.expired == "drop")
+
+    @property
+    def digest(self) -> str:
+        """The same for the same settings; no password is in it."""
+        plain = self.model_dump(mode="json", exclude={"config", "kafka_password"})
+        for name in ("kafka", "kafka_consumer", "kafka_producer"):
+            plain[name] = {
+                option: value for option, value in plain[name].items() if "password" not in option
+            }
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def settings_customise_sources(

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.accounts import Reason
+from bridge.accounts import SKIPPED, Reason
 from bridge.inference import Answer, InferenceError
-from bridge.kafka.offsets import PartitionTracker
+from bridge.kafka.offsets import Key, PartitionTracker
 from imaging.rules import Input, Size
 from wire.image import ImageEvent
 from wire.record import Outgoing, StoredRecord
@@ -32,22 +32,30 @@ class Publication(NamedTuple):
     silent: bool = False
 
 
+NOTHING = Publication("", Outgoing(None, None, []), reason=SKIPPED, silent=True)
+"""What a record becomes that has no image, and needs no answer: it is not published."""
+
+
 @dataclass(slots=True)
 class ReceivedRecord:
     """A record taken.
 
     Attributes:
+        record: of one of several images that a record refers to: a message about it alone.
+        key: what its tracker knows it by.
         received_ns: when Kafka's client handed it over; epoch nanoseconds.
         span: where it is traced.
-        id: of the image, where what is inside its value says it.
+        id: of the image, where the record's key and headers do not say it.
+        fetched: bytes that were fetched for it and are still held.
     """
 
     record: StoredRecord
     tracker: PartitionTracker[Publication]
-    offset: int
+    key: Key
     received_ns: int
     span: "Span | None" = None
     id: str | None = None
+    fetched: int = 0
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from bridge.accounts import Reason
 from bridge.freshness import Freshness
 from bridge.fuse import Fuse
 from bridge.guard import Unforeseen
-from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecord
+from bridge.images import NOTHING, DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
@@ -129,6 +129,8 @@ class Outlet:
         predictions = []
         for image, result in zip(outcome.batch, answer.results, strict=True):
             arrival = image.arrival
+            if arrival.fetched:
+                self.release_fetched(arrival)
             if arrival.tracker.revoked:
                 self.drop(arrival)
                 continue
@@ -146,6 +148,9 @@ class Outlet:
         # that holds few costs it and the broker as much as one that holds many.
         self._delivery.publish(predictions)
         self._observe(outcome)
+        self._metrics.count_predictions(
+            result[0]["label"] for result in answer.results if isinstance(result, tuple) and result
+        )
         if answered:
             self._dead_letter_held()
 
@@ -195,7 +200,7 @@ class Outlet:
             record={
                 "topic": tracker.topic,
                 "partition": tracker.partition,
-                "offset": image.arrival.offset,
+                "offset": image.arrival.record.offset(),
             },
         )
         if self._tracing is not None:
@@ -238,6 +243,8 @@ class Outlet:
             FuseBlownError: it is one too many; this image is not published, so not committed.
         """
         problem = (stage, error_class, message)
+        if arrival.fetched:
+            self.release_fetched(arrival)
         if self._fuse.holds():
             self._held.append((arrival, problem, attempts))
             return
@@ -295,7 +302,7 @@ class Outlet:
         stage, error_class, message = problem
         log.debug(
             "dead_letter", stage=stage, reason=error_class, error=message[:200],
-            partition=arrival.tracker.partition, offset=arrival.offset,
+            partition=arrival.tracker.partition, offset=arrival.record.offset(),
         )  # fmt: skip
         return DeadLetter(
             stage=stage,
@@ -303,7 +310,7 @@ class Outlet:
             message=message,
             topic=arrival.tracker.topic,
             partition=arrival.tracker.partition,
-            offset=arrival.offset,
+            offset=arrival.record.offset(),
             attempts=attempts,
             timestamp_ms=self._clock_ns() // 1_000_000,
         )
@@ -332,12 +339,26 @@ class Outlet:
         letter = self._letter(arrival, ("publish", refusal, message), 1)
         return self._dead(arrival, letter, None)
 
+    def release_fetched(self, arrival: ReceivedRecord) -> None:
+        """What was fetched for an image is no longer held: it has become pixels, or an outcome."""
+        self._assignment.resize(arrival.tracker, arrival.key, -arrival.fetched)
+        arrival.fetched = 0
+
+    def skip(self, arrival: ReceivedRecord) -> None:
+        """It has no image, and needs no answer."""
+        log.debug(
+            "record_skipped", partition=arrival.tracker.partition, offset=arrival.record.offset()
+        )
+        self._delivery.skip([(arrival, NOTHING)])
+
     def drop(self, arrival: ReceivedRecord) -> None:
         """Its partition was revoked: another bridge answers it."""
         if (tracing := self._tracing) is not None:
             now_ns = self._clock_ns()
             self._unforeseen.shield("trace", lambda: tracing.drop(arrival, now_ns), None)
-        self._assignment.finish([(arrival.tracker, arrival.offset, None)])
+        if arrival.fetched:
+            self.release_fetched(arrival)
+        self._assignment.finish([(arrival.tracker, arrival.key, None)])
 
 
 def _text(problem: Problem) -> str:

@@ -18,6 +18,7 @@ from bridge.inference import Answer, Failure, Inference, InferenceError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.reading import ImageReader
+from bridge.references.wanted import Fetched
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -43,7 +44,7 @@ class Check(NamedTuple):
     error: InferenceError | None
 
 
-Item = Sequence[ReceivedRecord] | Reply | EndedRequest | Check | None
+Item = Sequence[ReceivedRecord] | Reply | Fetched | EndedRequest | Check | None
 """What reaches the loop from other threads; None ends it."""
 
 
@@ -120,6 +121,10 @@ class Pipeline:
         """Hand over records that were taken; returns at once."""
         self._inbox.put(arrivals)
 
+    def fetched(self, fetched: Fetched) -> None:
+        """Hand over what became of an object; returns at once."""
+        self._inbox.put(fetched)
+
     def stop(self, timeout_s: float = 10) -> None:
         """End the loop; what is still in flight is left unanswered, and so uncommitted."""
         self._inbox.put(None)
@@ -142,7 +147,11 @@ class Pipeline:
 
     @property
     def _nothing_else(self) -> bool:
-        return self._inbox.empty() and not self._reader.pending and self._batcher.idle
+        return (
+            self._inbox.empty()
+            and not (self._reader.pending or self._reader.fetching)
+            and self._batcher.idle
+        )
 
     def _read_inbox(self) -> None:
         wait = 0.0 if self._reader.unread else IDLE_WAIT_S
@@ -160,6 +169,8 @@ class Pipeline:
                     self._checked(item.error)
                 elif isinstance(item, Reply):
                     self._reader.decoded(item)
+                elif isinstance(item, Fetched):
+                    self._reader.fetched(item)
                 else:
                     self._reader.add(item)
                 item = self._inbox.get_nowait()

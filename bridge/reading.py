@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from bridge.decoders.messages import Decoded
 from bridge.decoders.pool import Decoders, Reply
+from bridge.decoders.process import Died
 from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
 from bridge.images import DecodedImage, ReceivedRecord
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
+from bridge.references.finding import References, refers
+from bridge.references.wanted import Fetched
 from imaging.decode import needs_decoder, to_input
 from imaging.rules import ImageError, ImageRules, Input, Size
+from storage.objects import RefusedError
 from wire.image import ImageEvent
 from wire.record import ContractError
 from wire.wrappings.bounds import WrappingError
@@ -42,6 +46,7 @@ class ImageReader:
 
     Args:
         outlet: gets what cannot be read, and what is too old to be.
+        references: sees to records that only refer to their images.
         wrapping: how values carry their images.
         tracing: None where it is off.
         clock_ns: epoch nanoseconds.
@@ -53,6 +58,7 @@ class ImageReader:
         rules: ImageRules,
         decoders: int,
         outlet: Outlet,
+        references: References,
         metrics: Metrics,
         wrapping: Wrapping = Wrapping(),  # noqa: B008 - it is frozen
         freshness: Freshness = Freshness(),  # noqa: B008
@@ -61,6 +67,7 @@ class ImageReader:
     ) -> None:
         self._rules = rules
         self._outlet = outlet
+        self._references = references
         self._metrics = metrics
         self._wrapping = wrapping
         self._freshness = freshness
@@ -72,6 +79,9 @@ class ImageReader:
         self._decoders: Decoders[_Encoded] = Decoders(
             decoders if rules.shape is not None else 0, rules
         )
+
+        self.fetching = 0
+        """Images that are being fetched."""
 
     @property
     def unread(self) -> bool:
@@ -124,6 +134,8 @@ class ImageReader:
         return self._expired(encoded.arrival, encoded.event)
 
     def _expired(self, arrival: ReceivedRecord, event: ImageEvent) -> bool:
+        if not self._freshness.max_age_ns:
+            return False
         now_ns = self._clock_ns()
         if not self._freshness.expired(event.intended_ns, now_ns):
             return False
@@ -144,10 +156,35 @@ class ImageReader:
         except Exception as error:
             self._outlet.dead_letter_unforeseen(arrival, "contract", error)
             return
-        if value is not arrival.record.record_value:
+        if value and value is not arrival.record.record_value:
             arrival.id = event.id
+        elif refers(event, value):
+            count = self._references.take(arrival, event, value, self._begin_trace, self._expired)
+            if count is not None:
+                self.fetching += count
+                return
         self._begin_trace(arrival, event)
-        if self._freshness.max_age_ns and self._expired(arrival, event):
+        self._prepare(arrival, event, value)
+
+    def fetched(self, fetched: Fetched) -> None:
+        """Read an image that was fetched.
+
+        Raises:
+            FuseBlownError: too many dead letters.
+        """
+        self.fetching -= 1
+        wanted, result = fetched.wanted, fetched.result
+        if result is None or wanted.arrival.tracker.revoked:
+            self._outlet.drop(wanted.arrival)
+        elif isinstance(result, bytes):
+            self._prepare(wanted.arrival, wanted.event, result)
+        elif isinstance(result, RefusedError):
+            self._outlet.dead_letter(wanted.arrival, "fetch", result.kind, str(result))
+        else:
+            self._outlet.dead_letter_unforeseen(wanted.arrival, "fetch", result)
+
+    def _prepare(self, arrival: ReceivedRecord, event: ImageEvent, value: bytes) -> None:
+        if self._expired(arrival, event):
             return
         try:
             if needs_decoder(event, self._rules):
@@ -172,6 +209,8 @@ class ImageReader:
             DecoderError: decoders do not start.
             FuseBlownError: too many dead letters.
         """
+        if isinstance(reply.result, Died):
+            self._metrics.decoder_deaths.inc()
         for encoded, result in self._decoders.take(reply):
             if encoded.arrival.tracker.revoked:
                 self._outlet.drop(encoded.arrival)
@@ -187,6 +226,8 @@ class ImageReader:
         self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None
     ) -> None:
         assert self._hand_on is not None
+        if arrival.fetched and not isinstance(array, bytes):
+            self._outlet.release_fetched(arrival)
         self._hand_on(DecodedImage(arrival, event, array, self._clock_ns(), size))
 
 

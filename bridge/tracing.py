@@ -64,7 +64,7 @@ class BridgeTracing:
             **self._common,
             "messaging.destination.name": tracker.topic,
             "messaging.destination.partition.id": str(tracker.partition),
-            "messaging.kafka.offset": arrival.offset,
+            "messaging.kafka.offset": arrival.record.offset(),
             "messaging.message.id": image_id(arrival.record) if event is None else event.id,
         }
         span.set_attributes({**attributes, "messaging.operation.type": "process"})

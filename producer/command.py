@@ -33,6 +33,7 @@ from producer.naming import Names, RunNames
 from producer.pacing import SECOND, Schedule
 from producer.replay import Replay
 from producer.sender import Sender, SendError, librdkafka_config
+from producer.uploading import parse_prefix, upload
 from tracing.command import traced
 from tracing.start import stop_tracing
 from wire.deadletter import one_line
@@ -131,6 +132,16 @@ def main(  # one parameter an option: this signature is the command's help
             rich_help_panel=SOURCES,
         ),
     ] = Encoding.PNG,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="Put the images into object storage first, such as s3://photos/incoming, and "
+            "send only where they lie.",
+            show_default=False,
+            rich_help_panel=SOURCES,
+        ),
+    ] = None,
     run_id: Annotated[
         str,
         typer.Option(
@@ -247,6 +258,10 @@ def main(  # one parameter an option: this signature is the command's help
     predictions = topic_names(predictions_topic)
     require_distinct((images_topic, *predictions, dead_letters_topic))
     options = kafka_options(kafka or ())
+    try:
+        prefix = None if reference is None else parse_prefix(reference)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--reference") from None
     name = _run_id(run_id)
     provider, tracer = _start_tracing(images_topic) if tracing else (None, None)
     stop = StopSignal()
@@ -270,6 +285,9 @@ def main(  # one parameter an option: this signature is the command's help
             images = sources.cifar10(encoding, limit=count)
         if count is None and duration is None:
             count = len(images)
+        labels = sources.labels(images)
+        if prefix is not None:
+            images = upload(images, prefix, name, min(len(images), count or len(images)))
         config = librdkafka_config(brokers, options)
         sender = Sender(config, images_topic, queue_timeout, connect_timeout)
         if listen:
@@ -280,7 +298,7 @@ def main(  # one parameter an option: this signature is the command's help
                 dead_letters_topic,
                 name,
                 names,
-                labels=sources.labels(images),
+                labels=labels,
                 limit=count or 10**12,
                 timeout=connect_timeout,
             )

@@ -91,7 +91,8 @@ class Replay:
             span, traceparent = self.tracing.begin(name, intended_ns)
         record = encode_image(
             id=name,
-            value=image.value,
+            value=image.value if image.url is None else None,
+            dataref=image.url,
             content_type=image.content_type,
             source=f"/producer/{self.source}",
             intended_ns=intended_ns,

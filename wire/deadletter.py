@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from wire.image import LETTER_ID
 from wire.record import KafkaRecord, Outgoing, first_headers, raw_bytes
 from wire.trace import TRACEPARENT
 
@@ -38,7 +39,7 @@ class DeadLetter(NamedTuple):
     """Why an image was dead-lettered, and where it was.
 
     Attributes:
-        stage: contract, decode, infer, publish.
+        stage: contract, fetch, decode, infer, publish.
         error_class: a short, fixed name, safe as a metric label.
         message: one line for a person.
         attempts: how often it was tried.
@@ -70,7 +71,7 @@ def encode_dead_letter(
     """The original key, value and headers, then why; an earlier reason is replaced.
 
     Args:
-        id: of the image, where it is known by what is inside the value.
+        id: of the image, where the message itself does not say it.
         traceparent: replaces the image's own, where the trace goes on from here.
     """
     original = restored(record)
@@ -89,7 +90,7 @@ def encode_dead_letter(
         ("dlq.timestamp", str(letter.timestamp_ms)),
     ]
     if id is not None:
-        reason.append(("dlq.id", id))
+        reason.append((LETTER_ID, id))
     reasons = ((name, text.encode()) for name, text in reason)
     return original._replace(headers=[*headers, *reasons])
 

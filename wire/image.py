@@ -13,6 +13,7 @@ from wire.record import (
     first_headers,
     raw_bytes,
 )
+from wire.reference import MAX_URL
 from wire.trace import TRACEPARENT, read_traceparent
 
 _OUR_TYPES = "triton-kafka-bridge.image."
@@ -27,6 +28,9 @@ MAX_ID = 256
 """Bytes of an id: it ends up in logs, traces and every prediction."""
 MAX_HEADER = 1024
 """Bytes of any header that is read: they are small by contract, whatever a stranger sends."""
+DATAREF = "ce_dataref"
+LETTER_ID = "dlq.id"
+"""Of a dead letter: the id of its image, where the message itself does not say it."""
 MAX_RANK = 8
 
 _COMMON = (
@@ -51,6 +55,7 @@ class ImageEvent(NamedTuple):
         sent_ns: when it was really sent; the same.
         label: the true class name, where the producer knows it (evaluation runs).
         traceparent: W3C trace context, version 00; None where there is none that is valid.
+        dataref: URL of the image where the record itself has none (CloudEvents' extension).
     """
 
     id: str
@@ -63,12 +68,13 @@ class ImageEvent(NamedTuple):
     run_id: str | None = None
     label: str | None = None
     traceparent: str | None = None
+    dataref: str | None = None
 
 
 def encode_image(
     *,
     id: str,
-    value: bytes,
+    value: bytes | None,
     content_type: str,
     source: str,
     intended_ns: int,
@@ -78,8 +84,12 @@ def encode_image(
     dtype: str | None = None,
     shape: Sequence[int] | None = None,
     traceparent: str | None = None,
+    dataref: str | None = None,
 ) -> Outgoing:
     """Build the record of one image.
+
+    Args:
+        value: None where a `dataref` says where the image lies.
 
     Raises:
         ContractError: an id that no reader would accept, or raw pixels without dtype and shape.
@@ -103,6 +113,7 @@ def encode_image(
         ("ce_dtype", dtype),
         ("ce_shape", None if shape is None else ",".join(map(str, shape))),
         (TRACEPARENT, traceparent),
+        (DATAREF, dataref),
     )
     headers += [(name, text.encode()) for name, text in optional if text is not None]
     return Outgoing(id.encode(), value, headers)
@@ -111,7 +122,7 @@ def encode_image(
 def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> str:
     """The id of an image whatever state its record is in: never raises, always bounded."""
     found = first_headers(record.headers()) if headers is None else headers
-    for candidate in (found.get("ce_id"), found.get("dlq.id"), record.key()):
+    for candidate in (found.get(LETTER_ID), found.get("ce_id"), record.key()):
         raw = raw_bytes(candidate)
         if 0 < len(raw) <= MAX_ID:
             try:
@@ -152,11 +163,13 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
         intended_ns = intended_ns or kafka_ns
         sent_ns = sent_ns or kafka_ns or intended_ns
     # As `image_id` finds it, which would read it once more.
-    named = text_id if text_id.isprintable() and text_id else image_id(record, headers)
-    traceparent = find(TRACEPARENT)
+    plain = text_id and text_id.isprintable() and LETTER_ID not in headers
+    named = text_id if plain else image_id(record, headers)
+    traceparent, dataref = find(TRACEPARENT), find(DATAREF)
     return ImageEvent(
         named, content_type, dtype, shape, intended_ns, sent_ns, source, run_id, label,
         None if traceparent is None else read_traceparent(traceparent),
+        None if dataref is None else _text(DATAREF, dataref, MAX_URL),
     )  # fmt: skip
 
 
@@ -192,9 +205,9 @@ def _common(*values: bytes | None) -> _Common:
     )
 
 
-def _text(name: str, raw: bytes) -> str:
-    if len(raw) > MAX_HEADER:
-        raise ContractError(f"header {name} has {len(raw)} bytes, {MAX_HEADER} are allowed")
+def _text(name: str, raw: bytes, limit: int = MAX_HEADER) -> str:
+    if len(raw) > limit:
+        raise ContractError(f"header {name} has {len(raw)} bytes, {limit} are allowed")
     try:
         return raw.decode()
     except UnicodeDecodeError:

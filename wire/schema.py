@@ -150,6 +150,11 @@ def asyncapi(version: str) -> Schema:
         },
         "ce_senttime": {"type": "string", "format": "date-time"},
         "ce_label": text,
+        "ce_dataref": {
+            "type": "string",
+            "format": "uri",
+            "description": "of a message without a value: where the image lies, s3://bucket/key",
+        },
         "ce_dtype": text,
         "ce_shape": {"type": "string", "pattern": "^[0-9]+(,[0-9]+)*$"},
     }

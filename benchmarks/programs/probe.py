@@ -27,6 +27,9 @@ FIRST_ANSWER_S = 120.0
 SETTLE_S = 10.0
 """How long the last answers may take."""
 READ = 64
+NEVER_OLD_NS = 3600 * 10**9
+"""The first images are due that much later: however long the bridge takes to start, they do not
+expire."""
 WAITS = 5000
 """Answers whose stamps are looked at: all of a fast stream's would be kept, and walked through by
 Python's collector while others are timed."""
@@ -137,7 +140,8 @@ def _send_warm(
 ) -> bool:
     wanted = {f"{options.name}w{i}".encode() for i in range(options.warm)}
     for i in range(options.warm):
-        _produce(producer, options.source, f"{options.name}w{i}", pixels[i % len(pixels)])
+        image = pixels[i % len(pixels)]
+        _produce(producer, options.source, f"{options.name}w{i}", image, -NEVER_OLD_NS)
         time.sleep(0.01)
     producer.flush(SETTLE_S)
     deadline = time.monotonic() + FIRST_ANSWER_S

@@ -121,7 +121,7 @@ class AtLeastOnce:
 
     def skip(self, settled: Sequence[Settled]) -> None:
         self._assignment.finish(
-            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+            (arrival.tracker, arrival.key, publication) for arrival, publication in settled
         )
 
     def _send(self, settled: Sequence[Settled], *, alone: bool = False) -> None:
@@ -191,7 +191,7 @@ class AtLeastOnce:
             while True:
                 reported.append(self._acknowledged.popleft())
         self._assignment.finish(
-            (arrival.tracker, arrival.offset, publication)
+            (arrival.tracker, arrival.key, publication)
             for settled in reported
             for arrival, publication in settled
         )

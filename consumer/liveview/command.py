@@ -24,6 +24,8 @@ from cli.options import (
     topic_names,
 )
 from consumer.liveview.feed import Feed
+from consumer.liveview.objects import make_objects
+from consumer.liveview.recent import MAX_PICTURE
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measuring.measure import Topics
@@ -82,6 +84,25 @@ def main(
             rich_help_panel=PAGE,
         ),
     ] = None,
+    reference_allow: Annotated[
+        str,
+        typer.Option(
+            metavar="PREFIX,...",
+            help="Prefixes of object storage that images may be fetched from, such as "
+            "s3://photos/incoming/; as the bridge's.",
+            show_default=False,
+            rich_help_panel=PAGE,
+        ),
+    ] = "",
+    reference_field: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Field of a JSON message that holds its image's URL; as the bridge's.",
+            show_default=False,
+            rich_help_panel=PAGE,
+        ),
+    ] = "",
     brokers: Brokers = BROKERS,
     images_topic: ImagesTopic = IMAGES,
     predictions_topic: PredictionsTopic = PREDICTIONS,
@@ -100,7 +121,11 @@ def main(
     require_distinct(read)
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("liveview").setLevel(logging.INFO)
-    view = View(f"{brokers} · {topics.images} → {predictions_topic}", topics)
+    view = View(f"{brokers} · {topics.images} → {predictions_topic}", topics, reference_field)
+    try:
+        objects = make_objects(reference_allow, MAX_PICTURE)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--reference-allow") from None
     try:
         feed = Feed(brokers, kafka_options(kafka or ()), read, view)
         listener = _listen(host, port)
@@ -109,7 +134,7 @@ def main(
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror or error}")
     name = f"[{host}]" if ":" in host else host
-    server = make_server(view, [*LOOPBACK, name, *(allow_host or ())])
+    server = make_server(view, [*LOOPBACK, name, *(allow_host or ())], objects)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.should_exit = True

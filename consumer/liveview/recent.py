@@ -4,6 +4,12 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from consumer.report.overlay import Overlay
+from wire.reference import Reference
+
 State = Literal["waiting", "answered", "dead-lettered"]
 
 Key = tuple[str, int] | tuple[str, int, int]
@@ -17,12 +23,17 @@ MAX_PICTURE = 16 << 20
 
 
 class Picture(NamedTuple):
-    """An image as it came; `shape` is that of raw pixels."""
+    """An image as it came; `shape` is that of raw pixels.
+
+    Attributes:
+        reference: where it lies, if the message had no bytes of it.
+    """
 
     value: bytes
     content_type: str | None
     dtype: str | None
     shape: tuple[int, ...] | None
+    reference: Reference | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +46,8 @@ class Item:
         where: topic/partition/offset of the image; empty until the image itself was read.
         due_ms: when it was due, milliseconds since the epoch; 0: not known.
         top: (label, score), best first; of a detection, of its objects.
+        overlay: boxes to draw over its picture; None: none.
+        vector: float32 of length 1, of an embedding; None: it has none.
         says: a line about an answer that is something else than classes.
         latency_ms: from due to received.
         stages_ms: of each of `consumer.statistics.STAGES`.
@@ -52,6 +65,8 @@ class Item:
     truth: str | None = None
     size: int = 0
     top: tuple[tuple[str, float], ...] = ()
+    overlay: Overlay | None = None
+    vector: npt.NDArray[np.float32] | None = None
     says: str = ""
     model: str = ""
     batch_size: int = 0
@@ -134,6 +149,23 @@ class Recent:
 
     def picture(self, number: int) -> Picture | None:
         return self._pictures.get(number)
+
+    def alike(self, number: int, most: int) -> list[tuple[Item, float]]:
+        """Items whose vectors have the largest cosine with this one's, and that cosine."""
+        item = self._items.get(number)
+        if item is None or item.vector is None:
+            return []
+        length = len(item.vector)
+        others = [
+            one
+            for one in self._items.values()
+            if one is not item and one.vector is not None and len(one.vector) == length
+        ]
+        if not others:
+            return []
+        cosines = np.stack([one.vector for one in others if one.vector is not None]) @ item.vector
+        best = np.argsort(-cosines, kind="stable")[:most].tolist()
+        return [(others[place], float(cosines[place])) for place in best]
 
     def _drop(self, item: Item) -> None:
         del self._items[item.number]

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 from consumer.liveview.board import Board
@@ -13,12 +15,15 @@ from consumer.liveview.window import Window
 from consumer.measuring.measure import Topics
 from consumer.measuring.statistics import STAGES
 from consumer.reader import Received
-from wire.answers import Detections, describe
+from consumer.report.overlay import overlay
+from wire.answers import FLOAT32, Detection, Detections, Embedding, describe
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
-from wire.image import ImageEvent, image_id
+from wire.image import NDARRAY, ImageEvent, image_id
+from wire.object_events import Named, find_objects, may_refer
 from wire.prediction import Prediction, decode_prediction
-from wire.record import ContractError, KafkaRecord, raw_bytes
+from wire.record import ContractError, KafkaRecord, first_headers, raw_bytes
+from wire.reference import BadReferenceError, Reference, parse_reference
 from wire.wrappings.unwrap import read_image
 
 FRAME_SECONDS = 0.25
@@ -32,6 +37,12 @@ ROW, ROW_PER_SECOND = 10, 2.0
 MAX_TEXT = 120
 """Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
 MAX_TOP = 5
+MAX_BOXES = 12
+"""Drawn over a picture, the surest."""
+MAX_DIMENSIONS = 1024
+"""Kept of a vector: 4 KB an image."""
+ALIKE = 6
+"""Images shown beside one that they are like."""
 _LARGEST = (1 << 31) - 1
 _LATEST_MS = 8_640_000_000_000_000  # of JavaScript's Date
 # Numbers come from strangers too: they are held inside what JSON and JavaScript take.
@@ -46,6 +57,7 @@ class View:
     Args:
         source: where the records come from, in words.
         topics: which record is what.
+        reference_field: path of the field of a JSON message that holds a URL; empty: none.
         max_items: images that are remembered.
         clock: seconds; injected.
     """
@@ -54,11 +66,13 @@ class View:
         self,
         source: str,
         topics: Topics,
+        reference_field: str = "",
         max_items: int = MAX_ITEMS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._topics = topics
+        self._reference_field = reference_field
         self._clock = clock
         self._lock = threading.Lock()
         now = clock()
@@ -113,6 +127,17 @@ class View:
         with self._lock:
             return self._recent.picture(number)
 
+    def alike(self, number: int) -> bytes:
+        """The images most like an item's, of those that are remembered, as JSON."""
+        with self._lock:
+            return orjson.dumps(
+                [
+                    {"number": item.number, "id": item.id, "cosine": cosine}
+                    for item, cosine in self._recent.alike(number, ALIKE)
+                    if self._recent.picture(item.number) is not None
+                ]
+            )
+
     def image(self, id: str) -> bytes:
         """What is known of the latest image of this id, as JSON; null: it is not remembered."""
         with self._lock:
@@ -136,9 +161,26 @@ class View:
             # Its dead letter will say why; till then it is seen to have come.
             image = ImageEvent(image_id(record), None, None, None, kafka_ns, kafka_ns)
             value = raw_bytes(record.value())
+        found = objects_of(record, image, value, self._reference_field)
+        if found is None:
+            picture = Picture(value, image.content_type, image.dtype, image.shape)
+            self._one_image(record, image, picture, now)
+            return
+        for named in found:
+            own = image._replace(
+                id=named.id or image.id, intended_ns=named.intended_ns or image.intended_ns
+            )
+            where = named.reference if isinstance(named.reference, Reference) else None
+            picture = Picture(b"", own.content_type, own.dtype, own.shape, where)
+            self._one_image(record, own, picture, now)
+
+    def _one_image(
+        self, record: KafkaRecord, image: ImageEvent, picture: Picture, now: float
+    ) -> None:
         at = (record.topic() or "", record.partition() or 0, record.offset() or 0)
         keys = (at, (image.id, image.intended_ns))
-        item = self._recent.find(*keys)
+        # By its own name alone where its message has others: their place is the same.
+        item = self._recent.find(*(keys if picture.reference is None else keys[1:]))
         if item is not None and not item.where:
             self._recent.name(item, *keys)  # its outcome was read first
         else:
@@ -148,9 +190,10 @@ class View:
         item.content_type = _text(image.content_type or "")
         item.source = _text(image.source or "")
         item.truth = None if image.label is None else _text(image.label)
-        item.size = len(value)
-        if value:
-            self._recent.keep(item, Picture(value, image.content_type, image.dtype, image.shape))
+        where = picture.reference
+        item.size = len(picture.value) if where is None else where.size or 0
+        if picture.value or where is not None:
+            self._recent.keep(item, picture)
         self._totals["images"] += 1
         self._window.image(now)
         if item.state == "waiting":
@@ -168,8 +211,18 @@ class View:
         item.top = tuple((_text(one["label"]), one["score"]) for one in prediction.top[:MAX_TOP])
         if prediction.answer is not None:
             item.says = _text(describe(prediction.answer))
+            if isinstance(prediction.answer, Embedding):
+                item.vector = _unit(prediction.answer)
             if isinstance(prediction.answer, Detections):
                 found = prediction.answer.found[:MAX_TOP]
+                shown = tuple(
+                    Detection(
+                        label=_text(one["label"]), class_id=one["class_id"], score=one["score"],
+                        box=one["box"],
+                    )
+                    for one in prediction.answer.found[:MAX_BOXES]
+                )  # fmt: skip
+                item.overlay = overlay(Detections(shown, prediction.answer.image))
                 item.top = tuple((_text(one["label"]), one["score"]) for one in found)
         item.due_ms = _bounded(prediction.stamps["intended"] // 1_000_000, _LATEST_MS)
         item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
@@ -240,6 +293,8 @@ class View:
             "right": item.right,
             "top": item.top,
             "says": item.says,
+            "overlay": item.overlay,
+            "vector": item.vector is not None,
             "model": item.model,
             "batch_size": item.batch_size,
             "latency_ms": item.latency_ms,
@@ -248,9 +303,32 @@ class View:
         }
 
 
+def objects_of(
+    record: KafkaRecord, image: ImageEvent, value: bytes, field: str
+) -> list[Named] | None:
+    """The objects that a message refers to; None: it is no such message."""
+    if value:
+        if not may_refer(value) or image.content_type == NDARRAY:
+            return None
+        return find_objects(value, first_headers(record.headers()), field)
+    if image.dataref is None:
+        return None
+    try:
+        return [Named(parse_reference(image.dataref))]
+    except BadReferenceError as error:
+        return [Named(error)]
+
+
 def _text(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
 def _bounded(number: int, largest: int) -> int:
     return min(max(number, 0), largest)
+
+
+def _unit(answer: Embedding) -> npt.NDArray[np.float32] | None:
+    """Of length 1; None: it has no direction."""
+    values = np.frombuffer(answer.values, FLOAT32)[:MAX_DIMENSIONS].astype(np.float64)
+    length = float(np.linalg.norm(values))
+    return (values / length).astype(np.float32) if length else None

@@ -9,16 +9,22 @@ from confluent_kafka import KafkaError, KafkaException
 from bridge.batching import Batcher
 from bridge.freshness import Freshness
 from bridge.fuse import Fuse
-from bridge.images import DecodedImage, Publication, ReceivedRecord
+from bridge.images import NOTHING, DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Settled
+from bridge.kafka.offsets import Key
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
+from bridge.references.fetcher import Fetcher
+from bridge.references.finding import References
+from bridge.references.schedule import Schedule
 from bridge.routing import Routes
 from imaging.rules import ImageRules, Input, Preprocess, Size
+from storage.allowed import parse_allow_list
+from storage.objects import ObjectStorage
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord
 
@@ -78,7 +84,7 @@ class Kept:
     def publish(self, settled: Sequence[Settled]) -> None:
         self.settled += settled
         self.assignment.finish(
-            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+            (arrival.tracker, arrival.key, publication) for arrival, publication in settled
         )
 
     def skip(self, settled: Sequence[Settled]) -> None:
@@ -106,6 +112,11 @@ class Bench:
         outlet: Mapping[str, Any] | None = None,
         reader: Mapping[str, Any] | None = None,
         freshness: Freshness | None = None,
+        storage: ObjectStorage | None = None,
+        allow: str = "",
+        field: str = "",
+        max_bytes: int = 1 << 20,
+        rules: ImageRules = RULES,
     ) -> None:
         fresh = freshness or Freshness()
         outlet_options, reader_options = outlet or {}, reader or {}
@@ -124,8 +135,24 @@ class Bench:
             clock_ns=self.now_ns, freshness=fresh,
             **{"routes": Routes("predictions"), **outlet_options},
         )  # fmt: skip
+        self.fetcher: Fetcher | None = None
+        if storage is not None:
+            self.fetcher = Fetcher(
+                lambda: storage,
+                schedule=Schedule(
+                    retry_min_s=0.001, retry_max_s=0.002, max_failures=3, max_object=1 << 16,
+                    rng=lambda: 1.0,
+                ),
+                assignment=self.assignment, metrics=self.metrics, max_bytes=max_bytes,
+                max_object=1 << 16, failed=self.failures.append,
+            )  # fmt: skip
+        references = References(
+            parse_allow_list(allow), field, made_outlet, self.assignment,
+            None if self.fetcher is None else self.fetcher.fetch, len(PIXELS),
+        )  # fmt: skip
         made_reader = ImageReader(
-            rules=RULES, decoders=0, outlet=made_outlet, metrics=self.metrics, tracing=tracing,
+            rules=rules, decoders=0, outlet=made_outlet, references=references,
+            metrics=self.metrics, tracing=tracing,
             clock_ns=self.now_ns, freshness=fresh, **reader_options,
         )  # fmt: skip
         self.batcher: Batcher[DecodedImage] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
@@ -154,27 +181,33 @@ class Bench:
         """Everything about these records, on threads of the pipeline's own."""
         self.take(records)
         self.pipeline.start()
+        if self.fetcher is not None:
+            self.fetcher.start(self.pipeline.fetched)
         while self.assignment.images and not self.failures:
             self.seconds += 10  # whatever is waited for is over by then
             with self.assignment.changed:
                 self.assignment.changed.wait(0.01)
         self.pipeline.stop()
+        if self.fetcher is not None:
+            self.fetcher.stop()
 
-    def outcomes(self) -> dict[int, str]:
+    def outcomes(self) -> dict[Key, str]:
         """By offset: the topic, or stage/class of the dead letter."""
-        found: dict[int, str] = {}
+        found: dict[Key, str] = {}
         for arrival, publication in self.delivery.settled:
-            assert arrival.offset not in found, "answered twice"
+            assert arrival.key not in found, "answered twice"
+            if publication is NOTHING:
+                continue
             if publication.silent:
                 assert publication.reason is not None
-                found[arrival.offset] = f"dropped {'/'.join(publication.reason)}"
+                found[arrival.key] = f"dropped {'/'.join(publication.reason)}"
                 continue
             headers = dict(publication.record.headers)
             reason = b"%s/%s" % (
                 headers.get("dlq.error.stage") or b"",
                 headers.get("dlq.error.class") or b"",
             )
-            found[arrival.offset] = (
+            found[arrival.key] = (
                 publication.topic if publication.topic != "dlq" else reason.decode()
             )
         return found

@@ -34,7 +34,7 @@ def headers_of(bench: Bench, offset: int) -> dict[str, bytes | None]:
     return next(
         dict(publication.record.headers)
         for arrival, publication in bench.delivery.settled
-        if arrival.offset == offset
+        if arrival.key == offset
     )
 
 

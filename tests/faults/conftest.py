@@ -1,7 +1,7 @@
 """Trials on the session's servers, or on servers that a trial may break for good."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,7 @@ class StartTrial(Protocol):
         brokers: str | None = None,
         rate: float = RATE,
         encoding: Encoding = Encoding.RAW,
+        references: Sequence[str] = (),
     ) -> Trial: ...
 
 
@@ -57,10 +58,17 @@ def start_trial(
             brokers: str | None = None,
             rate: float = RATE,
             encoding: Encoding = Encoding.RAW,
+            references: Sequence[str] = (),
         ) -> Trial:
             servers = (kafka or sessions[0], triton or sessions[1], topics or sessions[2])
             trial = Trial(
-                *servers, tmp_path, delivery, brokers=brokers, rate=rate, encoding=encoding
+                *servers,
+                tmp_path,
+                delivery,
+                brokers=brokers,
+                rate=rate,
+                encoding=encoding,
+                references=references,
             )
             return running.enter_context(trial)
 

@@ -1,7 +1,7 @@
 """Images that keep flowing while something breaks."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import Event, Thread
 from typing import Any, cast
 
@@ -21,11 +21,20 @@ class Load:
     """A thread that sends real images at a steady rate until it is told that the fault is over.
 
     A context manager. `ids` are those sent so far.
+
+    Args:
+        references: URLs of objects that hold the images, in turn; none: the messages hold them.
     """
 
     def __init__(
-        self, brokers: str, topic: str, rate: float = RATE, encoding: Encoding = Encoding.RAW
+        self,
+        brokers: str,
+        topic: str,
+        rate: float = RATE,
+        encoding: Encoding = Encoding.RAW,
+        references: Sequence[str] = (),
     ) -> None:
+        self._references = references
         self.ids: list[str] = []
         self._brokers = brokers
         self._topic = topic
@@ -79,8 +88,10 @@ class Load:
         number = len(self.ids)
         image = self._images[number % len(self._images)]
         now = time.time_ns()
+        url = self._references[number % len(self._references)] if self._references else None
         record = encode_image(
-            id=f"image-{number}", value=image.value, content_type=image.content_type,
+            id=f"image-{number}", value=None if url else image.value, dataref=url,
+            content_type=image.content_type,
             source="faults", intended_ns=now, sent_ns=now, label=image.label, dtype=image.dtype,
             shape=image.shape,
         )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import yaml
 
 from stack.bridge import Bridge
@@ -66,6 +67,7 @@ def rebalances(bridge: Bridge) -> float:
     return sum(value for name, value in bridge.metrics().items() if name.startswith(REBALANCES))
 
 
+@pytest.mark.soak
 def test_bridges_as_pods(
     start_trial: StartTrial, judge: Judge, triton: Triton, tmp_path: Path
 ) -> None:

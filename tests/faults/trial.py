@@ -56,6 +56,7 @@ class Trial:
         triton: gRPC address that the bridges are told.
         brokers: what the bridges are told; None: the same as everybody.
         rate, encoding: images/s of the load, and what they are sent as.
+        references: URLs of objects that hold the images.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class Trial:
         brokers: str | None = None,
         rate: float = RATE,
         encoding: Encoding = Encoding.RAW,
+        references: Sequence[str] = (),
     ) -> None:
         self.bridges: dict[str, Bridge] = {}
         self._topics = topics
         self._group = f"group-{topics.images}"
         self._kafka = kafka
         self._directory = directory
-        self._settings = {
+        self.settings = {
             "brokers": brokers or kafka,
             "triton": triton,
             "images_topic": topics.images,
@@ -85,7 +87,7 @@ class Trial:
             "delivery": delivery,
             **FAST_FAILURE,
         }
-        self.load = Load(kafka, topics.images, rate, encoding)
+        self.load = Load(kafka, topics.images, rate, encoding, references)
 
     def __enter__(self) -> Self:
         self.load.__enter__()
@@ -105,7 +107,7 @@ class Trial:
     def launch(self, name: str, **settings: str) -> Bridge:
         """Start one that need not become ready."""
         if name not in self.bridges:
-            merged = {**self._settings, "transactional_id": f"{self._group}-{name}", **settings}
+            merged = {**self.settings, "transactional_id": f"{self._group}-{name}", **settings}
             self.bridges[name] = Bridge(merged, self._directory, name)
         self.bridges[name].launch()
         return self.bridges[name]

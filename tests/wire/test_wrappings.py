@@ -185,6 +185,23 @@ def test_json_of_many_small_values_is_refused_before_it_is_parsed(form: Any) -> 
 
 
 @pytest.mark.parametrize(
+    ("many", "complaint"),
+    [
+        (b"[]", "too many arrays"),
+        (b'"ab"', "too many strings"),
+        (b"{}", "too many strings or objects"),
+        (b"257", "are allowed"),
+    ],
+)
+def test_an_inference_request_is_bounded_by_the_memory_that_its_values_take(
+    many: bytes, complaint: str
+) -> None:
+    value = b'{"inputs":[' + b",".join([many] * ((1 << 22) + (1 << 19))) + b"]}"
+    with pytest.raises(WrappingError, match=complaint):
+        read_image(record(value), Wrapping("kserve"))
+
+
+@pytest.mark.parametrize(
     ("value", "setting"),
     [
         (b'{"image": ""}', "--image-field"),

@@ -20,6 +20,9 @@ from wire.wrappings.text import text_of, unwrap_text
 _WHAT = "a KServe v2 inference request"
 _DIGITS = 5
 """Characters of a pixel in JSON at most: three digits, a comma and a space."""
+_MAX_VALUES = 1 << 22
+"""Numbers in a tensor: 1,180 x 1,180 pixels. Those that are no pixels take up to 36 bytes of memory
+each before they are refused; a larger image is better sent as BYTES."""
 _MAX_ARRAYS = 1 << 18
 """Arrays in a nested tensor: each takes some 90 bytes of memory, and as few as two of JSON."""
 
@@ -40,10 +43,13 @@ def unwrap_request(value: bytes, max_bytes: int) -> bytes | Pixels:
     Raises:
         WrappingError: another request, or an image larger than it may be.
     """
-    limit = max(text_bytes(max_bytes), _DIGITS * max_bytes + MAX_ITEMS)
+    most = min(max_bytes, _MAX_VALUES)
+    limit = max(text_bytes(max_bytes), _DIGITS * most + MAX_ITEMS)
     if value.count(b"[") > _MAX_ARRAYS:
         raise WrappingError(f"{_WHAT} with too many arrays: give the data flat")
-    body = parse_object(value, _WHAT, limit, max_bytes + _MAX_ARRAYS + MAX_ITEMS)
+    if value.count(b'"') > 2 * MAX_ITEMS or value.count(b"{") > MAX_ITEMS:
+        raise WrappingError(f"{_WHAT} with too many strings or objects")
+    body = parse_object(value, _WHAT, limit, most + _MAX_ARRAYS + MAX_ITEMS)
     inputs = body.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         many = f"{len(inputs)} inputs" if isinstance(inputs, list) else "no list of inputs"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from consumer.liveview.objects import Objects
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measuring.measure import Topics
@@ -31,11 +32,11 @@ def view() -> View:
 
 
 @contextmanager
-def serving(view: View) -> Iterator[int]:
+def serving(view: View, objects: Objects | None = None) -> Iterator[int]:
     """The port at which the view's page is served."""
     listener = create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = make_server(view, HOSTS)
+    server = make_server(view, HOSTS, objects)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
