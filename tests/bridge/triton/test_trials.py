@@ -3,9 +3,11 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
+import bridge.triton.member
 from bridge.inference import Answer, Done, InferenceError
 from bridge.tasks.task import AnswerError
 from bridge.triton.addresses import Address
@@ -14,6 +16,12 @@ from imaging.rules import Input, Size
 from tests.bridge.triton.test_pool import DOWN, SILENT, FakeServer, Rig
 
 POISON = b"poison"
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a server that is away speaks HTTP would be asked of real hosts of these names."""
+    monkeypatch.setattr(bridge.triton.member, "speaks_http", lambda _address: False)
 
 
 class Mortal(FakeServer):
@@ -250,3 +258,33 @@ def test_an_image_that_the_model_refuses_in_a_trial_is_the_only_one_refused() ->
         if rig.results:
             break
     assert rows(rig.results[0]) == ["UNAVAILABLE", "ok", "INVALID_ARGUMENT", "ok"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_several_such_images_each_is_found_and_all_others_are_answered(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - places, no secret
+    rig = Mortals("abc").start()
+    given = [[b"good-%d-%d" % (n, m) for m in range(chance.randint(1, 8))] for n in range(6)]
+    for one in chance.sample(given, 3):
+        one[chance.randrange(len(one))] = POISON
+    chance.choice(given).append(POISON)
+    again = list(range(len(given)))
+    found: dict[int, list[str]] = {}
+
+    def done(place: int, result: Answer | InferenceError) -> None:
+        if isinstance(result, Answer):
+            found[place] = rows(result)
+        else:  # there was no server: the pipeline tries it again
+            again.append(place)
+
+    for _ in range(1000):
+        if len(found) == len(given):
+            break
+        for place in [again.pop() for _ in range(len(again))]:
+            images = given[place]
+            rig.pool.infer(images, partial(done, place), None, [None] * len(images))
+        rig.turn()
+    for place, images in enumerate(given):
+        assert found[place] == ["UNAVAILABLE" if one == POISON else "ok" for one in images]
+    assert rig.parked == 0
+    assert rig.pool._balance.apart is None
