@@ -2,9 +2,9 @@
 
 import gc
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_origin
 
 import orjson
 import structlog
@@ -54,6 +54,8 @@ METAVARS = {
     "max_age": "DURATION", "min_score": "SCORE", "pass_headers": "NAMES", "route_by": "WHAT",
 }  # fmt: skip
 ENDINGS = {"_topic": "TOPIC", "_s": "SECONDS", "_bytes": "BYTES", "_pixels": "PIXELS"}
+
+F = TypeVar("F", bound=Callable[..., int])
 
 app = make_app()
 
@@ -105,6 +107,15 @@ def _signature() -> inspect.Signature:
     return inspect.Signature([context, *flags])
 
 
+def flags(main: F) -> F:
+    """Give a command the bridge's settings as flags; it takes `context` and `**flags`."""
+    main.__signature__ = _signature()  # type: ignore[attr-defined]
+    main.__annotations__ = {
+        name: parameter.annotation for name, parameter in _signature().parameters.items()
+    }
+    return main
+
+
 def given(context: typer.Context) -> dict[str, object]:
     """The settings that the command line names; the others are the environment's and the file's."""
     found = {
@@ -131,6 +142,7 @@ def _pairs(name: str, texts: list[str]) -> Mapping[str, object]:
     return pairs
 
 
+@flags
 def main(context: typer.Context, **_flags: object) -> int:
     """Carry images from a Kafka topic to a model in Triton, and its predictions back to Kafka.
 
@@ -157,10 +169,6 @@ def main(context: typer.Context, **_flags: object) -> int:
         stop_tracing(provider)
 
 
-main.__signature__ = _signature()  # type: ignore[attr-defined]
-main.__annotations__ = {
-    name: parameter.annotation for name, parameter in _signature().parameters.items()
-}
 app.command()(main)
 
 

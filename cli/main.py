@@ -34,6 +34,9 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "bridge": Entry("bridge.command", "Carry images from Kafka to Triton, and predictions back."),
+    "doctor": Entry(
+        "bridge.doctor", "Hold a bridge's settings against Kafka and Triton; changes nothing."
+    ),
     "produce": Entry("producer.command", "Send images to Kafka at a chosen rate.", "client"),
     "measure": Entry(
         "consumer.measuring.command", "Match predictions to images, report latency.", "client"

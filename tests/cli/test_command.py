@@ -139,7 +139,7 @@ def test_the_same_thing_has_the_same_flag_everywhere() -> None:
                 for flag in parameter.opts:
                     if flag.endswith(("topic", "brokers", "kafka")) and not parameter.hidden:
                         ours.setdefault(flag, set()).add(name)
-    everywhere = {"bridge", "produce", "measure", "watch"}
+    everywhere = {"bridge", "doctor", "produce", "measure", "watch"}
     assert ours["--images-topic"] == everywhere
     assert ours["--predictions-topic"] == everywhere | {"read"}
     assert ours["--dead-letters-topic"] == everywhere | {"read", "dead-letters"}
