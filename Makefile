@@ -17,13 +17,13 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-fast test-dali soak lint docs clean lock versions outdated digests audit sbom prerequisites
+.PHONY: help demo test test-fast test-dali test-kubernetes chart soak lint docs site clean lock versions outdated digests audit sbom prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured
-	$(BIN)/python scripts/demo.py
+demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured (TASK=detect: boxes)
+	$(BIN)/python scripts/demo.py $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and all tests on real servers
 	$(BIN)/python -m pytest --durations 20
@@ -33,6 +33,14 @@ test-fast: $(VENV)/.installed ## the tests that start no server and export no mo
 
 test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI, on the CPU
 	.cache/dali/bin/python -m pytest -q tests/exporter/test_dali.py
+
+test-kubernetes: $(VENV)/.installed ## the chart on a real API server, and KEDA on a real Kafka (builds both: an hour, once)
+	$(BIN)/python -m tests.kubernetes.tools
+	KUBERNETES_REQUIRED=1 $(BIN)/python -m pytest tests/kubernetes -m "soak or not soak" --timeout 900 --durations 5
+
+chart: $(VENV)/.installed ## package the Helm chart into results/ (needs helm)
+	@mkdir -p results
+	helm package deploy/helm/triton-kafka --destination results
 
 soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews docs/reliability.md
 	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=docs/reliability.md \
@@ -47,6 +55,11 @@ docs: $(VENV)/.installed ## write the pages of docs/ that are made of the code
 	$(BIN)/python -m scripts.configuration
 	$(BIN)/python -m scripts.metrics_page
 	$(BIN)/python -m scripts.contract
+	$(BIN)/python -m scripts.chart
+
+site: $(VENV)/.installed ## the documentation as a site, in results/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+	@echo "open results/site/index.html, or serve it: $(BIN)/mkdocs serve"
 
 prerequisites:
 	@fail() { echo "$$1" >&2; exit 1; }; \

@@ -6,7 +6,7 @@ compose-check: ## say what this machine lacks for docker compose up, before anyt
 	@$(PYTHON) scripts/compose_check.py
 
 check-gpu-node: ## try a running docker compose up on its GPU, and write what was seen to gpu-node.json
-	@$(PYTHON) scripts/check_gpu_node.py
+	@$(PYTHON) -m scripts.check_gpu_node
 
 check-compose: ## check the Compose files, the Dockerfile, alerts and dashboard
 	$(CURDIR)/.venv/bin/python -m pytest -q tests/compose

@@ -1,7 +1,6 @@
 """Measure the bridge beside Triton alone and beside others; write JSON, a table and plots."""
 
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +11,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-
-if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import machine, report, results
 from benchmarks.plan import Plan, Result, plan_for

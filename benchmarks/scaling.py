@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -10,9 +9,6 @@ from statistics import StatisticsError, median
 from typing import Annotated, Any, NamedTuple
 
 import typer
-
-if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.capacity import Costs, Plan, plan
 from benchmarks.plan import SEVERAL_BRIDGES

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from benchmarks import subjects
 from benchmarks.filling import mlserver_records
 from benchmarks.formats import formats
+from benchmarks.freshness import freshness
 from benchmarks.latency import latency
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
@@ -141,6 +142,7 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "overhead": overhead,
     "bridges": bridges,
     "latency": latency,
+    "freshness": freshness,
     "batches": batches,
     "formats": formats,
     "photos": photos,

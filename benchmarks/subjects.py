@@ -16,7 +16,6 @@ from stack.paths import CACHE, ROOT
 from stack.ports import free_ports
 from stack.service import Command, Service
 
-PROGRAMS = ROOT / "benchmarks/programs"
 PEERS = CACHE / "peers"
 """The virtual environment of what ours is compared with; `make bench` makes it."""
 
@@ -38,7 +37,8 @@ class Program(Service):
         self._env = env
 
     def _prepare(self) -> Command:
-        return Command(self._argv, None if self._env is None else {**os.environ, **self._env})
+        # An environment of its own, such as the peers', does not have the project.
+        return Command(self._argv, {**os.environ, "PYTHONPATH": str(ROOT), **(self._env or {})})
 
     def _is_ready(self) -> bool:
         return True  # what it does shows elsewhere: in a topic, or in Triton's counters
@@ -50,6 +50,11 @@ class OneOfSeveral(Program):
     @property
     def answers(self) -> bool:
         return ANSWERING in self.log_path.read_text(errors="replace").splitlines()
+
+
+def program(name: str, python: str = sys.executable) -> list[str]:
+    """The command that runs one of `benchmarks/programs`."""
+    return [python, "-m", f"benchmarks.programs.{name}"]
 
 
 def peers_python() -> Path | None:
@@ -100,7 +105,7 @@ def triton_load(
     """
     each = -(-in_flight // LOADS)
     argv = [
-        sys.executable, str(PROGRAMS / "triton_load.py"), "--triton", rig.triton.grpc, "--model",
+        *program("triton_load"), "--triton", rig.triton.grpc, "--model",
         model, "--images", str(images), "--batch", str(batch), "--in-flight", str(each),
     ]  # fmt: skip
     return [Program(f"load-{i}", argv, rig.directory / "load") for i in range(LOADS)]
@@ -108,7 +113,7 @@ def triton_load(
 
 def relay(rig: Rig, source: str, target: str, rate: float | None = None) -> Service:
     """The bridge's load on Kafka, without the bridge: at `rate` images/s, or as fast as it can."""
-    argv = [sys.executable, str(PROGRAMS / "relay.py"), *_kafka(rig, source, target)]
+    argv = [*program("relay"), *_kafka(rig, source, target)]
     if rate is not None:
         argv += ["--rate", str(rate)]
     return Program("relay", argv, rig.directory / "relay")
@@ -119,7 +124,7 @@ def careful(rig: Rig, source: str, target: str) -> list[Service]:
     group = f"bench-{uuid.uuid4().hex[:8]}"
     threads = max(1, len(os.sched_getaffinity(0)) // rig.instances)
     argv = [
-        sys.executable, str(PROGRAMS / "careful_consumer.py"), *_kafka(rig, source, target, group),
+        *program("careful_consumer"), *_kafka(rig, source, target, group),
         *_torch(rig), "--threads", str(threads), "--batch", str(rig.max_batch),
     ]  # fmt: skip
     return [
@@ -130,12 +135,12 @@ def careful(rig: Rig, source: str, target: str) -> list[Service]:
 
 def usual_demo(rig: Rig, source: str, target: str) -> list[Service]:
     """kafka-python, one image at a time, torch in the same process."""
-    return [_peer(rig, "usual_demo.py", [*_kafka(rig, source, target), *_torch(rig)])]
+    return [_peer(rig, "usual_demo", [*_kafka(rig, source, target), *_torch(rig)])]
 
 
 def quix(rig: Rig, source: str, target: str, guarantee: str = "at-least-once") -> list[Service]:
     arguments = [*_kafka(rig, source, target), *_torch(rig), "--guarantee", guarantee]
-    return [_peer(rig, "quix.py", arguments)]
+    return [_peer(rig, "quix", arguments)]
 
 
 def quix_exactly_once(rig: Rig, source: str, target: str) -> list[Service]:
@@ -162,8 +167,7 @@ def mlserver(rig: Rig, source: str, target: str) -> list[Service]:
     (folder / "settings.json").write_text(json.dumps(server))
     (folder / "model-settings.json").write_text(json.dumps(model))
     env = {
-        "PYTHONPATH": str(ROOT), "BENCH_MODEL": str(rig.model_file),
-        "BENCH_DEVICE": rig.torch_device,
+        "BENCH_MODEL": str(rig.model_file), "BENCH_DEVICE": rig.torch_device,
     }  # fmt: skip
     argv = [str(PEERS / "bin/mlserver"), "start", str(folder)]
     return [Program("mlserver", argv, folder, env)]
@@ -174,9 +178,9 @@ def mlserver_consumes(server: Service) -> bool:
     return "Kafka server consuming" in server.log_path.read_text(errors="replace")
 
 
-def _peer(rig: Rig, program: str, arguments: Sequence[str]) -> Program:
-    argv = [str(PEERS / "bin/python"), str(PROGRAMS / program), *arguments]
-    return Program(program.removesuffix(".py"), argv, rig.directory / "peers")
+def _peer(rig: Rig, name: str, arguments: Sequence[str]) -> Program:
+    argv = [*program(name, str(PEERS / "bin/python")), *arguments]
+    return Program(name, argv, rig.directory / "peers")
 
 
 def _kafka(rig: Rig, source: str, target: str, group: str = "") -> list[str]:

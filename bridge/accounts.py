@@ -22,9 +22,15 @@ class Became(Protocol):
     @property
     def reason(self) -> Reason | None: ...
 
+    @property
+    def silent(self) -> bool:
+        """Nothing was published of it."""
+        ...
+
 
 class Accounts(Collector):
-    """Counts of images: received = answered + dead-lettered + dropped + skipped + in flight.
+    """Counts of images: received = answered + dead-lettered + expired + dropped + skipped + in
+    flight.
 
     An image is answered, or a dead letter, once that is safe: acknowledged by Kafka, or committed
     with its transaction. Whoever counts holds `lock`, and so does each scrape.
@@ -40,7 +46,8 @@ class Accounts(Collector):
         "bridge_images_skipped": (),
         "bridge_images_in_flight": (),
         "bridge_images_in_flight_bytes": (),
-        "bridge_images_dead_lettered": ("stage", "reason"),
+        "bridge_images_dead_lettered": ("stage", "class"),
+        "bridge_images_expired": ("stage",),
     }
     """The names of each metric's labels."""
 
@@ -49,6 +56,7 @@ class Accounts(Collector):
         self.received = 0
         self.answered = 0
         self.dead: Counter[Reason] = Counter()
+        self.expired: Counter[str] = Counter()
         self.dropped = 0
         self.skipped = 0
         self.in_flight = 0
@@ -76,6 +84,8 @@ class Accounts(Collector):
             self.answered += 1
         elif became.reason is SKIPPED:
             self.skipped += 1
+        elif became.silent:
+            self.expired[became.reason[0]] += 1
         else:
             self.dead[became.reason] += 1
 
@@ -88,8 +98,15 @@ class Accounts(Collector):
         dead = CounterMetricFamily(
             "bridge_images_dead_lettered",
             "Images that became a dead letter which is safe, by the stage that failed (contract, "
-            "fetch, decode, infer or publish) and the reason (the class in dlq.error.class).",
+            "fetch, decode, infer or publish) and the class (dlq.error.class).",
             labels=self.LABELS["bridge_images_dead_lettered"],
+        )
+        expired = CounterMetricFamily(
+            "bridge_images_expired",
+            "Images older than --max-age that were dropped without a dead letter (--expired drop), "
+            "by the stage that they waited for (decode or infer). With --expired dead-letter they "
+            "are dead letters of the class expired.",
+            labels=self.LABELS["bridge_images_expired"],
         )
         with self.lock:
             families: list[Metric] = [
@@ -127,4 +144,6 @@ class Accounts(Collector):
             ]
             for reason, count in self.dead.items():
                 dead.add_metric(reason, count)
-        return [*families, dead]
+            for stage, count in self.expired.items():
+                expired.add_metric((stage,), count)
+        return [*families, dead, expired]

@@ -37,7 +37,8 @@ from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
 from bridge.references.finding import References
-from bridge.startup import StoppedError, wait_for_model, wait_for_topics
+from bridge.routing import Routes
+from bridge.startup import StoppedError, check_task, wait_for_model, wait_for_topics
 from bridge.triton.addresses import Address, Addresses
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
@@ -45,6 +46,7 @@ from bridge.triton.pool import Pool
 from bridge.triton.watch import PoolWatch
 from imaging.rules import ImageRules
 from storage.allowed import AllowList, parse_allow_list
+from wire.passing import PassedHeaders, read_patterns
 
 if TYPE_CHECKING:
     from bridge.references.fetcher import Fetcher
@@ -209,6 +211,7 @@ class App:
                 settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
             )
             spec = wait_for_model(pool, consumer, settings, self._stop, self._waits)
+            check_task(settings, spec.task.name)
             pool_watch.start()
             wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
             self._membership.brokers(up=True)
@@ -240,12 +243,15 @@ class App:
         outlet = Outlet(
             model=spec.name,
             source=f"bridge/{platform.node()}/{os.getpid()}",
-            predictions_topic=settings.predictions_topic,
+            routes=Routes(settings.predictions_topic, settings.route_by, settings.routes),
             dead_letters_topic=settings.dead_letters_topic,
             delivery=delivery,
             assignment=assignment,
             fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
             metrics=metrics,
+            passed=PassedHeaders(read_patterns(settings.pass_headers)),
+            min_score=settings.min_score,
+            freshness=settings.freshness,
             tracing=self._tracing,
         )
         pixel_bytes = prod(spec.shape or (0,)) * spec.input.tensor.itemsize
@@ -269,6 +275,8 @@ class App:
                 pixel_bytes,
             ),
             metrics=metrics,
+            wrapping=settings.wrapping,
+            freshness=settings.freshness,
             tracing=self._tracing,
         )
         self._pipeline = pipeline = Pipeline(
@@ -280,6 +288,7 @@ class App:
             max_attempts=settings.max_attempts,
             metrics=metrics,
             failed=self._fail,
+            freshness=settings.freshness,
             tracing=self._tracing,
         )
         self._intake = intake = Intake(
@@ -290,6 +299,7 @@ class App:
             take=pipeline.submit,
             delivery=delivery,
             pixel_bytes=pixel_bytes,
+            unwrapped_bytes=settings.wrapping.extra_bytes,
             max_images=max_images(pool.slots),
             max_bytes=settings.max_buffered_bytes,
             commit_interval_s=settings.commit_interval_s,
@@ -308,7 +318,11 @@ class App:
             batcher.max_inflight = slots
             intake.resize(max_images(slots))
 
+        def parked(batches: int) -> None:
+            batcher.parked = batches
+
         pool.on_resize(resized)
+        pool.on_park(parked)
         delivery.start()
         pipeline.start()
         if fetcher is not None:

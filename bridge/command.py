@@ -48,10 +48,10 @@ PANELS = {
 """The panels of its help, by the setting that each begins with."""
 METAVARS = {
     "brokers": "HOST:PORT", "triton": "HOST:PORT", "group": "NAME", "model": "NAME",
-    "model_version": "VERSION",
+    "model_version": "VERSION", "transactional_id": "ID", "kafka_password": "PASSWORD",
     "reference_allow": "PREFIX,...", "reference_field": "PATH",
-    "transactional_id": "ID", "kafka_password": "PASSWORD",
-    "http_host": "ADDRESS", "http_port": "PORT", "fuse_ratio": "SHARE",
+    "http_host": "ADDRESS", "http_port": "PORT", "fuse_ratio": "SHARE", "image_field": "NAME",
+    "max_age": "DURATION", "min_score": "SCORE", "pass_headers": "NAMES", "route_by": "WHAT",
 }  # fmt: skip
 ENDINGS = {"_topic": "TOPIC", "_s": "SECONDS", "_bytes": "BYTES", "_pixels": "PIXELS"}
 
@@ -112,7 +112,7 @@ def given(context: typer.Context) -> dict[str, object]:
         for name, value in context.params.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
-    for name in ("kafka", "kafka_consumer", "kafka_producer", "model_parameters"):
+    for name in ("kafka", "kafka_consumer", "kafka_producer", "model_parameters", "routes"):
         if name in found:
             found[name] = _pairs(name, context.params[name])
     return found

@@ -22,15 +22,17 @@ class Publication(NamedTuple):
         instead: gives what goes in its place where Kafka refuses it for what it is; it is called
             with the class of the refusal, such as too_large, on any thread; None: nothing does.
         reason: stage and class of a dead letter; None: it is a prediction.
+        silent: nothing is published: the image is dropped for that reason, and its offset counts.
     """
 
     topic: str
     record: Outgoing
     instead: "Callable[[str], Publication | None] | None" = None
     reason: Reason | None = None
+    silent: bool = False
 
 
-NOTHING = Publication("", Outgoing(None, None, []), reason=SKIPPED)
+NOTHING = Publication("", Outgoing(None, None, []), reason=SKIPPED, silent=True)
 """What a record becomes that has no image, and needs no answer: it is not published."""
 
 
@@ -43,7 +45,7 @@ class ReceivedRecord:
         key: what its tracker knows it by.
         received_ns: when Kafka's client handed it over; epoch nanoseconds.
         span: where it is traced.
-        id: of its image, where the record itself does not say it.
+        id: of the image, where the record's key and headers do not say it.
         fetched: bytes that were fetched for it and are still held.
     """
 

@@ -11,6 +11,7 @@ import structlog
 
 from bridge.batching import Batcher
 from bridge.decoders.pool import Reply
+from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
 from bridge.images import DecodedImage, EndedRequest, ReceivedRecord
 from bridge.inference import Answer, Failure, Inference, InferenceError
@@ -56,6 +57,7 @@ class Pipeline:
     Args:
         model: its name, as metrics say it.
         max_attempts: requests that an image may fail in before it is dead-lettered.
+        freshness: how old an image may be when it is sent.
         failed: called once, on the pipeline's thread, with what makes it impossible to go on.
         tracing: None where it is off.
         clock_ns: epoch nanoseconds, for stamps.
@@ -73,6 +75,7 @@ class Pipeline:
         max_attempts: int,
         metrics: Metrics,
         failed: Callable[[Exception], None],
+        freshness: Freshness = Freshness(),  # noqa: B008 - it is frozen
         tracing: "BridgeTracing | None" = None,
         clock_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
@@ -85,6 +88,7 @@ class Pipeline:
         self._max_attempts = max_attempts
         self._metrics = metrics
         self._failed = failed
+        self._freshness = freshness
         self._tracing = tracing
         self._clock_ns = clock_ns
         self._monotonic = monotonic
@@ -102,7 +106,7 @@ class Pipeline:
     @property
     def stalled(self) -> bool:
         """Whether images that wait for Triton cannot be finished just now."""
-        return self._batcher.backing_off and not self._batcher.idle
+        return self._batcher.stalled
 
     def start(self) -> None:
         """Start the loop.
@@ -174,11 +178,11 @@ class Pipeline:
             pass
 
     def _send(self) -> None:
+        if self._freshness.max_age_ns:
+            # Whether there is a slot or not: what waits while Triton is away gets old, too.
+            self._batcher.skip_while(self._gone)
         while (batch := self._next_batch()) is not None:
-            ours = [image for image in batch if not image.arrival.tracker.revoked]
-            for image in batch:
-                if image.arrival.tracker.revoked:
-                    self._outlet.drop(image.arrival)
+            ours = [image for image in batch if not self._gone(image)]
             if not ours:
                 self._batcher.dropped()
                 continue
@@ -198,6 +202,19 @@ class Pipeline:
             except Exception as error:
                 line = self._unforeseen.note("infer", error)
                 done(InferenceError("INTERNAL", f"a request that cannot be made: {line}"))
+
+    def _gone(self, image: DecodedImage) -> bool:
+        """Whether a decoded image is not to be sent any more; then it is taken care of."""
+        if image.arrival.tracker.revoked:
+            self._outlet.drop(image.arrival)
+            return True
+        if not self._freshness.max_age_ns:
+            return False
+        now_ns, due_ns = self._clock_ns(), image.event.intended_ns
+        if not self._freshness.overdue(due_ns, now_ns, decoded=image.size is not None):
+            return False
+        self._outlet.expire(image.arrival, "infer", image.event, now_ns)
+        return True
 
     def _begin_trace(
         self, ours: Sequence[DecodedImage], requested_ns: int
@@ -272,7 +289,7 @@ class Pipeline:
             if rows == images:
                 self.problem = None
                 self._metrics.requests.labels("ok").inc()
-                self._batcher.succeeded()
+                self._batcher.succeeded(in_parts=error.in_parts)
                 self._outlet.answer(outcome, error)
                 self._dead_letter_culprits()
                 return

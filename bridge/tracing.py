@@ -148,6 +148,12 @@ class BridgeTracing:
         span.set_status(Status(StatusCode.ERROR, one_line(letter.message)))
         return self._send(span, topic, image_id(arrival.record), now_ns, now_ns)
 
+    def expire(self, arrival: ReceivedRecord, stage: str, now_ns: int) -> None:
+        """An image is dropped because it is too old."""
+        if arrival.span is not None:
+            arrival.span.set_attribute("error.type", f"{stage}/expired")
+            arrival.span.end(now_ns)
+
     def drop(self, arrival: ReceivedRecord, now_ns: int) -> None:
         """An image's partition went to another bridge, which answers it."""
         if arrival.span is not None:

@@ -38,6 +38,11 @@ COMMANDS = {
     "measure": Entry(
         "consumer.measuring.command", "Match predictions to images, report latency.", "client"
     ),
+    "read": Entry(
+        "consumer.reading.command",
+        "Print what was found in each image.",
+        "client",
+    ),
     "compare": Entry("consumer.report.command", "Set two measured runs side by side.", "client"),
     "watch": Entry(
         "consumer.liveview.command", "Show images and predictions on a local page.", "client"

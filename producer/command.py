@@ -23,17 +23,20 @@ from cli.options import (
     PredictionsTopic,
     kafka_options,
     require_distinct,
+    topic_names,
 )
 from cli.signals import StopSignal
 from producer import sources
 from producer.encoding import EncodedImage, Encoding
 from producer.listener import Listener, ListenError
+from producer.naming import Names, RunNames
 from producer.pacing import SECOND, Schedule
 from producer.replay import Replay
 from producer.sender import Sender, SendError, librdkafka_config
 from producer.uploading import parse_prefix, upload
 from tracing.command import traced
 from tracing.start import stop_tracing
+from wire.deadletter import one_line
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 if TYPE_CHECKING:
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
 
 MAX_RUN_ID = 200
 """Characters: an id is the run id and a sequence number, 256 bytes at most by the contract."""
+
+SHOWN = 10
+"""Names of skipped files; more would hide what matters."""
 
 app = make_app("PRODUCER")
 
@@ -64,6 +70,15 @@ def _run_id(text: str) -> str:
             f"1 to {MAX_RUN_ID} printable ASCII characters", param_hint="--run-id"
         )
     return text
+
+
+def _skipped(names: Sequence[str]) -> str:
+    """What is said of the files of a folder that are not sent."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return (
+        f"skipped, neither by their first bytes nor by their suffix a PNG, JPEG, WebP or BMP: "
+        f"{', '.join(map(one_line, names[:SHOWN]))}{more}"
+    )
 
 
 def _start_tracing(topic: str) -> "tuple[TracerProvider, ProducerTracing]":
@@ -131,7 +146,7 @@ def main(  # one parameter an option: this signature is the command's help
         str,
         typer.Option(
             metavar="ID",
-            help="Names this run: image ids are ID-0, ID-1, ...",
+            help="Names this run: image ids are ID-0, ID-1, ...; a folder's are the files' paths.",
             rich_help_panel=RESULTS,
         ),
     ] = "auto",
@@ -240,7 +255,8 @@ def main(  # one parameter an option: this signature is the command's help
     if full and source is not Source.CIFAR10:
         raise typer.BadParameter("--full belongs to 'cifar10'")
     images_topic = topic or images_topic
-    require_distinct((images_topic, predictions_topic, dead_letters_topic))
+    predictions = topic_names(predictions_topic)
+    require_distinct((images_topic, *predictions, dead_letters_topic))
     options = kafka_options(kafka or ())
     try:
         prefix = None if reference is None else parse_prefix(reference)
@@ -251,14 +267,16 @@ def main(  # one parameter an option: this signature is the command's help
     stop = StopSignal()
     stop.install()
     listener: Listener | None = None
+    names: Names = RunNames(name)
     try:
         images: Sequence[EncodedImage]
         if source is Source.FOLDER:
             assert directory is not None
             images = folder = sources.Folder(directory)
+            names = folder.names()
             folder.preload(count or len(folder))
             if folder.skipped:
-                typer.echo(f"skipped {folder.skipped} files that are not images", err=True)
+                typer.echo(_skipped(folder.skipped), err=True)
         elif source is Source.SYNTHETIC:
             images = sources.synthetic(encoding, min(distinct, count or distinct), size, seed)
         elif full:
@@ -276,9 +294,10 @@ def main(  # one parameter an option: this signature is the command's help
             listener = Listener(
                 brokers,
                 options,
-                predictions_topic,
+                predictions,
                 dead_letters_topic,
                 name,
+                names,
                 labels=labels,
                 limit=count or 10**12,
                 timeout=connect_timeout,
@@ -286,7 +305,7 @@ def main(  # one parameter an option: this signature is the command's help
         schedule = Schedule(rate, count, None if duration is None else int(duration * SECOND))
         replay = Replay(
             images, source.value, name, schedule, flush_timeout, listen_timeout, stop,
-            tracer,
+            names, tracer,
         )  # fmt: skip
         report = replay.execute(sender, listener)
     except KafkaSettingError as error:

@@ -1,7 +1,7 @@
 """Tries a pipeline that runs under Docker Compose on its GPU, and writes down what was seen.
 
-It needs nothing but Python: python3 scripts/check_gpu_node.py. It takes two minutes; gpu-node.json
-can be sent to whoever wants to know whether the project runs on that machine.
+It needs nothing but Python and the checkout: python3 -m scripts.check_gpu_node. It takes two
+minutes; gpu-node.json can be sent to whoever wants to know whether the project runs there.
 """
 
 import argparse
@@ -12,9 +12,6 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from scripts.compose_check import MissingError, said
 

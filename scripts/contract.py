@@ -1,12 +1,8 @@
 """Writes docs/asyncapi.yaml and docs/prediction.schema.json: the contract, from the code."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
-
-if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from wire.schema import asyncapi, prediction_schema
 

@@ -15,6 +15,9 @@ MAX_DIGITS = 19
 INTERNAL = "internal"
 """The error class of an image that met an error which has no rule of its own."""
 
+EXPIRED = "expired"
+"""The error class of an image that was too old to be worked on: nothing is wrong with it."""
+
 PREFIX = "dlq."
 OMITTED = "dlq.value.omitted"
 """Marks a letter whose image was too large to be kept with it; its value is the image's size."""
@@ -76,7 +79,7 @@ def encode_dead_letter(
     if traceparent is not None:
         headers = [one for one in headers if one[0] != TRACEPARENT]
         headers.append((TRACEPARENT, traceparent.encode()))
-    reason: tuple[tuple[str, str], ...] = (
+    reason = [
         ("dlq.error.stage", letter.stage),
         ("dlq.error.class", letter.error_class),
         ("dlq.error.message", one_line(letter.message)),
@@ -85,9 +88,9 @@ def encode_dead_letter(
         ("dlq.offset", str(letter.offset)),
         ("dlq.attempts", str(letter.attempts)),
         ("dlq.timestamp", str(letter.timestamp_ms)),
-    )
+    ]
     if id is not None:
-        reason = (*reason, (LETTER_ID, id))
+        reason.append((LETTER_ID, id))
     reasons = ((name, text.encode()) for name, text in reason)
     return original._replace(headers=[*headers, *reasons])
 

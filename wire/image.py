@@ -38,8 +38,8 @@ _COMMON = (
     "content-type",
 )  # fmt: skip
 """Headers in which the images of a stream hardly differ."""
-_OWN = ("ce_id", "ce_time", "ce_senttime", "dlq.topic", "dlq.partition", "dlq.offset")
-"""Headers of one image; a dead letter keeps its first coordinates in the last three."""
+_FIRST = ("dlq.id", "dlq.topic", "dlq.partition", "dlq.offset")
+"""What a dead letter keeps of its image's id and first coordinates."""
 
 
 class ImageEvent(NamedTuple):
@@ -131,7 +131,7 @@ def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> st
                 continue
             if text.isprintable():
                 return text
-    coordinates = [found.get(name) for name in ("dlq.topic", "dlq.partition", "dlq.offset")]
+    coordinates = [found.get(name) for name in _FIRST[1:]]
     if all(coordinates):
         return "/".join(raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
     return f"{record.topic()}/{record.partition()}/{record.offset()}"
@@ -147,18 +147,28 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     if isinstance(record, StoredRecord) and record.unreadable is not None:
         raise ContractError(record.unreadable)
     headers = first_headers(record.headers())
-    content_type, dtype, shape, source, run_id, label = _common(*map(headers.get, _COMMON))
-    text = {name: _text(name, headers[name]) for name in _OWN if name in headers}
-    if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
-        raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
-    kafka_ns = kafka_time(record)
-    intended_ns = _time(text.get("ce_time")) or kafka_ns
-    sent_ns = _time(text.get("ce_senttime")) or kafka_ns or intended_ns
-    traceparent = headers.get(TRACEPARENT)
-    dataref = headers.get(DATAREF)
+    find = headers.get
+    content_type, dtype, shape, source, run_id, label = _common(*map(find, _COMMON))
+    raw_id = find("ce_id")
+    text_id = "" if raw_id is None else _text("ce_id", raw_id)
+    if raw_id is not None and len(raw_id) > MAX_ID:
+        raise ContractError(f"ce_id has {len(raw_id)} bytes, {MAX_ID} are allowed")
+    intended_ns = _time("ce_time", find("ce_time"))
+    sent_ns = _time("ce_senttime", find("ce_senttime"))
+    for name in _FIRST:
+        if name in headers:
+            _text(name, headers[name])
+    if not (intended_ns and sent_ns):
+        kafka_ns = kafka_time(record)
+        intended_ns = intended_ns or kafka_ns
+        sent_ns = sent_ns or kafka_ns or intended_ns
+    # As `image_id` finds it, which would read it once more.
+    plain = text_id and text_id.isprintable() and LETTER_ID not in headers
+    named = text_id if plain else image_id(record, headers)
+    traceparent, dataref = find(TRACEPARENT), find(DATAREF)
     return ImageEvent(
-        image_id(record, headers), content_type, dtype, shape, intended_ns, sent_ns, source, run_id,
-        label, None if traceparent is None else read_traceparent(traceparent),
+        named, content_type, dtype, shape, intended_ns, sent_ns, source, run_id, label,
+        None if traceparent is None else read_traceparent(traceparent),
         None if dataref is None else _text(DATAREF, dataref, MAX_URL),
     )  # fmt: skip
 
@@ -204,9 +214,11 @@ def _text(name: str, raw: bytes, limit: int = MAX_HEADER) -> str:
         raise ContractError(f"header {name} is not UTF-8") from None
 
 
-def _time(text: str | None) -> int:
+def _time(name: str, raw: bytes | None) -> int:
     """0 where there is no time, or none to believe: a clock never set, a field never filled in."""
-    ns = 0 if text is None else parse_time(text)
+    if raw is None:
+        return 0
+    ns = parse_time(_text(name, raw))
     return ns if is_believable(ns) else 0
 
 

@@ -3,11 +3,7 @@
 At least once: offsets are committed after the answers before them are acknowledged.
 """
 
-import sys
 import time
-from pathlib import Path
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 

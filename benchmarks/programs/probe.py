@@ -6,15 +6,12 @@ makes latencies longer, not fewer.
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -105,7 +102,9 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
     count = int(options.rate * options.seconds)
     for index in range(count):
         clock.wait(index)
-        _produce(producer, options.source, f"{options.name}p{index}", pixels[index % len(pixels)])
+        late_ns = int((time.monotonic() - clock.due(index)) * 1e9)
+        pixel = pixels[index % len(pixels)]
+        _produce(producer, options.source, f"{options.name}p{index}", pixel, late_ns)
         producer.poll(0)
     producer.flush(SETTLE_S)
     _settle(lambda: len(clock.latencies) >= count)
@@ -123,10 +122,11 @@ def _waits(answers: Iterable[Message]) -> Iterator[float]:
             yield (stamps["requested"] - stamps["decoded"]) / 1e6
 
 
-def _produce(producer: Producer, topic: str, id: str, pixels: Any) -> None:
+def _produce(producer: Producer, topic: str, id: str, pixels: Any, late_ns: int = 0) -> None:
     now = time.time_ns()
     record = encode_image(
-        id=id, value=pixels.tobytes(), content_type=NDARRAY, source="probe", intended_ns=now,
+        id=id, value=pixels.tobytes(), content_type=NDARRAY, source="probe",
+        intended_ns=now - late_ns,
         sent_ns=now, dtype="uint8", shape=pixels.shape,
     )  # fmt: skip
     producer.produce(topic, record.value, record.key, headers=list(record.headers))

@@ -1,10 +1,5 @@
 """Quix Streams with the model inside its processing function."""
 
-import sys
-from pathlib import Path
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])
-
 from quixstreams import Application
 
 from benchmarks.programs.common import model_parser

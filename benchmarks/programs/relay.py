@@ -4,12 +4,8 @@ At a given rate it stands for the bridge beside a load straight at Triton. As fa
 what Kafka's client alone costs in Python, whatever is done with the images.
 """
 
-import sys
 import time
-from pathlib import Path
 from threading import Event
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 

@@ -1,13 +1,10 @@
 """Load straight at Triton's gRPC: batches of real pixels, so many in flight, until SIGTERM."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from threading import Semaphore
 from typing import Any
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
 import tritonclient.grpc as triton

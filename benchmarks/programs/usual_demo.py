@@ -1,10 +1,5 @@
 """The usual demo: a kafka-python loop, one image at a time through torch in the same process."""
 
-import sys
-from pathlib import Path
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])
-
 from kafka import KafkaConsumer, KafkaProducer
 
 from benchmarks.programs.common import model_parser

@@ -12,7 +12,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from bridge.fuse import FuseBlownError
-from bridge.images import NOTHING, Publication, ReceivedRecord
+from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.metrics import Metrics
 from wire.deadletter import INTERNAL
@@ -44,8 +44,8 @@ class Delivery(Protocol):
         """Take charge of images' answers or dead letters; may block while Kafka is slow."""
         ...
 
-    def skip(self, arrival: ReceivedRecord) -> None:
-        """Take charge of a record that has no image, and needs no answer."""
+    def skip(self, settled: Sequence[Settled]) -> None:
+        """Images of which nothing is published: their offsets count all the same."""
         ...
 
     def flush(self, timeout_s: float) -> None:
@@ -119,8 +119,10 @@ class AtLeastOnce:
             self._send(settled)
         self._serve_reports()  # of earlier batches
 
-    def skip(self, arrival: ReceivedRecord) -> None:
-        self._assignment.finish([(arrival.tracker, arrival.key, NOTHING)])
+    def skip(self, settled: Sequence[Settled]) -> None:
+        self._assignment.finish(
+            (arrival.tracker, arrival.key, publication) for arrival, publication in settled
+        )
 
     def _send(self, settled: Sequence[Settled], *, alone: bool = False) -> None:
         if not settled:

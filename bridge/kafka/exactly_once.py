@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from bridge.batching import Backoff
 from bridge.fuse import FuseBlownError
-from bridge.images import NOTHING, Publication, ReceivedRecord
+from bridge.images import Publication
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.kafka.at_least_once import REFUSALS, DeliveryError, Settled, instead, produce
 from bridge.kafka.offsets import Entry
@@ -104,8 +104,8 @@ class ExactlyOnce:
             (arrival.tracker, arrival.key, publication) for arrival, publication in settled
         )
 
-    def skip(self, arrival: ReceivedRecord) -> None:
-        self._assignment.ready([(arrival.tracker, arrival.key, NOTHING)])
+    def skip(self, settled: Sequence[Settled]) -> None:
+        self.publish(settled)  # in order with the others: what is published of it is nothing
 
     def flush(self, timeout_s: float) -> None:
         with self._assignment.changed:
@@ -286,7 +286,7 @@ class ExactlyOnce:
             for one in completed:
                 for entry in one.entries:
                     assert entry.result is not None
-                    if entry.result is NOTHING:
+                    if entry.result.silent:
                         continue
                     # What is refused at once is replaced at once, and stays so.
                     entry.result = produce(self._producer, entry.result, self._delivered)

@@ -44,11 +44,13 @@ class References:
         event: ImageEvent,
         value: bytes,
         begin_trace: Callable[[ReceivedRecord, ImageEvent], None],
+        expired: Callable[[ReceivedRecord, ImageEvent], bool],
     ) -> int | None:
         """See to a record that only refers to images.
 
         Args:
             begin_trace: called for each image.
+            expired: says of an image that it is too old, and has seen to it.
 
         Returns:
             How many of them are being fetched; None: it is no such record.
@@ -75,6 +77,8 @@ class References:
             if own.id != event.id:
                 one.id = own.id
             begin_trace(one, own)
+            if expired(one, own):
+                continue
             try:
                 wanted.append(Wanted(one, own, self._check(named.reference)))
             except BadReferenceError as error:

@@ -21,6 +21,7 @@ from cli.options import (
     PredictionsTopic,
     kafka_options,
     require_distinct,
+    topic_names,
 )
 from consumer.liveview.feed import Feed
 from consumer.liveview.objects import make_objects
@@ -114,12 +115,13 @@ def main(
 
     Exit code: 0 stopped, 1 it cannot listen, 2 usage.
     """
-    topics = Topics(images_topic, predictions_topic, dead_letters_topic)
-    read = (topics.images, topics.predictions, topics.dead_letters)
+    predictions = topic_names(predictions_topic)
+    topics = Topics(images_topic, predictions[0], dead_letters_topic)
+    read = (topics.images, *predictions, topics.dead_letters)
     require_distinct(read)
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("liveview").setLevel(logging.INFO)
-    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics, reference_field)
+    view = View(f"{brokers} · {topics.images} → {predictions_topic}", topics, reference_field)
     try:
         objects = make_objects(reference_allow, MAX_PICTURE)
     except ValueError as error:

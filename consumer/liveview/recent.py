@@ -40,6 +40,7 @@ class Item:
         number: unique in this process, in the order in which images were first heard of.
         seen: when that was, seconds.
         where: topic/partition/offset of the image; empty until the image itself was read.
+        due_ms: when it was due, milliseconds since the epoch; 0: not known.
         top: (label, score), best first; of a detection, of its objects.
         says: a line about an answer that is something else than classes.
         latency_ms: from due to received.
@@ -52,6 +53,7 @@ class Item:
     seen: float
     state: State = "waiting"
     where: str = ""
+    due_ms: int = 0
     content_type: str = ""
     source: str = ""
     truth: str | None = None
@@ -99,6 +101,10 @@ class Recent:
 
     def find(self, *keys: Key) -> Item | None:
         return next((self._by_key[key] for key in keys if key in self._by_key), None)
+
+    def latest(self, id: str) -> Item | None:
+        """The image of this id that was heard of last."""
+        return next((item for item in reversed(self._items.values()) if item.id == id), None)
 
     def add(self, id: str, now: float, *keys: Key) -> Item:
         """A new item, which from now on is what these keys find; the oldest one may go."""

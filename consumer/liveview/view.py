@@ -16,11 +16,12 @@ from consumer.reader import Received
 from wire.answers import Detections, describe
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
-from wire.image import NDARRAY, ImageEvent, decode_image, image_id
+from wire.image import NDARRAY, ImageEvent, image_id
 from wire.object_events import Named, find_objects, may_refer
 from wire.prediction import Prediction, decode_prediction
 from wire.record import ContractError, KafkaRecord, first_headers, raw_bytes
 from wire.reference import BadReferenceError, Reference, parse_reference
+from wire.wrappings.unwrap import read_image
 
 FRAME_SECONDS = 0.25
 """Between two frames: four a second look alive, and cost a browser little."""
@@ -34,6 +35,7 @@ MAX_TEXT = 120
 """Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
 MAX_TOP = 5
 _LARGEST = (1 << 31) - 1
+_LATEST_MS = 8_640_000_000_000_000  # of JavaScript's Date
 # Numbers come from strangers too: they are held inside what JSON and JavaScript take.
 
 
@@ -84,7 +86,10 @@ class View:
         topic = record.topic()
         with self._lock:
             now = self._clock()
-            if record.unreadable is not None and topic != self._topics.predictions:
+            if record.unreadable is not None and topic in (
+                self._topics.images,
+                self._topics.dead_letters,
+            ):
                 self._totals["unreadable"] += 1  # shown all the same, by its key or its place
             if topic == self._topics.images:
                 self._image(record, now)
@@ -113,6 +118,12 @@ class View:
         with self._lock:
             return self._recent.picture(number)
 
+    def image(self, id: str) -> bytes:
+        """What is known of the latest image of this id, as JSON; null: it is not remembered."""
+        with self._lock:
+            found = self._recent.latest(id) or self._recent.latest(_text(id))
+            return orjson.dumps(self._card(found))
+
     def frame(self) -> bytes:
         """All that the page shows now, as JSON; made anew every `FRAME_SECONDS` at most."""
         with self._lock:
@@ -125,11 +136,11 @@ class View:
     def _image(self, record: KafkaRecord, now: float) -> None:
         kafka_ns = kafka_time(record)
         try:
-            image = decode_image(record)
+            image, value = read_image(record)
         except ContractError:
             # Its dead letter will say why; till then it is seen to have come.
             image = ImageEvent(image_id(record), None, None, None, kafka_ns, kafka_ns)
-        value = raw_bytes(record.value())
+            value = raw_bytes(record.value())
         found = objects_of(record, image, value, self._reference_field)
         if found is None:
             picture = Picture(value, image.content_type, image.dtype, image.shape)
@@ -155,6 +166,7 @@ class View:
         else:
             item = self._recent.add(image.id, now, *keys)
         item.where = "/".join(map(str, at))
+        item.due_ms = _bounded(image.intended_ns // 1_000_000, _LATEST_MS)
         item.content_type = _text(image.content_type or "")
         item.source = _text(image.source or "")
         item.truth = None if image.label is None else _text(image.label)
@@ -182,6 +194,7 @@ class View:
             if isinstance(prediction.answer, Detections):
                 found = prediction.answer.found[:MAX_TOP]
                 item.top = tuple((_text(one["label"]), one["score"]) for one in found)
+        item.due_ms = _bounded(prediction.stamps["intended"] // 1_000_000, _LATEST_MS)
         item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
         item.batch_size = _bounded(prediction.batch_size, _LARGEST)
         item.latency_ms = latency_us / 1000
@@ -242,6 +255,7 @@ class View:
             "state": item.state,
             "picture": self._recent.picture(item.number) is not None,
             "where": item.where,
+            "due_ms": item.due_ms,
             "content_type": item.content_type,
             "source": item.source,
             "size": item.size,

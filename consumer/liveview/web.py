@@ -105,10 +105,15 @@ def _make_app(
         # Not an error: images come that are none, and old ones go while a page asks for them.
         return FileResponse(PAGE / "no-picture.svg")
 
+    async def image(request: Request) -> Response:
+        found = await run_in_threadpool(view.image, request.query_params.get("id", ""))
+        return Response(found, media_type="application/json")
+
     return Starlette(
         routes=[
             Route("/events", _Events(view, stopping), methods=["GET"]),
             Route("/pictures/{number:int}", picture),
+            Route("/image", image),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=[

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.ansible.fake_openstack import SECRET, Cloud, running_cloud
 from tests.ansible.lab.playbook import Outcome, run_playbook
+from tests.ansible.openstack.cloud import SECRET, Cloud
+from tests.ansible.openstack.server import running_cloud
 
 NODES = [
     {"name": "gpu-1", "group": "gpu", "flavor": "m1.large"},

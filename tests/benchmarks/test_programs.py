@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.formats import right_answers
 from benchmarks.latency import run_probes
-from benchmarks.subjects import PROGRAMS
+from benchmarks.subjects import program
 from consumer.measuring.triton import read_counters
 from producer.sources import CIFAR10_FILE
 from stack.errors import StackError
@@ -30,9 +30,9 @@ def inferences(triton: Triton) -> int:
     return read_counters(triton.grpc)[MODEL, "1"].inferences
 
 
-def command(program: str, triton: Triton) -> list[str]:
+def command(name: str, triton: Triton) -> list[str]:
     return [
-        sys.executable, str(PROGRAMS / program), "--triton", triton.grpc, "--model", MODEL,
+        *program(name), "--triton", triton.grpc, "--model", MODEL,
         "--images", str(CIFAR10_FILE),
     ]  # fmt: skip
 
@@ -40,7 +40,7 @@ def command(program: str, triton: Triton) -> list[str]:
 def test_load_follows_its_answers_until_it_is_stopped(triton: Triton) -> None:
     enough = inferences(triton) + 10 * IN_FLIGHT * BATCH
     options = ["--batch", str(BATCH), "--in-flight", str(IN_FLIGHT)]
-    with subprocess.Popen([*command("triton_load.py", triton), *options]) as load:
+    with subprocess.Popen([*command("triton_load", triton), *options]) as load:
         deadline = time.monotonic() + 120
         while inferences(triton) < enough and load.poll() is None:
             assert time.monotonic() < deadline, "the load stood still"
@@ -52,7 +52,7 @@ def test_load_follows_its_answers_until_it_is_stopped(triton: Triton) -> None:
 def test_the_probe_hears_of_every_image(triton: Triton, tmp_path: Path) -> None:
     output = tmp_path / "latencies.json"
     options = ["--rate", "5", "--seconds", "4", "--warm", "3", "--output", str(output)]
-    subprocess.run([*command("probe.py", triton), *options], check=True)
+    subprocess.run([*command("probe", triton), *options], check=True)
     found = json.loads(output.read_text())
     assert found["sent"] == found["answered"] == len(found["latencies_ms"]) == 20
     assert min(found["latencies_ms"]) > 0
@@ -64,9 +64,9 @@ def test_several_probes_on_one_topic_hear_each_of_their_own(kafka: Kafka, tmp_pa
     source, target = uuid.uuid4().hex, uuid.uuid4().hex
     create_topics(kafka.bootstrap, {source: 2, target: 2})
     brokers = ["--brokers", kafka.bootstrap, "--source", source, "--target", target]
-    relay = [sys.executable, str(PROGRAMS / "relay.py"), *brokers, "--group", "relay"]
+    relay = [*program("relay"), *brokers, "--group", "relay"]
     probe = [
-        sys.executable, str(PROGRAMS / "probe.py"), "--images", str(CIFAR10_FILE), "--rate", "20",
+        *program("probe"), "--images", str(CIFAR10_FILE), "--rate", "20",
         "--seconds", "2", "--warm", "3", *brokers,
     ]  # fmt: skip
     with subprocess.Popen(relay) as answers:

@@ -20,7 +20,6 @@ from benchmarks.scaling import (
     renewed,
     workloads,
 )
-from stack.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -53,14 +52,14 @@ BRIDGES = {
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks/scaling.py"), *arguments]
+    command = [sys.executable, "-m", "benchmarks.scaling", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_the_page_is_that_of_the_results() -> None:
     text = PAGE.read_text()
     assert renewed(text, read(RESULTS, MEASURED)) == text, (
-        "docs/scaling.md is out of date: run benchmarks/scaling.py"
+        "docs/scaling.md is out of date: run python -m benchmarks.scaling"
     )
 
 

@@ -1,12 +1,13 @@
 """Stand-ins for Kafka's client and for Triton, behind the same protocols; time is the test's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
 from bridge.batching import Batcher
+from bridge.freshness import Freshness
 from bridge.fuse import Fuse
 from bridge.images import NOTHING, DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
@@ -20,6 +21,7 @@ from bridge.reading import ImageReader
 from bridge.references.fetcher import Fetcher
 from bridge.references.finding import References
 from bridge.references.schedule import Schedule
+from bridge.routing import Routes
 from imaging.rules import ImageRules, Input, Preprocess, Size
 from storage.allowed import parse_allow_list
 from storage.objects import ObjectStorage
@@ -79,18 +81,27 @@ class Kept:
         self.assignment = assignment
         self.settled: list[Settled] = []
 
-    def skip(self, arrival: ReceivedRecord) -> None:
-        self.assignment.finish([(arrival.tracker, arrival.key, NOTHING)])
-
     def publish(self, settled: Sequence[Settled]) -> None:
         self.settled += settled
         self.assignment.finish(
             (arrival.tracker, arrival.key, publication) for arrival, publication in settled
         )
 
+    def skip(self, settled: Sequence[Settled]) -> None:
+        self.publish(settled)
+
 
 class Bench:
-    """A pipeline without servers; `run` turns its loop until nothing is left to do."""
+    """A pipeline without servers; `run` turns its loop until nothing is left to do.
+
+    Args:
+        outlet: settings of the outlet's.
+        reader: settings of the reader's.
+        freshness: how old an image may be.
+
+    Attributes:
+        now: what the clock says; epoch nanoseconds.
+    """
 
     def __init__(
         self,
@@ -98,23 +109,31 @@ class Bench:
         *,
         fuse: Fuse | None = None,
         tracing: Any = None,
+        outlet: Mapping[str, Any] | None = None,
+        reader: Mapping[str, Any] | None = None,
+        freshness: Freshness | None = None,
         storage: ObjectStorage | None = None,
         allow: str = "",
         field: str = "",
         max_bytes: int = 1 << 20,
         rules: ImageRules = RULES,
     ) -> None:
+        fresh = freshness or Freshness()
+        outlet_options, reader_options = outlet or {}, reader or {}
+        self.model = model
+        self.now = NOW_NS
         self.metrics = Metrics()
         self.assignment: Assignment[Publication] = Assignment(self.metrics.images)
         self.assignment.assign([("images", 0)])
         self.delivery = Kept(self.assignment)
         self.failures: list[Exception] = []
         self.seconds = 0.0
-        outlet = Outlet(
-            model="net", source="bridge", predictions_topic="predictions",
+        made_outlet = Outlet(
+            model="net", source="bridge",
             dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,  # type: ignore[arg-type]
             fuse=fuse or Fuse(0, 0, 100), metrics=self.metrics, tracing=tracing,
-            clock_ns=self.now_ns,
+            clock_ns=self.now_ns, freshness=fresh,
+            **{"routes": Routes("predictions"), **outlet_options},
         )  # fmt: skip
         self.fetcher: Fetcher | None = None
         if storage is not None:
@@ -128,22 +147,24 @@ class Bench:
                 max_object=1 << 16, failed=self.failures.append,
             )  # fmt: skip
         references = References(
-            parse_allow_list(allow), field, outlet, self.assignment,
+            parse_allow_list(allow), field, made_outlet, self.assignment,
             None if self.fetcher is None else self.fetcher.fetch, len(PIXELS),
         )  # fmt: skip
-        reader = ImageReader(
-            rules=rules, decoders=0, outlet=outlet, references=references,
-            metrics=self.metrics, tracing=tracing, clock_ns=self.now_ns,
+        made_reader = ImageReader(
+            rules=rules, decoders=0, outlet=made_outlet, references=references,
+            metrics=self.metrics, tracing=tracing,
+            clock_ns=self.now_ns, freshness=fresh, **reader_options,
         )  # fmt: skip
         self.batcher: Batcher[DecodedImage] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
         self.pipeline = Pipeline(
-            model="net", reader=reader, inference=model, batcher=self.batcher, outlet=outlet,
+            model="net", reader=made_reader, inference=model, batcher=self.batcher,
+            outlet=made_outlet, freshness=fresh,
             max_attempts=3, metrics=self.metrics, failed=self.failures.append, tracing=tracing,
             clock_ns=self.now_ns, monotonic=lambda: self.seconds,
         )  # fmt: skip
 
     def now_ns(self) -> int:
-        return NOW_NS
+        return self.now
 
     def take(self, records: Sequence[StoredRecord]) -> None:
         places = [(r.topic(), r.partition(), r.offset(), r.size) for r in records]
@@ -175,6 +196,12 @@ class Bench:
         found: dict[Key, str] = {}
         for arrival, publication in self.delivery.settled:
             assert arrival.key not in found, "answered twice"
+            if publication is NOTHING:
+                continue
+            if publication.silent:
+                assert publication.reason is not None
+                found[arrival.key] = f"dropped {'/'.join(publication.reason)}"
+                continue
             headers = dict(publication.record.headers)
             reason = b"%s/%s" % (
                 headers.get("dlq.error.stage") or b"",

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from producer.encoding import Encoding
 from stack.kafka import Kafka
 from stack.triton import Triton
 from tests.conftest import Topics
@@ -27,6 +28,7 @@ class StartTrial(Protocol):
         *,
         brokers: str | None = None,
         rate: float = RATE,
+        encoding: Encoding = Encoding.RAW,
         references: Sequence[str] = (),
     ) -> Trial: ...
 
@@ -55,11 +57,18 @@ def start_trial(
             *,
             brokers: str | None = None,
             rate: float = RATE,
+            encoding: Encoding = Encoding.RAW,
             references: Sequence[str] = (),
         ) -> Trial:
             servers = (kafka or sessions[0], triton or sessions[1], topics or sessions[2])
             trial = Trial(
-                *servers, tmp_path, delivery, brokers=brokers, rate=rate, references=references
+                *servers,
+                tmp_path,
+                delivery,
+                brokers=brokers,
+                rate=rate,
+                encoding=encoding,
+                references=references,
             )
             return running.enter_context(trial)
 

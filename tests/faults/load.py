@@ -1,7 +1,7 @@
 """Images that keep flowing while something breaks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Event, Thread
 from typing import Any, cast
 
@@ -9,7 +9,9 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from producer.encoding import Encoding
 from producer.sources import cifar10
+from tests.kafka_client import send
 from wire.image import encode_image
+from wire.record import Outgoing
 
 RATE = 500
 """Images/s: well below what the model does on two cores, so that a backlog is the fault's doing."""
@@ -25,13 +27,19 @@ class Load:
     """
 
     def __init__(
-        self, brokers: str, topic: str, rate: float = RATE, references: Sequence[str] = ()
+        self,
+        brokers: str,
+        topic: str,
+        rate: float = RATE,
+        encoding: Encoding = Encoding.RAW,
+        references: Sequence[str] = (),
     ) -> None:
         self._references = references
         self.ids: list[str] = []
+        self._brokers = brokers
         self._topic = topic
         self._rate = rate
-        self._images = cifar10(Encoding.RAW)
+        self._images = cifar10(encoding)
         self._stop = Event()
         self._errors: list[KafkaError] = []
         self._producer = Producer(
@@ -62,6 +70,11 @@ class Load:
         assert self._producer.flush(120) == 0, "the broker does not take what is sent"
         assert not self._errors, self._errors[0]
         return self.ids
+
+    def send(self, records: Mapping[str, Outgoing]) -> None:
+        """Send these, by their ids, among the others, and wait for every ack."""
+        send(self._brokers, self._topic, records.values())
+        self.ids.extend(records)
 
     def _run(self) -> None:
         started, sent = time.monotonic(), 0

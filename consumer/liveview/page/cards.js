@@ -1,10 +1,10 @@
 // One image: its card on the wall, and all that is known of it in the dialog.
 
-import { bytes, element, milliseconds, words } from "./format.js";
+import { brief, bytes, element, milliseconds, words } from "./format.js";
 
 const SMALL = 64; // pixels: enlarged without blur, each pixel is a square
 
-function picture(item, loaded) {
+export function picture(item, loaded) {
   const image = element("img");
   image.alt = "";
   image.addEventListener("load", () => {
@@ -23,10 +23,15 @@ function share(score) {
   return `${Math.min(Math.max(score ?? 0, 0), 1) * 100}%`;
 }
 
-/** What one line under the picture says. */
+/** Of a reason "decode/not_an_image: a text": what it is called. */
+function reasonName(reason) {
+  return words(/^[^:]*\/([^:]*)/.exec(reason)?.[1] || "dead-lettered");
+}
+
+/** What is said of an image: its answer, and a remark. */
 function lines(item) {
   if (item.state === "waiting") return ["waiting", ""];
-  if (item.state === "dead-lettered") return ["dead-lettered", item.reason];
+  if (item.state === "dead-lettered") return [reasonName(item.reason), ""];
   const label = item.says || (item.top.length ? item.top[0][0] : "no class");
   const truth = item.right === false ? `is ${item.truth}` : milliseconds(item.latency_ms);
   return [label, truth];
@@ -72,10 +77,10 @@ export class Card {
     const verdict = item.right === null ? "" : item.right ? "right" : "wrong";
     this.root.classList.remove("waiting", "answered", "dead-lettered", "right", "wrong");
     this.root.classList.add(item.state, ...(verdict ? [verdict] : []));
-    this.root.title = item.id;
-    this.best.textContent = best;
+    this.root.title = [best, under, item.reason, `id ${item.id}`, "Click for more."].filter(Boolean).join("\n");
+    this.best.textContent = brief(best);
     this.score.textContent = item.top.length ? percent(item.top[0][1]) : "";
-    this.under.textContent = under;
+    this.under.textContent = brief(under);
     this.bar.style.width = item.top.length ? share(item.top[0][1]) : "0";
   }
 }
@@ -122,6 +127,8 @@ export function describe(body, item, stages, shown) {
   }
   const facts = [
     ["id", item.id],
+    ["due", item.due_ms ? new Date(item.due_ms).toISOString().replace("T", " ") : ""],
+    ["outcome", item.state === "answered" ? `answered after ${milliseconds(item.latency_ms)}` : item.state],
     ["true class", item.truth],
     ["reason", item.reason],
     ["model", item.model],

@@ -131,3 +131,15 @@ def test_an_answer_without_classes_is_measured_and_is_neither_right_nor_wrong(
     assert accuracy(rows) == (1, 1)
     assert labelled(rows).tolist() == [True, False]
     assert rows.names[rows.best[1]] == line
+
+
+def test_when_all_has_come_another_run_s_images_are_left_out_and_duplicates_counted() -> None:
+    matcher = Matcher(10)
+    matcher.image("a", 1, 1, None)
+    matcher.dead_letter("a", "why", 2)
+    matcher.close()
+    matcher.image("b", 3, 3, None)
+    matcher.dead_letter("b", "why", 4)
+    matcher.dead_letter("a", "why", 5)
+    assert (matcher.sent, matcher.resolved, matcher.missing, matcher.duplicates) == (1, 1, 0, 1)
+    assert matcher.rows().ids == ["a"]
