@@ -42,9 +42,11 @@ def settings_schema() -> dict[str, Any]:
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     """Without what says nothing to whoever writes values."""
     left = {name: value for name, value in schema.items() if name not in ("default", "title")}
-    # A path that is not set: the setting is left out, never null.
+    # What may be left unset, such as a path: it is left out, never null.
     options = [one for one in left.pop("anyOf", []) if one.get("type") != "null"]
-    return left | {"type": "string"} if options else left
+    for option in options[:1]:
+        left |= {name: value for name, value in option.items() if name != "format"}
+    return left
 
 
 def render() -> str:

@@ -212,6 +212,23 @@ def test_keda_looks_at_what_the_bridge_reads(values: Values, settings: Any) -> N
     assert ("authenticationRef" in trigger) == bool(read.kafka)
 
 
+def test_keda_begins_where_the_bridges_do(settings: Any) -> None:
+    for start in ("earliest", "latest"):
+        bridge = {"settings": {"start": start}, "scaling": {"mode": "keda"}}
+        manifests = render({"bridge": bridge})
+        (trigger,) = one(manifests, "ScaledObject", "bridge")["spec"]["triggers"]
+        assert trigger["metadata"]["offsetResetPolicy"] == settings(manifests).start == start
+
+
+def test_a_bridge_that_fetches_images_reaches_object_storage() -> None:
+    def ports(values: Values) -> set[int]:
+        rules = one(render({"bridge": values}), "NetworkPolicy", "bridge")["spec"]["egress"]
+        return {port["port"] for rule in rules for port in rule["ports"]}
+
+    assert 443 not in ports({})
+    assert 443 in ports({"settings": {"reference_allow": "s3://photos/"}})
+
+
 def test_kedas_password_is_named_and_not_written() -> None:
     manifests = render({**SECURED, "bridge": {"scaling": {"mode": "keda"}}})
     spec = one(manifests, "TriggerAuthentication", "bridge")["spec"]

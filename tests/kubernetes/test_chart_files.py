@@ -91,7 +91,7 @@ def test_every_described_value_has_its_default(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize("template", sorted(CHART.glob("templates/**/*.*")), ids=lambda p: p.name)
 def test_templates_use_values_that_there_are(template: Path) -> None:
     known = values("values")
-    for name in re.findall(r"\.Values\.([A-Za-z.]+)", template.read_text()):
+    for name in re.findall(r"\.Values\.([A-Za-z_.]+)", template.read_text()):
         inner: Any = known
         for part in name.split("."):
             if name.startswith("bridge.settings."):

@@ -12,7 +12,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/go-logr/logr"
 	"github.com/kedacore/keda/v2/pkg/scalers"
 	"github.com/kedacore/keda/v2/pkg/scalers/scalersconfig"
 	"k8s.io/api/autoscaling/v2"
@@ -42,7 +41,6 @@ func run() error {
 		TriggerMetadata: metadata,
 		AuthParams:      map[string]string{},
 		MetricType:      v2.AverageValueMetricType,
-		Logger:          logr.Discard(),
 	})
 	if err != nil {
 		return err
