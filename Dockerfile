@@ -34,6 +34,7 @@ COPY LICENSE LICENSE
 COPY NOTICE NOTICE
 COPY wire wire
 COPY imaging imaging
+COPY storage storage
 COPY tracing tracing
 COPY schemas schemas
 COPY cli cli

@@ -17,13 +17,13 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-fast test-dali test-schemas soak lint docs site clean lock versions outdated digests audit sbom prerequisites
+.PHONY: help demo test test-fast test-dali test-schemas test-kubernetes chart soak lint docs site clean lock versions outdated digests audit sbom prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured
-	$(BIN)/python scripts/demo.py
+demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured (TASK=detect: boxes)
+	$(BIN)/python scripts/demo.py $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and all tests on real servers
 	$(BIN)/python -m pytest --durations 20
@@ -36,6 +36,14 @@ test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI
 
 test-schemas: $(VENV)/.installed ## only the tests of schema registries, with a real one (fetched once, 109 MB)
 	$(BIN)/python -m pytest -q tests/schemas -m "soak or not soak"
+
+test-kubernetes: $(VENV)/.installed ## the chart on a real API server, and KEDA on a real Kafka (builds both: an hour, once)
+	$(BIN)/python -m tests.kubernetes.tools
+	KUBERNETES_REQUIRED=1 $(BIN)/python -m pytest tests/kubernetes -m "soak or not soak" --timeout 900 --durations 5
+
+chart: $(VENV)/.installed ## package the Helm chart into results/ (needs helm)
+	@mkdir -p results
+	helm package deploy/helm/triton-kafka --destination results
 
 soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews docs/reliability.md
 	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=docs/reliability.md \
@@ -50,6 +58,7 @@ docs: $(VENV)/.installed ## write the pages of docs/ that are made of the code
 	$(BIN)/python -m scripts.configuration
 	$(BIN)/python -m scripts.metrics_page
 	$(BIN)/python -m scripts.contract
+	$(BIN)/python -m scripts.chart
 
 site: $(VENV)/.installed ## the documentation as a site, in results/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
@@ -64,12 +73,21 @@ prerequisites:
 	java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' || fail "Java is older than 17: install a newer one (Debian: apt install openjdk-17-jdk-headless)."; \
 	command -v mvn >/dev/null || fail "Maven is missing: install it (Debian: apt install maven)."
 
+# TORCH_INDEX=URL: a package index that has torch without CUDA, which the lock file's index has not.
+# All else is as the lock file says; torch and torchvision have its versions, and no hashes.
+CPU_TORCH = awk '/^[a-z0-9]/ { keep = $$0 !~ /^((torch|torchvision|triton)==|cuda-|nvidia-(cu|nccl|nv))/ } keep' \
+		requirements/all.lock > $(VENV)/cpu.lock && \
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r $(VENV)/cpu.lock && \
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --default-index $(TORCH_INDEX) \
+		$$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements/all.lock)
+
 # The environment, as the lock file says: some 6 GB, most of it torch for CUDA.
 $(VENV)/.installed: requirements/all.lock | prerequisites
-	@echo "setting up $(VENV) (once, about 6 GB)"
+	@echo "setting up $(VENV) (once, about $(if $(TORCH_INDEX),2,6) GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/all.lock
+	@$(if $(TORCH_INDEX),$(CPU_TORCH),\
+		$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/all.lock)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --build-constraints requirements/build.lock -e .
 	@touch $@
 

@@ -24,9 +24,9 @@ LOCK_DECODING = $(CURDIR)/.venv/bin/uv pip compile exporter/decoding/requirement
 	--output-file exporter/decoding/requirements-triton.lock
 
 lock-compose: ## write the images' lock files anew
-	$(LOCK_IMAGE) --constraint requirements/all.lock --extra schemas --extra tracing \
+	$(LOCK_IMAGE) --constraint requirements/all.lock --extra references --extra schemas --extra tracing \
 		--output-file requirements/bridge.lock
-	$(LOCK_IMAGE) --constraint requirements/all.lock --extra client --extra schemas --extra tracing \
+	$(LOCK_IMAGE) --constraint requirements/all.lock --extra client --extra references --extra schemas --extra tracing \
 		--output-file requirements/client.lock
 	$(LOCK_IMAGE) --constraint requirements/all.lock --extra model --output-file requirements/export.lock
 	$(LOCK_DECODING)

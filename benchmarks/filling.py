@@ -77,7 +77,8 @@ def image_records(images: Sequence[EncodedImage], count: int, first: int = 0) ->
     for index in range(first, first + count):
         image = images[index % len(images)]
         yield encode_image(
-            id=f"b{index}", value=image.value, content_type=image.content_type, source="bench",
+            id=f"b{index}", value=image.value if image.url is None else None, source="bench",
+            content_type=image.content_type, dataref=image.url,
             intended_ns=now, sent_ns=now, dtype=image.dtype, shape=image.shape,
         )  # fmt: skip
 

@@ -19,6 +19,8 @@ RIGHT, MAY_LOSE = 915, 2
 """Of the 1,000 shipped images in float32; and by two tenths of a point fewer with fewer bits."""
 FLAT = 0.05
 """Growth of resident memory over one window that still counts as none."""
+FRESH = 1.2
+"""Times --max-age that an answer may be old: the age, and what the model takes."""
 AT_ONCE_MS = 1.0
 """A lone image goes to Triton in less: what a busy machine's scheduler may add, no timer would."""
 
@@ -45,6 +47,7 @@ def judge(found: Found) -> list[Goal]:
         *_usual_demo(throughput, latency),
         *_peers(throughput),
         *_low_load(latency),
+        *_freshness(found.get("freshness")),
         *_own_cost(overhead),
         *_batches(throughput, latency),
         *_bridges(found.get("bridges"), overhead),
@@ -197,6 +200,13 @@ def _low_load(section: Section | None) -> Iterator[Goal]:
         yield _at_most(f"{name} at {LOW:.0%} load, bridge less Triton alone, ms", less, extra, 1)
     waits = [one["wait_p50"] for one in ours if one["wait_p50"] is not None]
     yield _at_most(f"wait for a batch at {LOW:.0%} load, p50, ms", waits, AT_ONCE_MS, 2)
+
+
+def _freshness(section: Section | None) -> Iterator[Goal]:
+    age_s = 2.0 if section is None else section["max_age_s"]
+    found = [] if section is None else [one["p99"] for one in section["points"]]
+    what = f"p99 of what is answered at twice the throughput, --max-age {age_s:g}s, ms"
+    yield _at_most(what, found, FRESH * age_s * 1000, 0)
 
 
 def _own_cost(section: Section | None) -> Iterator[Goal]:

@@ -3,7 +3,7 @@
 import json
 import math
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
         target = rig.topic("out")
         demo = top(subjects.usual_demo(rig, backlog, target), target)
         progress.say(f"usual demo: {demo:,.0f} images/s at most")
-    _point(rig, "bridge", WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
+    offer(rig, "bridge", WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
     # Its own limit is far below ours: the shares of ours alone would leave it one point.
     demo_rates = [round(share * demo / ours, 2) for share in DEMO_SHARES if demo]
     judged = sorted({LOW, *demo_rates})
@@ -78,7 +78,7 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
                     left_out.add(what)
                     continue
                 try:
-                    point = _point(rig, name, share * ours, plan.latency_s)
+                    point = offer(rig, name, share * ours, plan.latency_s)
                 except StackError as error:
                     # The other points still count; what failed is told in the results.
                     failures[what] = str(error)
@@ -92,7 +92,22 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
     return result()
 
 
-def _point(rig: Rig, name: str, rate: float, seconds: float) -> Result:
+def offer(
+    rig: Rig,
+    name: str,
+    rate: float,
+    seconds: float,
+    settings: Mapping[str, str] = subjects.AT_LEAST_ONCE,
+) -> Result:
+    """One subject at one rate.
+
+    Args:
+        name: Triton, bridge or usual demo.
+        settings: of the bridge.
+
+    Raises:
+        StackError: it answered nothing, or could not be measured.
+    """
     probes = probes_for(rate, straight=name == "Triton")
     argv = [
         *subjects.program("probe"), "--images", str(IMAGES), "--rate",
@@ -103,8 +118,10 @@ def _point(rig: Rig, name: str, rate: float, seconds: float) -> Result:
         argv += ["--triton", rig.triton.grpc, "--model", MODEL]
     else:
         source, target = rig.topic("in"), rig.topic("out")
-        make = subjects.bridges if name == "bridge" else subjects.usual_demo
-        subject = make(rig, source, target)
+        if name == "bridge":
+            subject = subjects.bridges(rig, source, target, settings=settings)
+        else:
+            subject = subjects.usual_demo(rig, source, target)
         argv += ["--brokers", rig.kafka.bootstrap, "--source", source, "--target", target]
     before = rig.counters(MODEL)
     try:

@@ -26,6 +26,7 @@ TITLES = {
     "batches": "Triton alone, by size of the requests",
     "formats": "Triton alone, by the model's format and precision",
     "photos": "Photos, decoded by the bridge or in Triton",
+    "references": "Images in the message, and in object storage, against a null model",
 }
 
 
@@ -43,6 +44,13 @@ def write(folder: Path, found: Found) -> str:
         parts += ["## The bridge's own stages", "", *_stages(found["overhead"]), ""]
     if "latency" in found:
         parts += ["## Latency by offered load", "", *_latency(found["latency"]), ""]
+    if "freshness" in found:
+        parts += [
+            "## Twice the throughput, with --max-age",
+            "",
+            *_freshness(found["freshness"]),
+            "",
+        ]
     for picture in pictures:
         parts += [f"![{picture.title}]({picture.path.name})", ""]
     text = "\n".join(parts).rstrip() + "\n"
@@ -102,6 +110,25 @@ def _measurements(section: Section) -> Iterator[str]:
         )
     yield from table(("", "images/s", *columns, "mean batch in Triton"), rows)
     yield from _settings(section)
+    yield from _failures(section)
+
+
+def _freshness(section: Section) -> Iterator[str]:
+    rows = [
+        (
+            f"{one['rate']:,.0f}", f"{one['sent']:,}", f"{one['answered'] / one['sent']:.0%}",
+            *(f"{one[level]:,.0f}" for level in LEVELS),
+        )
+        for one in section["points"]
+    ]  # fmt: skip
+    yield from table(
+        ("images/s sent", "sent", "answered", *(f"{name}, ms" for name in LEVELS)), rows
+    )
+    yield ""
+    yield (
+        f"The bridge alone answers {section['top_rate']:,.0f} images/s; latency counts from the "
+        f"intended time, --max-age is {section['max_age_s']:g} s"
+    )
     yield from _failures(section)
 
 

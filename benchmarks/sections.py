@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from benchmarks import subjects
 from benchmarks.filling import mlserver_records
 from benchmarks.formats import formats
+from benchmarks.freshness import freshness
 from benchmarks.latency import latency
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
 from benchmarks.plan import SEVERAL_BRIDGES, Plan, Result
 from benchmarks.progress import Progress
+from benchmarks.references import references
 from benchmarks.repeats import repeat
 from benchmarks.rig import ENSEMBLE, MODEL, Rig
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
@@ -140,7 +142,9 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "overhead": overhead,
     "bridges": bridges,
     "latency": latency,
+    "freshness": freshness,
     "batches": batches,
     "formats": formats,
     "photos": photos,
+    "references": references,
 }

@@ -105,7 +105,7 @@ def _predictions(
     """The stage "prediction" in another format than JSON."""
     write = FramedSerializer(chosen, 1)
     return lambda: [
-        encode_prediction(event, b"key", prediction, "bench", write) for event in events
+        encode_prediction(event, b"key", prediction, "bench", serializer=write) for event in events
     ]
 
 

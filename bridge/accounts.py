@@ -12,15 +12,25 @@ Reason = tuple[str, str]
 """Stage and class of a dead letter."""
 
 
+SKIPPED: Reason = ("", "skipped")
+"""The reason of what is no dead letter either: a record that has no image, and needs no answer."""
+
+
 class Became(Protocol):
     """What an image became: a prediction, or, with its reason, a dead letter."""
 
     @property
     def reason(self) -> Reason | None: ...
 
+    @property
+    def silent(self) -> bool:
+        """Nothing was published of it."""
+        ...
+
 
 class Accounts(Collector):
-    """Counts of images: received = answered + dead-lettered + dropped + in flight.
+    """Counts of images: received = answered + dead-lettered + expired + dropped + skipped + in
+    flight.
 
     An image is answered, or a dead letter, once that is safe: acknowledged by Kafka, or committed
     with its transaction. Whoever counts holds `lock`, and so does each scrape.
@@ -33,9 +43,11 @@ class Accounts(Collector):
         "bridge_images_received": (),
         "bridge_images_answered": (),
         "bridge_images_dropped": (),
+        "bridge_images_skipped": (),
         "bridge_images_in_flight": (),
         "bridge_images_in_flight_bytes": (),
-        "bridge_images_dead_lettered": ("stage", "reason"),
+        "bridge_images_dead_lettered": ("stage", "class"),
+        "bridge_images_expired": ("stage",),
     }
     """The names of each metric's labels."""
 
@@ -44,7 +56,9 @@ class Accounts(Collector):
         self.received = 0
         self.answered = 0
         self.dead: Counter[Reason] = Counter()
+        self.expired: Counter[str] = Counter()
         self.dropped = 0
+        self.skipped = 0
         self.in_flight = 0
         self.bytes = 0
 
@@ -54,6 +68,12 @@ class Accounts(Collector):
         self.in_flight += 1
         self.bytes += size
 
+    def split(self, count: int, more: int) -> None:
+        """What was counted as one image is that many, which hold so many bytes more."""
+        self.received += count - 1
+        self.in_flight += count - 1
+        self.bytes += more
+
     def end(self, size: int, became: Became | None) -> None:
         """An image is no longer in flight; None: it is no longer this bridge's."""
         self.in_flight -= 1
@@ -62,6 +82,10 @@ class Accounts(Collector):
             self.dropped += 1
         elif became.reason is None:
             self.answered += 1
+        elif became.reason is SKIPPED:
+            self.skipped += 1
+        elif became.silent:
+            self.expired[became.reason[0]] += 1
         else:
             self.dead[became.reason] += 1
 
@@ -74,8 +98,15 @@ class Accounts(Collector):
         dead = CounterMetricFamily(
             "bridge_images_dead_lettered",
             "Images that became a dead letter which is safe, by the stage that failed (contract, "
-            "decode, infer or publish) and the reason (the class in dlq.error.class).",
+            "fetch, decode, infer or publish) and the class (dlq.error.class).",
             labels=self.LABELS["bridge_images_dead_lettered"],
+        )
+        expired = CounterMetricFamily(
+            "bridge_images_expired",
+            "Images older than --max-age that were dropped without a dead letter (--expired drop), "
+            "by the stage that they waited for (decode or infer). With --expired dead-letter they "
+            "are dead letters of the class expired.",
+            labels=self.LABELS["bridge_images_expired"],
         )
         with self.lock:
             families: list[Metric] = [
@@ -93,6 +124,12 @@ class Accounts(Collector):
                     "when this one ended; they are processed again.",
                     self.dropped,
                 ),
+                CounterMetricFamily(
+                    "bridge_images_skipped",
+                    "Records that have no image, and need no answer: an object store's test "
+                    "message, or an event of another kind than the creation of an object.",
+                    self.skipped,
+                ),
                 GaugeMetricFamily(
                     "bridge_images_in_flight",
                     "Images that were received and are not finished: no prediction or dead letter "
@@ -107,4 +144,6 @@ class Accounts(Collector):
             ]
             for reason, count in self.dead.items():
                 dead.add_metric(reason, count)
-        return [*families, dead]
+            for stage, count in self.expired.items():
+                expired.add_metric((stage,), count)
+        return [*families, dead, expired]

@@ -5,13 +5,14 @@ import platform
 import random
 import threading
 import time
+from importlib.util import find_spec
 from math import prod
 from threading import Event
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
 
 from bridge.batching import Backoff, Batcher
 from bridge.config import ConfigError, Settings
@@ -35,16 +36,28 @@ from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
-from bridge.startup import StoppedError, wait_for_model, wait_for_schema, wait_for_topics
+from bridge.references.finding import References
+from bridge.routing import Routes
+from bridge.startup import (
+    StoppedError,
+    check_task,
+    wait_for_model,
+    wait_for_schema,
+    wait_for_topics,
+)
 from bridge.triton.addresses import Address, Addresses
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
 from bridge.triton.watch import PoolWatch
+from cli.version import version
 from imaging.rules import ImageRules
+from storage.allowed import AllowList, parse_allow_list
+from wire.passing import PassedHeaders, read_patterns
 from wire.prediction import Serializer
 
 if TYPE_CHECKING:
+    from bridge.references.fetcher import Fetcher
     from bridge.tracing import BridgeTracing
 
 log = structlog.get_logger()
@@ -61,6 +74,11 @@ KAFKA_ERROR_S = 10.0
 BUFFERED_BATCHES = 8
 """Batches held for each that Triton may have: one being answered, one waiting, two
 on their way in, and as much again being published or in a transaction."""
+
+
+FETCHES_IN_FLIGHT = 256
+"""Images that may be in flight besides, where some are fetched: twice as many as are fetched at a
+time, so that the next ones are known when one has come."""
 
 
 class App:
@@ -87,6 +105,10 @@ class App:
         """Why the fuse has blown."""
         self._started = False
         self._metrics.names.labels(settings.images_topic, settings.group).set(1)
+        self._metrics.oldest.set_function(self._oldest_age)
+        self._metrics.build.labels(
+            version(), platform.python_version(), str(libversion()[0]), settings.digest
+        ).set(1)
         self._kafka_errors: dict[str, float] = {}
         self._membership = Membership(settings.group)
         self._waits: dict[str, str] = {}
@@ -97,6 +119,9 @@ class App:
         self._reads_committed = consumer_option(settings, "isolation.level") == "read_committed"
         self._intake: Intake | None = None
         self._pipeline: Pipeline | None = None
+        self._fetcher: Fetcher | None = None
+        self._allowed = parse_allow_list(settings.reference_allow)
+        _check_client(self._allowed)
         self._delivery: Delivery | None = None
         self._assignment: Assignment[Publication] | None = None
         try:
@@ -112,6 +137,9 @@ class App:
                 f"http_port: cannot listen on {settings.http_host}:{settings.http_port}: "
                 f"{error.strerror}"
             ) from None
+
+    def _oldest_age(self) -> float:
+        return 0.0 if self._assignment is None else self._assignment.oldest_age()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Ask the bridge to drain and end; `at_once`: to end without draining."""
@@ -200,6 +228,7 @@ class App:
                 settings, self._kafka_error, self._kafka_statistics, self._kafka_committed
             )
             spec = wait_for_model(pool, consumer, settings, self._stop, self._waits)
+            check_task(settings, spec.task.name)
             pool_watch.start()
             wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
             self._membership.brokers(up=True)
@@ -221,7 +250,10 @@ class App:
         self._delivery = delivery = self._make_delivery(consumer, assignment, spec.name)
 
         def max_images(slots: int) -> int:
-            return settings.max_buffered_images or BUFFERED_BATCHES * spec.max_batch * slots
+            default = BUFFERED_BATCHES * spec.max_batch * slots
+            if self._allowed:
+                default += FETCHES_IN_FLIGHT  # more are in flight while a store is far away
+            return settings.max_buffered_images or default
 
         batcher: Batcher[DecodedImage] = Batcher(
             spec.max_batch, pool.slots, settings.retry_min_s, settings.retry_max_s,
@@ -230,15 +262,20 @@ class App:
         outlet = Outlet(
             model=spec.name,
             source=f"bridge/{platform.node()}/{os.getpid()}",
-            predictions_topic=settings.predictions_topic,
+            routes=Routes(settings.predictions_topic, settings.route_by, settings.routes),
             dead_letters_topic=settings.dead_letters_topic,
             delivery=delivery,
             assignment=assignment,
             fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
             metrics=metrics,
+            passed=PassedHeaders(read_patterns(settings.pass_headers)),
+            min_score=settings.min_score,
+            freshness=settings.freshness,
             tracing=self._tracing,
             serializer=self._serializer,
         )
+        pixel_bytes = prod(spec.shape or (0,)) * spec.input.tensor.itemsize
+        self._fetcher = fetcher = self._make_fetcher(assignment)
         reader = ImageReader(
             rules=ImageRules(
                 spec.shape,
@@ -249,7 +286,17 @@ class App:
             ),
             decoders=settings.decoders,
             outlet=outlet,
+            references=References(
+                self._allowed,
+                settings.reference_field,
+                outlet,
+                assignment,
+                None if fetcher is None else fetcher.fetch,
+                pixel_bytes,
+            ),
             metrics=metrics,
+            wrapping=settings.wrapping,
+            freshness=settings.freshness,
             tracing=self._tracing,
         )
         self._pipeline = pipeline = Pipeline(
@@ -261,6 +308,7 @@ class App:
             max_attempts=settings.max_attempts,
             metrics=metrics,
             failed=self._fail,
+            freshness=settings.freshness,
             tracing=self._tracing,
         )
         self._intake = intake = Intake(
@@ -270,12 +318,17 @@ class App:
             metrics,
             take=pipeline.submit,
             delivery=delivery,
-            pixel_bytes=prod(spec.shape or (0,)) * spec.input.tensor.itemsize,
+            pixel_bytes=pixel_bytes,
+            unwrapped_bytes=settings.wrapping.extra_bytes,
             max_images=max_images(pool.slots),
             max_bytes=settings.max_buffered_bytes,
             commit_interval_s=settings.commit_interval_s,
             drain_timeout_s=settings.drain_timeout_s,
-            stalled=lambda: self._failure is not None or pipeline.stalled,
+            stalled=lambda: (
+                self._failure is not None
+                or pipeline.stalled
+                or (fetcher is not None and fetcher.problem is not None)
+            ),
             failed=self._fail,
             watch=watch,
             broker_assigns=consumer_option(settings, "group.protocol") == "consumer",
@@ -285,9 +338,15 @@ class App:
             batcher.max_inflight = slots
             intake.resize(max_images(slots))
 
+        def parked(batches: int) -> None:
+            batcher.parked = batches
+
         pool.on_resize(resized)
+        pool.on_park(parked)
         delivery.start()
         pipeline.start()
+        if fetcher is not None:
+            fetcher.start(pipeline.fetched)
         intake.start()
         self._started = True
         self._waits.clear()
@@ -307,6 +366,8 @@ class App:
         intake.stop(at_once=True)
         clean = intake.join(10) and intake.left is None and self._failure is None
         pipeline.stop()
+        if fetcher is not None:
+            fetcher.stop()
         delivery.close(flush=clean)
         assignment.close()
         if self._failure is not None:
@@ -314,6 +375,31 @@ class App:
         if not clean:
             raise NotDrainedError(intake.left)
         log.info("stopped")
+
+    def _make_fetcher(self, assignment: Assignment[Publication]) -> "Fetcher | None":
+        """What fetches images that lie in object storage; None where none may be fetched."""
+        if not self._allowed:
+            return None
+        # What neither the client nor its event loop are imported for without it.
+        from bridge.references.fetcher import Fetcher  # noqa: PLC0415
+        from bridge.references.schedule import Schedule  # noqa: PLC0415
+        from storage.client import Objects  # noqa: PLC0415
+
+        settings, stores = self._settings, self._allowed.stores
+        return Fetcher(
+            lambda: Objects(stores, settings.request_timeout_s),
+            schedule=Schedule(
+                retry_min_s=settings.retry_min_s,
+                retry_max_s=settings.retry_max_s,
+                max_failures=settings.max_attempts,
+                max_object=settings.max_image_bytes,
+            ),
+            assignment=assignment,
+            metrics=self._metrics,
+            max_bytes=settings.max_buffered_bytes,
+            max_object=settings.max_image_bytes,
+            failed=self._fail,
+        )
 
     def _make_delivery(
         self, consumer: Consumer, assignment: Assignment[Publication], model: str
@@ -411,6 +497,7 @@ class App:
             assert self._delivery is not None
             reasons = {
                 "triton": self._pipeline.problem,
+                "object_storage": None if self._fetcher is None else self._fetcher.problem,
                 "kafka": self._membership.problem,
                 "transactions": self._delivery.problem,
                 "progress": self._no_progress(),
@@ -425,6 +512,14 @@ class App:
         if self._assignment.images and quiet_s > limit_s:
             return f"images are in flight and none was finished for {quiet_s:.0f} s"
         return None
+
+
+def _check_client(allowed: AllowList) -> None:
+    if allowed and find_spec("obstore") is None:
+        raise ConfigError(
+            "reference_allow needs the package's extra 'references': "
+            "pip install 'triton-kafka-bridge[references]'"
+        )
 
 
 class ThreadDiedError(Exception):

@@ -69,6 +69,8 @@ class Batcher(Generic[T]):
     Attributes:
         waiting: images ready to go, oldest first.
         in_flight: requests with Triton.
+        parked: those of them that wait for one of several servers, to be tried there by themselves:
+            nothing else waits for them. Any thread may set it.
         not_before: monotonic seconds; nothing is sent earlier (set after a transient failure).
     """
 
@@ -85,6 +87,7 @@ class Batcher(Generic[T]):
         self.max_inflight = max_inflight
         self.waiting: deque[T] = deque()
         self.in_flight = 0
+        self.parked = 0
         self.not_before = 0.0
         self._alone: deque[Sequence[T]] = deque()
         # Halved by each outage and doubled by each answer: a server too slow to answer a full
@@ -115,6 +118,16 @@ class Batcher(Generic[T]):
         return not (self.waiting or self._alone or self._suspects or self.in_flight)
 
     @property
+    def _active(self) -> int:
+        return self.in_flight - self.parked
+
+    @property
+    def stalled(self) -> bool:
+        """Whether images that wait for Triton cannot be finished just now."""
+        only_parked = self.parked > 0 and self._active <= 0 and not self.waiting
+        return not self.idle and (self.backing_off or only_parked)
+
+    @property
     def backing_off(self) -> bool:
         """True from a transient failure until the next success."""
         return self._backoff.failures > 0
@@ -130,15 +143,15 @@ class Batcher(Generic[T]):
             more: others are about to be added; while the server has work, a batch that is not full
                 waits for them.
         """
-        if self.in_flight >= self.max_inflight or now < self.not_before or self._tried is not None:
+        if self._active >= self.max_inflight or now < self.not_before or self._tried is not None:
             return None
-        if (self.backing_off or self._careful) and self.in_flight:
+        if (self.backing_off or self._careful) and self._active > 0:
             return None  # one request at a time probes a server that has just failed
         if self._suspects:
             if not self._well:
                 return None  # a check says first whether the server is there
             if self._answered or not (self._alone or self.waiting):
-                if self.in_flight:
+                if self._active > 0:
                     return None
                 self._tried = self._suspects.popleft()
                 return self._sent(self._tried.batch)
@@ -146,14 +159,14 @@ class Batcher(Generic[T]):
             return self._sent(self._alone.popleft())
         if not self.waiting:
             return None
-        if more and self.in_flight and len(self.waiting) < self._size:
+        if more and self._active > 0 and len(self.waiting) < self._size:
             return None
         size = min(self._size, len(self.waiting))
         return self._sent([self.waiting.popleft() for _ in range(size)], careful=size)
 
     def _sent(self, batch: Sequence[T], careful: int = 0) -> Sequence[T]:
         self._careful_sent = careful
-        self._solo = self.in_flight == 0
+        self._solo = self._active <= 0
         self.in_flight += 1
         return batch
 
@@ -161,7 +174,7 @@ class Batcher(Generic[T]):
         """Whether a check has to find out if the server is there, before an image is sent again."""
         return (
             bool(self._suspects)
-            and not (self._well or self.in_flight)
+            and not (self._well or self._active > 0)
             and (now >= self.not_before or not self._asked)
         )
 
@@ -182,14 +195,18 @@ class Batcher(Generic[T]):
             self._backoff.reset()
             self.not_before = 0.0
 
-    def succeeded(self) -> None:
-        """A request was answered: its slot is free, the server is well."""
+    def succeeded(self, *, in_parts: bool = False) -> None:
+        """A request was answered: its slot is free, the server is well.
+
+        Args:
+            in_parts: the batch was too much as a whole; the next ones are smaller.
+        """
         self.in_flight -= 1
         self._tried = None
         self._careful = max(0, self._careful - self._careful_sent)
         self._backoff.reset()
         self.not_before = 0.0
-        self._size = min(self.max_batch, 2 * self._size)
+        self._size = max(1, self._size // 2) if in_parts else min(self.max_batch, 2 * self._size)
         self._hold_against()
         self._answered = self._well = True
         self._gone = False
@@ -229,6 +246,11 @@ class Batcher(Generic[T]):
             self._suspects = deque(one for one in self._suspects if one.batch)
         return found
 
+    def skip_while(self, gone: Callable[[T], bool]) -> None:
+        """Take out of what waits the oldest images as long as they are gone."""
+        while self.waiting and gone(self.waiting[0]):
+            self.waiting.popleft()
+
     def refused(self, batch: Sequence[T]) -> None:
         """A request failed for what is in it: each half goes again by itself to find the culprit.
 
@@ -258,7 +280,7 @@ class Batcher(Generic[T]):
             self._tried = None
         elif why.status not in TAKEN_DOWN:
             self.waiting.extendleft(reversed(batch))
-        elif self._solo and not self.in_flight:
+        elif self._solo and self._active <= 0:
             self._careful = max(0, self._careful - self._careful_sent)
             self._suspect(batch, why)
         else:

@@ -2,9 +2,9 @@
 
 import gc
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_origin
 
 import orjson
 import structlog
@@ -24,6 +24,7 @@ from bridge.triton.model import UnservableModelError
 from cli.app import FAILED, USAGE, make_app
 from cli.clients import KafkaSettingError
 from cli.options import KAFKA, kafka_options
+from storage.objects import StoreSettingError
 from tracing.command import traced
 from tracing.start import stop_tracing
 
@@ -50,10 +51,14 @@ METAVARS = {
     "brokers": "HOST:PORT", "triton": "HOST:PORT", "group": "NAME", "model": "NAME",
     "model_version": "VERSION", "transactional_id": "ID", "kafka_password": "PASSWORD",
     "schema_registry_url": "URL", "schema_registry_user": "NAME",
-    "schema_registry_password": "PASSWORD", "http_host": "ADDRESS",
-    "http_port": "PORT", "fuse_ratio": "SHARE",
+    "schema_registry_password": "PASSWORD",
+    "reference_allow": "PREFIX,...", "reference_field": "PATH",
+    "http_host": "ADDRESS", "http_port": "PORT", "fuse_ratio": "SHARE", "image_field": "NAME",
+    "max_age": "DURATION", "min_score": "SCORE", "pass_headers": "NAMES", "route_by": "WHAT",
 }  # fmt: skip
 ENDINGS = {"_topic": "TOPIC", "_s": "SECONDS", "_bytes": "BYTES", "_pixels": "PIXELS"}
+
+F = TypeVar("F", bound=Callable[..., int])
 
 app = make_app()
 
@@ -105,6 +110,15 @@ def _signature() -> inspect.Signature:
     return inspect.Signature([context, *flags])
 
 
+def flags(main: F) -> F:
+    """Give a command the bridge's settings as flags; it takes `context` and `**flags`."""
+    main.__signature__ = _signature()  # type: ignore[attr-defined]
+    main.__annotations__ = {
+        name: parameter.annotation for name, parameter in _signature().parameters.items()
+    }
+    return main
+
+
 def given(context: typer.Context) -> dict[str, object]:
     """The settings that the command line names; the others are the environment's and the file's."""
     found = {
@@ -118,6 +132,7 @@ def given(context: typer.Context) -> dict[str, object]:
         "kafka_producer",
         "schema_registry",
         "model_parameters",
+        "routes",
     ):
         if name in found:
             found[name] = _pairs(name, context.params[name])
@@ -137,6 +152,7 @@ def _pairs(name: str, texts: list[str]) -> Mapping[str, object]:
     return pairs
 
 
+@flags
 def main(context: typer.Context, **_flags: object) -> int:
     """Carry images from a Kafka topic to a model in Triton, and its predictions back to Kafka.
 
@@ -163,10 +179,6 @@ def main(context: typer.Context, **_flags: object) -> int:
         stop_tracing(provider)
 
 
-main.__signature__ = _signature()  # type: ignore[attr-defined]
-main.__annotations__ = {
-    name: parameter.annotation for name, parameter in _signature().parameters.items()
-}
 app.command()(main)
 
 
@@ -175,7 +187,7 @@ def serve(bridge: App) -> int:
     log = structlog.get_logger()
     try:
         bridge.run()
-    except (ConfigError, KafkaSettingError, UnservableModelError) as error:
+    except (ConfigError, KafkaSettingError, StoreSettingError, UnservableModelError) as error:
         log.error("refused", error=str(error))  # noqa: TRY400 - the text is the whole story
         return USAGE
     except (

@@ -1,6 +1,8 @@
 """Settings: a TOML file, then BRIDGE_* environment variables, then flags; the later wins."""
 
 import difflib
+import hashlib
+import json
 import os
 import re
 import tomllib
@@ -26,15 +28,40 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from bridge.freshness import Freshness, seconds
+from bridge.routing import HEADER, LABEL
 from bridge.triton.addresses import parse_targets
 from schemas.settings import check_url
+from storage.allowed import parse_allow_list
+from wire.passing import PassedHeaders, read_patterns
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
+from wire.wrappings.unwrap import ValueFormat, Wrapping
 
 MIB = 1 << 20
+MAX_ROUTES = 1000
+MAX_AGE_S = 366 * 86_400
 
 
 def _triton(text: str) -> str:
     parse_targets(text)
+    return text
+
+
+def _passed(text: str) -> str:
+    PassedHeaders(read_patterns(text))
+    return text
+
+
+def _allow_list(text: str) -> str:
+    parse_allow_list(text)
+    return text
+
+
+def _route_by(text: str) -> str:
+    if text != LABEL and not text.startswith(HEADER):
+        raise ValueError(f"{text[:80]!r} is neither {LABEL} nor {HEADER}NAME")
+    if text == HEADER:
+        raise ValueError(f"{HEADER} needs the header's name")
     return text
 
 
@@ -82,8 +109,24 @@ class Settings(BaseSettings):
     dead_letters_topic: str = Field(
         DEAD_LETTERS, min_length=1, description="topic for images that can never succeed"
     )
+    route_by: Annotated[str, AfterValidator(_route_by)] = Field(
+        LABEL, description="what `routes` goes by: label (the first one) or header:NAME"
+    )
+    routes: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=MAX_ROUTES,
+        description="topics of predictions by label or header value, such as cat=cats; all others "
+        "go to predictions_topic",
+    )
     group: str = Field(
-        "", description="consumer group; bridges with one model share it; empty: bridge-MODEL"
+        "",
+        description="consumer group; bridges with one model share it; empty: bridge-MODEL; a new "
+        "one begins at start",
+    )
+    start: Literal["earliest", "latest"] = Field(
+        "earliest",
+        description="where a group without committed offsets begins: earliest answers every image "
+        "that Kafka still has, latest only those that come from then on",
     )
     delivery: Literal["at-least-once", "exactly-once"] = Field(
         "at-least-once", description="exactly-once: answers and offsets in Kafka transactions"
@@ -154,17 +197,38 @@ class Settings(BaseSettings):
         "auto", description="what the outputs mean; auto: postprocess.task, else as they look"
     )
     top_k: int = Field(3, ge=1, le=1000, description="classes in each prediction, best first")
+    min_score: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="classify and detect: labels and objects below it are not listed",
+    )
+    pass_headers: Annotated[str, AfterValidator(_passed)] = Field(
+        "",
+        description="headers of an image that its prediction gets, comma separated; * stands for "
+        "any characters: camera,tenant-*",
+    )
     max_inflight: int = Field(
         0, ge=0, le=256, description="requests with each Triton at a time; 0: two for each instance"
     )
     request_timeout_s: float = Field(
-        30, gt=0, description="a request that takes longer is cancelled and sent again"
+        30,
+        gt=0,
+        description="a request to Triton, or to object storage, that takes longer is cancelled "
+        "and sent again",
     )
     triton_tls: bool = Field(False, description="TLS to Triton")
     triton_ca: Path | None = Field(None, description="CA certificates (PEM) that sign Triton's")
     triton_cert: Path | None = Field(None, description="client certificate (PEM) for Triton")
     triton_key: Path | None = Field(None, description="private key (PEM) of that certificate")
 
+    value_format: ValueFormat = Field(
+        "auto",
+        description="how values carry images; auto: as their content type says, else the image "
+        "itself",
+    )
+    image_field: str = Field(
+        "", max_length=1000, description="field of JSON values with the image in base64: a.b.c"
+    )
     max_image_bytes: int = Field(
         16 * MIB, gt=0, description="larger encoded images are dead-lettered unread"
     )
@@ -174,6 +238,16 @@ class Settings(BaseSettings):
     decoders: int = Field(
         1, ge=1, le=256, description="processes that decode encoded images; raw pixels need none"
     )
+    reference_allow: Annotated[str, AfterValidator(_allow_list)] = Field(
+        "",
+        description="prefixes of object storage that images may be fetched from, with commas "
+        "between them, such as s3://photos/incoming/; empty: none",
+    )
+    reference_field: str = Field(
+        "",
+        description="field of a JSON message that holds its image's URL, such as image.url or "
+        "/image/url; events of object stores need none",
+    )
     max_buffered_bytes: int = Field(
         64 * MIB, gt=0, description="images in flight, in bytes, before the bridge stops fetching"
     )
@@ -181,6 +255,17 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="images in flight before it stops fetching; 0: enough to keep Triton fed",
+    )
+
+    max_age: Annotated[float, BeforeValidator(seconds)] = Field(
+        0,
+        ge=0,
+        le=MAX_AGE_S,
+        description="images older than that, from their intended time, are not answered: 2s, "
+        "500ms; 0: none is too old",
+    )
+    expired: Literal["dead-letter", "drop"] = Field(
+        "dead-letter", description="what becomes of them; drop: nothing tells of it but a metric"
     )
 
     retry_min_s: float = Field(0.1, gt=0, description="first wait before sending to Triton again")
@@ -228,11 +313,44 @@ class Settings(BaseSettings):
                 f"prediction_format {self.prediction_format} needs schema_registry_url: "
                 "the schema's id stands in each prediction"
             )
+        for value, topic in self.routes.items():
+            if topic in ("", self.images_topic, self.dead_letters_topic):
+                raise ValueError(
+                    f"routes: {value[:80]} goes to {topic!r}: it must be a topic of predictions"
+                )
+        if self.value_format == "json" and not self.image_field:
+            raise ValueError("value_format json needs image_field: the field that has the image")
+        if self.image_field and self.value_format not in ("auto", "json"):
+            raise ValueError(f"image_field is of no use with value_format {self.value_format}")
         if self.retry_max_s < self.retry_min_s:
             raise ValueError("retry_max_s is below retry_min_s")
         if self.max_image_bytes > self.max_buffered_bytes:
             raise ValueError("max_image_bytes is above max_buffered_bytes: it could never be held")
         return self
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All that the bridge needs, each once."""
+        names = (self.images_topic, self.predictions_topic, self.dead_letters_topic)
+        return tuple(dict.fromkeys((*names, *self.routes.values())))
+
+    @property
+    def wrapping(self) -> Wrapping:
+        return Wrapping(self.value_format, self.image_field, self.max_image_bytes)
+
+    @property
+    def freshness(self) -> Freshness:
+        return Freshness(round(self.max_age * 1e9), self.expired == "drop")
+
+    @property
+    def digest(self) -> str:
+        """The same for the same settings; no password is in it."""
+        plain = self.model_dump(mode="json", exclude={"config", "kafka_password"})
+        for name in ("kafka", "kafka_consumer", "kafka_producer"):
+            plain[name] = {
+                option: value for option, value in plain[name].items() if "password" not in option
+            }
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def settings_customise_sources(

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.accounts import Reason
+from bridge.accounts import SKIPPED, Reason
 from bridge.inference import Answer, InferenceError
-from bridge.kafka.offsets import PartitionTracker
+from bridge.kafka.offsets import Key, PartitionTracker
 from imaging.rules import Input, Size
 from wire.image import ImageEvent
 from wire.record import Outgoing, StoredRecord
@@ -22,12 +22,18 @@ class Publication(NamedTuple):
         instead: gives what goes in its place where Kafka refuses it for what it is; it is called
             with the class of the refusal, such as too_large, on any thread; None: nothing does.
         reason: stage and class of a dead letter; None: it is a prediction.
+        silent: nothing is published: the image is dropped for that reason, and its offset counts.
     """
 
     topic: str
     record: Outgoing
     instead: "Callable[[str], Publication | None] | None" = None
     reason: Reason | None = None
+    silent: bool = False
+
+
+NOTHING = Publication("", Outgoing(None, None, []), reason=SKIPPED, silent=True)
+"""What a record becomes that has no image, and needs no answer: it is not published."""
 
 
 @dataclass(slots=True)
@@ -35,15 +41,21 @@ class ReceivedRecord:
     """A record taken.
 
     Attributes:
+        record: of one of several images that a record refers to: a message about it alone.
+        key: what its tracker knows it by.
         received_ns: when Kafka's client handed it over; epoch nanoseconds.
         span: where it is traced.
+        id: of the image, where the record's key and headers do not say it.
+        fetched: bytes that were fetched for it and are still held.
     """
 
     record: StoredRecord
     tracker: PartitionTracker[Publication]
-    offset: int
+    key: Key
     received_ns: int
     span: "Span | None" = None
+    id: str | None = None
+    fetched: int = 0
 
 
 @dataclass(slots=True)

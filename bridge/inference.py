@@ -49,10 +49,12 @@ class Answer:
     Attributes:
         version: the model version that answered.
         results: of each image; or why the model can never use it, or its answer not be used.
+        in_parts: the batch as a whole was not answered.
     """
 
     version: str
     results: Sequence[Result | ImageError]
+    in_parts: bool = False
 
 
 Done = Callable[[Answer | InferenceError], None]

@@ -1,10 +1,17 @@
 """Every metric of the bridge, and the cheap way to count a batch at a time."""
 
+from collections import Counter as Occurrences
 from collections.abc import Iterable, Sequence
 from threading import Lock
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -13,6 +20,17 @@ from bridge.accounts import Accounts
 _SECONDS = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
+MAX_LABELS, MAX_LABEL = 100, 100
+"""Labels of a model that have a series of their own, and the characters of each."""
+OTHER = "other"
+PROCESS = (
+    "process_virtual_memory_bytes",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_cpu_seconds",
+    "process_open_fds",
+    "process_max_fds",
+)
 PENDING = 2048
 """Observations that are counted together: numpy's calls cost more than what they count."""
 _BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
@@ -83,8 +101,13 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        self._labels_seen: set[str] = set()
         self.registry = registry = CollectorRegistry()
         self.labels: dict[str, tuple[str, ...]] = {}
+        # A series more for each counter, of which nobody asks anything.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.labels |= dict.fromkeys(PROCESS, ())
+        ProcessCollector(registry=registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             self.labels[name] = labels
@@ -100,6 +123,15 @@ class Metrics:
             self.labels[name] = () if label is None else (label,)
             return BatchHistogram(registry, name, text, bounds, label)
 
+        self.build = gauge(
+            "bridge_build",
+            "Always 1; the labels say which versions this bridge is made of, and a digest of its "
+            "settings without passwords: bridges that should be alike have the same.",
+            "version",
+            "python",
+            "librdkafka",
+            "settings",
+        )
         self.images = Accounts()
         self.labels |= self.images.LABELS
         registry.register(self.images)
@@ -124,6 +156,25 @@ class Metrics:
             "Changes of this bridge's assignment, by kind: assigned, revoked or lost.",
             "kind",
         )
+        self.fetches = counter(
+            "bridge_fetches",
+            "Requests for objects that ended, by outcome: ok, refused (the object can never be "
+            "had) or transient (nothing about the object: it is fetched again).",
+            "outcome",
+        )
+        self.fetched_bytes = counter(
+            "bridge_fetched_bytes", "Bytes of the objects that were fetched."
+        )
+        self.fetches_in_flight = gauge(
+            "bridge_fetches_in_flight", "Objects that are being fetched."
+        )
+        self.fetch_seconds = histogram(
+            "bridge_fetch_seconds",
+            "Time from the request for an object to its last byte, by the kind of store: s3, gs "
+            "or az.",
+            _SECONDS,
+            "store",
+        )
         self.in_flight = gauge(
             "bridge_requests_in_flight", "Requests that Triton has not answered yet."
         )
@@ -139,6 +190,24 @@ class Metrics:
             "moved to another.",
             "server",
             "outcome",
+        )
+        self.predictions = counter(
+            "bridge_predictions",
+            f"Predictions by their first label: the first {MAX_LABELS} labels that come, and "
+            '"other".',
+            "label",
+        )
+        self.oldest = gauge(
+            "bridge_oldest_image_age_seconds",
+            "How long the oldest image in flight has been with this bridge; 0: there is none.",
+        )
+        self.decoder_deaths = counter(
+            "bridge_decoder_deaths",
+            "Decoder processes that died, or were ended because they did not answer; each is "
+            "replaced.",
+        )
+        self.brokers_up = gauge(
+            "bridge_kafka_brokers_up", "Brokers of Kafka that this bridge is connected to."
         )
         self.partitions = gauge(
             "bridge_partitions_assigned", "Partitions that are assigned to this bridge."
@@ -198,6 +267,17 @@ class Metrics:
             _BATCHES,
             "model",
         )
+
+    def count_predictions(self, labels: Iterable[str]) -> None:
+        """Count predictions by their first label; labels come from the model, and are bounded."""
+        for label, count in Occurrences(labels).items():
+            shown = label[:MAX_LABEL]
+            if shown not in self._labels_seen:
+                if len(self._labels_seen) < MAX_LABELS:
+                    self._labels_seen.add(shown)
+                else:
+                    shown = OTHER
+            self.predictions.labels(shown).inc(count)
 
     def forget_server(self, server: str) -> None:
         for metric in (self.server_up, self.server_in_flight, self.server_requests):

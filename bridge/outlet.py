@@ -1,7 +1,8 @@
 """What an image becomes: an answer, a dead letter, or no longer this bridge's."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -9,23 +10,31 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bridge.accounts import Reason
+from bridge.freshness import Freshness
 from bridge.fuse import Fuse
 from bridge.guard import Unforeseen
-from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecord
+from bridge.images import NOTHING, DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Delivery
 from bridge.metrics import Metrics
-from bridge.tasks.task import AnswerError, Result
+from bridge.routing import Routes
+from bridge.tasks.task import AnswerError, Heads, Result
 from imaging.rules import ImageError
-from wire.deadletter import INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
-from wire.prediction import Prediction, Serializer, encode_prediction
+from wire.answers import Detections
+from wire.deadletter import EXPIRED, INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
+from wire.image import ImageEvent
+from wire.passing import PassedHeaders
+from wire.prediction import Head, Prediction, ScoredLabel, Serializer, encode_prediction
 from wire.record import ContractError, Outgoing, StoredRecord, raw_bytes
 
 if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 log = structlog.get_logger()
+
+EXPIRED_LOG_NS = 10_000_000_000
+"""Between two log lines that say so: in an overload, every other image is."""
 
 Problem = tuple[str, str, str]
 """Stage, class and message of a dead letter."""
@@ -38,6 +47,9 @@ class Outlet:
     Args:
         model: its name, as predictions say it.
         source: this bridge, as predictions say it.
+        routes: where predictions go.
+        passed: headers of an image that its prediction gets.
+        min_score: labels and objects below it are not listed; None: all are.
         tracing: None where it is off.
         serializer: of predictions; None: JSON.
         clock_ns: epoch nanoseconds.
@@ -48,19 +60,28 @@ class Outlet:
         *,
         model: str,
         source: str,
-        predictions_topic: str,
+        routes: Routes,
         dead_letters_topic: str,
         delivery: Delivery,
         assignment: Assignment[Publication],
         fuse: Fuse,
         metrics: Metrics,
+        passed: PassedHeaders | None = None,
+        min_score: float | None = None,
+        freshness: Freshness = Freshness(),  # noqa: B008 - it is frozen
         tracing: "BridgeTracing | None" = None,
         serializer: Serializer | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._model = model
         self._source = source
-        self._predictions_topic = predictions_topic
+        self._routes = routes
+        self._passed = passed or PassedHeaders(())
+        self._min_score = min_score
+        self._freshness = freshness
+        self._expired = 0
+        self._told_at_ns = 0
+        """Images that were too old since that was last logged, and when."""
         self._dead_letters_topic = dead_letters_topic
         self._delivery = delivery
         self._assignment = assignment
@@ -111,6 +132,8 @@ class Outlet:
         predictions = []
         for image, result in zip(outcome.batch, answer.results, strict=True):
             arrival = image.arrival
+            if arrival.fetched:
+                self.release_fetched(arrival)
             if arrival.tracker.revoked:
                 self.drop(arrival)
                 continue
@@ -128,6 +151,9 @@ class Outlet:
         # that holds few costs it and the broker as much as one that holds many.
         self._delivery.publish(predictions)
         self._observe(outcome)
+        self._metrics.count_predictions(
+            result[0]["label"] for result in answer.results if isinstance(result, tuple) and result
+        )
         if answered:
             self._dead_letter_held()
 
@@ -139,26 +165,30 @@ class Outlet:
             if isinstance(result, ImageError):
                 stage = "infer" if isinstance(result, AnswerError) else "decode"
                 return stage, result.kind, str(result)
-            for one in result if isinstance(result, tuple) else ():
+            for one in _classes(result):
                 if not isfinite(one["score"]):
                     return "infer", "not_finite", f"the model's score is {one['score']}"
-            record = self._encode(image, outcome, version, result)
+            if self._min_score is not None:
+                result = at_least(result, self._min_score)
+            topic = self._routes.topic(result, image.arrival.record.headers())
+            record = self._encode(image, outcome, version, result, topic)
         except ContractError as error:
             return "publish", "too_large", str(error)
         except Exception as error:
             return "publish", INTERNAL, self._unforeseen.note("publish", error)
-        refused = partial(self._refused, image.arrival)
-        return Publication(self._predictions_topic, record, refused)
+        refused = partial(self._refused, image.arrival, topic)
+        return Publication(topic, record, refused)
 
     def _encode(
-        self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result
+        self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result, topic: str
     ) -> Outgoing:
-        event = image.event
+        event, tracker = image.event, image.arrival.tracker
+        heads = result.heads if isinstance(result, Heads) else ()
         prediction = Prediction(
             id=event.id,
             model=self._model,
             version=version,
-            top=result if isinstance(result, tuple) else (),
+            top=result if isinstance(result, tuple) else tuple(heads[0]["top"] if heads else ()),
             stamps={
                 "intended": event.intended_ns,
                 "sent": event.sent_ns,
@@ -168,16 +198,24 @@ class Outlet:
                 "inferred": outcome.inferred_ns,
             },
             batch_size=len(outcome.batch),
-            answer=None if isinstance(result, tuple) else result,
+            answer=None if isinstance(result, tuple | Heads) else result,
+            heads=heads,
+            record={
+                "topic": tracker.topic,
+                "partition": tracker.partition,
+                "offset": image.arrival.record.offset(),
+            },
         )
         if self._tracing is not None:
-            event = self._tracing.answer(image, outcome, self._predictions_topic, self._clock_ns())
-        key = image.arrival.record.key()
+            event = self._tracing.answer(image, outcome, topic, self._clock_ns())
+        record = image.arrival.record
+        key = record.key()
         return encode_prediction(
             event,
             None if key is None else raw_bytes(key),
             prediction,
             self._source,
+            self._passed.of(record.headers()),
             self._serializer,
         )
 
@@ -209,18 +247,41 @@ class Outlet:
             FuseBlownError: it is one too many; this image is not published, so not committed.
         """
         problem = (stage, error_class, message)
+        if arrival.fetched:
+            self.release_fetched(arrival)
         if self._fuse.holds():
             self._held.append((arrival, problem, attempts))
             return
-        letter = self._letter(arrival, problem, attempts)
+        self._publish(arrival, self._letter(arrival, problem, attempts))
+
+    def _publish(self, arrival: ReceivedRecord, letter: DeadLetter) -> None:
         traceparent = None
         if (tracing := self._tracing) is not None:
             topic, now_ns = self._dead_letters_topic, self._clock_ns()
             traceparent = self._unforeseen.shield(
                 "trace", lambda: tracing.dead_letter(arrival, letter, topic, now_ns), None
             )
-        dead = self._dead(arrival.record, letter, traceparent)
-        self._delivery.publish([(arrival, dead)])
+        self._delivery.publish([(arrival, self._dead(arrival, letter, traceparent))])
+
+    def expire(self, arrival: ReceivedRecord, stage: str, event: ImageEvent, now_ns: int) -> None:
+        """An image is too old to be worked on. Nothing is wrong with it, or with the deployment:
+        the fuse does not count it.
+
+        Args:
+            stage: that it waited for: decode or infer.
+        """
+        self._expired += 1
+        message = self._freshness.text(event.intended_ns, now_ns)
+        if now_ns - self._told_at_ns >= EXPIRED_LOG_NS:
+            log.warning("images_expired", images=self._expired, last=message, stage=stage)
+            self._expired, self._told_at_ns = 0, now_ns
+        if not self._freshness.drop:
+            self._publish(arrival, self._reason(arrival, (stage, EXPIRED, message), 0))
+            return
+        if (tracing := self._tracing) is not None:
+            self._unforeseen.shield("trace", lambda: tracing.expire(arrival, stage, now_ns), None)
+        nothing = Publication("", Outgoing(None, None, []), None, (stage, EXPIRED), silent=True)
+        self._delivery.skip([(arrival, nothing)])
 
     def dead_letter_unforeseen(self, arrival: ReceivedRecord, stage: str, error: Exception) -> None:
         """Dead-letter an image for an error that has no rule of its own.
@@ -237,12 +298,15 @@ class Outlet:
         Raises:
             FuseBlownError: it is one too many.
         """
-        stage, error_class, message = problem
         # Before publishing: once the fuse blows, this image must stay uncommitted with the rest.
         self._fuse.dead(_text(problem))
+        return self._reason(arrival, problem, attempts)
+
+    def _reason(self, arrival: ReceivedRecord, problem: Problem, attempts: int) -> DeadLetter:
+        stage, error_class, message = problem
         log.debug(
             "dead_letter", stage=stage, reason=error_class, error=message[:200],
-            partition=arrival.tracker.partition, offset=arrival.offset,
+            partition=arrival.tracker.partition, offset=arrival.record.offset(),
         )  # fmt: skip
         return DeadLetter(
             stage=stage,
@@ -250,46 +314,77 @@ class Outlet:
             message=message,
             topic=arrival.tracker.topic,
             partition=arrival.tracker.partition,
-            offset=arrival.offset,
+            offset=arrival.record.offset(),
             attempts=attempts,
             timestamp_ms=self._clock_ns() // 1_000_000,
         )
 
     def _dead(
-        self, record: StoredRecord, letter: DeadLetter, traceparent: str | None
+        self, arrival: ReceivedRecord, letter: DeadLetter, traceparent: str | None
     ) -> Publication:
         try:
-            dead = encode_dead_letter(record, letter, traceparent)
+            dead = encode_dead_letter(arrival.record, letter, traceparent, arrival.id)
         except Exception as error:
             # The last resort has no precondition: where the image was can always be said.
             self._unforeseen.note("publish", error)
             dead = encode_dead_letter(StoredRecord(), letter)
         return _shrinkable(self._dead_letters_topic, dead, (letter.stage, letter.error_class))
 
-    def _refused(self, arrival: ReceivedRecord, refusal: str) -> Publication:
+    def _refused(self, arrival: ReceivedRecord, topic: str, refusal: str) -> Publication:
         """The dead letter of an image whose prediction Kafka refuses; on any thread.
 
         Raises:
             FuseBlownError: it is one too many.
         """
         message = (
-            f"Kafka refuses its prediction on topic {self._predictions_topic} as {refusal}: see "
-            "the topic's max.message.bytes and cleanup.policy, and the size of the image's key"
+            f"Kafka refuses its prediction on topic {topic} as {refusal}: see the topic's "
+            " max.message.bytes and cleanup.policy, and the size of the image's key"
         )
         letter = self._letter(arrival, ("publish", refusal, message), 1)
-        return self._dead(arrival.record, letter, None)
+        return self._dead(arrival, letter, None)
+
+    def release_fetched(self, arrival: ReceivedRecord) -> None:
+        """What was fetched for an image is no longer held: it has become pixels, or an outcome."""
+        self._assignment.resize(arrival.tracker, arrival.key, -arrival.fetched)
+        arrival.fetched = 0
+
+    def skip(self, arrival: ReceivedRecord) -> None:
+        """It has no image, and needs no answer."""
+        log.debug(
+            "record_skipped", partition=arrival.tracker.partition, offset=arrival.record.offset()
+        )
+        self._delivery.skip([(arrival, NOTHING)])
 
     def drop(self, arrival: ReceivedRecord) -> None:
         """Its partition was revoked: another bridge answers it."""
         if (tracing := self._tracing) is not None:
             now_ns = self._clock_ns()
             self._unforeseen.shield("trace", lambda: tracing.drop(arrival, now_ns), None)
-        self._assignment.finish([(arrival.tracker, arrival.offset, None)])
+        if arrival.fetched:
+            self.release_fetched(arrival)
+        self._assignment.finish([(arrival.tracker, arrival.key, None)])
 
 
 def _text(problem: Problem) -> str:
     stage, error_class, message = problem
     return f"{stage}/{error_class}: {message[:200]}"
+
+
+def at_least(result: Result, score: float) -> Result:
+    """An answer without the labels or the objects that are less sure than this."""
+    if isinstance(result, tuple):
+        return tuple(one for one in result if one["score"] >= score)
+    if isinstance(result, Heads):
+        kept = [[one for one in head["top"] if one["score"] >= score] for head in result.heads]
+        return Heads(
+            tuple(
+                Head(output=head["output"], top=top)
+                for head, top in zip(result.heads, kept, strict=True)
+            )
+        )
+    if isinstance(result, Detections):
+        return replace(result, found=tuple(one for one in result.found if one["score"] >= score))
+    return result
 
 
 def _shrinkable(topic: str, letter: Outgoing, reason: Reason) -> Publication:
@@ -300,3 +395,10 @@ def _shrinkable(topic: str, letter: Outgoing, reason: Reason) -> Publication:
         return None if smaller is None else _shrinkable(topic, smaller, reason)
 
     return Publication(topic, letter, instead, reason)
+
+
+def _classes(result: Result) -> Sequence[ScoredLabel]:
+    """Of a classification, all classes that it tells of."""
+    if isinstance(result, Heads):
+        return [one for head in result.heads for one in head["top"]]
+    return result if isinstance(result, tuple) else ()

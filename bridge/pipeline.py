@@ -11,12 +11,14 @@ import structlog
 
 from bridge.batching import Batcher
 from bridge.decoders.pool import Reply
+from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
 from bridge.images import DecodedImage, EndedRequest, ReceivedRecord
 from bridge.inference import Answer, Failure, Inference, InferenceError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.reading import ImageReader
+from bridge.references.wanted import Fetched
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -42,7 +44,7 @@ class Check(NamedTuple):
     error: InferenceError | None
 
 
-Item = Sequence[ReceivedRecord] | Reply | EndedRequest | Check | None
+Item = Sequence[ReceivedRecord] | Reply | Fetched | EndedRequest | Check | None
 """What reaches the loop from other threads; None ends it."""
 
 
@@ -55,6 +57,7 @@ class Pipeline:
     Args:
         model: its name, as metrics say it.
         max_attempts: requests that an image may fail in before it is dead-lettered.
+        freshness: how old an image may be when it is sent.
         failed: called once, on the pipeline's thread, with what makes it impossible to go on.
         tracing: None where it is off.
         clock_ns: epoch nanoseconds, for stamps.
@@ -72,6 +75,7 @@ class Pipeline:
         max_attempts: int,
         metrics: Metrics,
         failed: Callable[[Exception], None],
+        freshness: Freshness = Freshness(),  # noqa: B008 - it is frozen
         tracing: "BridgeTracing | None" = None,
         clock_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
@@ -84,6 +88,7 @@ class Pipeline:
         self._max_attempts = max_attempts
         self._metrics = metrics
         self._failed = failed
+        self._freshness = freshness
         self._tracing = tracing
         self._clock_ns = clock_ns
         self._monotonic = monotonic
@@ -101,7 +106,7 @@ class Pipeline:
     @property
     def stalled(self) -> bool:
         """Whether images that wait for Triton cannot be finished just now."""
-        return self._batcher.backing_off and not self._batcher.idle
+        return self._batcher.stalled
 
     def start(self) -> None:
         """Start the loop.
@@ -115,6 +120,10 @@ class Pipeline:
     def submit(self, arrivals: Sequence[ReceivedRecord]) -> None:
         """Hand over records that were taken; returns at once."""
         self._inbox.put(arrivals)
+
+    def fetched(self, fetched: Fetched) -> None:
+        """Hand over what became of an object; returns at once."""
+        self._inbox.put(fetched)
 
     def stop(self, timeout_s: float = 10) -> None:
         """End the loop; what is still in flight is left unanswered, and so uncommitted."""
@@ -138,7 +147,11 @@ class Pipeline:
 
     @property
     def _nothing_else(self) -> bool:
-        return self._inbox.empty() and not self._reader.pending and self._batcher.idle
+        return (
+            self._inbox.empty()
+            and not (self._reader.pending or self._reader.fetching)
+            and self._batcher.idle
+        )
 
     def _read_inbox(self) -> None:
         wait = 0.0 if self._reader.unread else IDLE_WAIT_S
@@ -156,6 +169,8 @@ class Pipeline:
                     self._checked(item.error)
                 elif isinstance(item, Reply):
                     self._reader.decoded(item)
+                elif isinstance(item, Fetched):
+                    self._reader.fetched(item)
                 else:
                     self._reader.add(item)
                 item = self._inbox.get_nowait()
@@ -163,11 +178,11 @@ class Pipeline:
             pass
 
     def _send(self) -> None:
+        if self._freshness.max_age_ns:
+            # Whether there is a slot or not: what waits while Triton is away gets old, too.
+            self._batcher.skip_while(self._gone)
         while (batch := self._next_batch()) is not None:
-            ours = [image for image in batch if not image.arrival.tracker.revoked]
-            for image in batch:
-                if image.arrival.tracker.revoked:
-                    self._outlet.drop(image.arrival)
+            ours = [image for image in batch if not self._gone(image)]
             if not ours:
                 self._batcher.dropped()
                 continue
@@ -187,6 +202,19 @@ class Pipeline:
             except Exception as error:
                 line = self._unforeseen.note("infer", error)
                 done(InferenceError("INTERNAL", f"a request that cannot be made: {line}"))
+
+    def _gone(self, image: DecodedImage) -> bool:
+        """Whether a decoded image is not to be sent any more; then it is taken care of."""
+        if image.arrival.tracker.revoked:
+            self._outlet.drop(image.arrival)
+            return True
+        if not self._freshness.max_age_ns:
+            return False
+        now_ns, due_ns = self._clock_ns(), image.event.intended_ns
+        if not self._freshness.overdue(due_ns, now_ns, decoded=image.size is not None):
+            return False
+        self._outlet.expire(image.arrival, "infer", image.event, now_ns)
+        return True
 
     def _begin_trace(
         self, ours: Sequence[DecodedImage], requested_ns: int
@@ -261,7 +289,7 @@ class Pipeline:
             if rows == images:
                 self.problem = None
                 self._metrics.requests.labels("ok").inc()
-                self._batcher.succeeded()
+                self._batcher.succeeded(in_parts=error.in_parts)
                 self._outlet.answer(outcome, error)
                 self._dead_letter_culprits()
                 return

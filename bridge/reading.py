@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 
 from bridge.decoders.messages import Decoded
 from bridge.decoders.pool import Decoders, Reply
+from bridge.decoders.process import Died
+from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
 from bridge.images import DecodedImage, ReceivedRecord
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
+from bridge.references.finding import References, refers
+from bridge.references.wanted import Fetched
 from imaging.decode import needs_decoder, to_input
 from imaging.rules import ImageError, ImageRules, Input, Size
-from wire.image import ImageEvent, decode_image
-from wire.record import ContractError, raw_bytes
+from storage.objects import RefusedError
+from wire.image import ImageEvent
+from wire.record import ContractError
+from wire.wrappings.bounds import WrappingError
+from wire.wrappings.unwrap import Wrapping, hint, read_image
 
 if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
@@ -38,7 +45,9 @@ class ImageReader:
     """Owns what has arrived and is not decoded. All of it is for the pipeline's thread.
 
     Args:
-        outlet: gets what cannot be read.
+        outlet: gets what cannot be read, and what is too old to be.
+        references: sees to records that only refer to their images.
+        wrapping: how values carry their images.
         tracing: None where it is off.
         clock_ns: epoch nanoseconds.
     """
@@ -49,13 +58,19 @@ class ImageReader:
         rules: ImageRules,
         decoders: int,
         outlet: Outlet,
+        references: References,
         metrics: Metrics,
+        wrapping: Wrapping = Wrapping(),  # noqa: B008 - it is frozen
+        freshness: Freshness = Freshness(),  # noqa: B008
         tracing: "BridgeTracing | None" = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._rules = rules
         self._outlet = outlet
+        self._references = references
         self._metrics = metrics
+        self._wrapping = wrapping
+        self._freshness = freshness
         self._tracing = tracing
         self._clock_ns = clock_ns
         self._unforeseen = Unforeseen()
@@ -64,6 +79,9 @@ class ImageReader:
         self._decoders: Decoders[_Encoded] = Decoders(
             decoders if rules.shape is not None else 0, rules
         )
+
+        self.fetching = 0
+        """Images that are being fetched."""
 
     @property
     def unread(self) -> bool:
@@ -106,30 +124,75 @@ class ImageReader:
             self._read_one(self._unread.popleft())
             if self._clock_ns() > deadline:
                 break
-        self._decoders.feed()
+        self._decoders.feed(self._gone if self._freshness.max_age_ns else None)
+
+    def _gone(self, encoded: _Encoded) -> bool:
+        """Whether an image that waited for a decoder need not be decoded any more."""
+        if encoded.arrival.tracker.revoked:
+            self._outlet.drop(encoded.arrival)
+            return True
+        return self._expired(encoded.arrival, encoded.event)
+
+    def _expired(self, arrival: ReceivedRecord, event: ImageEvent) -> bool:
+        if not self._freshness.max_age_ns:
+            return False
+        now_ns = self._clock_ns()
+        if not self._freshness.expired(event.intended_ns, now_ns):
+            return False
+        self._outlet.expire(arrival, "decode", event, now_ns)
+        return True
 
     def _read_one(self, arrival: ReceivedRecord) -> None:
         if arrival.tracker.revoked:
             self._outlet.drop(arrival)
             return
         try:
-            event = decode_image(arrival.record)
+            event, value = read_image(arrival.record, self._wrapping)
         except ContractError as error:
             self._begin_trace(arrival, None)
-            self._outlet.dead_letter(arrival, "contract", "contract", str(error))
+            kind = error.kind if isinstance(error, WrappingError) else "contract"
+            self._outlet.dead_letter(arrival, "contract", kind, str(error))
             return
         except Exception as error:
             self._outlet.dead_letter_unforeseen(arrival, "contract", error)
             return
+        if value and value is not arrival.record.record_value:
+            arrival.id = event.id
+        elif refers(event, value):
+            count = self._references.take(arrival, event, value, self._begin_trace, self._expired)
+            if count is not None:
+                self.fetching += count
+                return
         self._begin_trace(arrival, event)
-        value = raw_bytes(arrival.record.value())
+        self._prepare(arrival, event, value)
+
+    def fetched(self, fetched: Fetched) -> None:
+        """Read an image that was fetched.
+
+        Raises:
+            FuseBlownError: too many dead letters.
+        """
+        self.fetching -= 1
+        wanted, result = fetched.wanted, fetched.result
+        if result is None or wanted.arrival.tracker.revoked:
+            self._outlet.drop(wanted.arrival)
+        elif isinstance(result, bytes):
+            self._prepare(wanted.arrival, wanted.event, result)
+        elif isinstance(result, RefusedError):
+            self._outlet.dead_letter(wanted.arrival, "fetch", result.kind, str(result))
+        else:
+            self._outlet.dead_letter_unforeseen(wanted.arrival, "fetch", result)
+
+    def _prepare(self, arrival: ReceivedRecord, event: ImageEvent, value: bytes) -> None:
+        if self._expired(arrival, event):
+            return
         try:
             if needs_decoder(event, self._rules):
                 self._decoders.add(_Encoded(arrival, event, value))
                 return
             array = to_input(event, value, self._rules)
         except ImageError as error:
-            self._outlet.dead_letter(arrival, "decode", error.kind, str(error))
+            self._outlet.dead_letter(arrival, "decode", error.kind, _told(error, value))
         except Exception as error:
             self._outlet.dead_letter_unforeseen(arrival, "decode", error)
         else:
@@ -146,11 +209,14 @@ class ImageReader:
             DecoderError: decoders do not start.
             FuseBlownError: too many dead letters.
         """
+        if isinstance(reply.result, Died):
+            self._metrics.decoder_deaths.inc()
         for encoded, result in self._decoders.take(reply):
             if encoded.arrival.tracker.revoked:
                 self._outlet.drop(encoded.arrival)
             elif isinstance(result, ImageError):
-                self._outlet.dead_letter(encoded.arrival, "decode", result.kind, str(result))
+                message = _told(result, encoded.value)
+                self._outlet.dead_letter(encoded.arrival, "decode", result.kind, message)
             else:
                 self._ready(encoded.arrival, encoded.event, *result)
         if isinstance(reply.result, Decoded):
@@ -160,4 +226,11 @@ class ImageReader:
         self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None
     ) -> None:
         assert self._hand_on is not None
+        if arrival.fetched and not isinstance(array, bytes):
+            self._outlet.release_fetched(arrival)
         self._hand_on(DecodedImage(arrival, event, array, self._clock_ns(), size))
+
+
+def _told(error: ImageError, value: bytes) -> str:
+    """Why an image cannot be used, and where it looks like a wrapped one, what would read it."""
+    return f"{error}{hint(value)}" if error.kind == "not_an_image" else str(error)

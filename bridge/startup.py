@@ -10,12 +10,19 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from bridge.batching import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
-from bridge.kafka.clients import read_group
+from bridge.kafka.clients import GroupState, begin_at_ends, read_group
+from bridge.routing import LABEL
 from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
 from cli.topics import missing_topics
 from schemas.formats import FORMATS, FramedSerializer, MissingPackageError, avro_schema
-from schemas.registry import Registry, RegistryAwayError, RegistryRefusedError, subject_of
+from schemas.registry import (
+    Registry,
+    RegistryAwayError,
+    RegistryRefusedError,
+    one_id,
+    subject_of,
+)
 from schemas.settings import RegistrySettingError, RegistrySettings
 from wire.prediction import Serializer
 
@@ -60,7 +67,7 @@ def wait_for_topics(
     waits: Waits,
     told: Callable[[KafkaError], None],
 ) -> None:
-    """Return once the broker has all three topics, and the group is free for this model.
+    """Return once the broker has all topics, and the group is free for this model.
 
     Args:
         told: gets what the consumer objects to meanwhile.
@@ -69,7 +76,6 @@ def wait_for_topics(
         ConfigError: it has not, or bridges with another model are in the group.
         StoppedError: `stop` was set meanwhile.
     """
-    wanted = (settings.images_topic, settings.predictions_topic, settings.dead_letters_topic)
 
     def look() -> None:
         # Hands over why no broker is reached: a wrong password, say. What it says of the group, it
@@ -78,11 +84,13 @@ def wait_for_topics(
         if message is not None and (error := message.error()) is not None:
             told(error)
         known = consumer.list_topics(timeout=5).topics
-        missing = [topic for topic in wanted if topic not in known]
+        missing = [topic for topic in settings.topics if topic not in known]
         if missing:
             raise ConfigError(missing_topics(settings.brokers, missing))
 
-        check_group(settings)
+        state = read_group(settings)
+        check_group(settings, state)
+        begin(settings, state, consumer)
 
     _retry("waiting_for_kafka", look, KafkaException, settings, stop, waits)
 
@@ -119,11 +127,15 @@ def wait_for_schema(
         )
     except (MissingPackageError, RegistrySettingError) as error:
         raise ConfigError(str(error)) from None
-    subject = subject_of(settings.predictions_topic, settings.schema_subject)
+    topics = (settings.predictions_topic, *settings.routes.values())
+    subjects = list(dict.fromkeys(subject_of(topic, settings.schema_subject) for topic in topics))
 
     def look() -> int:
-        consumer.poll(0)
-        return registry.id_of(chosen, subject, register=settings.schema_register)
+        ids = []
+        for subject in subjects:
+            consumer.poll(0)
+            ids.append(registry.id_of(chosen, subject, register=settings.schema_register))
+        return one_id(ids, subjects)
 
     try:
         schema_id = _retry(
@@ -133,11 +145,29 @@ def wait_for_schema(
         raise ConfigError(str(error)) from None
     finally:
         registry.close()
-    log.info("schema", format=chosen.name, subject=subject, id=schema_id)
+    log.info("schema", format=chosen.name, subjects=subjects, id=schema_id)
     return FramedSerializer(chosen, schema_id)
 
 
-def check_group(settings: Settings) -> None:
+def check_task(settings: Settings, task: str) -> None:
+    """Whether what is set about labels can be had of this model.
+
+    Raises:
+        ConfigError: its answers have no labels.
+    """
+    if task in ("classify", "detect"):
+        return
+    wrong = [] if settings.min_score is None else ["min_score"]
+    if settings.routes and settings.route_by == LABEL:
+        wrong.append("routes by label")
+    if wrong:
+        raise ConfigError(
+            f"{' and '.join(wrong)}: the task of model {settings.model} is {task}, whose "
+            "predictions have no labels"
+        )
+
+
+def check_group(settings: Settings, state: GroupState) -> None:
     """The images of a group are answered by one model.
 
     What keeps the group from answering, a right that is missing for instance, is met and told when
@@ -146,7 +176,6 @@ def check_group(settings: Settings) -> None:
     Raises:
         ConfigError: they are being answered by another one.
     """
-    state = read_group(settings)
     others = sorted(state.models - {settings.model})
     if others and state.members:
         raise ConfigError(
@@ -154,6 +183,26 @@ def check_group(settings: Settings) -> None:
             f"{settings.images_topic!r} by model {', '.join(others)}: a bridge with model "
             f"{settings.model!r} would take a share of the images from them; use another --group, "
             "or stop those bridges first"
+        )
+
+
+def begin(settings: Settings, state: GroupState, consumer: Consumer) -> None:
+    """Say, or decide, where a group that has answered nothing yet begins.
+
+    Raises:
+        KafkaException: it cannot be decided now.
+    """
+    if state.begun or state.members:
+        return
+    if settings.start == "latest":
+        partitions = begin_at_ends(settings, consumer)
+        log.info("new_group", group=settings.group, start="latest", partitions=partitions)
+    else:
+        log.info(
+            "new_group",
+            group=settings.group,
+            start="earliest",
+            effect="every image that Kafka still has is answered",
         )
 
 

@@ -64,7 +64,7 @@ class BridgeTracing:
             **self._common,
             "messaging.destination.name": tracker.topic,
             "messaging.destination.partition.id": str(tracker.partition),
-            "messaging.kafka.offset": arrival.offset,
+            "messaging.kafka.offset": arrival.record.offset(),
             "messaging.message.id": image_id(arrival.record) if event is None else event.id,
         }
         span.set_attributes({**attributes, "messaging.operation.type": "process"})
@@ -147,6 +147,12 @@ class BridgeTracing:
         span.set_attribute("error.type", f"{letter.stage}/{letter.error_class}")
         span.set_status(Status(StatusCode.ERROR, one_line(letter.message)))
         return self._send(span, topic, image_id(arrival.record), now_ns, now_ns)
+
+    def expire(self, arrival: ReceivedRecord, stage: str, now_ns: int) -> None:
+        """An image is dropped because it is too old."""
+        if arrival.span is not None:
+            arrival.span.set_attribute("error.type", f"{stage}/expired")
+            arrival.span.end(now_ns)
 
     def drop(self, arrival: ReceivedRecord, now_ns: int) -> None:
         """An image's partition went to another bridge, which answers it."""

@@ -34,9 +34,17 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "bridge": Entry("bridge.command", "Carry images from Kafka to Triton, and predictions back."),
+    "doctor": Entry(
+        "bridge.doctor", "Hold a bridge's settings against Kafka and Triton; changes nothing."
+    ),
     "produce": Entry("producer.command", "Send images to Kafka at a chosen rate.", "client"),
     "measure": Entry(
         "consumer.measuring.command", "Match predictions to images, report latency.", "client"
+    ),
+    "read": Entry(
+        "consumer.reading.command",
+        "Print what was found in each image.",
+        "client",
     ),
     "compare": Entry("consumer.report.command", "Set two measured runs side by side.", "client"),
     "watch": Entry(

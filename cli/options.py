@@ -19,7 +19,12 @@ ImagesTopic = Annotated[
     str, typer.Option(metavar="TOPIC", help="Topic of the images.", rich_help_panel=KAFKA)
 ]
 PredictionsTopic = Annotated[
-    str, typer.Option(metavar="TOPIC", help="Topic of the predictions.", rich_help_panel=KAFKA)
+    str,
+    typer.Option(
+        metavar="TOPIC",
+        help="Topic of the predictions; several with commas, where the bridge has routes.",
+        rich_help_panel=KAFKA,
+    ),
 ]
 DeadLettersTopic = Annotated[
     str,
@@ -60,6 +65,14 @@ def kafka_options(pairs: Sequence[str], flag: str = "--kafka") -> dict[str, str]
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=flag)
         options[key] = value
     return options
+
+
+def topic_names(text: str) -> list[str]:
+    """The topics in a comma-separated list; a usage error where there is none."""
+    names = [name for name in (one.strip() for one in text.split(",")) if name]
+    if not names:
+        raise typer.BadParameter("no topic of the predictions", param_hint="--predictions-topic")
+    return names
 
 
 def require_distinct(topics: Sequence[str]) -> None:

@@ -85,6 +85,7 @@ class TopicReader:
         """
         brokers = config["bootstrap.servers"]
         self._ends: dict[tuple[str, int], int] = {}
+        self._ended: set[tuple[str | None, int | None]] = set()
         self._consumer = make_client(Consumer, config)
         try:
             self._consumer.assign(self._assignment(topics, brokers, start, timeout))
@@ -115,10 +116,18 @@ class TopicReader:
         problem = message.error()
         if problem is None:
             return self._received(message, at_ns)
+        if problem.code() == KafkaError._PARTITION_EOF:
+            self._ended.add((message.topic(), message.partition()))
+            return None
         # The others (a broker that is away) librdkafka retries by itself, and logs.
         if problem.fatal() or problem.code() in _HOPELESS:
             raise ReadError(f"cannot read topic {message.topic()!r}: {problem.str()}")
         return None
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the end of each partition was reached; with `enable.partition.eof` alone."""
+        return len(self._ended) == len(self._ends)
 
     def close(self) -> None:
         self._consumer.close()

@@ -82,7 +82,7 @@ class TritonStages:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run: sent = answered + dead_lettered + missing.
+    """A run: sent = answered + dead_lettered + expired + missing.
 
     Attributes:
         run_id: the run measured; None: every run on the topics.
@@ -95,6 +95,8 @@ class Summary:
         unreadable: records that are not what their topic should hold.
         labelled: answered images whose true label is known.
         correct: those whose first label is the true one.
+        image_set: a digest of how many images have which true label, empty where no label is
+            known; runs of the same images have the same.
         warmup: images left out of latency, stages and throughput: the first that were due.
         throughput: answered images/s, from the first one due to the last one answered.
         intended: latency from the time at which the image was due; None: nothing measured.
@@ -105,6 +107,7 @@ class Summary:
         offered_rate: images/s that were due; None: it can't be said.
         stored: measured images whose answer was on its topic before reading began: their latency
             ends at the Kafka timestamp of the answer, and leaves out the way to a consumer.
+        expired: images that were too old to be worked on (--max-age of the bridge).
         began_ns: when the first image was due; epoch nanoseconds, 0: no image.
         settings: options of the consumer.
         versions: of what it was measured with.
@@ -140,20 +143,28 @@ class Summary:
     triton: list[TritonStages] = field(default_factory=list)
     offered_rate: float | None = None
     stored: int = 0
+    expired: int = 0
     began_ns: int = 0
     settings: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    image_set: str = ""
     version: int = VERSION
 
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures has to know, a sentence each."""
-        if not self.stored:
-            return []
-        return [
-            f"{self.stored:,} answers were on their topic before reading began: their latency ends "
-            "at their Kafka timestamp and leaves out the way to a consumer"
-        ]
+        found = []
+        if self.stored:
+            found.append(
+                f"{self.stored:,} answers were on their topic before reading began: their latency "
+                "ends at their Kafka timestamp and leaves out the way to a consumer"
+            )
+        if self.expired:
+            found.append(
+                f"{self.expired:,} images were too old and not worked on: the latency is that of "
+                "the others"
+            )
+        return found
 
     def to_json(self) -> bytes:
         return orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -4,12 +4,14 @@ from wire.deadletter import one_line
 
 
 def duration(ms: float) -> str:
-    """Milliseconds with three digits, in the unit that suits: 250 µs, 4.7 ms, 1.25 s."""
+    """Milliseconds with three digits, in the unit that suits: 250 µs, 4.7 ms, 1.25 s, 2,100 s."""
     if ms == 0:
         return "0"
     if ms < 1:
         return f"{ms * 1000:.3g} µs"
-    return f"{ms:.3g} ms" if ms < 999.5 else f"{ms / 1000:,.3g} s"
+    if ms < 999.5:
+        return f"{ms:.3g} ms"
+    return f"{ms / 1000:.3g} s" if ms < 999_500 else f"{ms / 1000:,.0f} s"
 
 
 def clipped(text: str, length: int) -> str:

@@ -4,13 +4,15 @@ import signal
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from exporter.errors import ExportError
 
-Predict = Callable[[Tensor], Tensor]
+Predict = Callable[[Tensor], Any]
+"""Pixels to a tensor, or to those of a detector."""
 
 
 class Apart:

@@ -16,6 +16,9 @@ BATCH = 50
 LARGE_SAMPLE = 8
 """CIFAR images, and as many of noise, at ImageNet size: a second's work even on one core."""
 
+SLOW_SAMPLE = 2
+"""The same for what is slower than a ResNet at 224x224: detectors, and inputs from 300x300 on."""
+
 TOLERANCE = {"fp32": 1e-4, "fp16": 0.05, "bf16": 0.2}
 """Largest difference of a probability. ResNet-20 on the shipped images: 4e-6 in fp32 (folded batch
 norms), 0.02 in fp16 and 0.1 in bf16, where two classes are nearly tied. For these two the share
@@ -37,18 +40,31 @@ class Sample(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How the file compares with eager mode; `correct` where the sample has labels."""
+    """How the file compares with eager mode.
+
+    Attributes:
+        changed: images with another answer.
+        max_difference: of a probability; of a vector's numbers, relative to the largest; of scores.
+        correct: images that were classified correctly, where that is known.
+        what: is the same.
+        boxes: that eager mode finds, of a detector.
+    """
 
     images: int
     changed: int
     max_difference: float
-    correct: int | None
+    correct: int | None = None
+    what: str = "top-1"
+    boxes: int | None = None
 
     def __str__(self) -> str:
         text = (
-            f"same top-1 as eager mode on {self.images - self.changed} of {self.images} images, "
-            f"max difference {self.max_difference:.1e}"
+            f"same {self.what} as eager mode on {self.images - self.changed} of {self.images} "
+            f"images, max difference {self.max_difference:.1e}"
         )
+        if self.boxes is not None:
+            none = ": with none, little was compared; are these trained weights?"
+            text += f", {self.boxes} boxes{'' if self.boxes else none}"
         return text if self.correct is None else f"{text}, {self.correct} classified correctly"
 
 
@@ -57,9 +73,16 @@ def sample(model: Model) -> Sample:
     with np.load(DATA / "cifar10_test_1000.npz") as archive:
         images = torch.from_numpy(archive["images"])
         labels = torch.from_numpy(archive["labels"].astype(np.int64))
-    if model.size == (32, 32) and model.labels == CIFAR10_LABELS:
-        return Sample(images, labels)
-    planes = images[:LARGE_SAMPLE].permute(0, 3, 1, 2).float()
+    if (model.size, model.channels) == ((32, 32), 3) and model.task != "detect":
+        if model.labels == CIFAR10_LABELS:
+            return Sample(images, labels)
+        if model.headless:
+            return Sample(images, None)
+    slow = model.task == "detect" or model.size[0] * model.size[1] >= 300 * 300
+    count = SLOW_SAMPLE if slow else LARGE_SAMPLE
+    planes = images[:count].permute(0, 3, 1, 2).float()
+    if model.channels == 1:
+        planes = planes.mean(1, keepdim=True)
     resized = functional.interpolate(planes, model.size, mode="bilinear", align_corners=False)
     real = resized.round().to(torch.uint8).permute(0, 2, 3, 1)
     noise = torch.randint(
@@ -75,7 +98,7 @@ def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str)
         ExportError: another top-1 class, a difference that the precision doesn't explain, or
             fewer right answers.
     """
-    wanted, got = _run(eager, images.pixels), _run(exported, images.pixels)
+    wanted, got = run(eager, images.pixels), run(exported, images.pixels)
     if wanted.shape != got.shape or got.dtype != torch.float32:
         raise ExportError(
             f"the exported model gives {got.dtype} {tuple(got.shape)}, "
@@ -105,7 +128,8 @@ def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str)
     return Verdict(len(best), changed, difference, correct)
 
 
-def _run(predict: Predict, pixels: Tensor) -> Tensor:
+def run(predict: Predict, pixels: Tensor) -> Tensor:
+    """In batches, none of which is of the size that the network was traced with."""
     with torch.inference_mode():
         starts = range(0, len(pixels), BATCH)
         return torch.cat([predict(pixels[start : start + BATCH]) for start in starts])

@@ -12,13 +12,22 @@ import torchvision
 
 from exporter import check, models
 from exporter import weights as checkpoints
+from exporter.check_tasks import compare_as
 from exporter.errors import ExportError
 from exporter.formats import MAX_BATCH_SIZE, ModelFormat, TorchScript
-from exporter.graph import PRECISIONS, classifier
+from exporter.graph import PRECISIONS, wrapped
 from exporter.models import Model
-from exporter.own import require_output
+from exporter.outputs import require_output
 from exporter.repository import install, is_current
-from exporter.triton_config import BACKENDS, DEVICES, INSTANCES, LABELS, Serving, render
+from exporter.triton_config import (
+    BACKENDS,
+    DEVICES,
+    INSTANCES,
+    LABELS,
+    Serving,
+    render,
+    usual_batch_size,
+)
 
 SOURCES = Path(__file__).resolve().parent
 PYTHON_BACKEND = SOURCES / "python_backend" / "model.py"
@@ -42,10 +51,11 @@ def export(
     name: str | Model,
     repository: Path,
     *,
-    backend: str = "pytorch",
+    backend: str | None = None,
     weights: str | Path | None = None,
+    task: str | None = None,
     version: int = 1,
-    max_batch_size: int = 64,
+    max_batch_size: int | None = None,
     instances: int | None = None,
     device: str = "auto",
     queue_delay_us: int = 0,
@@ -56,12 +66,17 @@ def export(
 ) -> Exported:
     """Write `<repository>/<name>/{config.pbtxt,labels.txt,<version>/model.pt}`.
 
+    There is no labels.txt of what has no labels, or has them in config.pbtxt (a detector).
+
     An export that was done before with the same inputs changes nothing; one that fails leaves the
     repository as it was.
 
     Args:
-        name: one of `exporter.models.NAMES`, or a model of the user's own.
+        name: as `exporter.models.find` takes it, or a model of the user's own.
+        backend: pytorch, onnxruntime or python; by default the one that reads the format.
         weights: see `exporter.weights.load`.
+        task: of a model that is named; None: what it is made for.
+        max_batch_size: by default as `usual_batch_size` says.
         instances: copies of the model on each device; by default `INSTANCES` of the backend.
         precision: of the network's weights and activations: fp32, fp16 or bf16.
         model_format: how the network is stored; TorchScript by default.
@@ -70,11 +85,19 @@ def export(
     Raises:
         ExportError: an argument, the weights or the exported file is not right.
     """
-    count = INSTANCES.get(backend, 1) if instances is None else instances
-    serving = Serving(backend, max_batch_size, count, device, queue_delay_us, threads)
-    _validate(serving, version, precision)
     model_format = model_format or TorchScript()
-    model = models.find(name, downloaded=weights in (None, checkpoints.DEFAULT))
+    model = models.find(name, weights=weights, task=task)
+    backend = backend or model_format.backend
+    serving = Serving(
+        backend,
+        usual_batch_size(model) if max_batch_size is None else max_batch_size,
+        INSTANCES.get(backend, 1) if instances is None else instances,
+        device,
+        queue_delay_us,
+        threads,
+    )
+    _validate(serving, version, precision)
+    _require_format(model, serving, precision, model_format)
     name = model.name
     directory = repository / name
     report(f"{name}: loading the weights")
@@ -99,20 +122,27 @@ def export(
         report(f"{name}: compiling")
         images = check.sample(model)
         example = images.pixels[:2]
-        reference = classifier(network, model)
-        require_output(reference, example, model.labels)
-        how = model_format.save(classifier(network, model, precision), example, graph)
+        reference = wrapped(network, model)
+        size = require_output(reference, example, model)
+        how = model_format.save(wrapped(network, model, precision), example, graph)
         report(f"{name}: {how}, {graph.stat().st_size / 1e6:.1f} MB")
         report(f"{name}: checking the exported file on {len(images.pixels)} images")
-        verdict = check.compare(reference, model_format.load(graph), images, precision)
+        verdict = compare_as(model.task, reference, model_format.load(graph), images, precision)
         report(f"{name}: {verdict}")
         labels, config = staged / LABELS, staged / "config.pbtxt"
-        labels.write_text("\n".join(model.labels) + "\n")
-        config.write_text(render(model, serving, model_format.platform, model_format.filename))
+        labels.write_text("".join(f"{label}\n" for label in model.labels))
+        config.write_text(
+            render(
+                model, serving, model_format.platform, model_format.filename,
+                size=size, precision=precision,
+            )
+        )  # fmt: skip
         files = {f"{version}/{model_format.filename}": graph}
         if backend == "python":
             files[f"{version}/model.py"] = PYTHON_BACKEND
-        files |= {LABELS: labels, "config.pbtxt": config}
+        if model.task == "classify" and model.labels:
+            files[LABELS] = labels
+        files["config.pbtxt"] = config
         install(directory, version, files, made_from)
     report(f"{name}: version {version} is in {directory}")
     return Exported(directory, changed=True, verdict=verdict)
@@ -137,6 +167,24 @@ def _validate(serving: Serving, version: int, precision: str) -> None:
     for what, number, lowest, highest in numbers:
         if not lowest <= number <= highest:
             raise ExportError(f"{what} is between {lowest} and {highest}, not {number}")
+
+
+def _require_format(
+    model: Model, serving: Serving, precision: str, model_format: ModelFormat
+) -> None:
+    """Is there such a file of this model, and does the backend read it?"""
+    if serving.backend not in ("python", model_format.backend):
+        raise ExportError(
+            f"the {serving.backend} backend does not read {model_format.filename}: "
+            f"{model_format.backend} and python do"
+        )
+    if model.task == "detect" and (model_format.filename != "model.pt" or precision != "fp32"):
+        raise ExportError(
+            "a detector is exported as TorchScript in fp32: what it does depends on what it finds, "
+            "which the other formats cannot hold, and its boxes need all their digits"
+        )
+    if model_format.backend == "onnxruntime" and precision == "bf16":
+        raise ExportError("ONNX Runtime lacks much in bf16: choose fp32 or fp16")
 
 
 def _sources() -> str:

@@ -24,11 +24,15 @@ class ModelFormat(Protocol):
 
     Attributes:
         filename: what the file is called inside a version's directory.
-        platform: what Triton's pytorch backend calls it.
+        backend: that of Triton's own which reads it; the Python backend reads them all.
+        platform: what that backend calls it.
     """
 
     @property
     def filename(self) -> str: ...
+
+    @property
+    def backend(self) -> str: ...
 
     @property
     def platform(self) -> str: ...
@@ -41,7 +45,7 @@ class ModelFormat(Protocol):
         ...
 
     def load(self, path: Path) -> Predict:
-        """Read it back, as a function of tensors on the CPU."""
+        """Read it back, as a function of tensors on the CPU; of a detector it gives three."""
         ...
 
 
@@ -49,6 +53,7 @@ class TorchScript:
     """What Triton's pytorch backend and `torch.jit.load` read."""
 
     filename = "model.pt"
+    backend = "pytorch"
     platform = "pytorch_libtorch"
 
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
@@ -58,12 +63,17 @@ class TorchScript:
             except (RuntimeError, NotImplementedError, torch.jit.frontend.FrontendError) as error:
                 # Second choice: a trace freezes the device and every branch of its example.
                 reason = str(error).strip().partition("\n")[0]
-                compiled = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]  # untyped
+                with warnings.catch_warnings():
+                    # Of branches that a trace freezes: the check on other images finds those.
+                    warnings.simplefilter("ignore")
+                    compiled = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]  # untyped
                 how = f"traced, because scripting failed ({reason})"
             torch.jit.save(torch.jit.freeze(compiled), path)
         return f"TorchScript, {how}, frozen"
 
     def load(self, path: Path) -> Predict:
+        import torchvision  # noqa: F401, PLC0415 - brings the operators of its detectors
+
         with quiet():
             module: Predict = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # untyped
         return module
@@ -77,6 +87,7 @@ class AotInductor:
     """
 
     filename = "model.pt2"
+    backend = "pytorch"
     platform = "torch_aoti"
 
     def __init__(self, device: str = "cpu") -> None:
@@ -118,12 +129,13 @@ def _load_package(path: Path, device: str) -> Predict:
     def predict(pixels: Tensor) -> Tensor:
         # The check compares with float32, which TF32, torch's default on a GPU, is not.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return package(pixels.to(device)).cpu()
+            answer: Tensor = package(pixels.to(device)).cpu()
+            return answer
 
     return predict
 
 
-FORMATS = ("torchscript", "pt2")
+FORMATS = ("torchscript", "pt2", "onnx")
 
 
 def find_format(name: str, device: str) -> ModelFormat:
@@ -136,12 +148,18 @@ def find_format(name: str, device: str) -> ModelFormat:
         return TorchScript()
     if name == "pt2":
         return AotInductor("cuda" if device == "cuda" else "cpu")
+    if name == "onnx":
+        from exporter.onnx_format import Onnx  # noqa: PLC0415 - of use for this format alone
+
+        return Onnx()
     raise ExportError(f"format is one of {', '.join(FORMATS)}, not {name!r}")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without torch's notice that TorchScript is no longer developed: Triton needs it still."""
+    """Without torch's notice that TorchScript is no longer developed: Triton needs it still. And
+    without that of torchvision's detectors, that there they give their losses too."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated")
+        warnings.filterwarnings("ignore", r"\w+ always returns a")
         yield

@@ -1,5 +1,6 @@
-"""The models that can be exported, and what each needs around its network."""
+"""What a model is around its network, and those that come with the project."""
 
+import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torchvision import models as torchvision_models
 
 from cli.paths import DATA
 from exporter.cifar_resnet import DEPTHS, CifarResNet
@@ -26,12 +26,15 @@ CIFAR10_LABELS = (
     "ship",
     "truck",
 )
-TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-IMAGENET_RESIZE = 256
-"""Shorter side before the 224x224 crop, where a checkpoint does not say otherwise."""
+
+DEFAULT = "DEFAULT"
+RANDOM = "none"
+"""What `--weights` can be beside a file and a name of torchvision's."""
+
+TASKS = ("classify", "detect", "embed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +42,21 @@ class Model:
     """A network that is not built yet, and its surroundings.
 
     Attributes:
-        labels: class names, in the order of the network's outputs.
+        labels: class names, in the order of the network's outputs; empty: they have none.
         size: height and width of its input, pixels.
-        resize: the shorter side that an image is scaled to before `size` is cut from its centre.
-        mean, std: what the weights were trained with, for RGB pixels in [0, 1].
+        resize: for `fit` cover, the shorter side that an image is scaled to before `size` is cut
+            from its centre.
+        mean, std: what the weights were trained with, for pixels in [0, 1]; one number for each
+            channel, or one for all.
         shipped: the checkpoint that comes with the project, if one does.
         pretrained: torchvision's `WeightsEnum` member that can be downloaded, if there is one.
         source: digest of the file that builds it, where that is the user's; then the weights that
             it is built with are meant.
         probabilities: it gives these itself; otherwise softmax is put behind it.
+        task: one of `TASKS`.
+        channels: 3, or 1 for grey.
+        fit: how an image becomes the input: see the bridge's `preprocess.fit`.
+        headless: the last layer is taken off, so that it gives the vector before it.
     """
 
     name: str
@@ -55,67 +64,69 @@ class Model:
     labels: tuple[str, ...]
     size: tuple[int, int]
     resize: int
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
     shipped: Path | None = None
     pretrained: Any = None
     source: str = ""
     probabilities: bool = False
+    task: str = "classify"
+    channels: int = 3
+    fit: str = "cover"
+    headless: bool = False
 
     @property
     def surroundings(self) -> str:
         """Digest of all that is put around the weights."""
         fields = (self.source, self.labels, self.size, self.resize, self.mean, self.std)
-        text = repr((*fields, self.interpolation, self.probabilities))
-        return hashlib.sha256(text.encode()).hexdigest()
+        more = (self.interpolation, self.probabilities, self.task, self.channels, self.fit)
+        return hashlib.sha256(repr((*fields, *more)).encode()).hexdigest()
 
 
-def _cifar(depth: int) -> Model:
-    checkpoint = DATA / "resnet20_cifar10.pt"
-    return Model(
-        name=f"resnet{depth}_cifar10",
-        build=partial(CifarResNet, depth),
-        labels=CIFAR10_LABELS,
-        size=(32, 32),
-        resize=32,
-        shipped=checkpoint if depth == 20 else None,
-    )
+CIFAR_NAMES = tuple(f"resnet{depth}_cifar10" for depth in DEPTHS)
 
 
-def _imagenet(depth: int, *, downloaded: bool) -> Model:
-    name = f"resnet{depth}"
-    pretrained = torchvision_models.get_model_weights(name).DEFAULT
-    # Newer training recipes resize to 232 instead of 256: each checkpoint brings its own.
-    resize = pretrained.transforms().resize_size[0] if downloaded else IMAGENET_RESIZE
-    return Model(
-        name=name,
-        build=partial(torchvision_models.get_model, name, weights=None),
-        labels=tuple(pretrained.meta["categories"]),
-        size=(224, 224),
-        resize=resize,
-        pretrained=pretrained,
-    )
-
-
-NAMES = (
-    *(f"resnet{depth}_cifar10" for depth in DEPTHS),
-    *(f"resnet{depth}" for depth in TORCHVISION_DEPTHS),
-)
-
-
-def find(name: str | Model, *, downloaded: bool = False) -> Model:
+def find(name: str | Model, *, weights: str | Path | None = None, task: str | None = None) -> Model:
     """The model of that name, or the model itself.
 
     Args:
-        downloaded: whether torchvision's own weights will be used.
+        weights: as `exporter.weights.load` takes them; torchvision's have their own preprocessing.
+        task: None: classify, or detect for a detector.
 
     Raises:
-        ExportError: no model has that name.
+        ExportError: no model has that name, or not for that task.
     """
     if isinstance(name, Model):
         return name
-    if name not in NAMES:
-        raise ExportError(f"no model is named {name!r}; there are {', '.join(NAMES)}")
+    if name in CIFAR_NAMES:
+        return _cifar(name, task or "classify")
+    # Late, because it takes seconds and ResNet-20 does without.
+    from exporter import zoo  # noqa: PLC0415
+
+    if name in zoo.CLASSIFIERS or name in zoo.DETECTORS:
+        return zoo.model(name, weights=weights, task=task)
+    known = (*CIFAR_NAMES, *zoo.CLASSIFIERS, *zoo.DETECTORS)
+    near = difflib.get_close_matches(name, known, 6)
+    raise ExportError(
+        f"no model is named {name[:80]!r}; there are {', '.join(CIFAR_NAMES)}, and torchvision's "
+        f"classifiers and detectors ({'such as ' + ', '.join(near) if near else 'resnet50, …'}). "
+        "Any torch.nn.Module can be exported under any name: --network FILE.py:NAME --size "
+        "HEIGHTxWIDTH, see docs/bring-your-own-model.md"
+    )
+
+
+def _cifar(name: str, task: str) -> Model:
+    if task == "detect":
+        raise ExportError(f"{name} finds no boxes; it can classify and embed")
     depth = int(name.removeprefix("resnet").removesuffix("_cifar10"))
-    return _cifar(depth) if name.endswith("_cifar10") else _imagenet(depth, downloaded=downloaded)
+    return Model(
+        name=name,
+        build=partial(CifarResNet, depth),
+        labels=CIFAR10_LABELS if task == "classify" else (),
+        size=(32, 32),
+        resize=32,
+        shipped=DATA / "resnet20_cifar10.pt" if depth == 20 else None,
+        task=task,
+        headless=task == "embed",
+    )

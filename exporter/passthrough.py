@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exporter import models
-from exporter import weights as checkpoints
 from exporter.errors import ExportError
 from exporter.imports import needed_files
 from exporter.models import Model
@@ -20,7 +19,7 @@ from exporter.triton_config import (
     INPUT,
     LABELS,
     OUTPUT,
-    PARAMETER,
+    parameter,
     parse,
     preprocess_parameters,
 )
@@ -114,8 +113,13 @@ def export_ensemble(
     Raises:
         ExportError: an argument is not right, or a file can't be read or written.
     """
-    model = models.find(name, downloaded=weights in (None, checkpoints.DEFAULT))
+    model = models.find(name, weights=weights)
     name = model.name
+    if model.task != "classify" or not model.labels:
+        raise ExportError(
+            f"an ensemble decodes for a classifier with labels, which {name} is not; the bridge "
+            "decodes for any model"
+        )
     if not 1 <= decoders <= 1024:
         raise ExportError(f"decoders is between 1 and 1024, not {decoders}")
     rules = {f"{version}/{path.relative_to(ROOT)}": path for path in needed_files(CODE, ROOT)}
@@ -129,10 +133,10 @@ def export_ensemble(
     }
     step = STEP_CONFIG.format(
         **common,
-        dims=f"{model.size[0]}, {model.size[1]}, 3",
+        dims=f"{model.size[0]}, {model.size[1]}, {model.channels}",
         decoders=decoders,
         kind=DEVICES[device if dali else "cpu"],
-        parameters="\n".join(PARAMETER.format(key=k, value=v) for k, v in parameters.items()),
+        parameters="\n".join(parameter(key, value) for key, value in parameters.items()),
     )
     ensemble = ENSEMBLE_CONFIG.format(
         **common, input=INPUT, output=OUTPUT, labels=LABELS, classes=len(model.labels)

@@ -5,12 +5,22 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from exporter.config_text import (
+    BATCHING,
+    OUTPUT_TEXT,
+    PARAMETER,
+    TEMPLATE,
+    TENSORRT,
+    WARMUP,
+    WHAT,
+)
 from exporter.models import Model
+from exporter.outputs import Output, outputs_of
 
 INPUT, OUTPUT, LABELS = "INPUT__0", "OUTPUT__0", "labels.txt"
-"""The tensor names are the pytorch backend's convention; the python backend takes any."""
+"""The tensor names are the pytorch backend's convention; the others take any."""
 
-BACKENDS = ("pytorch", "python")
+BACKENDS = ("pytorch", "onnxruntime", "python")
 DEVICES = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "cuda": "KIND_GPU"}
 
 QUEUE_TIMEOUT_US = 30_000_000
@@ -22,60 +32,19 @@ QUEUE_BYTES = 1 << 30
 QUEUE_REQUESTS = (16, 1024)
 """Fewest and most requests in the queue, whatever their size: each costs Triton some kB too."""
 
-INSTANCES = {"pytorch": 1, "python": 2}
+INSTANCES = {"pytorch": 1, "onnxruntime": 1, "python": 2}
 """Copies of the model where nothing else is asked for. An instance of the python backend is a
 process. Measured with ResNet-20 on two cores that other programs used too, batches of 32 with four
 in flight: two instances with one thread each, 240 to 950 images/s (median 580); one with two
 threads, 30 to 740 (median 360), because its threads wait for each other after every layer. The
 instances of the pytorch backend share one process and its thread pool, so one is enough there."""
 
+MAX_BATCH_SIZE = {"classify": 64, "embed": 64, "detect": 8}
+"""Where nothing else is asked for. Triton warms up with the largest batch, and a detector takes a
+tenth of a second and more for an image on a CPU."""
+
 WARMUP_RUNS = 2
 """TorchScript profiles a graph on its first run and compiles it on the second."""
-
-TEMPLATE = """\
-# Written by scripts/export_model.py: change its options, not this file.
-
-name: "{name}"
-backend: "{backend}"
-{platform}max_batch_size: {max_batch_size}
-
-# Pixels of one image: height, width, RGB.
-input {{ name: "{input}" data_type: TYPE_UINT8 dims: [ {dims} ] }}
-
-# Probabilities.
-output {{
-  name: "{output}" data_type: TYPE_FP32 dims: [ {classes} ] label_filename: "{labels}"
-}}
-{batching}
-instance_group {{ count: {instances} kind: {kind} }}
-
-{parameters}
-
-{warmups}
-"""
-
-BATCHING = """
-# Requests that wait together run together, from however many clients they come.
-dynamic_batching {{
-  max_queue_delay_microseconds: {delay}
-  default_queue_policy {{
-    timeout_action: REJECT
-    default_timeout_microseconds: {timeout}
-    allow_timeout_override: true
-    max_queue_size: {queue_size}
-  }}
-}}
-"""
-
-PARAMETER = 'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
-
-WARMUP = """\
-model_warmup {{
-  name: "batch_{size}" batch_size: {size} count: {runs}
-  inputs {{
-    key: "{input}" value {{ data_type: TYPE_UINT8 dims: [ {dims} ] random_data: true }}
-  }}
-}}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +72,36 @@ def render(
     serving: Serving,
     platform: str = "pytorch_libtorch",
     filename: str = "model.pt",
+    *,
+    size: int | None = None,
+    precision: str = "fp32",
 ) -> str:
-    """The text of config.pbtxt, for a network stored as `filename`."""
-    dims = f"{model.size[0]}, {model.size[1]}, 3"
+    """The text of config.pbtxt, for a network stored as `filename`.
+
+    Args:
+        platform: what Triton's own backend for that file calls it.
+        size: number of classes, of a vector's numbers, or of boxes; None: there are labels.
+        precision: of the network.
+    """
+    outputs = outputs_of(model.task, len(model.labels) if size is None else size)
+    dims = f"{model.size[0]}, {model.size[1]}, {model.channels}"
     text = TEMPLATE.format(
         name=model.name,
         backend=serving.backend,
-        platform=f'platform: "{platform}"\n' if serving.backend == "pytorch" else "",
+        platform="" if serving.backend == "python" else f'platform: "{platform}"\n',
         max_batch_size=serving.max_batch_size,
         input=INPUT,
-        output=OUTPUT,
-        labels=LABELS,
+        color="RGB" if model.channels == 3 else "grey",
         dims=dims,
-        classes=len(model.labels),
+        what=WHAT[model.task],
+        outputs="\n".join(_output(output, model) for output in outputs),
         batching=_batching(model, serving) if serving.max_batch_size > 1 else "",
         instances=serving.instances,
         kind=DEVICES[serving.device],
+        optimization=_optimization(model, serving, precision),
         parameters="\n".join(
-            PARAMETER.format(key=key, value=value)
-            for key, value in _parameters(model, serving, filename).items()
+            parameter(key, value)
+            for key, value in _parameters(model, serving, filename, outputs).items()
         ),
         warmups="\n".join(
             WARMUP.format(size=size, runs=WARMUP_RUNS, input=INPUT, dims=dims)
@@ -130,6 +110,38 @@ def render(
     )
     parse(text)
     return text
+
+
+def parameter(key: str, value: str) -> str:
+    """A line of config.pbtxt."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return PARAMETER.format(key=key, value=escaped)
+
+
+def _output(output: Output, model: Model) -> str:
+    named = model.task == "classify" and model.labels
+    return OUTPUT_TEXT.format(
+        name=output.name,
+        data_type=output.data_type,
+        dims=", ".join(map(str, output.dims)),
+        more=f' label_filename: "{LABELS}"' if named else "",
+    )
+
+
+def _optimization(model: Model, serving: Serving, precision: str) -> str:
+    if (serving.backend, serving.device) != ("onnxruntime", "cuda"):
+        return ""
+    return TENSORRT.format(
+        precision={"fp32": "FP32", "fp16": "FP16"}[precision],
+        input=INPUT,
+        dims=f"{model.size[0]}x{model.size[1]}x{model.channels}",
+        most=serving.max_batch_size,
+    )
+
+
+def usual_batch_size(model: Model) -> int:
+    """The largest batch, where nothing else is asked for."""
+    return MAX_BATCH_SIZE[model.task]
 
 
 def parse(text: str) -> model_config_pb2.ModelConfig:
@@ -141,7 +153,7 @@ def queue_size(model: Model, max_batch_size: int) -> int:
     """Requests that may wait: `QUEUE_BYTES` of full batches, within `QUEUE_REQUESTS`."""
     height, width = model.size
     fewest, most = QUEUE_REQUESTS
-    return max(fewest, min(most, QUEUE_BYTES // (max_batch_size * height * width * 3)))
+    return max(fewest, min(most, QUEUE_BYTES // (max_batch_size * height * width * model.channels)))
 
 
 def warmup_sizes(max_batch_size: int) -> list[int]:
@@ -161,10 +173,31 @@ def warmup_sizes(max_batch_size: int) -> list[int]:
 def preprocess_parameters(model: Model) -> dict[str, str]:
     """What is done to an image before the network gets it, as the bridge reads it."""
     return {
-        "preprocess.color": "RGB",
-        "preprocess.resize": str(model.resize),
+        "preprocess.color": "RGB" if model.channels == 3 else "L",
+        # `cover` is what a resize means.
+        **(
+            {"preprocess.resize": str(model.resize)}
+            if model.fit == "cover"
+            else {"preprocess.fit": model.fit}
+        ),
         "preprocess.interpolation": model.interpolation,
     }
+
+
+def _postprocess_parameters(model: Model, outputs: list[Output]) -> dict[str, str]:
+    """What the outputs mean, as the bridge reads it; a classification shows it by itself."""
+    if model.task == "classify":
+        return {}
+    told = {"postprocess.task": model.task}
+    if model.task == "detect":
+        told |= {
+            "postprocess.layout": "torchvision",
+            "postprocess.outputs": ",".join(output.name for output in outputs),
+        }
+        if model.labels:
+            apart = "\n" if any("," in label for label in model.labels) else ","
+            told["postprocess.labels"] = apart.join(model.labels)
+    return told
 
 
 def _batching(model: Model, serving: Serving) -> str:
@@ -175,13 +208,18 @@ def _batching(model: Model, serving: Serving) -> str:
     )
 
 
-def _parameters(model: Model, serving: Serving, filename: str) -> dict[str, str]:
-    parameters = preprocess_parameters(model)
+def _parameters(
+    model: Model, serving: Serving, filename: str, outputs: list[Output]
+) -> dict[str, str]:
+    parameters = preprocess_parameters(model) | _postprocess_parameters(model, outputs)
     if serving.threads is not None:
-        parameters["INTRA_OP_THREAD_COUNT"] = str(serving.threads)
+        # Each backend has its own spelling.
+        onnx = serving.backend == "onnxruntime"
+        key = "intra_op_thread_count" if onnx else "INTRA_OP_THREAD_COUNT"
+        parameters[key] = str(serving.threads)
     if serving.backend == "python":
         parameters["DEVICE"] = serving.device
         parameters["MODEL_FILE"] = filename
-    elif serving.instances > 1:
+    elif serving.backend == "pytorch" and serving.instances > 1:
         parameters["ENABLE_WEIGHT_SHARING"] = "true"
     return parameters

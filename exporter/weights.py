@@ -15,10 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter.errors import ExportError
-from exporter.models import Model
-
-DEFAULT = "DEFAULT"
-RANDOM = "none"
+from exporter.models import DEFAULT, RANDOM, Model
 
 DOWNLOAD_TIMEOUT_S = 30.0
 """Silence after which a download counts as unreachable: torch.hub itself waits for ever."""
@@ -32,9 +29,10 @@ def load(model: Model, weights: str | Path | None) -> nn.Module:
 
     Args:
         weights: a checkpoint file; "DEFAULT" for torchvision's pretrained weights (downloaded
-            once, then cached by torch.hub); "none" for random weights from a fixed seed, which
-            serve load tests; None for the best that needs no choice: those that the user's own
-            network is built with, the shipped checkpoint, else DEFAULT.
+            once, then cached by torch.hub), or the name of others of them, such as
+            "IMAGENET1K_V1"; "none" for random weights from a fixed seed, which serve load tests;
+            None for the best that needs no choice: those that the user's own network is built
+            with, the shipped checkpoint, else DEFAULT.
 
     Raises:
         ExportError: the checkpoint can't be had, can't be read, or does not fit.
@@ -46,7 +44,8 @@ def load(model: Model, weights: str | Path | None) -> nn.Module:
         return network
     if weights is None and model.shipped is not None:
         weights = model.shipped
-    if weights in (None, DEFAULT):
+    named = model.pretrained is not None and weights == model.pretrained.name
+    if weights in (None, DEFAULT) or named:
         state, source = _download(model), f"torchvision's {model.pretrained}"
     else:
         state, source = read_checkpoint(Path(str(weights))), str(weights)
@@ -116,8 +115,8 @@ def digest(network: nn.Module) -> str:
 def _download(model: Model) -> Mapping[str, Any]:
     if model.pretrained is None:
         raise ExportError(
-            f"no weights for {model.name} come with the project: give a checkpoint with "
-            "--weights FILE, or --weights none for random ones"
+            f"no weights for {model.name} with {len(model.labels)} classes can be had: give a "
+            "checkpoint of yours with --weights FILE, or --weights none for random ones"
         )
     url = model.pretrained.url
     before = socket.getdefaulttimeout()

@@ -23,14 +23,17 @@ from cli.options import (
     PredictionsTopic,
     kafka_options,
     require_distinct,
+    topic_names,
 )
 from cli.signals import StopSignal
 from producer import sources
 from producer.encoding import EncodedImage, Encoding
 from producer.listener import Listener, ListenError
+from producer.naming import Names, RunNames
 from producer.pacing import SECOND, Schedule
 from producer.replay import Replay
 from producer.sender import Sender, SendError, librdkafka_config
+from producer.uploading import parse_prefix, upload
 from schemas.options import (
     SchemaRegistryOptions,
     SchemaRegistryPassword,
@@ -40,6 +43,7 @@ from schemas.options import (
 )
 from tracing.command import traced
 from tracing.start import stop_tracing
+from wire.deadletter import one_line
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 if TYPE_CHECKING:
@@ -49,6 +53,9 @@ if TYPE_CHECKING:
 
 MAX_RUN_ID = 200
 """Characters: an id is the run id and a sequence number, 256 bytes at most by the contract."""
+
+SHOWN = 10
+"""Names of skipped files; more would hide what matters."""
 
 app = make_app("PRODUCER")
 
@@ -70,6 +77,15 @@ def _run_id(text: str) -> str:
             f"1 to {MAX_RUN_ID} printable ASCII characters", param_hint="--run-id"
         )
     return text
+
+
+def _skipped(names: Sequence[str]) -> str:
+    """What is said of the files of a folder that are not sent."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return (
+        f"skipped, neither by their first bytes nor by their suffix a PNG, JPEG, WebP or BMP: "
+        f"{', '.join(map(one_line, names[:SHOWN]))}{more}"
+    )
 
 
 def _start_tracing(topic: str) -> "tuple[TracerProvider, ProducerTracing]":
@@ -123,11 +139,21 @@ def main(  # one parameter an option: this signature is the command's help
             rich_help_panel=SOURCES,
         ),
     ] = Encoding.PNG,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="Put the images into object storage first, such as s3://photos/incoming, and "
+            "send only where they lie.",
+            show_default=False,
+            rich_help_panel=SOURCES,
+        ),
+    ] = None,
     run_id: Annotated[
         str,
         typer.Option(
             metavar="ID",
-            help="Names this run: image ids are ID-0, ID-1, ...",
+            help="Names this run: image ids are ID-0, ID-1, ...; a folder's are the files' paths.",
             rich_help_panel=RESULTS,
         ),
     ] = "auto",
@@ -240,24 +266,31 @@ def main(  # one parameter an option: this signature is the command's help
     if full and source is not Source.CIFAR10:
         raise typer.BadParameter("--full belongs to 'cifar10'")
     images_topic = topic or images_topic
-    require_distinct((images_topic, predictions_topic, dead_letters_topic))
+    predictions = topic_names(predictions_topic)
+    require_distinct((images_topic, *predictions, dead_letters_topic))
     options = kafka_options(kafka or ())
     decode = prediction_reader(
         schema_registry_url, schema_registry_user, schema_registry_password, schema_registry
     )
+    try:
+        prefix = None if reference is None else parse_prefix(reference)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--reference") from None
     name = _run_id(run_id)
     provider, tracer = _start_tracing(images_topic) if tracing else (None, None)
     stop = StopSignal()
     stop.install()
     listener: Listener | None = None
+    names: Names = RunNames(name)
     try:
         images: Sequence[EncodedImage]
         if source is Source.FOLDER:
             assert directory is not None
             images = folder = sources.Folder(directory)
+            names = folder.names()
             folder.preload(count or len(folder))
             if folder.skipped:
-                typer.echo(f"skipped {folder.skipped} files that are not images", err=True)
+                typer.echo(_skipped(folder.skipped), err=True)
         elif source is Source.SYNTHETIC:
             images = sources.synthetic(encoding, min(distinct, count or distinct), size, seed)
         elif full:
@@ -266,16 +299,20 @@ def main(  # one parameter an option: this signature is the command's help
             images = sources.cifar10(encoding, limit=count)
         if count is None and duration is None:
             count = len(images)
+        labels = sources.labels(images)
+        if prefix is not None:
+            images = upload(images, prefix, name, min(len(images), count or len(images)))
         config = librdkafka_config(brokers, options)
         sender = Sender(config, images_topic, queue_timeout, connect_timeout)
         if listen:
             listener = Listener(
                 brokers,
                 options,
-                predictions_topic,
+                predictions,
                 dead_letters_topic,
                 name,
-                labels=sources.labels(images),
+                names,
+                labels=labels,
                 limit=count or 10**12,
                 timeout=connect_timeout,
                 decode=decode,
@@ -283,7 +320,7 @@ def main(  # one parameter an option: this signature is the command's help
         schedule = Schedule(rate, count, None if duration is None else int(duration * SECOND))
         replay = Replay(
             images, source.value, name, schedule, flush_timeout, listen_timeout, stop,
-            tracer,
+            names, tracer,
         )  # fmt: skip
         report = replay.execute(sender, listener)
     except KafkaSettingError as error:

@@ -31,6 +31,7 @@ class EncodedImage(NamedTuple):
         label: the true class name, where it is known.
         dtype: numpy dtype name of raw pixels, else None.
         shape: their shape, outermost dimension first, else None.
+        url: where it lies, in object storage; None: the message has its bytes.
     """
 
     value: bytes
@@ -38,6 +39,7 @@ class EncodedImage(NamedTuple):
     label: str | None = None
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
+    url: str | None = None
 
 
 # Quality 95 is the highest that Pillow advises; lossless WebP keeps a measured accuracy comparable.

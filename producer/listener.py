@@ -10,13 +10,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from cli.clients import client_config, connected, explain, make_client
 from cli.topics import TopicError, end_offset, find_partitions
+from producer.naming import Names
+from wire.deadletter import EXPIRED, decode_dead_letter
 from wire.image import image_id
 from wire.prediction import Prediction, decode_prediction
 from wire.record import ContractError, KafkaRecord, StoredRecord, first_headers, read_record
 
 POLL_SECONDS = 0.2
 
-Outcome = Literal["answered", "dead-lettered"]
+Outcome = Literal["answered", "dead-lettered", "expired"]
 
 
 class ListenError(Exception):
@@ -33,10 +35,11 @@ class Tally:
     labelled: int
     correct: int
     unreadable: int
+    expired: int = 0
 
     @property
     def resolved(self) -> int:
-        return self.answered + self.dead_lettered
+        return self.answered + self.dead_lettered + self.expired
 
 
 class Results:
@@ -47,7 +50,7 @@ class Results:
         self._labels = labels
         self._seen = bytearray()
         self._answered = self._dead = self._duplicates = self._labelled = self._correct = 0
-        self._unreadable = 0
+        self._unreadable = self._expired = 0
 
     def add(self, sequence: int, outcome: Outcome, best: str | None = None) -> None:
         """One prediction or dead letter for image `sequence`.
@@ -63,6 +66,9 @@ class Results:
         self._seen[sequence] = 1
         if outcome == "dead-lettered":
             self._dead += 1
+            return
+        if outcome == "expired":
+            self._expired += 1
             return
         self._answered += 1
         label = self._labels[sequence % len(self._labels)]
@@ -82,6 +88,7 @@ class Results:
             self._labelled,
             self._correct,
             self._unreadable,
+            self._expired,
         )
 
 
@@ -95,9 +102,10 @@ class Listener:
         self,
         brokers: str,
         options: Mapping[str, str],
-        predictions_topic: str,
+        predictions_topics: Sequence[str],
         dead_letters_topic: str,
         run_id: str,
+        names: Names,
         labels: Sequence[str | None],
         limit: int,
         timeout: float,
@@ -108,9 +116,10 @@ class Listener:
         Args:
             brokers: `host:port`, comma separated.
             options: librdkafka options.
-            predictions_topic: where answers come.
+            predictions_topics: where answers come.
             dead_letters_topic: where refusals come.
             run_id: only results of this run count.
+            names: the ids of the images.
             labels: true class names; image i has label i modulo their number.
             limit: sequence numbers from here on are not of this run, whatever a record claims.
             timeout: seconds to reach Kafka.
@@ -123,9 +132,9 @@ class Listener:
         self._results = Results(labels)
         self._run_id = run_id.encode()
         self._decode = decode
-        self._prefix = f"{run_id}-"
+        self._names = names
         self._limit = limit
-        self._predictions_topic = predictions_topic
+        self._dead_letters_topic = dead_letters_topic
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._failure: str | None = None
@@ -136,7 +145,7 @@ class Listener:
         )
         self._consumer = make_client(Consumer, config)
         try:
-            self._assign((predictions_topic, dead_letters_topic), brokers, timeout)
+            self._assign((*predictions_topics, dead_letters_topic), brokers, timeout)
         except TopicError as error:
             self._consumer.close()
             raise ListenError(f"cannot listen for results: {error}") from None
@@ -204,8 +213,9 @@ class Listener:
             sequence = self._sequence(image_id(message))
             if sequence is None:
                 self._results.unreadable()
-            elif message.topic() != self._predictions_topic:
-                self._results.add(sequence, "dead-lettered")
+            elif message.topic() == self._dead_letters_topic:
+                expired = decode_dead_letter(message).error_class == EXPIRED
+                self._results.add(sequence, "expired" if expired else "dead-lettered")
             else:
                 try:
                     top = self._decode(message).top
@@ -216,9 +226,5 @@ class Listener:
             self._changed.notify_all()
 
     def _sequence(self, id: str) -> int | None:
-        number = id.removeprefix(self._prefix)
-        # A length bound first: what a stranger wrote must not become a huge integer.
-        if number == id or len(number) > 15 or not (number.isascii() and number.isdigit()):
-            return None
-        sequence = int(number)
-        return sequence if sequence < self._limit else None
+        sequence = self._names.sequence(id)
+        return sequence if sequence is not None and sequence < self._limit else None

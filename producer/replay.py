@@ -9,6 +9,7 @@ from cli.progress import LiveLine
 from cli.signals import StopSignal
 from producer.encoding import EncodedImage
 from producer.listener import Listener
+from producer.naming import Names
 from producer.pacing import SECOND, Schedule, Timer, paced
 from producer.report import Report
 from producer.sender import Sender, SendError
@@ -30,6 +31,7 @@ class Replay:
     flush_timeout: float
     listen_timeout: float
     stop: StopSignal
+    names: Names
     tracing: "ProducerTracing | None" = None
 
     def execute(self, sender: Sender, listener: Listener | None) -> Report:
@@ -83,13 +85,14 @@ class Replay:
         # Rate 0 intends to send now: two clocks read a moment apart must not make that the future.
         sent_ns = time.time_ns()
         intended_ns = intended_ns if self.schedule.rate else sent_ns
-        name = f"{self.run_id}-{index}"
+        name = self.names.id(index)
         span = traceparent = None
         if self.tracing is not None:
             span, traceparent = self.tracing.begin(name, intended_ns)
         record = encode_image(
             id=name,
-            value=image.value,
+            value=image.value if image.url is None else None,
+            dataref=image.url,
             content_type=image.content_type,
             source=f"/producer/{self.source}",
             intended_ns=intended_ns,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from producer.listener import Tally
 
+NOBODY = ": nothing was answered; does a bridge run for this topic? (tkb bridge)"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -55,7 +57,9 @@ class Report:
             found += [
                 f"answered       {self.tally.answered:,}",
                 f"dead-lettered  {self.tally.dead_lettered:,}",
-                f"missing        {self.missing:,}",
+                *([f"expired        {self.tally.expired:,}"] if self.tally.expired else []),
+                f"missing        {self.missing:,}"
+                + (NOBODY if self.acknowledged and not self.tally.resolved else ""),
                 f"duplicates     {self.tally.duplicates:,}",
             ]
             if self.tally.labelled:

@@ -9,6 +9,7 @@ import numpy as np
 from cli.app import install
 from cli.paths import DATA
 from producer.encoding import EncodedImage, Encoding, encode
+from producer.naming import FileNames
 from wire.image import SNIFF_BYTES, sniff
 
 CIFAR10_CLASSES = (
@@ -115,7 +116,7 @@ class Folder(Sequence[EncodedImage]):
     def __init__(self, root: Path, cache_bytes: int = CACHE_BYTES) -> None:
         if not root.is_dir():
             raise SourceError(f"{root} is not a folder")
-        self.skipped = 0
+        self.skipped: list[str] = []
         self._root = root
         self._files: list[tuple[Path, str]] = []
         self._cache: dict[int, EncodedImage] = {}
@@ -125,12 +126,12 @@ class Folder(Sequence[EncodedImage]):
                 continue
             content_type = _content_type(path)
             if content_type is None:
-                self.skipped += 1
+                self.skipped.append(str(path.relative_to(root)))
             else:
                 self._files.append((path, content_type))
         if not self._files:
             raise SourceError(
-                f"no PNG, JPEG, WebP or BMP file in {root} ({self.skipped} other files)"
+                f"no PNG, JPEG, WebP or BMP file in {root} ({len(self.skipped)} other files)"
             )
 
     def __len__(self) -> int:
@@ -154,6 +155,10 @@ class Folder(Sequence[EncodedImage]):
             self._room -= len(image.value)
             self._cache[index] = image
         return image
+
+    def names(self) -> FileNames:
+        """The ids of the images."""
+        return FileNames([path.relative_to(self._root) for path, _ in self._files])
 
     def labels(self) -> list[str | None]:
         """The label of each image, without reading the images."""

@@ -101,6 +101,7 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("Producer", "produce", "producer/run.py", "PRODUCER"),
     Command("Consumer", "measure", "consumer/run.py", "CONSUMER"),
+    Command("Reading predictions", "read", prefix="CONSUMER"),
     Command("Comparison of two runs", "compare", "consumer/compare.py"),
     Command("Live view", "watch", "consumer/liveview/run.py", "LIVEVIEW"),
     Command("Exporter", "export", "scripts/export_model.py"),

@@ -15,7 +15,7 @@ HEAD = """\
 
 `GET /metrics` of a bridge answers with these metrics, in the format of Prometheus. The words are
 explained in the [glossary](glossary.md), the alerts in [operations.md](operations.md#alerts). The
-values of every label come from a fixed set, never from a message.
+values of every label come from a fixed set or, within bounds, from the model; never from a message.
 
 A counter counts from the start of the bridge. A histogram has a series for each bucket, `_sum` and
 `_count`.
@@ -33,6 +33,12 @@ OTHER_UNITS = {
     "bridge_image_retries": "images",
     "bridge_consumer_lag": "images",
     "bridge_assignment_changes": "rebalances",
+    "bridge_build": "1",
+    "bridge_predictions": "predictions",
+    "bridge_decoder_deaths": "processes",
+    "bridge_kafka_brokers_up": "brokers",
+    "process_open_fds": "file descriptors",
+    "process_max_fds": "file descriptors",
     "bridge_ready": "0 or 1",
     "bridge_fuse_blown": "0 or 1",
     "bridge_triton_up": "0 or 1",

@@ -146,11 +146,18 @@ def _run(
         state.publish(directory, ready=False, endpoints=endpoints)
         if broker is not None and not jars.is_cached():
             console.print("fetching Kafka from Maven Central (45 MB, this once)")
-        with console.status("starting " + " and ".join(part.name for part in services)):
+        names = " and ".join(part.name for part in services)
+        console.print(
+            f"starting {names}: a minute or two the first time, their logs are below {directory}"
+        )
+        begun = time.monotonic()
+        with console.status("") as waiting:
             for part in services:
                 part.launch()
             for part in services:
+                waiting.update(f"waiting for {part.name} to be ready")
                 part.wait_ready()
+                console.print(f"{part.name} is ready after {time.monotonic() - begun:.0f} s")
             if broker is not None:
                 topics = dict.fromkeys((IMAGES, PREDICTIONS, DEAD_LETTERS), partitions)
                 create_topics(broker.bootstrap, topics)

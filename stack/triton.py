@@ -11,6 +11,7 @@ import platform
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class Triton(Service):
             "metrics": picked[2] if metrics_port is None else metrics_port,
         }
         self._arguments = tuple(arguments)
+        self._links: Path | None = None
         # Of this directory alone: what a killed server leaves in memory can be told and removed.
         digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         self._shared_memory_prefix = f"triton_stack_{digest}_"
@@ -86,8 +88,8 @@ class Triton(Service):
         backends = self.directory / "backends"
         _assemble_python_backend(package, backends / "python")
         options = {
-            "--model-repository": str(self.model_repository),
-            "--backend-directory": str(backends),
+            "--model-repository": str(self._plain(self.model_repository)),
+            "--backend-directory": str(self._plain(backends)),
             "--model-control-mode": "none",
             "--strict-readiness": "true",
             "--exit-timeout-secs": str(EXIT_TIMEOUT_S),
@@ -105,6 +107,21 @@ class Triton(Service):
             _environment(package),
         )
 
+    def _plain(self, folder: Path) -> Path:
+        """The same folder without white space in its name: Triton gives it to a shell unquoted."""
+        if not re.search(r"\s", str(folder)):
+            return folder
+        if self._links is None:
+            self._links = Path(tempfile.mkdtemp(prefix="triton-"))
+        if re.search(r"\s", str(self._links)):
+            raise StackError(
+                f"Triton cannot serve from {folder}, whose path holds white space, nor link to it "
+                f"from {self._links.parent}: set TMPDIR to a folder without any"
+            )
+        link = self._links / re.sub(r"\s", "_", folder.name)
+        link.symlink_to(folder)
+        return link
+
     def _causes(self, log: str) -> list[str]:
         # One line each, a model's Python traceback in it with its line ends escaped. That there is
         # no CUDA driver is no reason not to start.
@@ -115,6 +132,9 @@ class Triton(Service):
         return is_ok(self.http, "/v2/health/ready", timeout_s=1)
 
     def _clean_up(self) -> None:
+        if self._links is not None:
+            shutil.rmtree(self._links, ignore_errors=True)
+            self._links = None
         for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             with contextlib.suppress(FileNotFoundError):
                 region.unlink()

@@ -12,6 +12,7 @@ from stack.kafka import Kafka
 from stack.service import Service
 from stack.topics import create_topics
 from stack.triton import Triton
+from tests.storage.server import ObjectServer
 
 # A machine that is busy is no reason to fail.
 settings.register_profile("no-deadline", deadline=None)
@@ -32,7 +33,15 @@ class Topics:
 
 
 SERVERS = frozenset(
-    ("kafka", "triton", "secure_kafka", "secure_triton", "start_bridge", "start_trial")
+    (
+        "kafka",
+        "triton",
+        "secure_kafka",
+        "secure_triton",
+        "start_bridge",
+        "start_trial",
+        "object_server",
+    )
 )
 """Fixtures that start a server. `make test-fast` leaves out the tests that ask for one."""
 
@@ -76,6 +85,12 @@ def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def triton(model_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
     with Triton(model_repository, tmp_path_factory.mktemp("triton")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    with ObjectServer(tmp_path_factory.mktemp("objects")) as server:
         yield server
 
 

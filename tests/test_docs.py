@@ -76,6 +76,7 @@ PACKAGES = (
     "deadletters",
     "exporter",
     "stack",
+    "storage",
     "scripts",
     "tracing",
 )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 import numpy as np
 
 from wire.record import ContractError
+from wire.tensors import OutputTensor, read_tensor
 
 TASKS = ("classify", "detect", "embed", "raw")
 MAX_DETECTIONS = 1000
@@ -36,15 +37,6 @@ class ImageSize(TypedDict):
 
     width: int
     height: int
-
-
-class OutputTensor(TypedDict):
-    """A tensor, as KServe's protocol v2 holds it in JSON; data are flat, the last index fastest."""
-
-    name: str
-    datatype: str
-    shape: Sequence[int]
-    data: Sequence[float | int | bool | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +136,7 @@ def read_answer(task: str, body: dict[str, Any]) -> OtherAnswer | None:
     if task == "embed":
         return _read_embedding(body)
     if task == "raw":
-        return Tensors(tuple(_read_tensor(one) for one in body["outputs"]))
+        return Tensors(tuple(read_tensor(one) for one in body["outputs"]))
     raise ContractError(f"task {task[:40]!r} is not known, only {', '.join(TASKS)}")
 
 
@@ -188,15 +180,3 @@ def _read_embedding(body: dict[str, Any]) -> Embedding:
     if not np.isfinite(np.frombuffer(values, FLOAT32)).all():
         raise ContractError("an embedding with a value that is not finite")
     return embedding
-
-
-def _read_tensor(one: dict[str, Any]) -> OutputTensor:
-    shape = tuple(int(size) for size in one["shape"])
-    data = tuple(one["data"])
-    if min(shape, default=0) < 0 or math.prod(shape) != len(data):
-        raise ContractError(f"a tensor of {len(data)} values cannot have the shape {shape}")
-    if not all(isinstance(value, float | int | str) for value in data):
-        raise ContractError("a tensor whose data are not numbers, truth values or text")
-    return OutputTensor(
-        name=str(one["name"]), datatype=str(one["datatype"]), shape=shape, data=data
-    )

@@ -7,7 +7,6 @@ from functools import lru_cache
 from wire.record import ContractError, KafkaRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 LATEST_NS = 1 << 62
 """The year 2116. What lies outside 1970 to then is no time at which anything was sent; inside it,
@@ -52,7 +51,8 @@ def _parse(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND * 1000
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
 
 
 def is_believable(ns: int) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from wire.image import LETTER_ID
 from wire.record import KafkaRecord, Outgoing, first_headers, raw_bytes
 from wire.trace import TRACEPARENT
 
@@ -13,6 +14,9 @@ MAX_DIGITS = 19
 
 INTERNAL = "internal"
 """The error class of an image that met an error which has no rule of its own."""
+
+EXPIRED = "expired"
+"""The error class of an image that was too old to be worked on: nothing is wrong with it."""
 
 PREFIX = "dlq."
 OMITTED = "dlq.value.omitted"
@@ -35,7 +39,7 @@ class DeadLetter(NamedTuple):
     """Why an image was dead-lettered, and where it was.
 
     Attributes:
-        stage: contract, decode, infer, publish.
+        stage: contract, fetch, decode, infer, publish.
         error_class: a short, fixed name, safe as a metric label.
         message: one line for a person.
         attempts: how often it was tried.
@@ -59,11 +63,15 @@ def one_line(text: str) -> str:
 
 
 def encode_dead_letter(
-    record: KafkaRecord, letter: DeadLetter, traceparent: str | None = None
+    record: KafkaRecord,
+    letter: DeadLetter,
+    traceparent: str | None = None,
+    id: str | None = None,
 ) -> Outgoing:
     """The original key, value and headers, then why; an earlier reason is replaced.
 
     Args:
+        id: of the image, where the message itself does not say it.
         traceparent: replaces the image's own, where the trace goes on from here.
     """
     original = restored(record)
@@ -71,7 +79,7 @@ def encode_dead_letter(
     if traceparent is not None:
         headers = [one for one in headers if one[0] != TRACEPARENT]
         headers.append((TRACEPARENT, traceparent.encode()))
-    reason = (
+    reason = [
         ("dlq.error.stage", letter.stage),
         ("dlq.error.class", letter.error_class),
         ("dlq.error.message", one_line(letter.message)),
@@ -80,7 +88,9 @@ def encode_dead_letter(
         ("dlq.offset", str(letter.offset)),
         ("dlq.attempts", str(letter.attempts)),
         ("dlq.timestamp", str(letter.timestamp_ms)),
-    )
+    ]
+    if id is not None:
+        reason.append((LETTER_ID, id))
     reasons = ((name, text.encode()) for name, text in reason)
     return original._replace(headers=[*headers, *reasons])
 

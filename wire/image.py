@@ -13,6 +13,7 @@ from wire.record import (
     first_headers,
     raw_bytes,
 )
+from wire.reference import MAX_URL
 from wire.trace import TRACEPARENT, read_traceparent
 
 _OUR_TYPES = "triton-kafka-bridge.image."
@@ -27,6 +28,9 @@ MAX_ID = 256
 """Bytes of an id: it ends up in logs, traces and every prediction."""
 MAX_HEADER = 1024
 """Bytes of any header that is read: they are small by contract, whatever a stranger sends."""
+DATAREF = "ce_dataref"
+LETTER_ID = "dlq.id"
+"""Of a dead letter: the id of its image, where the message itself does not say it."""
 MAX_RANK = 8
 
 _COMMON = (
@@ -34,8 +38,8 @@ _COMMON = (
     "content-type",
 )  # fmt: skip
 """Headers in which the images of a stream hardly differ."""
-_OWN = ("ce_id", "ce_time", "ce_senttime", "dlq.topic", "dlq.partition", "dlq.offset")
-"""Headers of one image; a dead letter keeps its first coordinates in the last three."""
+_FIRST = ("dlq.id", "dlq.topic", "dlq.partition", "dlq.offset")
+"""What a dead letter keeps of its image's id and first coordinates."""
 
 
 class ImageEvent(NamedTuple):
@@ -51,6 +55,7 @@ class ImageEvent(NamedTuple):
         sent_ns: when it was really sent; the same.
         label: the true class name, where the producer knows it (evaluation runs).
         traceparent: W3C trace context, version 00; None where there is none that is valid.
+        dataref: URL of the image where the record itself has none (CloudEvents' extension).
     """
 
     id: str
@@ -63,12 +68,13 @@ class ImageEvent(NamedTuple):
     run_id: str | None = None
     label: str | None = None
     traceparent: str | None = None
+    dataref: str | None = None
 
 
 def encode_image(
     *,
     id: str,
-    value: bytes,
+    value: bytes | None,
     content_type: str,
     source: str,
     intended_ns: int,
@@ -78,8 +84,12 @@ def encode_image(
     dtype: str | None = None,
     shape: Sequence[int] | None = None,
     traceparent: str | None = None,
+    dataref: str | None = None,
 ) -> Outgoing:
     """Build the record of one image.
+
+    Args:
+        value: None where a `dataref` says where the image lies.
 
     Raises:
         ContractError: an id that no reader would accept, or raw pixels without dtype and shape.
@@ -103,6 +113,7 @@ def encode_image(
         ("ce_dtype", dtype),
         ("ce_shape", None if shape is None else ",".join(map(str, shape))),
         (TRACEPARENT, traceparent),
+        (DATAREF, dataref),
     )
     headers += [(name, text.encode()) for name, text in optional if text is not None]
     return Outgoing(id.encode(), value, headers)
@@ -111,7 +122,7 @@ def encode_image(
 def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> str:
     """The id of an image whatever state its record is in: never raises, always bounded."""
     found = first_headers(record.headers()) if headers is None else headers
-    for candidate in (found.get("ce_id"), record.key()):
+    for candidate in (found.get(LETTER_ID), found.get("ce_id"), record.key()):
         raw = raw_bytes(candidate)
         if 0 < len(raw) <= MAX_ID:
             try:
@@ -120,7 +131,7 @@ def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> st
                 continue
             if text.isprintable():
                 return text
-    coordinates = [found.get(name) for name in ("dlq.topic", "dlq.partition", "dlq.offset")]
+    coordinates = [found.get(name) for name in _FIRST[1:]]
     if all(coordinates):
         return "/".join(raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
     return f"{record.topic()}/{record.partition()}/{record.offset()}"
@@ -136,17 +147,29 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
     if isinstance(record, StoredRecord) and record.unreadable is not None:
         raise ContractError(record.unreadable)
     headers = first_headers(record.headers())
-    content_type, dtype, shape, source, run_id, label = _common(*map(headers.get, _COMMON))
-    text = {name: _text(name, headers[name]) for name in _OWN if name in headers}
-    if "ce_id" in text and len(headers["ce_id"]) > MAX_ID:
-        raise ContractError(f"ce_id has {len(headers['ce_id'])} bytes, {MAX_ID} are allowed")
-    kafka_ns = kafka_time(record)
-    intended_ns = _time(text.get("ce_time")) or kafka_ns
-    sent_ns = _time(text.get("ce_senttime")) or kafka_ns or intended_ns
-    traceparent = headers.get(TRACEPARENT)
+    find = headers.get
+    content_type, dtype, shape, source, run_id, label = _common(*map(find, _COMMON))
+    raw_id = find("ce_id")
+    text_id = "" if raw_id is None else _text("ce_id", raw_id)
+    if raw_id is not None and len(raw_id) > MAX_ID:
+        raise ContractError(f"ce_id has {len(raw_id)} bytes, {MAX_ID} are allowed")
+    intended_ns = _time("ce_time", find("ce_time"))
+    sent_ns = _time("ce_senttime", find("ce_senttime"))
+    for name in _FIRST:
+        if name in headers:
+            _text(name, headers[name])
+    if not (intended_ns and sent_ns):
+        kafka_ns = kafka_time(record)
+        intended_ns = intended_ns or kafka_ns
+        sent_ns = sent_ns or kafka_ns or intended_ns
+    # As `image_id` finds it, which would read it once more.
+    plain = text_id and text_id.isprintable() and LETTER_ID not in headers
+    named = text_id if plain else image_id(record, headers)
+    traceparent, dataref = find(TRACEPARENT), find(DATAREF)
     return ImageEvent(
-        image_id(record, headers), content_type, dtype, shape, intended_ns, sent_ns, source, run_id,
-        label, None if traceparent is None else read_traceparent(traceparent),
+        named, content_type, dtype, shape, intended_ns, sent_ns, source, run_id, label,
+        None if traceparent is None else read_traceparent(traceparent),
+        None if dataref is None else _text(DATAREF, dataref, MAX_URL),
     )  # fmt: skip
 
 
@@ -182,18 +205,20 @@ def _common(*values: bytes | None) -> _Common:
     )
 
 
-def _text(name: str, raw: bytes) -> str:
-    if len(raw) > MAX_HEADER:
-        raise ContractError(f"header {name} has {len(raw)} bytes, {MAX_HEADER} are allowed")
+def _text(name: str, raw: bytes, limit: int = MAX_HEADER) -> str:
+    if len(raw) > limit:
+        raise ContractError(f"header {name} has {len(raw)} bytes, {limit} are allowed")
     try:
         return raw.decode()
     except UnicodeDecodeError:
         raise ContractError(f"header {name} is not UTF-8") from None
 
 
-def _time(text: str | None) -> int:
+def _time(name: str, raw: bytes | None) -> int:
     """0 where there is no time, or none to believe: a clock never set, a field never filled in."""
-    ns = 0 if text is None else parse_time(text)
+    if raw is None:
+        return 0
+    ns = parse_time(_text(name, raw))
     return ns if is_believable(ns) else 0
 
 

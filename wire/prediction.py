@@ -1,6 +1,6 @@
 """A prediction on its way back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Any, NamedTuple, Protocol, TypedDict
@@ -10,7 +10,14 @@ import orjson
 from wire.answers import OtherAnswer, read_answer
 from wire.clock import bounded_time, format_time
 from wire.image import MAX_ID, ImageEvent
-from wire.record import ContractError, KafkaRecord, Outgoing, first_headers, raw_bytes
+from wire.record import (
+    ContractError,
+    Headers,
+    KafkaRecord,
+    Outgoing,
+    first_headers,
+    raw_bytes,
+)
 from wire.trace import TRACEPARENT, read_traceparent
 
 CLASSIFICATION_TYPE = "triton-kafka-bridge.prediction.v1"
@@ -36,6 +43,21 @@ class ScoredLabel(TypedDict):
     score: float
 
 
+class Head(TypedDict):
+    """The best classes of one output of a model that has several, as JSON holds it."""
+
+    output: str
+    top: Sequence[ScoredLabel]
+
+
+class ImageRecord(TypedDict):
+    """Where an image is on its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class Prediction(NamedTuple):
     """One answered image.
 
@@ -44,6 +66,8 @@ class Prediction(NamedTuple):
         stamps: epoch nanoseconds of each of `STAMPS`, 0 to `LATEST_NS`.
         batch_size: images in the request that carried this one to Triton.
         answer: of another task than classification, whose answer is `top`.
+        heads: of a classifier with several outputs, each of them; `top` is the first one's.
+        record: where the image is; None: a bridge that did not say so yet.
     """
 
     id: str
@@ -55,6 +79,8 @@ class Prediction(NamedTuple):
     run_id: str | None = None
     traceparent: str | None = None
     answer: OtherAnswer | None = None
+    heads: tuple[Head, ...] = ()
+    record: ImageRecord | None = None
 
     @property
     def task(self) -> str:
@@ -76,11 +102,13 @@ def encode_prediction(
     key: bytes | None,
     prediction: Prediction,
     source: str,
+    passed: Headers = (),
     serializer: Serializer | None = None,
 ) -> Outgoing:
     """Build the answer to `image`; it keeps the image's key, run id and traceparent.
 
     Args:
+        passed: headers of the image that its answer gets, too.
         serializer: None: JSON.
 
     Raises:
@@ -99,6 +127,8 @@ def encode_prediction(
             "batch_size": prediction.batch_size,
             "stamps_ns": prediction.stamps,
         }
+        if prediction.heads:
+            body["heads"] = prediction.heads
     else:
         body = {
             "id": prediction.id,
@@ -109,6 +139,8 @@ def encode_prediction(
             "batch_size": prediction.batch_size,
             "stamps_ns": prediction.stamps,
         }
+    if prediction.record is not None:
+        body["record"] = prediction.record
     if serializer is None:
         value, content_type = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), JSON
     else:
@@ -116,8 +148,8 @@ def encode_prediction(
     if len(value) > MAX_PREDICTION:
         raise ContractError(
             f"its prediction has {len(value):,} bytes, {MAX_PREDICTION:,} are allowed: ask for "
-            "less (--top-k, postprocess.max_detections, postprocess.outputs), or give shorter "
-            "labels"
+            "less (--top-k, postprocess.max_detections, .outputs, .encoding), or give "
+            "shorter labels"
         )
     kind = CLASSIFICATION_TYPE if answer is None else PREDICTION_TYPE
     headers = [
@@ -128,6 +160,7 @@ def encode_prediction(
         headers.append(("ce_runid", image.run_id.encode()))
     if image.traceparent is not None:
         headers.append((TRACEPARENT, image.traceparent.encode()))
+    headers += passed
     return Outgoing(key, value, headers)
 
 
@@ -166,14 +199,11 @@ def decode_prediction(
     try:
         body = deserialize(value)
         answer = read_answer(str(body.get("task", "classify")), body)
-        top = tuple(
-            ScoredLabel(
-                label=str(item["label"]), class_id=int(item["class_id"]), score=float(item["score"])
-            )
-            for item in (body["top"] if answer is None else ())
+        top = _read_top(body["top"]) if answer is None else ()
+        heads = tuple(
+            Head(output=str(one["output"]), top=_read_top(one["top"]))
+            for one in (body.get("heads", ()) if answer is None else ())
         )
-        if not all(isfinite(one["score"]) for one in top):
-            raise ContractError("a prediction with a score that is not a finite number")
         stamps = {str(name): bounded_time(int(ns)) for name, ns in body["stamps_ns"].items()}
         missing = [name for name in STAMPS if name not in stamps]
         if missing:
@@ -188,11 +218,33 @@ def decode_prediction(
             run_id=_text(headers.get("ce_runid")),
             traceparent=read_traceparent(headers.get(TRACEPARENT)),
             answer=answer,
+            heads=heads,
+            record=_record(body.get("record")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ContractError):
             raise
         raise ContractError(f"not a prediction: {type(error).__name__}: {error}") from None
+
+
+def _read_top(found: Any) -> tuple[ScoredLabel, ...]:
+    top = tuple(
+        ScoredLabel(
+            label=str(item["label"]), class_id=int(item["class_id"]), score=float(item["score"])
+        )
+        for item in found
+    )
+    if not all(isfinite(one["score"]) for one in top):
+        raise ContractError("a prediction with a score that is not a finite number")
+    return top
+
+
+def _record(body: Any) -> ImageRecord | None:
+    if body is None:
+        return None
+    return ImageRecord(
+        topic=str(body["topic"]), partition=int(body["partition"]), offset=int(body["offset"])
+    )
 
 
 def _text(raw: bytes | None) -> str | None:

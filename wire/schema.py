@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from wire.answers import MAX_DETECTIONS, Detection, ImageSize, OutputTensor
+from wire.answers import MAX_DETECTIONS, Detection, ImageSize
 from wire.image import IMAGE_TYPE, MAX_ID, NDARRAY
-from wire.prediction import CLASSIFICATION_TYPE, PREDICTION_TYPE, STAMPS, ScoredLabel
+from wire.prediction import (
+    CLASSIFICATION_TYPE,
+    PREDICTION_TYPE,
+    STAMPS,
+    Head,
+    ImageRecord,
+    ScoredLabel,
+)
+from wire.tensors import ENCODINGS, OutputTensor
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 Schema = dict[str, Any]
@@ -23,7 +31,7 @@ def schema_of(hint: Any) -> Schema:
         fields = get_type_hints(hint)
         return {
             "type": "object",
-            "required": list(fields),
+            "required": [name for name in fields if name in hint.__required_keys__],
             "properties": {name: schema_of(one) for name, one in fields.items()},
         }
     if get_origin(hint) is Sequence:
@@ -49,9 +57,12 @@ def _body(task: str, fields: Schema, required: Sequence[str]) -> Schema:
             "required": list(STAMPS),
             "properties": dict.fromkeys(STAMPS, nanoseconds),
         },
+        "record": {**schema_of(ImageRecord), "description": "where the image is"},
     }
-    # The first version knew classifications alone, and did not say so.
-    always = [name for name in common if name != "task" or task != "classify"]
+    # The first version knew classifications alone, and did not say so; where the image is, bridges
+    # say since later than that.
+    first = () if task != "classify" else ("task",)
+    always = [name for name in common if name not in ("record", *first)]
     return {
         "type": "object",
         "required": [*always, *required],
@@ -70,10 +81,23 @@ def _bodies() -> dict[str, Schema]:
     }
     embedding = _body("embed", {"dimensions": {"type": "integer"}, **vector}, ["dimensions"])
     embedding["oneOf"] = [{"required": [name]} for name in vector]
+    tensor = schema_of(OutputTensor)
+    tensor["oneOf"] = [{"required": [name]} for name in ENCODINGS]
+    for name, said in (
+        ("data_base64", "the protocol's binary data: little-endian, the last index fastest"),
+        ("png_base64", "a grey PNG of a UINT8 or UINT16 tensor [height, width]"),
+    ):
+        tensor["properties"][name]["description"] = said
+    classes = {
+        "top": {"type": "array", "items": schema_of(ScoredLabel)},
+        "heads": {
+            "type": "array",
+            "items": schema_of(Head),
+            "description": "of a classifier with several outputs; top is that of the first",
+        },
+    }
     return {
-        "classify": _body(
-            "classify", {"top": {"type": "array", "items": schema_of(ScoredLabel)}}, ["top"]
-        ),
+        "classify": _body("classify", classes, ["top"]),
         "detect": _body(
             "detect",
             {
@@ -83,9 +107,7 @@ def _bodies() -> dict[str, Schema]:
             ["detections"],
         ),
         "embed": embedding,
-        "raw": _body(
-            "raw", {"outputs": {"type": "array", "items": schema_of(OutputTensor)}}, ["outputs"]
-        ),
+        "raw": _body("raw", {"outputs": {"type": "array", "items": tensor}}, ["outputs"]),
     }
 
 
@@ -128,6 +150,11 @@ def asyncapi(version: str) -> Schema:
         },
         "ce_senttime": {"type": "string", "format": "date-time"},
         "ce_label": text,
+        "ce_dataref": {
+            "type": "string",
+            "format": "uri",
+            "description": "of a message without a value: where the image lies, s3://bucket/key",
+        },
         "ce_dtype": text,
         "ce_shape": {"type": "string", "pattern": "^[0-9]+(,[0-9]+)*$"},
     }
@@ -138,7 +165,11 @@ def asyncapi(version: str) -> Schema:
         },
         "deadLetter": {
             "summary": "Image that can have no prediction, as it came, with the reason",
-            "headers": {"type": "object", "required": list(letters), "properties": letters},
+            "headers": {
+                "type": "object",
+                "required": list(letters),
+                "properties": letters | {"dlq.id": text},
+            },
         },
     }
     for task, body in _bodies().items():

@@ -27,6 +27,9 @@ FIRST_ANSWER_S = 120.0
 SETTLE_S = 10.0
 """How long the last answers may take."""
 READ = 64
+NEVER_OLD_NS = 3600 * 10**9
+"""The first images are due that much later: however long the bridge takes to start, they do not
+expire."""
 WAITS = 5000
 """Answers whose stamps are looked at: all of a fast stream's would be kept, and walked through by
 Python's collector while others are timed."""
@@ -102,7 +105,9 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
     count = int(options.rate * options.seconds)
     for index in range(count):
         clock.wait(index)
-        _produce(producer, options.source, f"{options.name}p{index}", pixels[index % len(pixels)])
+        late_ns = int((time.monotonic() - clock.due(index)) * 1e9)
+        pixel = pixels[index % len(pixels)]
+        _produce(producer, options.source, f"{options.name}p{index}", pixel, late_ns)
         producer.poll(0)
     producer.flush(SETTLE_S)
     _settle(lambda: len(clock.latencies) >= count)
@@ -120,10 +125,11 @@ def _waits(answers: Iterable[Message]) -> Iterator[float]:
             yield (stamps["requested"] - stamps["decoded"]) / 1e6
 
 
-def _produce(producer: Producer, topic: str, id: str, pixels: Any) -> None:
+def _produce(producer: Producer, topic: str, id: str, pixels: Any, late_ns: int = 0) -> None:
     now = time.time_ns()
     record = encode_image(
-        id=id, value=pixels.tobytes(), content_type=NDARRAY, source="probe", intended_ns=now,
+        id=id, value=pixels.tobytes(), content_type=NDARRAY, source="probe",
+        intended_ns=now - late_ns,
         sent_ns=now, dtype="uint8", shape=pixels.shape,
     )  # fmt: skip
     producer.produce(topic, record.value, record.key, headers=list(record.headers))
@@ -134,7 +140,8 @@ def _send_warm(
 ) -> bool:
     wanted = {f"{options.name}w{i}".encode() for i in range(options.warm)}
     for i in range(options.warm):
-        _produce(producer, options.source, f"{options.name}w{i}", pixels[i % len(pixels)])
+        image = pixels[i % len(pixels)]
+        _produce(producer, options.source, f"{options.name}w{i}", image, -NEVER_OLD_NS)
         time.sleep(0.01)
     producer.flush(SETTLE_S)
     deadline = time.monotonic() + FIRST_ANSWER_S

@@ -18,7 +18,13 @@ import numpy as np
 from PIL import Image
 
 from bridge.decoders.confine import confine
-from bridge.decoders.messages import READY, Decoded, pack_decoded, unpack_jobs, unpack_rules
+from bridge.decoders.messages import (
+    Decoded,
+    pack_decoded,
+    pack_ready,
+    unpack_jobs,
+    unpack_rules,
+)
 from bridge.decoders.process import IDLE, OUT_OF_MEMORY, PLACE, SLICE_IMAGES, cpu_limit_s
 from imaging.decode import decode, to_picture
 from imaging.formats import DECODED
@@ -90,9 +96,9 @@ def main() -> None:
     with Connection(int(sys.argv[1])) as bridge, suppress(EOFError, OSError):
         rules = unpack_rules(bridge.recv_bytes())
         prepare()
-        confine(rules, SLICE_IMAGES)
+        missing = confine(rules, SLICE_IMAGES)
         worker = Worker(rules, at)
-        bridge.send_bytes(READY)
+        bridge.send_bytes(pack_ready(missing))
         try:
             while True:
                 bridge.send_bytes(pack_decoded(worker.decode(unpack_jobs(bridge.recv_bytes()))))

@@ -1,6 +1,6 @@
 """What a decoder gives up before it sees an image: files, network, other programs, memory.
 
-All of it is for an unprivileged process. What the kernel does not have is left out.
+All of it is for an unprivileged process. What the kernel does not have is left out, and told.
 """
 
 import ctypes
@@ -9,6 +9,7 @@ import resource
 import struct
 import sys
 
+from bridge.decoders.syscalls import refuse_system_calls
 from imaging.rules import ImageRules
 
 BASE_BYTES = 2 << 30
@@ -27,17 +28,26 @@ _SCOPES = 0b11
 """Abstract sockets and signals to other processes."""
 
 
-def confine(rules: ImageRules, slice_images: int) -> None:
-    """Give up what decoding does not need; every module must be imported before."""
+def confine(rules: ImageRules, slice_images: int) -> list[str]:
+    """Give up what decoding does not need; every module must be imported before.
+
+    Returns:
+        What this kernel has no means for: landlock, seccomp.
+    """
+    missing = []
     _limit(resource.RLIMIT_AS, _address_space(rules, slice_images))
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-        _landlock(libc)
+        if not _landlock(libc):
+            missing.append("landlock")
+        if not refuse_system_calls(libc):
+            missing.append("seccomp")
     # No new descriptor: no file can be opened, and no socket made. Last: Landlock needs one.
     _limit(resource.RLIMIT_NOFILE, 0)
+    return missing
 
 
 def _address_space(rules: ImageRules, slice_images: int) -> int:
@@ -52,11 +62,11 @@ def _limit(what: int, most: int) -> None:
     resource.setrlimit(what, (most, most))
 
 
-def _landlock(libc: ctypes.CDLL) -> None:
+def _landlock(libc: ctypes.CDLL) -> bool:
     """Deny all that the kernel's Landlock knows: there are no rules that allow anything."""
     version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_VERSION)
     if version < 1:
-        return
+        return False
     rights = (1 << _FILE_RIGHTS[min(version, 5)]) - 1
     fields = [rights]
     if version >= 4:
@@ -65,5 +75,7 @@ def _landlock(libc: ctypes.CDLL) -> None:
         fields.append(_SCOPES)
     attributes = struct.pack(f"<{len(fields)}Q", *fields)
     rule_set = libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
-    if rule_set >= 0:
-        libc.syscall(_LANDLOCK_RESTRICT_SELF, rule_set, 0)
+    if rule_set < 0:
+        return False
+    restricted: int = libc.syscall(_LANDLOCK_RESTRICT_SELF, rule_set, 0)
+    return restricted == 0

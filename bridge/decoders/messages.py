@@ -16,7 +16,8 @@ import numpy.typing as npt
 from imaging.rules import ImageRules, Preprocess
 from imaging.tensor import Array, Normalization, TensorRules
 
-READY = b"ready"
+_READY = b"ready"
+MAX_READY_BYTES = 100
 _SIZES = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 MAX_ERROR_BYTES = 4096
@@ -65,6 +66,23 @@ def unpack_rules(message: bytes) -> ImageRules:
         tensor=TensorRules(normalization=how, **tensor),
         **fields,
     )
+
+
+def pack_ready(missing: Sequence[str]) -> bytes:
+    """What a decoder says first: what it could not give up."""
+    return b" ".join([_READY, *(one.encode() for one in missing)])
+
+
+def unpack_ready(message: bytes) -> list[str]:
+    """Read it.
+
+    Raises:
+        ReplyError: it is something else.
+    """
+    first, *missing = message.split(b" ")
+    if first != _READY:
+        raise ReplyError("it does not say that it is ready")
+    return [one.decode() for one in missing]
 
 
 def pack_jobs(values: Sequence[bytes]) -> bytes:

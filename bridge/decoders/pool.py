@@ -66,13 +66,16 @@ class Backlog(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._waiting or self._suspects)
 
-    def next_slice(self) -> Slice[T] | None:
+    def next_slice(self, gone: Callable[[T], bool] | None = None) -> Slice[T] | None:
+        """The next images to decode; those that are gone are passed over, for good."""
         if self._suspects:
             return Slice([self._suspects.popleft()], {0}, again=True)
         items: list[T] = []
         size = 0
         while self._waiting and len(items) < SLICE_IMAGES and size < SLICE_BYTES:
             item = self._waiting.popleft()
+            if gone is not None and gone(item):
+                continue
             items.append(item)
             size += len(item.value)
         return Slice(items, set(range(len(items)))) if items else None
@@ -126,6 +129,7 @@ class Decoders(Generic[T]):
         self._idle: deque[Decoder] = deque()
         self._working: dict[Decoder, Slice[T]] = {}
         self._unblamed = 0
+        self._told = False
         self.pending = 0
         """Images that were added and not taken."""
 
@@ -146,8 +150,11 @@ class Decoders(Generic[T]):
         self._backlog.add(item)
         self.pending += 1
 
-    def feed(self) -> None:
+    def feed(self, gone: Callable[[T], bool] | None = None) -> None:
         """Give every idle decoder a slice; see to those that are held up. To be called often.
+
+        Args:
+            gone: whether an image need not be decoded any more; then it has taken care of it.
 
         Raises:
             DecoderError: decoders do not start.
@@ -158,10 +165,24 @@ class Decoders(Generic[T]):
             if not decoder.alive:  # it died with nothing in flight: no image's doing
                 self._replace(decoder, "while it was idle")
                 continue
-            piece = self._backlog.next_slice()
-            assert piece is not None
+            piece = self._backlog.next_slice(self._passed_over(gone))
+            if piece is None:  # all that waited is gone
+                self._idle.appendleft(decoder)
+                break
             self._working[decoder] = piece
             decoder.decode([item.value for item in piece.items])
+
+    def _passed_over(self, gone: Callable[[T], bool] | None) -> Callable[[T], bool] | None:
+        """`gone`, which counts those that are."""
+        if gone is None:
+            return None
+
+        def counted(item: T) -> bool:
+            found = gone(item)
+            self.pending -= found
+            return found
+
+        return counted
 
     def _watch(self, now: float) -> None:
         held_up = 0
@@ -192,6 +213,9 @@ class Decoders(Generic[T]):
         piece = self._working.pop(decoder, nothing)
         if isinstance(result, Decoded):
             self._unblamed = 0
+            if decoder.missing and not self._told:
+                self._told = True
+                log.warning("decoders_less_confined", kernel_lacks=decoder.missing)
             if len(self._idle) + len(self._working) < self._count:
                 self._idle.append(decoder)
             else:

@@ -16,13 +16,14 @@ from queue import SimpleQueue
 from threading import Thread
 
 from bridge.decoders.messages import (
-    READY,
+    MAX_READY_BYTES,
     Decoded,
     ReplyError,
     max_reply_bytes,
     pack_jobs,
     pack_rules,
     unpack_decoded,
+    unpack_ready,
 )
 from imaging.rules import ImageRules
 
@@ -77,6 +78,9 @@ class Died:
 class Decoder:
     """One process, and the thread that talks to it.
 
+    Attributes:
+        missing: what its kernel has no means to take from it.
+
     Args:
         done: called on that thread with what became of each slice, and when the process could not
             start.
@@ -86,6 +90,7 @@ class Decoder:
         self, rules: ImageRules, done: Callable[["Decoder", Decoded | Died], None]
     ) -> None:
         self.started = False
+        self.missing: list[str] = []
         self._rules = rules
         self._done = done
         self._jobs: SimpleQueue[Sequence[bytes] | None] = SimpleQueue()
@@ -160,7 +165,8 @@ class Decoder:
     def _talk(self) -> None:
         try:
             self._link.send_bytes(pack_rules(self._rules))
-            self.started = self._link.recv_bytes(len(READY)) == READY
+            self.missing = unpack_ready(self._link.recv_bytes(MAX_READY_BYTES))
+            self.started = True
             while (values := self._jobs.get()) is not None:
                 self._link.send_bytes(pack_jobs(values))
                 reply = self._link.recv_bytes(max_reply_bytes(len(values), self._rules))

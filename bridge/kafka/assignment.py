@@ -1,14 +1,14 @@
 """The partitions that this bridge owns right now, and the images of each in flight."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Condition
 from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 
 from bridge.accounts import Accounts, Became
-from bridge.kafka.offsets import Entry, PartitionTracker
+from bridge.kafka.offsets import Entry, Key, PartitionTracker
 
 log = structlog.get_logger()
 
@@ -46,6 +46,9 @@ class Assignment(Generic[T]):
         self.changed = Condition(self._accounts.lock)
         self._room = Condition(self._accounts.lock)
         self._room_wanted: tuple[int, int] | None = None
+        self._released: Callable[[], None] | None = None
+        self.extra_bytes = 0
+        """Those of `bytes` that `resize` has added."""
         self.changes = 0
         """How many rebalances there have been."""
         self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
@@ -66,6 +69,13 @@ class Assignment(Generic[T]):
     @property
     def bytes(self) -> int:
         return self._accounts.bytes
+
+    def oldest_age(self) -> float:
+        """Seconds for which the oldest image in flight has been here; 0: there is none."""
+        with self.changed:
+            begun = [tracker.oldest for tracker in self._trackers.values()]
+        found = [one for one in begun if one is not None]
+        return time.monotonic() - min(found) if found else 0.0
 
     def in_flight(self) -> dict[TopicPartition, int]:
         """Images in flight of each partition."""
@@ -105,19 +115,20 @@ class Assignment(Generic[T]):
     def begin(self, records: Iterable[Position]) -> list[PartitionTracker[T] | None]:
         """Records have arrived; None for one whose partition is not (or no longer) ours."""
         with self.changed:
-            return [self._begin(*record) for record in records]
+            now = time.monotonic()
+            return [self._begin(*record, now) for record in records]
 
     def _begin(
-        self, topic: str, partition: int, offset: int, cost: int
+        self, topic: str, partition: int, offset: int, cost: int, now: float
     ) -> PartitionTracker[T] | None:
         tracker = self._trackers.get((topic, partition))
         if tracker is None:
             return None
-        if not tracker.begin(offset, cost):
+        if not tracker.begin(offset, cost, now):
             tracker = self._rewind(tracker, offset)
-            tracker.begin(offset, cost)
+            tracker.begin(offset, cost, now)
         if self._accounts.in_flight == 0:
-            self.progress_at = time.monotonic()
+            self.progress_at = now
         self._accounts.begin(cost)
         return tracker
 
@@ -137,14 +148,42 @@ class Assignment(Generic[T]):
         self.changed.notify_all()
         return fresh
 
-    def finish(self, images: Iterable[tuple[PartitionTracker[T], int, T | None]]) -> None:
+    def split(
+        self, tracker: PartitionTracker[T], offset: int, costs: Sequence[int]
+    ) -> list[Key] | None:
+        """A record refers to several images, which hold so many bytes; None: it is not in flight.
+
+        They are counted each, and the record is finished when all of them are.
+        """
+        with self.changed:
+            before = tracker.cost
+            keys = tracker.split(offset, costs)
+            if keys is not None and not self._closed:
+                self._accounts.split(len(costs), tracker.cost - before)
+            return keys
+
+    def resize(self, tracker: PartitionTracker[T], key: Key, more: int) -> None:
+        """An image holds so many bytes more (or fewer, where that is negative)."""
+        with self.changed:
+            self.extra_bytes += more
+            if tracker.resize(key, more) and not self._closed:
+                self._accounts.bytes += more
+                if more < 0:
+                    self._told_of_room()
+
+    def when_released(self, call: Callable[[], None]) -> None:
+        """Call it once, at the next release of bytes, on any thread: it may only enqueue."""
+        with self.changed:
+            self._released = call
+
+    def finish(self, images: Iterable[tuple[PartitionTracker[T], Key, T | None]]) -> None:
         """Images are done with: what they became is safe, or (None) they are dropped."""
         with self.changed:
             self._release(
                 (tracker, tracker.finish(offset), became) for tracker, offset, became in images
             )
 
-    def ready(self, answers: Iterable[tuple[PartitionTracker[T], int, T]]) -> None:
+    def ready(self, answers: Iterable[tuple[PartitionTracker[T], Key, T]]) -> None:
         """Answers are known; they stay in flight until `release`.
 
         Those of a batch come together: whoever waits for them would else start with the first.
@@ -187,8 +226,14 @@ class Assignment(Generic[T]):
         self.progress_at = time.monotonic()
         if emptied:
             self.changed.notify_all()
+        self._told_of_room()
+
+    def _told_of_room(self) -> None:
         if self._room_wanted is not None and self._has_room(*self._room_wanted):
             self._room.notify_all()
+        if (released := self._released) is not None:
+            self._released = None
+            released()
 
     def _has_room(self, images: int, size: int) -> bool:
         return self._accounts.in_flight < images and self._accounts.bytes < size

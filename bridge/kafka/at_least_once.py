@@ -44,6 +44,10 @@ class Delivery(Protocol):
         """Take charge of images' answers or dead letters; may block while Kafka is slow."""
         ...
 
+    def skip(self, settled: Sequence[Settled]) -> None:
+        """Images of which nothing is published: their offsets count all the same."""
+        ...
+
     def flush(self, timeout_s: float) -> None:
         """Wait until what was published is safe and can be committed, or time has run out."""
         ...
@@ -115,6 +119,11 @@ class AtLeastOnce:
             self._send(settled)
         self._serve_reports()  # of earlier batches
 
+    def skip(self, settled: Sequence[Settled]) -> None:
+        self._assignment.finish(
+            (arrival.tracker, arrival.key, publication) for arrival, publication in settled
+        )
+
     def _send(self, settled: Sequence[Settled], *, alone: bool = False) -> None:
         if not settled:
             return
@@ -182,7 +191,7 @@ class AtLeastOnce:
             while True:
                 reported.append(self._acknowledged.popleft())
         self._assignment.finish(
-            (arrival.tracker, arrival.offset, publication)
+            (arrival.tracker, arrival.key, publication)
             for settled in reported
             for arrival, publication in settled
         )

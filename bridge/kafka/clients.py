@@ -178,10 +178,12 @@ class GroupState(NamedTuple):
 
     Attributes:
         models: named by its committed offsets of the images topic.
+        begun: it has such an offset.
     """
 
     members: int
     models: set[str]
+    begun: bool
 
 
 def read_group(settings: Settings) -> GroupState:
@@ -197,9 +199,36 @@ def read_group(settings: Settings) -> GroupState:
         places = asked[name].result(2 * ADMIN_TIMEOUT_S).topic_partitions or []
         members = described[name].result(2 * ADMIN_TIMEOUT_S).members
     except (KafkaException, TimeoutError):
-        return GroupState(0, set())
-    found = (read_model(one.metadata) for one in places if one.topic == settings.images_topic)
-    return GroupState(len(members), {model for model in found if model is not None})
+        return GroupState(0, set(), begun=True)
+    ours = [one for one in places if one.topic == settings.images_topic and one.offset >= 0]
+    found = (read_model(one.metadata) for one in ours)
+    return GroupState(len(members), {model for model in found if model is not None}, bool(ours))
+
+
+def begin_at_ends(settings: Settings, consumer: Consumer) -> int:
+    """Commit, for a group that nobody is in, the end of each partition; how many there are.
+
+    A reset at the ends (`auto.offset.reset=latest`) would do so for each partition whenever it has
+    no offset, after a rebalance for instance, and pass over images that have come meanwhile.
+
+    Raises:
+        KafkaException: Kafka does not take them; the group has got a member, perhaps.
+    """
+    topic = settings.images_topic
+    numbers = consumer.list_topics(topic, timeout=ADMIN_TIMEOUT_S).topics[topic].partitions
+    places = []
+    for number in numbers:
+        place = TopicPartition(topic, number)
+        place.offset = consumer.get_watermark_offsets(place, timeout=ADMIN_TIMEOUT_S)[1]
+        places.append(place)
+    config: dict[str, Any] = _common(settings, lambda _error: None)
+    admin = make_client(AdminClient, {**config, **settings.kafka, **settings.kafka_consumer})
+    wanted = ConsumerGroupTopicPartitions(settings.group, places)
+    altered = admin.alter_consumer_group_offsets([wanted], request_timeout=ADMIN_TIMEOUT_S)
+    for one in altered[settings.group].result(2 * ADMIN_TIMEOUT_S).topic_partitions:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    return len(places)
 
 
 class Statistics(NamedTuple):

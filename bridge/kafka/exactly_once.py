@@ -14,6 +14,7 @@ from bridge.fuse import FuseBlownError
 from bridge.images import Publication
 from bridge.kafka.assignment import Assignment, Completed
 from bridge.kafka.at_least_once import REFUSALS, DeliveryError, Settled, instead, produce
+from bridge.kafka.offsets import Entry
 from bridge.metrics import Metrics
 
 log = structlog.get_logger()
@@ -100,8 +101,11 @@ class ExactlyOnce:
 
     def publish(self, settled: Sequence[Settled]) -> None:
         self._assignment.ready(
-            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+            (arrival.tracker, arrival.key, publication) for arrival, publication in settled
         )
+
+    def skip(self, settled: Sequence[Settled]) -> None:
+        self.publish(settled)  # in order with the others: what is published of it is nothing
 
     def flush(self, timeout_s: float) -> None:
         with self._assignment.changed:
@@ -246,9 +250,12 @@ class ExactlyOnce:
         """
         entries = [entry for one in part for entry in one.entries]
         self._calm = 0
-        if len(entries) > 1:
+        if len(part) > 1 or entries[0].offset != entries[-1].offset:
             self._limit = len(entries) // 2
             return
+        if refusal == "too_large":
+            # Images of one record go together: the largest is the one at fault, else the next.
+            entries = [max(entries, key=_size)]
         for entry in entries:
             assert entry.result is not None
             entry.result = instead(entry.result, refusal)
@@ -279,6 +286,8 @@ class ExactlyOnce:
             for one in completed:
                 for entry in one.entries:
                     assert entry.result is not None
+                    if entry.result.silent:
+                        continue
                     # What is refused at once is replaced at once, and stays so.
                     entry.result = produce(self._producer, entry.result, self._delivered)
         except KafkaException:
@@ -344,14 +353,27 @@ class ExactlyOnce:
             self._stopping.wait(0.2)
 
 
+def _size(entry: Entry[Publication]) -> int:
+    record = None if entry.result is None else entry.result.record
+    return 0 if record is None else len(record.key or b"") + len(record.value or b"")
+
+
 def split(
     completed: Sequence[Completed[Publication]], limit: int
 ) -> tuple[list[Completed[Publication]], list[Completed[Publication]]]:
-    """The first `limit` entries, each partition's with the offset behind its last; and the rest."""
+    """The first `limit` entries, each partition's with the offset behind its last; and the rest.
+
+    Those of one record stay together, as one offset stands for all of them.
+    """
     part: list[Completed[Publication]] = []
     rest: list[Completed[Publication]] = []
     for one in completed:
-        head, tail = one.entries[:limit], one.entries[limit:]
+        size = max(0, limit)
+        while 0 < size < len(one.entries) and (
+            one.entries[size].offset == one.entries[size - 1].offset
+        ):
+            size += 1
+        head, tail = one.entries[:size], one.entries[size:]
         limit -= len(head)
         if not tail:
             part.append(one)

@@ -34,6 +34,7 @@ class Intake:
     Args:
         take: gets the records taken; must return at once.
         pixel_bytes: memory that an image takes once it is decoded, beside its record.
+        unwrapped_bytes: memory that what is inside a value takes beside it.
         stalled: whether images cannot be finished just now, so that waiting for them is pointless.
         failed: called, on the intake's thread, with what makes it impossible to go on.
         watch: learns what health and the lag are told from.
@@ -51,6 +52,7 @@ class Intake:
         take: Callable[[Sequence[ReceivedRecord]], None],
         delivery: Delivery,
         pixel_bytes: int = 0,
+        unwrapped_bytes: Callable[[bytes], int] = lambda _: 0,
         max_images: int,
         max_bytes: int,
         commit_interval_s: float,
@@ -75,6 +77,7 @@ class Intake:
         self._take = take
         self._delivery = delivery
         self._pixel_bytes = pixel_bytes
+        self._unwrapped_bytes = unwrapped_bytes
         self._largest = 0
         """Bytes of the largest record of the last fetch: the next ones may be like it."""
         self._paused: set[tuple[str, int]] = set()
@@ -174,6 +177,7 @@ class Intake:
 
     def _accept(self, messages: Sequence[Message]) -> list[ReceivedRecord]:
         received_ns = time.time_ns()
+        watch = self._watch
         records = []
         places: list[Position] = []
         for message in messages:
@@ -182,15 +186,20 @@ class Intake:
                 self._consumer_error(message, error)
                 continue
             record = read_record(message)
+            topic, partition, offset = (
+                record.record_topic, record.record_partition, record.record_offset,
+            )  # fmt: skip
             size = record.size
             # Raw pixels are used as they are.
-            if len(record.value() or b"") != self._pixel_bytes:
-                size += self._pixel_bytes
-            self._largest = max(self._largest, size)
+            value = record.record_value or b""
+            if len(value) != self._pixel_bytes:
+                size += self._pixel_bytes + self._unwrapped_bytes(value)
+            if size > self._largest:
+                self._largest = size
             records.append(record)
-            places.append((record.topic(), record.partition(), record.offset(), size))
-            if self._watch is not None:
-                self._watch.read((record.topic(), record.partition()), record.offset())
+            places.append((topic, partition, offset, size))
+            if watch is not None:
+                watch.read((topic, partition), offset)
         return [
             ReceivedRecord(record, tracker, place[2], received_ns)
             for record, place, tracker in zip(

@@ -1,10 +1,15 @@
 """Which offsets may be committed: the completed prefix of each partition, and nothing past it."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+Key = int | tuple[int, int]
+"""What a tracker knows an image by: its record's offset, or that and which of the record's images
+it is."""
 
 
 @dataclass(slots=True)
@@ -13,13 +18,30 @@ class Entry(Generic[T]):
 
     Attributes:
         cost: bytes that it holds.
+        begun: when it arrived; seconds of the caller's clock.
         result: what is to be published for it, where publishing waits for the prefix.
+        parts: the images of a record that refers to several; it is finished when all of them are.
     """
 
     offset: int
     cost: int
+    begun: float = 0.0
     finished: bool = False
     result: T | None = None
+    parts: "list[Part[T]] | None" = None
+    left: int = 0
+    """Parts that are not finished."""
+
+
+@dataclass(slots=True)
+class Part(Entry[T]):
+    """One of several images of a record.
+
+    Attributes:
+        whole: the record.
+    """
+
+    whole: Entry[T] | None = None
 
 
 class PartitionTracker(Generic[T]):
@@ -51,27 +73,57 @@ class PartitionTracker(Generic[T]):
         self.last = -1
         self._committed: int | None = None
         self._entries: deque[Entry[T]] = deque()
-        self._by_offset: dict[int, Entry[T]] = {}
+        self._by_offset: dict[Key, Entry[T]] = {}
 
-    def begin(self, offset: int, cost: int = 0) -> bool:
-        """A record has arrived; False, and not taken, if it does not follow the one before."""
+    def begin(self, offset: int, cost: int = 0, begun: float = 0.0) -> bool:
+        """A record has arrived at `begun`; False, and not taken, if it is none after the last."""
         if offset <= self.last:
             return False
         self.last = offset
-        entry: Entry[T] = Entry(offset, cost)
+        entry: Entry[T] = Entry(offset, cost, begun)
         self._entries.append(entry)
         self._by_offset[offset] = entry
         self.in_flight += 1
         self.cost += cost
         return True
 
-    def finish(self, offset: int, result: T | None = None) -> Entry[T] | None:
-        """A record is done; None if it is not in flight (any more)."""
-        entry = self._by_offset.pop(offset, None)
+    def split(self, offset: int, costs: Sequence[int]) -> list[Key] | None:
+        """A record has several images, which finish one by one; None if it is not in flight."""
+        whole = self._by_offset.pop(offset, None)
+        if whole is None:
+            return None
+        keys: list[Key] = [(offset, number) for number in range(len(costs))]
+        whole.parts = [Part(offset, cost, whole=whole) for cost in costs]
+        whole.left = len(costs)
+        self._by_offset.update(zip(keys, whole.parts, strict=True))
+        self.in_flight += len(costs) - 1
+        self.cost += sum(costs) - whole.cost
+        return keys
+
+    def resize(self, key: Key, more: int) -> bool:
+        """An image holds so many bytes more; False if it is not in flight (any more)."""
+        entry = self._by_offset.get(key)
+        if entry is None:
+            return False
+        entry.cost += more
+        self.cost += more
+        return True
+
+    def finish(self, key: Key, result: T | None = None) -> Entry[T] | None:
+        """An image is done; None if it is not in flight (any more)."""
+        entry = self._by_offset.pop(key, None)
         if entry is not None:
             entry.finished = True
             entry.result = result
+            if isinstance(entry, Part) and entry.whole is not None:
+                entry.whole.left -= 1
+                entry.whole.finished = not entry.whole.left
         return entry
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first record after the completed prefix arrived; None: there is none."""
+        return self._entries[0].begun if self._entries else None
 
     @property
     def completed(self) -> bool:
@@ -84,17 +136,23 @@ class PartitionTracker(Generic[T]):
         self.cost -= entry.cost
 
     def take(self) -> list[Entry[T]]:
-        """Move `position` over the completed prefix; its records, in offset order."""
+        """Move `position` over the completed prefix; its images, in offset order."""
         taken: list[Entry[T]] = []
         while self._entries and self._entries[0].finished:
-            taken.append(self._entries.popleft())
+            entry = self._entries.popleft()
+            if entry.parts is None:
+                taken.append(entry)
+            else:
+                taken += entry.parts
         if taken:
             self.position = taken[-1].offset + 1
         return taken
 
     def discard_finished(self) -> list[Entry[T]]:
-        """The finished records that were not taken; the tracker is done with them."""
-        finished = [entry for entry in self._entries if entry.finished]
+        """The finished images that were not taken; the tracker is done with them."""
+        finished = [
+            one for entry in self._entries for one in entry.parts or (entry,) if one.finished
+        ]
         self._entries = deque(entry for entry in self._entries if not entry.finished)
         return finished
 

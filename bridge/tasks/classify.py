@@ -1,4 +1,7 @@
-"""Classification: the best classes of each image, by Triton itself or from its numbers."""
+"""Classification: the best classes of each image, by Triton itself or from its numbers.
+
+A model may have several outputs of classes ("heads"): then each image has the best of each.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.tasks.task import (
+    LABELS,
     Answered,
     AnswerError,
+    Heads,
     Output,
     Refuse,
     Result,
@@ -21,7 +26,7 @@ from bridge.tasks.task import (
     labels,
 )
 from imaging.rules import ImageError, Size
-from wire.prediction import ScoredLabel
+from wire.prediction import Head, ScoredLabel
 
 ACTIVATIONS = ("none", "softmax", "sigmoid")
 BY_TRITON = ("FP32", "FP64")
@@ -52,6 +57,10 @@ class Classify:
     @property
     def by_triton(self) -> bool:
         return self.activation == "none" and self.output.datatype in BY_TRITON
+
+    @property
+    def heads(self) -> "Sequence[Classify]":
+        return (self,)
 
     @property
     def outputs(self) -> Sequence[Output]:
@@ -107,6 +116,36 @@ class Classify:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ClassifyHeads:
+    """The best classes of several outputs; the first is the one that readers of old know."""
+
+    heads: tuple[Classify, ...]
+
+    @property
+    def name(self) -> str:
+        return "classify"
+
+    @property
+    def outputs(self) -> Sequence[Output]:
+        return tuple(output for head in self.heads for output in head.outputs)
+
+    def read(
+        self, answered: Answered, sizes: Sequence[Size | None]
+    ) -> Sequence[Result | ImageError]:
+        columns = [head.read(answered, sizes) for head in self.heads]
+        return [self._row(row) for row in zip(*columns, strict=True)]
+
+    def _row(self, row: Sequence[Result | ImageError]) -> Result | ImageError:
+        made: list[Head] = []
+        for head, top in zip(self.heads, row, strict=True):
+            if isinstance(top, ImageError):
+                return top
+            assert isinstance(top, tuple)
+            made.append(Head(output=head.output.name, top=top))
+        return Heads(tuple(made))
+
+
 def activate(numbers: npt.NDArray[Any], activation: str) -> npt.NDArray[np.float64]:
     """Scores of numbers, along the last axis; they must be finite."""
     values = numbers.astype(np.float64)
@@ -120,6 +159,21 @@ def activate(numbers: npt.NDArray[Any], activation: str) -> npt.NDArray[np.float
     return values
 
 
+def read_heads(
+    outputs: Sequence[Output], top_k: int, text: Mapping[str, str], refuse: Refuse
+) -> Classify | ClassifyHeads:
+    """Raises what `refuse` makes of a parameter that cannot be used."""
+    heads = [read_classify(output, top_k, text, refuse) for output in outputs]
+    if len(heads) == 1:
+        return heads[0]
+    if LABELS in text:
+        own = ", ".join(f"{LABELS}.{head.output.name}" for head in heads)
+        raise refuse(
+            f"its outputs have classes of their own: name them in {own}, instead of in {LABELS}"
+        )
+    return ClassifyHeads(tuple(heads))
+
+
 def read_classify(output: Output, top_k: int, text: Mapping[str, str], refuse: Refuse) -> Classify:
     """Raises what `refuse` makes of a parameter that cannot be used."""
     classes = 1
@@ -130,7 +184,7 @@ def read_classify(output: Output, top_k: int, text: Mapping[str, str], refuse: R
         classes or None,
         top_k,
         choice(text, "postprocess.activation", ACTIVATIONS, "none", refuse),
-        labels(text),
+        labels(text, output.name),
     )
 
 

@@ -1,23 +1,45 @@
-"""Raw: the model's outputs as they are, in the JSON form of KServe's protocol v2."""
+"""Raw: the model's outputs as they are, as KServe's protocol v2 holds them; or as pictures."""
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from bridge.tasks.task import Answered, AnswerError, Output, Refuse, Result, array, finite
-from imaging.rules import ImageError, Size
-from wire.answers import OutputTensor, Tensors
-from wire.prediction import MAX_PREDICTION
+import numpy as np
 
+from bridge.tasks.masks import MOST_PIXELS, may_be_mask, to_mask, to_png, too_large
+from bridge.tasks.task import (
+    Answered,
+    AnswerError,
+    Array,
+    Output,
+    Refuse,
+    Result,
+    array,
+    choice,
+    finite,
+)
+from imaging.rules import ImageError, Size
+from wire.answers import Tensors
+from wire.prediction import MAX_PREDICTION
+from wire.tensors import ITEM_BYTES, OutputTensor
+
+ENCODINGS = ("list", "base64", "png")
 LEAST_BYTES = 2
 """Of a number in JSON, with the comma behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Any outputs, unread."""
+    """Any outputs, unread.
+
+    Attributes:
+        encoding: list (numbers in JSON), base64 (of their bytes), or png: outputs that may be masks
+            as pictures, others as base64.
+    """
 
     outputs: Sequence[Output]
+    encoding: str = "list"
 
     @property
     def name(self) -> str:
@@ -30,45 +52,125 @@ class Raw:
 
     def _tensors(self, answered: Answered, place: int) -> Result | ImageError:
         made = []
-        numbers = 0
+        room = MAX_PREDICTION
         for output in self.outputs:
             values = array(answered, output.name)[place]
-            numbers += values.size
-            if numbers * LEAST_BYTES > MAX_PREDICTION:
-                return AnswerError("too_large", _too_large(numbers))
             try:
-                finite(values, f"output {output.name}")
+                tensor, used = _HOW[form(output, self.encoding)](values, output, room)
             except AnswerError as error:
                 return error
-            flat = values.reshape(-1).tolist()
-            made.append(
-                OutputTensor(
-                    name=output.name,
-                    datatype=output.datatype,
-                    shape=values.shape,
-                    data=[_text(one) for one in flat] if output.datatype == "BYTES" else flat,
-                )
-            )
+            made.append(tensor)
+            room -= used
         return Tensors(tuple(made))
+
+
+def form(output: Output, encoding: str) -> str:
+    """How an output goes: masks are pictures where that is asked for, and others can be none."""
+    return "base64" if encoding == "png" and not may_be_mask(output) else encoding
+
+
+def _tensor(output: Output, values: Array) -> OutputTensor:
+    return OutputTensor(name=output.name, datatype=output.datatype, shape=values.shape)
+
+
+def _listed(values: Array, output: Output, room: int) -> tuple[OutputTensor, int]:
+    least = values.size * LEAST_BYTES
+    if output.datatype == "BYTES":
+        least += sum(map(len, values.flat))
+    _require(least, room)
+    finite(values, f"output {output.name}")
+    flat = values.reshape(-1).tolist()
+    made = _tensor(output, values)
+    made["data"] = [_text(one) for one in flat] if output.datatype == "BYTES" else flat
+    return made, least
+
+
+def _packed(values: Array, output: Output, room: int) -> tuple[OutputTensor, int]:
+    """The bytes of the protocol's binary tensor data."""
+    if output.datatype == "BYTES":
+        size = sum(4 + len(one) for one in values.flat)
+    else:
+        size = values.size * ITEM_BYTES[output.datatype]
+    _require(in_base64(size), room)
+    finite(values, f"output {output.name}")
+    if output.datatype == "BYTES":
+        raw = b"".join(part for one in values.flat for part in (_length(one), one))
+    elif output.datatype == "BF16":  # read as float32, whose upper halves are what came
+        upper = np.ascontiguousarray(values).view(np.uint32) >> np.uint32(16)
+        raw = upper.astype("<u2").tobytes()
+    else:
+        raw = values.tobytes()
+    made = _tensor(output, values)
+    made["data_base64"] = base64.b64encode(raw).decode()
+    return made, in_base64(size)
+
+
+def _pictured(values: Array, output: Output, room: int) -> tuple[OutputTensor, int]:
+    mask = to_mask(values, output)
+    picture = to_png(mask)
+    size = in_base64(len(picture))
+    _require(size, room)
+    datatype = "UINT8" if mask.dtype == np.uint8 else "UINT16"
+    made = OutputTensor(name=output.name, datatype=datatype, shape=mask.shape)
+    made["png_base64"] = base64.b64encode(picture).decode()
+    return made, size
+
+
+_HOW: dict[str, Callable[[Array, Output, int], tuple[OutputTensor, int]]] = {
+    "list": _listed,
+    "base64": _packed,
+    "png": _pictured,
+}
+
+
+def in_base64(size: int) -> int:
+    return -(-size // 3) * 4
 
 
 def _text(one: bytes) -> str:
     return one.decode(errors="replace")
 
 
-def _too_large(numbers: int) -> str:
+def _length(one: bytes) -> bytes:
+    return len(one).to_bytes(4, "little")
+
+
+def _require(size: int, room: int) -> None:
+    if size > room:
+        raise AnswerError("too_large", _too_large(MAX_PREDICTION - room + size))
+
+
+def _too_large(size: int) -> str:
     return (
-        f"its outputs have {numbers:,} numbers for an image, which make more than the "
-        f"{MAX_PREDICTION:,} bytes that a prediction may have; choose among the outputs with "
-        "postprocess.outputs, or give a smaller one in the model"
+        f"its outputs make at least {size:,} bytes of a prediction, which may have "
+        f"{MAX_PREDICTION:,}: choose among them with postprocess.outputs, send them with "
+        "postprocess.encoding = base64 (a mask: png), or give a smaller one in the model"
     )
 
 
-def read_raw(outputs: Sequence[Output], refuse: Refuse) -> Raw:
+def read_raw(outputs: Sequence[Output], text: Mapping[str, str], refuse: Refuse) -> Raw:
     """Raises what `refuse` makes of outputs that can never be told."""
     if not outputs:
         raise refuse("it has no output")
-    numbers = sum(prod(one.dims) for one in outputs if min(one.dims, default=1) > 0)
-    if numbers * LEAST_BYTES > MAX_PREDICTION:
-        raise refuse(_too_large(numbers))
-    return Raw(tuple(outputs))
+    encoding = choice(text, "postprocess.encoding", ENCODINGS, "list", refuse)
+    if encoding == "png" and not any(map(may_be_mask, outputs)):
+        raise refuse(
+            "postprocess.encoding = png is for masks: whole numbers [height, width] or "
+            "[1, height, width], or the scores of classes [classes, height, width]; its outputs "
+            f"are {', '.join(map(str, outputs))}"
+        )
+    least = 0
+    for output in outputs:
+        known = prod(output.dims) if min(output.dims, default=1) > 0 else 0
+        how = form(output, encoding)
+        if how == "png":
+            pixels = prod(output.dims[-2:]) if min(output.dims[-2:]) > 0 else 0
+            if pixels > MOST_PIXELS:
+                raise refuse(too_large(pixels))
+        elif how == "list":
+            least += known * LEAST_BYTES
+        else:
+            least += in_base64(known * ITEM_BYTES.get(output.datatype, 4))
+    if least > MAX_PREDICTION:
+        raise refuse(_too_large(least))
+    return Raw(tuple(outputs), encoding)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from bridge.tasks.classify import read_classify
+from bridge.tasks.classify import read_heads
 from bridge.tasks.detect import known_layout, read_detect
 from bridge.tasks.embed import read_embed
 from bridge.tasks.raw import read_raw
-from bridge.tasks.task import Output, Refuse, Task, choice, names
+from bridge.tasks.task import LABELS, Output, Refuse, Task, choice, names
 from imaging.rules import Preprocess, Shape
 from wire.answers import TASKS
 
@@ -40,11 +40,12 @@ def read_task(
         task = choice(text, "postprocess.task", ("auto", *TASKS), "auto", refuse)
     if task == "auto":
         task = "detect" if known_layout(chosen) else "classify"
+    named = bool(names(text, "postprocess.outputs"))
+    _check_labels(chosen, task, text, refuse)
     if task == "detect":
-        named = bool(names(text, "postprocess.outputs"))
         return read_detect(chosen, named, shape, preprocess, text, refuse)
     if task == "raw":
-        return read_raw(chosen, refuse)
+        return read_raw(chosen, text, refuse)
     vector = next((one for one in chosen if _is_vector(one)), None)
     if vector is None:
         seen = ", ".join(map(str, chosen)) or "none"
@@ -55,7 +56,28 @@ def read_task(
         )
     if task == "embed":
         return read_embed(vector, text, refuse)
-    return read_classify(vector, top_k, text, refuse)
+    heads = chosen if named else (vector,)
+    for other in heads:
+        if not _is_vector(other):
+            raise refuse(
+                f"output {other}, which postprocess.outputs names, has no classes: task classify "
+                "needs floating-point outputs [n]"
+            )
+    return read_heads(heads, top_k, text, refuse)
+
+
+def _check_labels(
+    outputs: Sequence[Output], task: str, text: Mapping[str, str], refuse: Refuse
+) -> None:
+    """Labels of one output: so that a name which is written wrongly is not taken for none."""
+    for key in text:
+        name = key.removeprefix(f"{LABELS}.")
+        if name != key and (task != "classify" or all(one.name != name for one in outputs)):
+            known = ", ".join(one.name for one in outputs)
+            raise refuse(
+                f"parameter {key[:80]} names the classes of no output of a classification: the "
+                f"task is {task}, the outputs are {known or 'none'}"
+            )
 
 
 def _is_vector(output: Output) -> bool:

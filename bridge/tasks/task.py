@@ -9,12 +9,20 @@ import numpy.typing as npt
 
 from imaging.rules import ImageError, Size
 from wire.answers import Detections, Embedding, Tensors
-from wire.prediction import ScoredLabel
+from wire.prediction import Head, ScoredLabel
 
 Refuse = Callable[[str], Exception]
 Array = npt.NDArray[Any]
 
-Result = tuple[ScoredLabel, ...] | Detections | Embedding | Tensors
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The best classes of each output of a classifier that has several, the first one's first."""
+
+    heads: tuple[Head, ...]
+
+
+Result = tuple[ScoredLabel, ...] | Heads | Detections | Embedding | Tensors
 """An image's answer; of a classification, its best classes, best first."""
 
 
@@ -104,9 +112,13 @@ def names(text: Mapping[str, str], key: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts) if told else ()
 
 
-def labels(text: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the classes, in their order."""
-    return names(text, "postprocess.labels")
+LABELS = "postprocess.labels"
+
+
+def labels(text: Mapping[str, str], output: str | None = None) -> tuple[str, ...]:
+    """Names of the classes, in their order: those told for this output, else those told for all."""
+    own = f"{LABELS}.{output}"
+    return names(text, own if output is not None and own in text else LABELS)
 
 
 def label_of(known: Sequence[str], class_id: int) -> str:

@@ -46,9 +46,13 @@ class Balance:
 
     Args:
         clock: monotonic seconds.
+
+    Attributes:
+        apart: a server that `choose` passes over, well or not; None: there is none.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.apart: str | None = None
         self._clock = clock
         self._loads: dict[str, Load] = {}
         self._turn = 0
@@ -74,13 +78,19 @@ class Balance:
     def unwell(self, name: str) -> None:
         self._loads[name].well = False
 
+    @property
+    def all_well(self) -> set[str]:
+        return {name for name, load in self._loads.items() if load.well}
+
     def in_flight(self, name: str) -> int:
         return self._loads[name].in_flight
 
     def choose(self, tried: Container[str] = ()) -> str | None:
         """The server for the next request, None where no well one is left that was not tried."""
         candidates = {
-            name: load for name, load in self._loads.items() if load.well and name not in tried
+            name: load
+            for name, load in self._loads.items()
+            if load.well and name not in tried and name != self.apart
         }
         if not candidates:
             return None

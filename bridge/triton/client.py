@@ -1,6 +1,5 @@
 """The Triton edge: one model in a real Triton, over gRPC."""
 
-import http.client
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +14,15 @@ from PIL import Image
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bridge.inference import Answer, Done, Failure, InferenceError, Sends
-from bridge.tasks.classify import Classify, parse_class
+from bridge.tasks.classify import Classify, ClassifyHeads, parse_class
 from bridge.triton.messages import make_request, parse_answer, texts
 from bridge.triton.model import ModelSpec, UnservableModelError, Wanted, read_spec
+from bridge.triton.peer import tls_mismatch
 from imaging.rules import Input, Size
 from imaging.tensor import to_tensor
 from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
-HTTP_TIMEOUT_S = 1.0
 NO_MEMORY = InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer")
 """Made beforehand: there may be none for it."""
 
@@ -73,6 +72,8 @@ class TritonServer:
         self._version = version
         self._wanted = wanted
         self._timeout_s = request_timeout_s
+        self._address = address
+        self._tls = tls is not None
         self._channel = _channel(address, tls, name)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self.spec: ModelSpec | None = None
@@ -87,7 +88,10 @@ class TritonServer:
         try:
             return self._load_spec(timeout_s)
         except grpc.RpcError as error:
-            raise _failed(error) from None
+            failed = _failed(error)
+            if failed.status == "UNAVAILABLE" and (why := tls_mismatch(self._address, self._tls)):
+                raise InferenceError("UNAVAILABLE", why) from None
+            raise failed from None
 
     def _load_spec(self, timeout_s: float) -> ModelSpec:
         def ask(method: str, **asked: str) -> dict[str, Any]:
@@ -132,23 +136,28 @@ class TritonServer:
         Only its classification of a request knows the file of labels, so a grey image asks for it.
         """
         task = spec.task
-        if not isinstance(task, Classify) or task.names_wanted is None:
+        if not isinstance(task, Classify | ClassifyHeads):
             return spec
+        heads = tuple(self._with_names(head, spec, timeout_s) for head in task.heads)
+        return replace(spec, task=heads[0] if len(heads) == 1 else ClassifyHeads(heads))
+
+    def _with_names(self, head: Classify, spec: ModelSpec, timeout_s: float) -> Classify:
+        if head.names_wanted is None:
+            return head
         request = make_request(
-            spec, [_grey(spec)], timeout_s=timeout_s, outputs=[task.names_wanted]
+            spec, [_grey(spec)], timeout_s=timeout_s, outputs=[head.names_wanted]
         )
         try:
             (row,) = texts(
                 self._stub.ModelInfer(request, timeout=max(timeout_s, self._timeout_s)),
-                task.output.name,
+                head.output.name,
                 1,
                 spec.batched,
             )
             named = {one["class_id"]: one["label"] for one in map(parse_class, row)}
         except (ValueError, IndexError) as error:
             raise InferenceError("INTERNAL", f"an answer that cannot be read: {error}") from None
-        labels = tuple(named.get(place, "") for place in range(max(named) + 1))
-        return replace(spec, task=replace(task, labels=labels))
+        return replace(head, labels=tuple(named.get(place, "") for place in range(max(named) + 1)))
 
     def _explain_absence(self, ask: Callable[..., dict[str, Any]]) -> None:
         """Raises what `load_spec` does for a model that is not ready."""
@@ -229,20 +238,6 @@ def _channel(address: str, tls: Tls | None, name: str | None) -> grpc.Channel:
 def _failed(error: grpc.RpcError) -> InferenceError:
     status = error.code().name
     return InferenceError(status, error.details() or status)
-
-
-def speaks_http(address: str) -> bool:
-    """Whether what listens there answers HTTP/1.1, which no gRPC server does."""
-    host, _, port = address.rpartition(":")
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=HTTP_TIMEOUT_S)
-    try:
-        connection.request("GET", "/v2/health/live")
-        connection.getresponse()
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-    return True
 
 
 def probe(inference: Sends, spec: ModelSpec, timeout_s: float = 30) -> Answer:

@@ -1,6 +1,6 @@
 """One of several Tritons, as the pool knows it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
@@ -8,8 +8,10 @@ from typing import Protocol
 from bridge.batching import Backoff
 from bridge.inference import Done, Failure, InferenceError, Sends
 from bridge.triton.addresses import Address
-from bridge.triton.client import probe, speaks_http
+from bridge.triton.client import probe
 from bridge.triton.model import ModelSpec, UnservableModelError
+from bridge.triton.peer import speaks_http
+from imaging.rules import Input, Size
 
 
 class Server(Sends, Protocol):
@@ -31,20 +33,26 @@ class Call:
     """A batch on its way to its answer.
 
     Attributes:
-        send: hands it to one server.
-        done: the pipeline's, called once.
+        done: called once.
         tried: names of the servers that had it since the pipeline gave it.
         error: the last failure.
-        suspect: a server whose model failed on it, its epoch then, and how.
+        accused: a server whose model failed on it, its epoch then, and how.
         doubts: failures that may lie in the batch.
+        server: the one that it is tried on, with nothing beside it; None: any.
     """
 
-    send: Callable[[Sends, Done], None]
+    images: Sequence[Input]
     done: Done
+    traceparent: str | None
+    sizes: Sequence[Size | None]
     tried: set[str] = field(default_factory=set)
     error: InferenceError | None = None
-    suspect: "tuple[Member, int, InferenceError] | None" = None
+    accused: "tuple[Member, int, InferenceError] | None" = None
     doubts: int = 0
+    server: str | None = None
+
+    def send(self, server: Sends, done: Done) -> None:
+        server.infer(self.images, done, self.traceparent, self.sizes)
 
 
 @dataclass(eq=False, slots=True)
@@ -57,6 +65,7 @@ class Member:
         reason: why it gets no images; None while it does.
         epoch: counts its failures: an answer to what was sent before the last one says nothing new.
         stuck: it does not answer at all; its batches are others' as soon as there are any.
+        went: it was found away since its last failure.
         answered_at: monotonic seconds of its last answer.
         internal_failures, strangers: examinations in which the model failed, or that were answered
             in HTTP.
@@ -74,6 +83,7 @@ class Member:
     reason: str | None = "not yet asked"
     epoch: int = 0
     stuck: bool = False
+    went: bool = False
     answered_at: float = 0.0
     internal_failures: int = 0
     strangers: int = 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.tasks.select import read_task
-from bridge.tasks.task import Output, Task
+from bridge.tasks.task import LABELS, Output, Task
 from bridge.triton.inputs import ModelInput, dims_of, read_input
 from imaging.rules import Preprocess, Shape, read_preprocess
 
@@ -105,8 +105,11 @@ def read_spec(
         raise refuse("it is stateful (sequence_batching)")
 
     for key in wanted.parameters:
-        if key not in PARAMETERS:
-            raise refuse(f"there is no parameter {key!r}; there are {', '.join(PARAMETERS)}")
+        if key not in PARAMETERS and not key.startswith(f"{LABELS}."):
+            raise refuse(
+                f"there is no parameter {key!r}; there are {', '.join(PARAMETERS)}, and "
+                f"{LABELS}.OUTPUT for an output of several"
+            )
     text = {
         key: str(one.get("string_value", "")) for key, one in config.get("parameters", {}).items()
     } | dict(wanted.parameters)

@@ -2,7 +2,9 @@
 
 A server gets images once it has been examined: its model answers a probe image, and is the one
 that the others serve. From its first failure it is left alone, until it passes again. What it had
-goes to the others at once; `done` is called once for each batch, with the answer that comes first.
+goes to the others; where it may have been what the server went down with, to one of them alone and
+with nothing beside it (`bridge/triton/trials.py`). `done` is called once for each batch, with the
+answer that comes first.
 """
 
 import random
@@ -16,13 +18,14 @@ from threading import RLock
 
 import structlog
 
-from bridge.batching import Backoff
-from bridge.inference import Answer, Checked, Done, Failure, InferenceError, Sends
+from bridge.batching import TAKEN_DOWN, Backoff
+from bridge.inference import Answer, Checked, Done, Failure, InferenceError
 from bridge.metrics import Metrics
 from bridge.triton.addresses import Address, Addresses
 from bridge.triton.balance import Balance
 from bridge.triton.member import Call, Member, Server, examine
 from bridge.triton.model import ModelSpec, UnservableModelError
+from bridge.triton.trials import Suspect, Trials
 from imaging.rules import Input, Size
 
 log = structlog.get_logger()
@@ -41,7 +44,8 @@ class Pool:
         connect: makes the client of one server; must not wait for it.
         max_inflight: requests with each server at a time; 0: two for each instance of its model.
         mixed_versions: use servers of different model versions side by side.
-        max_attempts: probe images that a model may fail on before it is refused.
+        max_attempts: probe images that a model may fail on before it is refused, and requests in
+            which an image alone may take a server down.
         timeout_s: for the answer to a probe image.
         retry_min_s, retry_max_s: how long a server that failed is left alone.
         clock: monotonic seconds.
@@ -77,12 +81,16 @@ class Pool:
         self._backoff = partial(Backoff, retry_min_s, retry_max_s, random.random)
         self._clock = clock
         self._balance = Balance(clock)
+        self._trials = Trials(clock, max_attempts)
+        self._held: list[Call] = []
+        """Batches for the server on which one is tried, while there is no other."""
         # Sending can fail, and so call back, before it returns.
         self._lock = RLock()
         self._numbers = count()
         self._spec: ModelSpec | None = None
         self._version = ""
         self._resized: Callable[[int], None] = lambda _slots: None
+        self._parked: Callable[[int], None] = lambda _batches: None
         self._closed = False
 
     def load_spec(self) -> ModelSpec:
@@ -114,6 +122,11 @@ class Pool:
             self._resized = resized
             resized(self.slots)
 
+    def on_park(self, parked: Callable[[int], None]) -> None:
+        """Have it told how many batches wait to be tried by themselves, and are with no server."""
+        with self._lock:
+            self._parked = parked
+
     def refresh(self) -> list[Member]:
         """Take in the servers that have come, let go of those that are gone; returns the new ones.
 
@@ -126,6 +139,7 @@ class Pool:
             for name in self.members.keys() - {one.text for one in found}:
                 log.info("triton_gone", server=name)
                 self._balance.leave(name)
+                self._trials.forget(name)
                 self._metrics.forget_server(name)
                 member = self.members.pop(name)
                 member.examined = False
@@ -159,6 +173,7 @@ class Pool:
                 if member.reason != reason:
                     log.warning("triton_left_out", server=member.name, error=str(error)[:300])
                 member.reason = reason
+                member.went = True
             raise
         with self._lock:
             if self._spec is None:
@@ -183,6 +198,7 @@ class Pool:
                 if member.gone.is_set():
                     member.stuck = True
                     self._rescue()
+                    self._try()
                 else:
                     self._failed(member, epoch, error)
                 return
@@ -191,6 +207,7 @@ class Pool:
                 self._failed(
                     member, epoch, InferenceError("UNAVAILABLE", f"now serves version {version}")
                 )
+            self._try()  # another server than the one that is awaited, once that takes too long
 
     def infer(
         self,
@@ -199,10 +216,7 @@ class Pool:
         traceparent: str | None = None,
         sizes: Sequence[Size | None] = (),
     ) -> None:
-        def send(server: Sends, answered: Done) -> None:
-            server.infer(images, answered, traceparent, sizes)
-
-        self.forward(Call(send, done))
+        self.forward(Call(images, done, traceparent, sizes))
 
     def check(self, done: Checked) -> None:
         """Each server is asked once a second anyway: what is known is told."""
@@ -217,7 +231,9 @@ class Pool:
             Exception: no request can be made of it.
         """
         with self._lock:
-            name = None if self._closed else self._balance.choose(call.tried)
+            name = self._server_for(call)
+            if name is None and (call.server is not None or self._hold(call)):
+                return
             if name is not None:
                 member, number = self.members[name], next(self._numbers)
                 epoch = member.epoch
@@ -234,7 +250,30 @@ class Pool:
             with self._lock:
                 if member.calls.pop(number, None) is not None:
                     self._ended(member, Failure.INVALID.value)
+                self._trials.end(call)
+                self._try()
             raise
+
+    def _server_for(self, call: Call) -> str | None:
+        if self._closed:
+            return None
+        if call.server is None:
+            return self._balance.choose(call.tried)
+        if call.server in self._balance.all_well:
+            return call.server
+        one = self._trials.end(call)
+        if one is not None:
+            self._trials.again(one)
+            self._try()
+        return None
+
+    def _hold(self, call: Call) -> bool:
+        """Keep a batch that only the server could get on which another is tried just now."""
+        apart = self._balance.apart
+        wait = not self._closed and apart is not None and apart not in call.tried
+        if wait:
+            self._held.append(call)
+        return wait
 
     def _answered(
         self, call: Call, member: Member, number: int, epoch: int, result: Answer | InferenceError
@@ -243,36 +282,81 @@ class Pool:
         with self._lock:
             if member.calls.pop(number, None) is None:
                 return  # it went to another meanwhile
-            again = False
+            trial = self._trials.end(call)
             if isinstance(result, Answer):
                 self._ended(member, "ok")
                 member.answered_at = self._clock()
                 if epoch == member.epoch:
                     member.backoff.reset()
-                if call.suspect is not None:
-                    self._failed(*call.suspect)  # on what this one answered
+                if call.accused is not None:
+                    self._failed(*call.accused)  # on what this one answered
+                keep = False
             else:
                 self._ended(member, result.failure.value)
-                again = self._is_servers(call, member, epoch, result)
                 call.error = result
-        if again:
-            self.waiting.put(call)
-        else:
+                keep = not self._closed and (
+                    self._is_servers(call, member, epoch, result)
+                    if trial is None
+                    else self._trial_failed(trial, member, epoch, result)
+                )
+            self._try()
+        if not keep:
             call.done(result)
 
     def _is_servers(self, call: Call, member: Member, epoch: int, error: InferenceError) -> bool:
-        """Whether another server may do better with what this one failed on."""
-        if self._closed or error.failure is Failure.INVALID:
+        """Whether another server may do better with what this one failed on; then it gets it."""
+        if error.failure is Failure.INVALID:
             return False
         if error.failure is Failure.INTERNAL:
-            call.suspect = call.suspect or (member, epoch, error)
+            call.accused = call.accused or (member, epoch, error)
+            # The batch may be what it failed on: one other server is asked, and no more.
+            call.doubts += 1
         else:
             self._failed(member, epoch, error)
-        if error.failure is Failure.INTERNAL or error.status == "DEADLINE_EXCEEDED":
-            # The batch may be what it failed on, or too much to be done in time: one other server
-            # is asked, and no more.
-            call.doubts += 1
-        return call.doubts < 2 and self._balance.choose(call.tried) is not None
+            if error.status in TAKEN_DOWN and len(self.members) > 1 and self._balance.slots:
+                self._trials.add(call, member.name, epoch, error)
+                return True
+        if call.doubts >= 2 or self._balance.choose(call.tried) is None:
+            return False
+        self.waiting.put(call)
+        return True
+
+    def _trial_failed(
+        self, trial: Suspect, member: Member, epoch: int, error: InferenceError
+    ) -> bool:
+        if error.failure is not Failure.TRANSIENT and trial.call is trial.batch:
+            return False  # it is answered, in a way: the pipeline knows what to do
+        self._trials.failed(trial, error)
+        if error.failure is Failure.TRANSIENT:
+            self._failed(member, epoch, error)
+        return True
+
+    def _try(self) -> None:
+        """Go on with the trials: one batch at a time, on a server that has nothing else."""
+        trials, balance = self._trials, self._balance
+        if self._closed or not (trials.pending or balance.apart or self._held):
+            return
+        balance.apart = None
+        name = balance.apart = trials.place(balance.all_well, balance.choose)
+        if name is not None and not (trials.trying or balance.in_flight(name)):
+            for free in trials.judge(gone=self.members[name].went):
+                self._move_on(free)
+            if (call := trials.begin()) is not None:
+                log.info("batch_tried_alone", server=name, images=len(call.images))
+                call.server = name
+                self.waiting.put(call)
+            else:
+                balance.apart = None
+        if self._held and (balance.apart is None or balance.choose() is not None):
+            held, self._held = self._held, []
+            for call in held:
+                self._move_on(call)
+        self._parked(trials.waiting)
+
+    def _move_on(self, call: Call) -> None:
+        call.server = None
+        call.tried = set()
+        self.waiting.put(call)
 
     def _ended(self, member: Member, outcome: str) -> None:
         if member.gone.is_set():
@@ -287,7 +371,7 @@ class Pool:
         if epoch != member.epoch or not member.examined:
             return  # known already
         member.epoch += 1
-        member.examined = False
+        member.examined = member.went = False
         member.stuck = error.status == "DEADLINE_EXCEEDED"
         member.reason = f"{member.name}: {error}"
         log.warning(
@@ -320,6 +404,7 @@ class Pool:
             self._resized(slots)
         if slots:
             self._rescue()
+        self._try()
 
     def _tell_version(self, member: Member, *, used: bool) -> None:
         reason = None
@@ -343,11 +428,15 @@ class Pool:
         for member in (*self.members.values(), *self._leaving):
             if not member.stuck or not self._balance.slots:
                 continue
+            error = InferenceError("DEADLINE_EXCEEDED", f"{member.name} does not answer")
             for call in member.calls.values():
                 call.tried = {member.name}
-                call.error = InferenceError("DEADLINE_EXCEEDED", f"{member.name} does not answer")
+                call.error = error
                 self._ended(member, "moved")
-                self.waiting.put(call)
+                if (trial := self._trials.end(call)) is not None:
+                    self._trials.failed(trial, error)
+                else:
+                    self._trials.add(call, member.name, member.epoch, error)
             member.calls.clear()
 
     def _compare(self, spec: ModelSpec) -> None:

@@ -21,8 +21,11 @@ from cli.options import (
     PredictionsTopic,
     kafka_options,
     require_distinct,
+    topic_names,
 )
 from consumer.liveview.feed import Feed
+from consumer.liveview.objects import make_objects
+from consumer.liveview.recent import MAX_PICTURE
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measuring.measure import Topics
@@ -88,6 +91,25 @@ def main(
             rich_help_panel=PAGE,
         ),
     ] = None,
+    reference_allow: Annotated[
+        str,
+        typer.Option(
+            metavar="PREFIX,...",
+            help="Prefixes of object storage that images may be fetched from, such as "
+            "s3://photos/incoming/; as the bridge's.",
+            show_default=False,
+            rich_help_panel=PAGE,
+        ),
+    ] = "",
+    reference_field: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Field of a JSON message that holds its image's URL; as the bridge's.",
+            show_default=False,
+            rich_help_panel=PAGE,
+        ),
+    ] = "",
     brokers: Brokers = BROKERS,
     images_topic: ImagesTopic = IMAGES,
     predictions_topic: PredictionsTopic = PREDICTIONS,
@@ -104,15 +126,22 @@ def main(
 
     Exit code: 0 stopped, 1 it cannot listen, 2 usage.
     """
-    topics = Topics(images_topic, predictions_topic, dead_letters_topic)
-    read = (topics.images, topics.predictions, topics.dead_letters)
+    predictions = topic_names(predictions_topic)
+    topics = Topics(images_topic, predictions[0], dead_letters_topic)
+    read = (topics.images, *predictions, topics.dead_letters)
     require_distinct(read)
     decode = prediction_reader(
         schema_registry_url, schema_registry_user, schema_registry_password, schema_registry
     )
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("liveview").setLevel(logging.INFO)
-    view = View(f"{brokers} · {topics.images} → {topics.predictions}", topics, decode=decode)
+    view = View(
+        f"{brokers} · {topics.images} → {predictions_topic}", topics, reference_field, decode=decode
+    )
+    try:
+        objects = make_objects(reference_allow, MAX_PICTURE)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--reference-allow") from None
     try:
         feed = Feed(brokers, kafka_options(kafka or ()), read, view)
         listener = _listen(host, port)
@@ -121,7 +150,7 @@ def main(
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror or error}")
     name = f"[{host}]" if ":" in host else host
-    server = make_server(view, [*LOOPBACK, name, *(allow_host or ())])
+    server = make_server(view, [*LOOPBACK, name, *(allow_host or ())], objects)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.should_exit = True

@@ -4,6 +4,12 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from consumer.report.overlay import Overlay
+from wire.reference import Reference
+
 State = Literal["waiting", "answered", "dead-lettered"]
 
 Key = tuple[str, int] | tuple[str, int, int]
@@ -17,12 +23,17 @@ MAX_PICTURE = 16 << 20
 
 
 class Picture(NamedTuple):
-    """An image as it came; `shape` is that of raw pixels."""
+    """An image as it came; `shape` is that of raw pixels.
+
+    Attributes:
+        reference: where it lies, if the message had no bytes of it.
+    """
 
     value: bytes
     content_type: str | None
     dtype: str | None
     shape: tuple[int, ...] | None
+    reference: Reference | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +44,10 @@ class Item:
         number: unique in this process, in the order in which images were first heard of.
         seen: when that was, seconds.
         where: topic/partition/offset of the image; empty until the image itself was read.
+        due_ms: when it was due, milliseconds since the epoch; 0: not known.
         top: (label, score), best first; of a detection, of its objects.
+        overlay: boxes to draw over its picture; None: none.
+        vector: float32 of length 1, of an embedding; None: it has none.
         says: a line about an answer that is something else than classes.
         latency_ms: from due to received.
         stages_ms: of each of `consumer.statistics.STAGES`.
@@ -45,11 +59,14 @@ class Item:
     seen: float
     state: State = "waiting"
     where: str = ""
+    due_ms: int = 0
     content_type: str = ""
     source: str = ""
     truth: str | None = None
     size: int = 0
     top: tuple[tuple[str, float], ...] = ()
+    overlay: Overlay | None = None
+    vector: npt.NDArray[np.float32] | None = None
     says: str = ""
     model: str = ""
     batch_size: int = 0
@@ -93,6 +110,10 @@ class Recent:
     def find(self, *keys: Key) -> Item | None:
         return next((self._by_key[key] for key in keys if key in self._by_key), None)
 
+    def latest(self, id: str) -> Item | None:
+        """The image of this id that was heard of last."""
+        return next((item for item in reversed(self._items.values()) if item.id == id), None)
+
     def add(self, id: str, now: float, *keys: Key) -> Item:
         """A new item, which from now on is what these keys find; the oldest one may go."""
         item = Item(self._next, id, now)
@@ -128,6 +149,23 @@ class Recent:
 
     def picture(self, number: int) -> Picture | None:
         return self._pictures.get(number)
+
+    def alike(self, number: int, most: int) -> list[tuple[Item, float]]:
+        """Items whose vectors have the largest cosine with this one's, and that cosine."""
+        item = self._items.get(number)
+        if item is None or item.vector is None:
+            return []
+        length = len(item.vector)
+        others = [
+            one
+            for one in self._items.values()
+            if one is not item and one.vector is not None and len(one.vector) == length
+        ]
+        if not others:
+            return []
+        cosines = np.stack([one.vector for one in others if one.vector is not None]) @ item.vector
+        best = np.argsort(-cosines, kind="stable")[:most].tolist()
+        return [(others[place], float(cosines[place])) for place in best]
 
     def _drop(self, item: Item) -> None:
         del self._items[item.number]

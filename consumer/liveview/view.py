@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 from consumer.liveview.board import Board
@@ -13,12 +15,16 @@ from consumer.liveview.window import Window
 from consumer.measuring.measure import Topics
 from consumer.measuring.statistics import STAGES
 from consumer.reader import Received
-from wire.answers import Detections, describe
+from consumer.report.overlay import overlay
+from wire.answers import FLOAT32, Detection, Detections, Embedding, describe
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
-from wire.image import ImageEvent, decode_image, image_id
+from wire.image import NDARRAY, ImageEvent, image_id
+from wire.object_events import Named, find_objects, may_refer
 from wire.prediction import Prediction, decode_prediction
-from wire.record import ContractError, KafkaRecord, raw_bytes
+from wire.record import ContractError, KafkaRecord, first_headers, raw_bytes
+from wire.reference import BadReferenceError, Reference, parse_reference
+from wire.wrappings.unwrap import read_image
 
 FRAME_SECONDS = 0.25
 """Between two frames: four a second look alive, and cost a browser little."""
@@ -31,7 +37,14 @@ ROW, ROW_PER_SECOND = 10, 2.0
 MAX_TEXT = 120
 """Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
 MAX_TOP = 5
+MAX_BOXES = 12
+"""Drawn over a picture, the surest."""
+MAX_DIMENSIONS = 1024
+"""Kept of a vector: 4 KB an image."""
+ALIKE = 6
+"""Images shown beside one that they are like."""
 _LARGEST = (1 << 31) - 1
+_LATEST_MS = 8_640_000_000_000_000  # of JavaScript's Date
 # Numbers come from strangers too: they are held inside what JSON and JavaScript take.
 
 
@@ -44,6 +57,7 @@ class View:
     Args:
         source: where the records come from, in words.
         topics: which record is what.
+        reference_field: path of the field of a JSON message that holds a URL; empty: none.
         max_items: images that are remembered.
         clock: seconds; injected.
         decode: reads a prediction.
@@ -53,12 +67,14 @@ class View:
         self,
         source: str,
         topics: Topics,
+        reference_field: str = "",
         max_items: int = MAX_ITEMS,
         clock: Callable[[], float] = time.monotonic,
         decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
     ) -> None:
         self._source = source
         self._topics = topics
+        self._reference_field = reference_field
         self._clock = clock
         self._decode = decode
         self._lock = threading.Lock()
@@ -83,7 +99,10 @@ class View:
         answer = self._read(record) if topic == self._topics.predictions else None
         with self._lock:
             now = self._clock()
-            if record.unreadable is not None and topic != self._topics.predictions:
+            if record.unreadable is not None and topic in (
+                self._topics.images,
+                self._topics.dead_letters,
+            ):
                 self._totals["unreadable"] += 1  # shown all the same, by its key or its place
             if topic == self._topics.images:
                 self._image(record, now)
@@ -116,6 +135,23 @@ class View:
         with self._lock:
             return self._recent.picture(number)
 
+    def alike(self, number: int) -> bytes:
+        """The images most like an item's, of those that are remembered, as JSON."""
+        with self._lock:
+            return orjson.dumps(
+                [
+                    {"number": item.number, "id": item.id, "cosine": cosine}
+                    for item, cosine in self._recent.alike(number, ALIKE)
+                    if self._recent.picture(item.number) is not None
+                ]
+            )
+
+    def image(self, id: str) -> bytes:
+        """What is known of the latest image of this id, as JSON; null: it is not remembered."""
+        with self._lock:
+            found = self._recent.latest(id) or self._recent.latest(_text(id))
+            return orjson.dumps(self._card(found))
+
     def frame(self) -> bytes:
         """All that the page shows now, as JSON; made anew every `FRAME_SECONDS` at most."""
         with self._lock:
@@ -128,25 +164,44 @@ class View:
     def _image(self, record: KafkaRecord, now: float) -> None:
         kafka_ns = kafka_time(record)
         try:
-            image = decode_image(record)
+            image, value = read_image(record)
         except ContractError:
             # Its dead letter will say why; till then it is seen to have come.
             image = ImageEvent(image_id(record), None, None, None, kafka_ns, kafka_ns)
+            value = raw_bytes(record.value())
+        found = objects_of(record, image, value, self._reference_field)
+        if found is None:
+            picture = Picture(value, image.content_type, image.dtype, image.shape)
+            self._one_image(record, image, picture, now)
+            return
+        for named in found:
+            own = image._replace(
+                id=named.id or image.id, intended_ns=named.intended_ns or image.intended_ns
+            )
+            where = named.reference if isinstance(named.reference, Reference) else None
+            picture = Picture(b"", own.content_type, own.dtype, own.shape, where)
+            self._one_image(record, own, picture, now)
+
+    def _one_image(
+        self, record: KafkaRecord, image: ImageEvent, picture: Picture, now: float
+    ) -> None:
         at = (record.topic() or "", record.partition() or 0, record.offset() or 0)
         keys = (at, (image.id, image.intended_ns))
-        item = self._recent.find(*keys)
+        # By its own name alone where its message has others: their place is the same.
+        item = self._recent.find(*(keys if picture.reference is None else keys[1:]))
         if item is not None and not item.where:
             self._recent.name(item, *keys)  # its outcome was read first
         else:
             item = self._recent.add(image.id, now, *keys)
-        value = raw_bytes(record.value())
         item.where = "/".join(map(str, at))
+        item.due_ms = _bounded(image.intended_ns // 1_000_000, _LATEST_MS)
         item.content_type = _text(image.content_type or "")
         item.source = _text(image.source or "")
         item.truth = None if image.label is None else _text(image.label)
-        item.size = len(value)
-        if value:
-            self._recent.keep(item, Picture(value, image.content_type, image.dtype, image.shape))
+        where = picture.reference
+        item.size = len(picture.value) if where is None else where.size or 0
+        if picture.value or where is not None:
+            self._recent.keep(item, picture)
         self._totals["images"] += 1
         self._window.image(now)
         if item.state == "waiting":
@@ -164,9 +219,20 @@ class View:
         item.top = tuple((_text(one["label"]), one["score"]) for one in prediction.top[:MAX_TOP])
         if prediction.answer is not None:
             item.says = _text(describe(prediction.answer))
+            if isinstance(prediction.answer, Embedding):
+                item.vector = _unit(prediction.answer)
             if isinstance(prediction.answer, Detections):
                 found = prediction.answer.found[:MAX_TOP]
+                shown = tuple(
+                    Detection(
+                        label=_text(one["label"]), class_id=one["class_id"], score=one["score"],
+                        box=one["box"],
+                    )
+                    for one in prediction.answer.found[:MAX_BOXES]
+                )  # fmt: skip
+                item.overlay = overlay(Detections(shown, prediction.answer.image))
                 item.top = tuple((_text(one["label"]), one["score"]) for one in found)
+        item.due_ms = _bounded(prediction.stamps["intended"] // 1_000_000, _LATEST_MS)
         item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
         item.batch_size = _bounded(prediction.batch_size, _LARGEST)
         item.latency_ms = latency_us / 1000
@@ -227,6 +293,7 @@ class View:
             "state": item.state,
             "picture": self._recent.picture(item.number) is not None,
             "where": item.where,
+            "due_ms": item.due_ms,
             "content_type": item.content_type,
             "source": item.source,
             "size": item.size,
@@ -234,6 +301,8 @@ class View:
             "right": item.right,
             "top": item.top,
             "says": item.says,
+            "overlay": item.overlay,
+            "vector": item.vector is not None,
             "model": item.model,
             "batch_size": item.batch_size,
             "latency_ms": item.latency_ms,
@@ -242,9 +311,32 @@ class View:
         }
 
 
+def objects_of(
+    record: KafkaRecord, image: ImageEvent, value: bytes, field: str
+) -> list[Named] | None:
+    """The objects that a message refers to; None: it is no such message."""
+    if value:
+        if not may_refer(value) or image.content_type == NDARRAY:
+            return None
+        return find_objects(value, first_headers(record.headers()), field)
+    if image.dataref is None:
+        return None
+    try:
+        return [Named(parse_reference(image.dataref))]
+    except BadReferenceError as error:
+        return [Named(error)]
+
+
 def _text(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
 def _bounded(number: int, largest: int) -> int:
     return min(max(number, 0), largest)
+
+
+def _unit(answer: Embedding) -> npt.NDArray[np.float32] | None:
+    """Of length 1; None: it has no direction."""
+    values = np.frombuffer(answer.values, FLOAT32)[:MAX_DIMENSIONS].astype(np.float64)
+    length = float(np.linalg.norm(values))
+    return (values / length).astype(np.float32) if length else None

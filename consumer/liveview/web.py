@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from consumer.liveview.objects import Objects
 from consumer.liveview.recent import Picture
 from consumer.liveview.view import FRAME_SECONDS, View
 from imaging.rules import ImageError
@@ -49,16 +50,17 @@ _HEADERS = {
 }
 
 
-def make_server(view: View, hosts: Sequence[str]) -> uvicorn.Server:
+def make_server(view: View, hosts: Sequence[str], objects: Objects | None = None) -> uvicorn.Server:
     """A server for one view, to be run on a listening socket.
 
     Args:
         view: what is shown.
         hosts: names under which the page may be asked for: a page elsewhere whose name is made
             to lead here (DNS rebinding) is refused.
+        objects: fetches pictures that lie in object storage; None: these are not shown.
     """
     # Streams have no end of their own: they look whether the server's has come.
-    app = _make_app(view, hosts, lambda: server.should_exit)
+    app = _make_app(view, hosts, lambda: server.should_exit, objects)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -75,14 +77,23 @@ def make_server(view: View, hosts: Sequence[str]) -> uvicorn.Server:
 
 
 def _thumbnail(picture: Picture) -> Thumbnail:
-    return thumbnail(*picture, side=MAX_SIDE, exact_side=MAX_SIDE)
+    kind, dtype, shape = picture.content_type, picture.dtype, picture.shape
+    return thumbnail(picture.value, kind, dtype, shape, side=MAX_SIDE, exact_side=MAX_SIDE)
 
 
-def _make_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) -> Starlette:
+def _make_app(
+    view: View,
+    hosts: Sequence[str],
+    stopping: Callable[[], bool],
+    objects: Objects | None = None,
+) -> Starlette:
     decoding = asyncio.Semaphore(MAX_DECODING)
 
     async def picture(request: Request) -> Response:
         found = view.picture(request.path_params["number"])
+        if found is not None and found.reference is not None:
+            fetched = None if objects is None else await objects.fetch(found.reference)
+            found = None if fetched is None else found._replace(value=fetched)
         if found is not None:
             try:
                 async with decoding:
@@ -94,10 +105,21 @@ def _make_app(view: View, hosts: Sequence[str], stopping: Callable[[], bool]) ->
         # Not an error: images come that are none, and old ones go while a page asks for them.
         return FileResponse(PAGE / "no-picture.svg")
 
+    async def alike(request: Request) -> Response:
+        async with decoding:
+            found = await run_in_threadpool(view.alike, request.path_params["number"])
+        return Response(found, media_type="application/json")
+
+    async def image(request: Request) -> Response:
+        found = await run_in_threadpool(view.image, request.query_params.get("id", ""))
+        return Response(found, media_type="application/json")
+
     return Starlette(
         routes=[
             Route("/events", _Events(view, stopping), methods=["GET"]),
+            Route("/alike/{number:int}", alike),
             Route("/pictures/{number:int}", picture),
+            Route("/image", image),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=[

@@ -21,6 +21,7 @@ from cli.options import (
     host_port,
     kafka_options,
     require_distinct,
+    topic_names,
 )
 from cli.progress import LiveLine
 from cli.signals import StopSignal
@@ -35,7 +36,7 @@ from consumer.measuring.statistics import measured
 from consumer.measuring.table import print_summary
 from consumer.measuring.triton import ModelCounters, TritonError, difference, read_counters
 from consumer.reader import ReadError, TopicReader, librdkafka_config
-from consumer.report import gallery, plots
+from consumer.report import gallery, overlay, plots
 from consumer.report.page import write_report
 from consumer.report.pictures import fetch_pictures
 from schemas.options import (
@@ -219,8 +220,9 @@ def main(  # one parameter an option: this signature is the command's help
 
     Exit code: 0 a valid run, 1 an invalid one (it says why) or none at all, 2 usage.
     """
-    topics = Topics(images_topic, predictions_topic, dead_letters_topic)
-    read = [*([topics.images] if images else []), topics.predictions, topics.dead_letters]
+    predictions = topic_names(predictions_topic)
+    topics = Topics(images_topic, predictions[0], dead_letters_topic)
+    read = [*([topics.images] if images else []), *predictions, topics.dead_letters]
     require_distinct(read)
     config = librdkafka_config(brokers, kafka_options(kafka or ()))
     decode = prediction_reader(
@@ -269,12 +271,13 @@ def main(  # one parameter an option: this signature is the command's help
             settings=settings(context.params),
             versions=versions(triton),
         )
-        places = gallery.places(rows, chosen) if pictures else ()
+        answers = collector.answers
+        places = gallery.places(rows, chosen) | overlay.places(rows, answers) if pictures else ()
         seen = fetch_pictures(config, topics.images, places)
         write_atomically(output / RESULTS, lambda file: text.write_results(file, rows, summary))
         write_atomically(output / FIGURE, lambda file: plots.draw(file, rows, chosen, summary))
         write_atomically(
-            output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen)
+            output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen, answers)
         )
         # Last: whoever finds a new summary finds the other files of the same run.
         write_atomically(output / SUMMARY, lambda file: file.write(summary.to_json()))

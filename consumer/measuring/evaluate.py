@@ -1,12 +1,14 @@
 """From matched images to the summary of a run. Pure."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import orjson
 
 from consumer.measuring import statistics, validity
-from consumer.measuring.matching import DEAD, SEEN, STORED, Matcher, Rows
+from consumer.measuring.matching import DEAD, NO_NAME, SEEN, STORED, Matcher, Rows
 from consumer.measuring.statistics import Measured
 from consumer.summary import Summary, TritonStages
 
@@ -85,10 +87,18 @@ def evaluate(
         triton=list(triton),
         offered_rate=statistics.offered_rate(rows),
         stored=stored,
+        expired=matcher.expired,
         began_ns=_began(rows),
         settings=dict(settings or {}),
         versions=dict(versions or {}),
+        image_set=_image_set(rows),
     )
+
+
+def _image_set(rows: Rows) -> str:
+    known = (rows.state & SEEN != 0) & (rows.label != NO_NAME)
+    labels = sorted(Counter(rows.names[number] for number in rows.label[known].tolist()).items())
+    return hashlib.sha256(orjson.dumps(labels)).hexdigest()[:16] if labels else ""
 
 
 def _began(rows: Rows) -> int:

@@ -8,14 +8,15 @@ import numpy.typing as npt
 
 from wire.answers import describe
 from wire.clock import bounded_time
+from wire.deadletter import EXPIRED as TOO_OLD
 from wire.prediction import STAMPS, Prediction
 
 Int64 = npt.NDArray[np.int64]
 
-SEEN, ANSWERED, DEAD, STORED, UNCLASSED = 1, 2, 4, 8, 16
-"""Bits of a row's state: the image itself was read; its first outcome, at most one; whether that
-was on its topic before reading began, so that nobody knows how long a reader would have waited;
-whether its answer is something else than classes."""
+SEEN, ANSWERED, DEAD, STORED, UNCLASSED, EXPIRED = 1, 2, 4, 8, 16, 32
+"""Bits of a row's state: the image itself was read; its first outcome, at most one (`EXPIRED`: too
+old to be worked on); whether that was on its topic before reading began, so that nobody knows how
+long a reader would have waited; whether its answer is something else than classes."""
 
 NO_NAME = -1
 NO_OFFSET = -1
@@ -36,7 +37,7 @@ class Rows:
 
     Attributes:
         ids: image ids.
-        state: uint8 [n], `SEEN | ANSWERED | DEAD | STORED | UNCLASSED`.
+        state: uint8 [n], of the bits above.
         times: int64 [n] for each of `TIMES`.
         best: int32 [n], index into `names` of the predicted label, of the reason of a dead letter,
             or of a line about an answer that is `UNCLASSED`; `NO_NAME` where there is none.
@@ -62,8 +63,8 @@ class Rows:
 class Matcher:
     """Keeps one compact row an image: about 260 bytes, of which 85 are columns, the rest its id.
 
-    Every image is sent = answered + dead-lettered + missing, exactly one of the three: its first
-    outcome stands, and each further one counts as a duplicate.
+    Every image is sent = answered + dead-lettered + expired + missing, exactly one of the four: its
+    first outcome stands, and each further one counts as a duplicate.
 
     Attributes:
         duplicates: outcomes beyond the first, over all images.
@@ -80,6 +81,7 @@ class Matcher:
         self.models: dict[str, int] = {}
         self._max_images = max_images
         self._expect_images = expect_images
+        self._closed = False
         self._index: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._state = bytearray()
@@ -93,6 +95,7 @@ class Matcher:
         self._sent = 0
         self._answered = 0
         self._dead = 0
+        self._expired = 0
 
     @property
     def sent(self) -> int:
@@ -106,21 +109,30 @@ class Matcher:
 
     @property
     def dead_lettered(self) -> int:
-        """Sent images whose first outcome is a dead letter."""
+        """Sent images whose first outcome is a dead letter, other than for their age."""
         return self._dead
 
     @property
+    def expired(self) -> int:
+        """Sent images whose first outcome is that they were too old to be worked on."""
+        return self._expired
+
+    @property
     def missing(self) -> int:
-        return self._sent - self._answered - self._dead
+        return self._sent - self.resolved
 
     @property
     def resolved(self) -> int:
-        return self._answered + self._dead
+        return self._answered + self._dead + self._expired
 
     @property
     def unmatched(self) -> int:
         """Ids with an outcome of which no image was read."""
         return len(self._index) - self._sent
+
+    def close(self) -> None:
+        """All that was waited for has come: images not heard of before are another run's."""
+        self._closed = True
 
     def image(
         self,
@@ -171,7 +183,7 @@ class Matcher:
     def dead_letter(self, id: str, reason: str, consumed_ns: int) -> None:
         """A dead letter was read at `consumed_ns`."""
         row = self._row(id)
-        if row is None or not self._resolve(row, DEAD):
+        if row is None or not self._resolve(row, EXPIRED if reason == TOO_OLD else DEAD):
             return
         self._best[row] = self._name(reason)
         self._times["consumed"][row] = bounded_time(consumed_ns)
@@ -197,6 +209,8 @@ class Matcher:
         row = self._index.get(id)
         if row is not None:
             return row
+        if self._closed:
+            return None
         if len(self._index) >= self._max_images:
             self.unmeasured += 1
             return None
@@ -214,7 +228,7 @@ class Matcher:
 
     def _resolve(self, row: int, outcome: int) -> bool:
         state = self._state[row]
-        if state & (ANSWERED | DEAD):
+        if state & (ANSWERED | DEAD | EXPIRED):
             self.duplicates += 1
             return False
         self._state[row] = state | outcome
@@ -230,6 +244,7 @@ class Matcher:
     def _count(self, outcome: int) -> None:
         self._answered += outcome & ANSWERED != 0
         self._dead += outcome & DEAD != 0
+        self._expired += outcome & EXPIRED != 0
 
     def _name(self, name: str) -> int:
         number = self._names.get(name)

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from consumer.measuring.answers import Answers
 from consumer.measuring.matching import Matcher
 from consumer.reader import Received
 from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter
-from wire.image import decode_image, image_id
+from wire.image import image_id
 from wire.prediction import Prediction, decode_prediction
 from wire.record import ContractError, KafkaRecord, first_headers
+from wire.wrappings.unwrap import read_image
 
 if TYPE_CHECKING:
     from consumer.measuring.tracing import ConsumerTracing
@@ -42,6 +44,7 @@ class Collector:
     """Gives each record to the matcher as what its topic says it is.
 
     Attributes:
+        answers: what a report shows more of than a line.
         unreadable: records of this run that are not what their topic should hold.
     """
 
@@ -53,6 +56,7 @@ class Collector:
         tracing: "ConsumerTracing | None" = None,
         decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
     ) -> None:
+        self.answers = Answers()
         self.unreadable = 0
         self._matcher = matcher
         self._topics = topics
@@ -85,6 +89,8 @@ class Collector:
                 self.unreadable += 1
             else:
                 self._matcher.prediction(prediction, at_ns, stored=stored)
+                if prediction.answer is not None:
+                    self.answers.take(prediction, at_ns)
                 if self._tracing is not None:
                     self._tracing.prediction(record, prediction, at_ns)
         return True
@@ -92,7 +98,7 @@ class Collector:
     def _image(self, record: KafkaRecord) -> None:
         place = (record.partition() or 0, record.offset() or 0)
         try:
-            image = decode_image(record)
+            image, _ = read_image(record)
         except ContractError:
             # It was sent all the same, and its dead letter will have this id too.
             kafka_ns = kafka_time(record)
@@ -137,6 +143,7 @@ def measure(
         show(matcher)
         now = clock()
         if count is not None and matcher.resolved >= count:
+            matcher.close()
             complete = now if complete is None else complete
             if now - complete >= SETTLE_SECONDS:
                 return "count"

@@ -23,6 +23,7 @@ def print_summary(console: Console, summary: Summary) -> None:
         counts.add_row(name, f"{value:,}")
     # What should not be there is shown only where it is.
     for name, value in (
+        ("expired", summary.expired),
         ("resent", summary.resent),
         ("unmatched", summary.unmatched),
         ("unreadable", summary.unreadable),

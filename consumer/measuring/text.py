@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from consumer.measuring.matching import ANSWERED, DEAD, NO_NAME, SEEN, Rows
+from consumer.measuring.matching import ANSWERED, DEAD, EXPIRED, NO_NAME, SEEN, Rows
 from consumer.summary import Latency, Summary
 from wire.deadletter import one_line
 
@@ -35,6 +35,8 @@ def image_lines(rows: Rows) -> Iterator[str]:
             yield f"{image}\t{name}\t{rows.score[row]:.6f}\t{latency:.3f}"
         elif state & DEAD:
             yield f"{image}\tDEAD-LETTERED:{name}\t-\t-"
+        elif state & EXPIRED:
+            yield f"{image}\tEXPIRED\t-\t-"
         else:
             yield f"{image}\tMISSING\t-\t-"
 
@@ -50,6 +52,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     yield f"dead-lettered  {summary.dead_lettered}"
     for reason, count in sorted(summary.dead_letters_by_reason.items()):
         yield f"               {count} {one_line(reason)}"
+    if summary.expired:
+        yield f"expired        {summary.expired}"
     yield f"missing        {summary.missing}"
     yield f"duplicates     {summary.duplicates}"
     yield f"resent         {summary.resent}"

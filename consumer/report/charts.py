@@ -1,13 +1,13 @@
 """The charts of the report: what is drawn where. Pure; `chart.html` draws it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from consumer.report import svg
 from consumer.report.distribution import Distribution
-from consumer.report.svg import Floats, Scale
+from consumer.report.svg import LETTER, Floats, Frame, Scale
 from consumer.units import duration
 
 BINS = 60
@@ -19,6 +19,8 @@ LEAST_MS = 0.001
 MARKED = (50.0, 90.0, 99.0, 99.9)
 MARK_HEIGHT = 13.0
 """Between the labels of two percentiles, which may lie on one place."""
+MARK_LETTERS = 14
+"""Of the longest label of a percentile: so much room is left to the right of the last one."""
 CURVE_POINTS = 400
 LONG_TAIL = 20.0
 """Longest by median latency, from where a linear axis hides everything but the tail."""
@@ -35,8 +37,11 @@ SHARES = (
 
 @dataclass(frozen=True, slots=True)
 class Tick:
+    """`anchor`: which part of the text lies at its place: its middle, or its end at the edge."""
+
     at: float
     text: str
+    anchor: str = "middle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +55,16 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A vertical line up to `top` with a label to its right, or its left."""
+    """A vertical line up to `top` with a label to its right."""
 
     at: float
     top: float
     text: str
-    leftwards: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
+    frame: Frame
     title: str
     x_label: str
     y_label: str
@@ -69,7 +74,7 @@ class Chart:
     marks: list[Mark] = field(default_factory=list)
 
 
-def histogram(runs: Sequence[tuple[str, Distribution]], marks: bool) -> Chart:
+def histogram(frame: Frame, runs: Sequence[tuple[str, Distribution]], marks: bool) -> Chart:
     """Latencies of one run or of several, each named; `marks`: percentiles of the first one."""
     low = max(min(float(run.ms[0]) for _, run in runs), LEAST_MS) * 0.9
     high = max(float(run.ms[-1]) for _, run in runs) * 1.1
@@ -81,57 +86,60 @@ def histogram(runs: Sequence[tuple[str, Distribution]], marks: bool) -> Chart:
         counts, _ = np.histogram(np.maximum(run.ms, low), edges, weights=run.counts)
         # Of runs of different lengths the shapes are compared, not the sizes.
         heights.append(counts if len(runs) == 1 else counts * 100 / run.total)
-    x = svg.horizontal(low, high, log=True)
     tallest = max(float(height.max()) for height in heights)
-    band = MARK_HEIGHT * (len(MARKED) + 1.5) if marks else 0
-    y = svg.vertical(0, tallest, top=svg.TOP + band)
+    x, y = svg.horizontal(frame, low, high, log=True), svg.vertical(frame, 0, tallest)
+    if marks:
+        # Each label lies above the lines to its right, which are shorter: it crosses none.
+        x = replace(x, end=x.end - MARK_LETTERS * LETTER)
+        y = replace(y, end=y.end + MARK_HEIGHT * (len(MARKED) + 1.5))
     return Chart(
+        frame,
         title="Distribution",
-        x_label="latency from the intended time of each image (log axis)",
+        x_label="latency from the intended time (log axis)",
         y_label="images" if len(runs) == 1 else "% of images",
-        x_ticks=_ticks(x, duration),
+        x_ticks=_x_ticks(frame, x, duration),
         y_ticks=_ticks(y, lambda value: f"{value:,.10g}"),
         paths=[
-            Path(f"area series{number}", svg.steps(x(edges), y(height)), name)
+            Path(f"area series{number}", svg.steps(x(edges), y(height), y.start), name)
             for number, ((name, _), height) in enumerate(zip(runs, heights, strict=True))
         ],
-        marks=_marks(runs[0][1], x) if marks else [],
+        marks=_marks(frame, runs[0][1], x) if marks else [],
     )
 
 
-def by_percentile(runs: Sequence[tuple[str, Distribution]]) -> Chart:
+def by_percentile(frame: Frame, runs: Sequence[tuple[str, Distribution]]) -> Chart:
     """The latency at each percentile, the last ones drawn out."""
     reach = max(run.total for _, run in runs) * 2
     highest = max(float(run.ms[-1]) for _, run in runs)
     medians = [float(run.at([50.0])[0]) for _, run in runs]
     log = highest > LONG_TAIL * max(min(medians), LEAST_MS)
     lowest = max(min(float(run.ms[0]) for _, run in runs), LEAST_MS)
-    x = svg.horizontal(1, max(reach, 4), log=True)
+    x = svg.horizontal(frame, 1, max(reach, 4), log=True)
     top = max(highest, LEAST_MS) * 1.05
-    y = svg.vertical(lowest / 1.2, top, log=True) if log else svg.vertical(0, top)
+    y = svg.vertical(frame, lowest / 1.2 if log else 0, top, log=log)
     paths = []
     for number, (name, run) in enumerate(runs):
         # The slowest of n images lies at 1 - 1/n; it is drawn at 1 - 1/2n.
         rest = np.geomspace(1, 0.5 / run.total, CURVE_POINTS)
         level = run.at(100 * (1 - rest))
         paths.append(Path(f"line series{number}", svg.line(x(1 / rest), y(level)), name))
-    # On a long axis the first two would touch.
-    shown = [(at, text) for at, text in SHARES if at <= reach and not (at == 2 and reach > 5e3)]
+    shown = [Tick(x.at(at), f"{text} %") for at, text in SHARES if at <= reach]
     return Chart(
+        frame,
         title="By percentile",
         x_label="percentile (log axis of the rest)",
         y_label="latency (log axis)" if log else "latency",
-        x_ticks=[Tick(x.at(at), f"{text} %") for at, text in shown],
+        x_ticks=_apart(frame, shown),
         y_ticks=_ticks(y, duration),
         paths=paths,
     )
 
 
-def over_time(seconds: Floats, latency: Floats) -> Chart:
+def over_time(frame: Frame, seconds: Floats, latency: Floats) -> Chart:
     """Each image through the run; float64 [n] seconds (rising) and milliseconds, at least one."""
     shown = np.maximum(latency, LEAST_MS)
-    x = svg.horizontal(0, max(float(seconds[-1]), 0.001))
-    y = svg.vertical(float(shown.min()) / 1.3, float(shown.max()) * 1.3, log=True)
+    x = svg.horizontal(frame, 0, max(float(seconds[-1]), 0.001) if seconds[-1] else 1)
+    y = svg.vertical(frame, float(shown.min()) / 1.3, float(shown.max()) * 1.3, log=True)
     paths = [Path("dots", svg.dots(x(seconds), y(shown)), "each image")]
     windows = min(WINDOWS, len(latency) // PER_WINDOW)
     if windows >= 2:
@@ -142,10 +150,11 @@ def over_time(seconds: Floats, latency: Floats) -> Chart:
             name = f"p{percentile} of each {len(parts[0]):,}"
             paths.append(Path(f"line {style}", svg.line(x(middle), y(level)), name))
     return Chart(
+        frame,
         title="Through the run",
         x_label="seconds since the first intended time",
         y_label="latency (log axis)",
-        x_ticks=_ticks(x, lambda value: f"{value:,.10g}"),
+        x_ticks=_x_ticks(frame, x, lambda value: f"{value:,.10g}"),
         y_ticks=_ticks(y, duration),
         paths=paths,
     )
@@ -155,11 +164,28 @@ def _ticks(scale: Scale, text: Callable[[float], str]) -> list[Tick]:
     return [Tick(scale.at(value), text(value)) for value in scale.ticks()]
 
 
-def _marks(run: Distribution, x: Scale) -> list[Mark]:
+def _x_ticks(frame: Frame, scale: Scale, text: Callable[[float], str]) -> list[Tick]:
+    return _apart(frame, _ticks(scale, text))
+
+
+def _apart(frame: Frame, ticks: Sequence[Tick]) -> list[Tick]:
+    """Those of the ticks, from the left, whose texts neither touch nor leave the drawing."""
+    found: list[Tick] = []
+    free = 0.0
+    for tick in ticks:
+        width = LETTER * len(tick.text)
+        over = tick.at + width / 2 > frame.width
+        start = frame.width - width if over else tick.at - width / 2
+        if start >= free:
+            found.append(replace(tick, anchor="end") if over else tick)
+            free = start + width + LETTER
+    return found
+
+
+def _marks(frame: Frame, run: Distribution, x: Scale) -> list[Mark]:
     levels = run.at([*MARKED, 100.0]).tolist()
-    found = list(zip([*(f"p{percentile:g}" for percentile in MARKED), "max"], levels, strict=True))
-    middle = (svg.LEFT + svg.RIGHT) / 2
+    found = zip([*(f"p{percentile:g}" for percentile in MARKED), "max"], levels, strict=True)
     return [
-        Mark(x.at(ms), svg.TOP + MARK_HEIGHT * step, f"{name} {duration(ms)}", x.at(ms) > middle)
+        Mark(x.at(ms), frame.top + MARK_HEIGHT * step, f"{name} {duration(ms)}")
         for step, (name, ms) in enumerate(found)
     ]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -48,9 +49,10 @@ def print_comparison(console: Console, names: tuple[str, str], a: Summary, b: Su
     for letter, name, run in zip("AB", names, (a, b), strict=True):
         run_id = "all runs" if run.run_id is None else f"run {clipped(run.run_id, 60)}"
         console.print(Text(f"{letter}  {name}  ({run_id})"))
-    table = Table()
-    for column in ("", "A", "B", "change", ""):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    # No lines between the columns, and texts that may wrap: it is whole on 60 columns, too.
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("", "A", "B", "change"):
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
     group = ""
     few = False
     for line in compare(a, b):
@@ -63,8 +65,7 @@ def print_comparison(console: Console, names: tuple[str, str], a: Summary, b: Su
             Text(f"  {line.name}{' *' if line.few else ''}"),
             line.text(line.a),
             line.text(line.b),
-            Text(line.change_text, style=STYLES[line.verdict]),
-            Text(line.verdict, style=STYLES[line.verdict]),
+            Text(f"{line.change_text} {line.verdict}".strip(), style=STYLES[line.verdict]),
         )
     console.print(table)
     if few:

@@ -11,6 +11,8 @@ Verdict = Literal["better", "worse", ""]
 
 NOTICEABLE = 0.05
 """Relative change; less, two runs of one set-up differ by, and it is called neither."""
+MANY_TIMES = 10
+"""From here on a factor says more than per cent."""
 FEW = 10
 """Images beyond a percentile; with fewer, one image more or less moves it."""
 
@@ -21,9 +23,10 @@ class Line:
 
     Attributes:
         a, b: None: the run does not have it.
-        unit: ms, images/s, % or empty.
+        unit: ms, % or empty.
         few: fewer than `FEW` images stand behind it in one of the runs.
         least: difference from which on it is better or worse; None: `NOTICEABLE` of a.
+        alike: False: the runs differ in what this figure depends on, so its change is not judged.
     """
 
     group: str
@@ -34,6 +37,7 @@ class Line:
     better: Better = "neither"
     few: bool = False
     least: float | None = None
+    alike: bool = True
 
     @property
     def change_text(self) -> str:
@@ -43,12 +47,17 @@ class Line:
             return "="
         if self.unit == "%":
             return f"{self.b - self.a:+.2f} points"
-        return f"{self.b / self.a - 1:+.1%}" if self.a else "from none"
+        if not self.a:
+            return "from none"
+        ratio = self.b / self.a
+        return f"{ratio - 1:+.1%}" if ratio < MANY_TIMES else f"{ratio:,.0f} times"
 
     @property
     def verdict(self) -> Verdict:
         """What the change means; empty: neither, or nothing that one may say."""
-        if self.a is None or self.b is None or self.better == "neither" or self.few:
+        if self.a is None or self.b is None or self.better == "neither":
+            return ""
+        if self.few or not self.alike:
             return ""
         least = NOTICEABLE * self.a if self.least is None else self.least
         if self.a == self.b or abs(self.b - self.a) < least:
@@ -67,29 +76,38 @@ class Line:
 
 
 def compare(a: Summary, b: Summary) -> list[Line]:
-    """Each figure that both runs or one of them have, in the order in which to read them."""
+    """Each figure that both runs or one of them have, in the order in which to read them.
+
+    Only what can be compared is judged: latency and rate at the same offered rate, the share that
+    is right of the same images, and no time of a run that is not valid.
+    """
+    timed = _same_load(a, b) and a.valid and b.valid
     lines = [
-        *_latency("latency from intended time", a.intended, b.intended),
-        *_latency("latency from send", a.sent_latency, b.sent_latency),
-        Line("rate", "offered", a.offered_rate, b.offered_rate, "images/s"),
-        Line("rate", "answered", a.throughput, b.throughput, "images/s", "higher"),
-        Line("rate", "images a request", a.mean_request, b.mean_request, ""),
+        *_latency("latency from intended time", a.intended, b.intended, timed),
+        *_latency("latency from send", a.sent_latency, b.sent_latency, timed),
+        Line("images/s", "offered", a.offered_rate, b.offered_rate, ""),
+        Line("images/s", "answered", a.throughput, b.throughput, "", "higher", alike=timed),
+        Line("images/s", "images a request", a.mean_request, b.mean_request, ""),
     ]
     lines.append(Line("images", "sent", a.sent, b.sent, ""))
     lines.append(Line("images", "answered", a.answered, b.answered, ""))
-    for name in ("dead_lettered", "missing", "duplicates"):
+    same = _same_images(a, b)
+    for name in ("dead_lettered", "expired", "missing", "duplicates"):
         text = name.replace("_", "-")
         counts = (getattr(a, name), getattr(b, name))
-        lines.append(Line("images", text, *counts, "", "lower", least=0))
-    # Nearly always of the same images: there is no noise in it.
-    lines.append(Line("images", "correct", _correct(a), _correct(b), "%", "higher", least=0))
+        alike = same or name != "dead_lettered"
+        if name != "expired" or any(counts):  # most bridges have no --max-age
+            lines.append(Line("images", text, *counts, "", "lower", least=0, alike=alike))
+    # Of the same images: there is no noise in it.
+    shares = (_correct(a), _correct(b))
+    lines.append(Line("images", "correct", *shares, "%", "higher", least=0, alike=same))
     stages = [{stage.name: stage.mean_ms for stage in run.stages} for run in (a, b)]
     # Twice nothing is nothing: a stage is judged by what it does to the whole.
     least = NOTICEABLE * sum(stages[0].values())
     for name in dict.fromkeys([*stages[0], *stages[1]]):
         text = name.replace("_", " ")
         ms = (stages[0].get(name), stages[1].get(name))
-        lines.append(Line("stage, mean", text, *ms, "ms", "lower", least=least))
+        lines.append(Line("stage, mean", text, *ms, "ms", "lower", least=least, alike=timed))
     return [line for line in lines if line.a is not None or line.b is not None]
 
 
@@ -104,19 +122,39 @@ def caveats(a: Summary, b: Summary) -> list[str]:
         found.append(f"different models: A {_listed(a)}, B {_listed(b)}")
     if a.warmup != b.warmup:
         found.append(f"different warm-ups: A left out {a.warmup:,} images, B {b.warmup:,}")
-    if a.offered_rate and b.offered_rate and abs(b.offered_rate / a.offered_rate - 1) > NOTICEABLE:
+    if not _same_load(a, b):
+        offered = [f"{run.offered_rate:,.1f}" if run.offered_rate else "none" for run in (a, b)]
         found.append(
-            f"different load: A was offered {a.offered_rate:,.1f} images/s, "
-            f"B {b.offered_rate:,.1f}; latencies depend on it"
+            f"different load: A was offered {offered[0]} images/s, B {offered[1]}; latency, stages "
+            "and rate depend on it and are not judged"
+        )
+    if not _same_images(a, b):
+        found.append(
+            f"different images: A has {a.sent:,} ({a.labelled:,} answered with a known label), "
+            f"B {b.sent:,} ({b.labelled:,}); what is right or refused depends on them and is not "
+            "judged"
         )
     return found
 
 
-def _latency(group: str, a: Latency | None, b: Latency | None) -> list[Line]:
+def _same_load(a: Summary, b: Summary) -> bool:
+    if not a.offered_rate or not b.offered_rate:
+        return a.offered_rate == b.offered_rate
+    return abs(b.offered_rate / a.offered_rate - 1) <= NOTICEABLE
+
+
+def _same_images(a: Summary, b: Summary) -> bool:
+    """As far as the true labels tell, or, without any, how many there are."""
+    if a.image_set and b.image_set:
+        return a.image_set == b.image_set
+    return a.sent == b.sent and a.labelled == b.labelled
+
+
+def _latency(group: str, a: Latency | None, b: Latency | None, alike: bool) -> list[Line]:
     def mean(latency: Latency | None) -> float | None:
         return None if latency is None else latency.mean_ms
 
-    lines = [Line(group, "mean", mean(a), mean(b), "ms", "lower")]
+    lines = [Line(group, "mean", mean(a), mean(b), "ms", "lower", alike=alike)]
     both = [
         {entry.percentile: entry.ms for entry in run.percentiles} if run is not None else {}
         for run in (a, b)
@@ -125,7 +163,7 @@ def _latency(group: str, a: Latency | None, b: Latency | None) -> list[Line]:
     for percentile in sorted({*both[0], *both[1]}):
         few = min(counts) * (100 - percentile) / 100 < FEW
         ms = [levels.get(percentile) for levels in both]
-        lines.append(Line(group, f"p{percentile:g}", ms[0], ms[1], "ms", "lower", few))
+        lines.append(Line(group, f"p{percentile:g}", ms[0], ms[1], "ms", "lower", few, alike=alike))
     longest = [None if run is None else run.max_ms for run in (a, b)]
     return [*lines, Line(group, "max", longest[0], longest[1], "ms", "lower", few=True)]
 

@@ -14,9 +14,11 @@ from typing import BinaryIO
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from consumer.measuring.answers import Answers
 from consumer.measuring.matching import Rows
 from consumer.measuring.statistics import Measured
-from consumer.report import charts, gallery, svg
+from consumer.palette import STAGE_COLOURS
+from consumer.report import charts, gallery, overlay, svg
 from consumer.report.charts import Chart
 from consumer.report.comparison import caveats, compare
 from consumer.report.confusion import confusion
@@ -25,9 +27,13 @@ from consumer.report.gallery import Place
 from consumer.summary import Stage, Summary
 from consumer.units import clipped, duration
 
+FRAMES = (svg.WIDE, svg.NARROW)
 TEMPLATES = Path(__file__).parent / "templates"
 NAME_LENGTH = 80
 """Characters of an id or a label: a longer one says no more and breaks the layout."""
+
+ID_LENGTH = 1000
+"""Characters of an id where it is to be copied."""
 
 STAGE_WORDS = {
     "producer_delay": "due until really sent",
@@ -41,11 +47,12 @@ STAGE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """A stage and its share (0..1) of the mean latency."""
+    """A stage, its share (0..1) of the mean latency, and how long its part of the bar is (0..1)."""
 
     stage: Stage
     words: str
     share: float
+    length: float
 
 
 def write_report(
@@ -54,6 +61,7 @@ def write_report(
     chosen: Measured,
     summary: Summary,
     pictures: Mapping[Place, str],
+    answers: Answers | None = None,
 ) -> None:
     """Write a run as a page.
 
@@ -63,16 +71,20 @@ def write_report(
         chosen: those of them that were measured.
         summary: the run.
         pictures: data URIs of images, by partition and offset.
+        answers: boxes and vectors, of which some are shown.
     """
+    answers = answers or Answers()
     _write(
         file,
         "report.html",
         run=summary,
         charts=_charts(chosen, summary),
-        stages=stage_rows(summary),
+        stages=stage_rows(summary, _total(summary)),
         confusion=confusion(rows),
         wrong=gallery.cards(rows, gallery.wrong(rows), pictures),
-        slowest=gallery.cards(rows, gallery.slowest(chosen), pictures),
+        slowest=gallery.cards(rows, gallery.slowest(chosen), pictures, answers),
+        detected=overlay.detections(rows, answers, pictures),
+        neighbours=overlay.neighbours(rows, answers, pictures),
     )
 
 
@@ -94,24 +106,41 @@ def write_comparison(file: BinaryIO, names: tuple[str, str], a: Summary, b: Summ
         runs=(a, b),
         caveats=caveats(a, b),
         lines=compare(a, b),
-        stages=(stage_rows(a), stage_rows(b)),
-        charts=[charts.histogram(runs, marks=False), charts.by_percentile(runs)] if runs else [],
+        # The bars of both have one scale: the longer one is the slower run.
+        stages=[stage_rows(run, max(_total(a), _total(b))) for run in (a, b)],
+        charts=[
+            [charts.histogram(frame, runs, marks=False) for frame in FRAMES],
+            [charts.by_percentile(frame, runs) for frame in FRAMES],
+        ]
+        if runs
+        else [],
     )
 
 
-def stage_rows(summary: Summary) -> list[StageRow]:
-    total = sum(stage.mean_ms for stage in summary.stages)
+def stage_rows(summary: Summary, longest_ms: float) -> list[StageRow]:
+    """The stages of a run, for a bar in which `longest_ms` takes the whole width."""
+    total = _total(summary)
     return [
-        StageRow(stage, STAGE_WORDS.get(stage.name, ""), stage.mean_ms / total if total else 0.0)
+        StageRow(
+            stage,
+            STAGE_WORDS.get(stage.name, ""),
+            stage.mean_ms / total if total else 0.0,
+            max(stage.mean_ms, 0.0) / longest_ms if longest_ms else 0.0,
+        )
         for stage in summary.stages
     ]
+
+
+def _total(summary: Summary) -> float:
+    return sum(stage.mean_ms for stage in summary.stages)
 
 
 def _distribution(summary: Summary) -> Distribution | None:
     return None if summary.intended is None else distribution(summary.intended)
 
 
-def _charts(chosen: Measured, summary: Summary) -> list[Chart]:
+def _charts(chosen: Measured, summary: Summary) -> list[list[Chart]]:
+    """Each chart as wide as a window and as narrow as a phone."""
     found = _distribution(summary)
     if found is None:
         return []
@@ -120,11 +149,12 @@ def _charts(chosen: Measured, summary: Summary) -> list[Chart]:
     if sent is not None:
         curves.append(("from the actual send", sent))
     good = chosen.from_intended >= 0
-    start = int(chosen.intended[0])
+    seconds = (chosen.intended[good] - int(chosen.intended[0])) / 1e9
+    latency = chosen.from_intended[good] / 1000
     return [
-        charts.histogram(curves[:1], marks=True),
-        charts.over_time((chosen.intended[good] - start) / 1e9, chosen.from_intended[good] / 1000),
-        charts.by_percentile(curves),
+        [charts.histogram(frame, curves[:1], marks=True) for frame in FRAMES],
+        [charts.over_time(frame, seconds, latency) for frame in FRAMES],
+        [charts.by_percentile(frame, curves) for frame in FRAMES],
     ]
 
 
@@ -132,7 +162,9 @@ def _write(file: BinaryIO, template: str, **content: object) -> None:
     script = (TEMPLATES / "theme.js").read_text()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template(template)
-    text = page.render(**content, svg=svg, script=script, script_hash=f"sha256-{digest}")
+    text = page.render(
+        **content, colours=STAGE_COLOURS, script=script, script_hash=f"sha256-{digest}"
+    )
     # A lone surrogate (JSON may hold one) has no UTF-8.
     file.write(text.encode(errors="replace"))
 
@@ -147,6 +179,7 @@ def _environment() -> Environment:
     )
     environment.filters["duration"] = duration
     environment.filters["plain"] = lambda text: clipped(str(text), NAME_LENGTH)
+    environment.filters["whole"] = lambda text: clipped(str(text), ID_LENGTH)
     environment.filters["when"] = _when
     return environment
 

@@ -8,8 +8,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from imaging.rules import ImageError
 from imaging.thumbnail import thumbnail
-from wire.image import decode_image
-from wire.record import ContractError, KafkaRecord, raw_bytes
+from wire.record import ContractError, KafkaRecord
+from wire.wrappings.unwrap import read_image
 
 SECONDS = 10.0
 """For all of them: a report without pictures is better than one that never comes."""
@@ -62,9 +62,9 @@ def fetch_pictures(
 def picture_of(record: KafkaRecord) -> str | None:
     """A small picture of the record's image, as a data URI; None: it has none."""
     try:
-        event = decode_image(record)
+        event, value = read_image(record)
         made = thumbnail(
-            raw_bytes(record.value()), event.content_type, event.dtype, event.shape,
+            value, event.content_type, event.dtype, event.shape,
             side=SIDE, exact_side=EXACT_SIDE,
         )  # fmt: skip
     except (ContractError, ImageError):

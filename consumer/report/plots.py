@@ -13,13 +13,15 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from consumer.measuring.matching import Rows
 from consumer.measuring.statistics import Measured
+from consumer.palette import STAGE_COLOURS
 from consumer.summary import Summary
 from consumer.units import clipped, duration
 
 Floats = npt.NDArray[np.float64]
 
 BLUE, ORANGE, RED, GREY = "#2f6db3", "#e08a1e", "#c0392b", "#5f6b76"
-STAGE_COLOURS = ("#9aa7b2", "#6aa5d8", "#8f7cc3", "#d9a441", "#4f9d69", "#5aa9a2")
+INSIDE_TRITON = "#8fcdb0"
+"""Paler than the stage that it is part of."""
 MAX_POINTS = 20_000
 """Dots drawn over time: more would only hide each other."""
 MARKED = (50.0, 90.0, 99.0, 99.9)
@@ -43,25 +45,30 @@ STYLE: dict[Any, Any] = {
 
 def draw(file: BinaryIO, rows: Rows, chosen: Measured, summary: Summary) -> None:
     """Draw a run as PNG: histogram, latency over time, percentile curve, stages."""
+    with mpl.rc_context(STYLE):
+        make_figure(rows, chosen, summary).savefig(file, format="png", dpi=130)
+
+
+def make_figure(rows: Rows, chosen: Measured, summary: Summary) -> Figure:
+    """The figure that `draw` writes."""
     intended = chosen.from_intended / 1000
     sent = chosen.from_sent / 1000
     good = intended >= 0
-    with mpl.rc_context(STYLE):
-        layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, rect=(0, 0, 1, 0.9))
-        figure = Figure(figsize=(13, 8.6), layout=layout)
-        panels = figure.subplots(2, 2)
-        _headline(figure, summary)
-        if good.any():
-            _histogram(panels[0, 0], intended[good], summary)
-            start = rows.times["intended"][chosen.rows[0]]
-            _over_time(panels[0, 1], (chosen.intended[good] - start) / 1e9, intended[good])
-            _percentile_curve(panels[1, 0], intended[good], sent[sent >= 0])
-            _stages(panels[1, 1], summary)
-        else:
-            for panel in panels.flat:
-                panel.set_axis_off()
-            panels[0, 0].text(0, 0.9, "No answered image to measure.", fontsize=12, color=GREY)
-        figure.savefig(file, format="png", dpi=130)
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, rect=(0, 0, 1, 0.9))
+    figure = Figure(figsize=(13, 8.6), layout=layout)
+    panels = figure.subplots(2, 2)
+    _headline(figure, summary)
+    if good.any():
+        _histogram(panels[0, 0], intended[good], summary)
+        start = rows.times["intended"][chosen.rows[0]]
+        _over_time(panels[0, 1], (chosen.intended[good] - start) / 1e9, intended[good])
+        _percentile_curve(panels[1, 0], intended[good], sent[sent >= 0])
+        _stages(panels[1, 1], summary)
+    else:
+        for panel in panels.flat:
+            panel.set_axis_off()
+        panels[0, 0].text(0, 0.9, "No answered image to measure.", fontsize=12, color=GREY)
+    return figure
 
 
 def _headline(figure: Figure, summary: Summary) -> None:
@@ -72,6 +79,7 @@ def _headline(figure: Figure, summary: Summary) -> None:
         f"{summary.sent:,} sent",
         f"{summary.answered:,} answered",
         f"{summary.dead_lettered:,} dead-lettered",
+        *([f"{summary.expired:,} expired"] if summary.expired else []),
         f"{summary.missing:,} missing",
         f"{summary.duplicates:,} duplicates",
     ]
@@ -95,12 +103,13 @@ def _histogram(panel: Axes, latency: Floats, summary: Summary) -> None:
     bins = np.geomspace(low, high, 61).tolist()
     panel.hist(np.maximum(latency, low), bins=bins, color=BLUE, alpha=0.85, linewidth=0)
     panel.set_xscale("log")
-    _milliseconds(panel, "x", low, high)
+    # Each label stands to the right of its line, above the lines to its right, which are shorter.
+    _milliseconds(panel, "x", low, high, reach=high * (high / low) ** 0.2)
     panel.set_title("Distribution", pad=12)
     panel.set_xlabel("latency from the intended time of each image")
     panel.set_ylabel("images")
     panel.grid(visible=False, axis="x")
-    # Room above the bars, a step for each label: neighbouring percentiles may lie close together.
+    # Room above the bars, a step for each label: percentiles may lie on one place.
     top = panel.get_ylim()[1]
     panel.set_ylim(0, top * 1.42)
     assert summary.intended is not None
@@ -109,21 +118,13 @@ def _histogram(panel: Axes, latency: Floats, summary: Summary) -> None:
     for step, (name, ms) in enumerate(marks):
         height = top * (1.38 - 0.075 * step)
         panel.plot([ms, ms], [0, height], color=ORANGE, linewidth=1.1, alpha=0.9)
-        left = np.log(max(ms, low) / low) > 0.6 * np.log(high / low)
         panel.annotate(
             f"{name}  {duration(ms)}",
             (ms, height),
-            xytext=(-4 if left else 4, -1),
+            xytext=(4, -1),
             textcoords="offset points",
-            ha="right" if left else "left",
             va="center",
             fontsize=8.5,
-            bbox={
-                "boxstyle": "round,pad=0.15",
-                "facecolor": "white",
-                "linewidth": 0,
-                "alpha": 0.85,
-            },
         )
 
 
@@ -184,7 +185,7 @@ def _stages(panel: Axes, summary: Summary) -> None:
     notes = [
         f"{duration(stage.mean_ms)}  (p99 {duration(stage.p99_ms)})" for stage in summary.stages
     ]
-    colours = list(STAGE_COLOURS[: len(names)])
+    colours = [STAGE_COLOURS[stage.name].light for stage in summary.stages]
     for triton in summary.triton[:1]:
         place = names.index("triton") + 1 if "triton" in names else len(names)
         parts = (
@@ -196,7 +197,7 @@ def _stages(panel: Axes, summary: Summary) -> None:
         names[place:place] = [f"└ {name}" for name, _ in parts]
         means[place:place] = [ms for _, ms in parts]
         notes[place:place] = [duration(ms) for _, ms in parts]
-        colours[place:place] = ["#a9d0b6"] * len(parts)
+        colours[place:place] = [INSIDE_TRITON] * len(parts)
     _bars(panel, names, means, notes, colours)
     panel.set_title("Where the time goes", pad=12)
     panel.set_xlabel("mean")
@@ -222,13 +223,20 @@ def _bars(
         panel.text(mean + longest * 0.015, place, note, va="center", fontsize=8.5, color=GREY)
 
 
-def _milliseconds(panel: Axes, axis: str, low: float, high: float) -> None:
-    """Label a log axis at 1, 2, 5 of each decade, or at the decades alone where it spans many."""
+def _milliseconds(
+    panel: Axes, axis: str, low: float, high: float, reach: float | None = None
+) -> None:
+    """Label a log axis at 1, 2, 5 of each decade, or at the decades alone where it spans many.
+
+    The axis goes on to `reach` without a label, if that is given.
+    """
     steps = (1, 2, 5) if high / low < 300 else (1,)
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     shown = [tick for tick in ticks if low <= tick <= high]
+    if axis == "x":  # where labels stand side by side, eight have room
+        shown = shown[:: -(-len(shown) // 8)] if shown else []
     target = panel.xaxis if axis == "x" else panel.yaxis
     target.set_ticks(shown, [duration(tick) for tick in shown])
     target.set_minor_locator(NullLocator())
-    (panel.set_xlim if axis == "x" else panel.set_ylim)(low, high)
+    (panel.set_xlim if axis == "x" else panel.set_ylim)(low, reach or high)

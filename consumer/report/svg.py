@@ -8,12 +8,35 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-WIDTH, HEIGHT = 600.0, 290.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, WIDTH - 14.0, 22.0, HEIGHT - 42.0
-"""Of the area within the axes; the rest is for their labels. y grows downwards."""
+LETTER = 6.5
+"""Mean width of a letter at the 11 px of the labels; a little too much is safe."""
 
 CELL = 2.0
 """Dots nearer to each other than this are one: the file stays small however long the run was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A drawing's size, and the area within its axes; the rest is for labels. y grows downwards."""
+
+    name: str
+    width: float
+    height: float
+    left: float = 58.0
+    top: float = 22.0
+
+    @property
+    def right(self) -> float:
+        return self.width - 14.0
+
+    @property
+    def bottom(self) -> float:
+        return self.height - 42.0
+
+
+WIDE = Frame("wide", 600.0, 290.0)
+NARROW = Frame("narrow", 310.0, 250.0)
+"""For a phone: scaled down, the labels of the wide one could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +74,12 @@ class Scale:
         return [value for value in every if self.low <= value <= self.high]
 
 
-def horizontal(low: float, high: float, *, log: bool = False) -> Scale:
-    return Scale(low, high, LEFT, RIGHT, log)
+def horizontal(frame: Frame, low: float, high: float, *, log: bool = False) -> Scale:
+    return Scale(low, high, frame.left, frame.right, log)
 
 
-def vertical(low: float, high: float, *, log: bool = False, top: float = TOP) -> Scale:
-    return Scale(low, high, BOTTOM, top, log)
+def vertical(frame: Frame, low: float, high: float, *, log: bool = False) -> Scale:
+    return Scale(low, high, frame.bottom, frame.top, log)
 
 
 def line(x: Floats, y: Floats) -> str:
@@ -64,12 +87,12 @@ def line(x: Floats, y: Floats) -> str:
     return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def steps(edges: Floats, y: Floats) -> str:
-    """The outline of bars that stand on the axis: float64 [n + 1] edges, float64 [n] tops."""
-    path = f"M{edges[0]:.1f} {BOTTOM:.1f}"
+def steps(edges: Floats, y: Floats, floor: float) -> str:
+    """The outline of bars that stand on `floor`: float64 [n + 1] edges, float64 [n] tops."""
+    path = f"M{edges[0]:.1f} {floor:.1f}"
     for left, right, top in zip(edges[:-1], edges[1:], y, strict=True):
         path += f"L{left:.1f} {top:.1f}H{right:.1f}"
-    return f"{path}V{BOTTOM:.1f}"
+    return f"{path}V{floor:.1f}"
 
 
 def dots(x: Floats, y: Floats) -> str:

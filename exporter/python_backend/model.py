@@ -6,38 +6,39 @@ Everything that it needs to know is in `config.pbtxt`.
 
 import json
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 # First: the local stack's copy of it says where this environment's packages are.
 import triton_python_backend_utils as pb_utils  # isort: split
 
-import torch
-from torch.utils.dlpack import from_dlpack
+import numpy as np
+import numpy.typing as npt
 
-INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
+INPUT = "INPUT__0"
+
+Array = npt.NDArray[Any]
 
 
 class TritonPythonModel:
-    """One instance of the model: uint8 [N, H, W, 3] to float32 [N, classes]."""
+    """One instance of the model: uint8 [N, H, W, C] to the outputs of its configuration."""
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
         self.size = tuple(int(side) for side in config["input"][0]["dims"])
-        torch.set_num_threads(_threads(config))
-        self.device = _device(config, args)
-        file = _parameter(config, "MODEL_FILE") or "model.pt"
-        self.model = _load(
-            Path(args["model_repository"]) / args["model_version"] / file, self.device
-        )
-        pb_utils.Logger.log_info(
-            f"{args['model_name']}: on {self.device}, {torch.get_num_threads()} threads"
-        )
+        self.outputs = [one["name"] for one in config["output"]]
+        path = Path(args["model_repository"]) / args["model_version"]
+        path /= _parameter(config, "MODEL_FILE") or "model.pt"
+        load = _load_onnx if path.suffix == ".onnx" else _load_torch
+        self.model, where = load(path, config, args)
+        pb_utils.Logger.log_info(f"{args['model_name']}: on {where}, {_threads(config)} threads")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """All requests as one batch, each with its own answer or its own error."""
         responses: list[Any] = [None] * len(requests)
-        batches: list[tuple[int, torch.Tensor]] = []
+        batches: list[tuple[int, Array]] = []
         for index, request in enumerate(requests):
             try:
                 batches.append((index, self._pixels(request)))
@@ -46,45 +47,89 @@ class TritonPythonModel:
         if batches:
             try:
                 answers = self._predict([pixels for _, pixels in batches])
-            except RuntimeError as error:  # out of memory, or a fault of the device
+            except Exception as error:  # out of memory, a fault of the device: each has its own
                 for index, _ in batches:
                     responses[index] = _refusal(f"inference failed: {error}")
             else:
                 for (index, _), answer in zip(batches, answers, strict=True):
-                    responses[index] = pb_utils.InferenceResponse([answer])
+                    responses[index] = pb_utils.InferenceResponse(answer)
         return responses
 
-    def _pixels(self, request: Any) -> torch.Tensor:
+    def _pixels(self, request: Any) -> Array:
         tensor = pb_utils.get_input_tensor_by_name(request, INPUT)
         if tensor is None:
             raise ValueError(f"the request has no {INPUT}")
-        pixels: torch.Tensor = from_dlpack(tensor.to_dlpack())
-        if pixels.dtype != torch.uint8 or pixels.dim() != 4 or tuple(pixels.shape[1:]) != self.size:
+        pixels: Array = tensor.as_numpy()
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != self.size:
             raise ValueError(
                 f"{INPUT} is uint8 [N, {', '.join(map(str, self.size))}], "
                 f"not {pixels.dtype} {list(pixels.shape)}"
             )
         return pixels
 
-    def _predict(self, batches: list[torch.Tensor]) -> list[Any]:
-        with torch.inference_mode():
-            pixels = batches[0] if len(batches) == 1 else torch.cat(batches)
-            scores = self.model(pixels.to(self.device)).cpu().numpy()
+    def _predict(self, batches: list[Array]) -> list[list[Any]]:
+        found = self.model(batches[0] if len(batches) == 1 else np.concatenate(batches))
         answers, start = [], 0
         for batch in batches:
             end = start + len(batch)
-            answers.append(pb_utils.Tensor(OUTPUT, scores[start:end]))
+            answers.append(
+                [
+                    pb_utils.Tensor(name, np.ascontiguousarray(values[start:end]))
+                    for name, values in zip(self.outputs, found, strict=True)
+                ]
+            )
             start = end
         return answers
 
 
-def _load(path: Path, device: torch.device) -> Any:
+Predict = Callable[[Array], list[Array]]
+"""Pixels of some images to the outputs, in the order of the configuration."""
+
+
+def _load_torch(path: Path, config: dict[str, Any], args: dict[str, str]) -> tuple[Predict, object]:
+    # Imported late, as all here: a server of ONNX does without torch, which is large.
+    import torch  # noqa: PLC0415
+
+    torch.set_num_threads(_threads(config))
+    number = _gpu(config, args, torch.cuda.is_available)
+    device = torch.device("cpu") if number is None else torch.device("cuda", number)
     if path.suffix == ".pt2":
-        # Imported late: it takes seconds and 150 MB, which TorchScript need not pay.
         from torch._inductor import aoti_load_package  # noqa: PLC0415
 
-        return aoti_load_package(str(path))  # made for one kind of device
-    return torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]  # untyped
+        model: Any = aoti_load_package(str(path))  # made for one kind of device
+    else:
+        if len(config["output"]) > 1:
+            import torchvision  # noqa: F401, PLC0415 - brings the operators of its detectors
+
+            # That they give their losses too: not here.
+            warnings.filterwarnings("ignore", r"\w+ always returns a")
+        model = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]  # untyped
+
+    def predict(pixels: Array) -> list[Array]:
+        with torch.inference_mode():
+            found = model(torch.from_numpy(pixels).to(device))
+        return [one.cpu().numpy() for one in (found if isinstance(found, tuple) else (found,))]
+
+    return predict, device
+
+
+def _load_onnx(path: Path, config: dict[str, Any], args: dict[str, str]) -> tuple[Predict, object]:
+    import onnxruntime  # noqa: PLC0415
+
+    known = onnxruntime.get_available_providers()
+    gpu = _gpu(config, args, lambda: "CUDAExecutionProvider" in known)
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if gpu is not None:
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _threads(config)
+    session = onnxruntime.InferenceSession(path, options, providers=providers)
+
+    def predict(pixels: Array) -> list[Array]:
+        found: list[Array] = session.run(None, {INPUT: pixels})
+        return found
+
+    return predict, session.get_providers()[0]
 
 
 def _refusal(message: str) -> Any:
@@ -105,13 +150,11 @@ def _threads(config: dict[str, Any]) -> int:
     return max(1, len(os.sched_getaffinity(0)) // max(1, instances))
 
 
-def _device(config: dict[str, Any], args: dict[str, str]) -> torch.device:
-    """The GPU that Triton gave this instance.
+def _gpu(config: dict[str, Any], args: dict[str, str], available: Callable[[], bool]) -> int | None:
+    """Number of the GPU that this instance uses; None: the CPU.
 
     For this backend KIND_AUTO means KIND_CPU, so `DEVICE` tells "anything" from "the CPU".
     """
     if args["model_instance_kind"] == "GPU":
-        return torch.device("cuda", int(args["model_instance_device_id"]))
-    if _parameter(config, "DEVICE") == "auto" and torch.cuda.is_available():
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
+        return int(args["model_instance_device_id"])
+    return 0 if _parameter(config, "DEVICE") == "auto" and available() else None

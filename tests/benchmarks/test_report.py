@@ -94,6 +94,20 @@ def test_latency_is_judged_as_a_difference_to_triton_alone(tmp_path: Path) -> No
     assert found["wait for a batch at 10% load, p50, ms"] == "yes"
 
 
+@pytest.mark.parametrize(("p99", "verdict"), [(2399.0, "yes"), (2401.0, "**no**")])
+def test_freshness_is_judged_by_the_age_and_a_fifth(
+    tmp_path: Path, p99: float, verdict: str
+) -> None:
+    point = {"rate": 900.0, "sent": 100, "answered": 45, "p50": 9.0, "p90": 9.0, "p99": p99}
+    section = {**ABOUT, "top_rate": 450.0, "max_age_s": 2.0, "points": [point]}
+    text = report.write(tmp_path, {"freshness": section})
+    assert (
+        verdicts(text)["p99 of what is answered at twice the throughput, --max-age 2s, ms"]
+        == verdict
+    )
+    assert "| 900 | 100 | 45% | 9 |" in text
+
+
 def test_each_section_has_its_plots(tmp_path: Path) -> None:
     overhead = {
         **ABOUT,

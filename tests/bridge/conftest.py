@@ -15,12 +15,12 @@ StartBridge = Callable[..., Bridge]
 
 CRASH, HANG = b"BM crash, please", b"BM hang, please"
 FRAGILE = f"""\
-import os, signal, time
+import signal, time
 from PIL import Image
 real_open = Image.open
 def fragile_open(file, *arguments, **options):
     if file.getvalue() == {CRASH!r}:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        signal.raise_signal(signal.SIGSEGV)
     if file.getvalue() == {HANG!r}:
         time.sleep(3600)
     return real_open(file, *arguments, **options)

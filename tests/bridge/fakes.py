@@ -1,22 +1,30 @@
 """Stand-ins for Kafka's client and for Triton, behind the same protocols; time is the test's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
 from bridge.batching import Batcher
+from bridge.freshness import Freshness
 from bridge.fuse import Fuse
-from bridge.images import DecodedImage, Publication, ReceivedRecord
+from bridge.images import NOTHING, DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import Settled
+from bridge.kafka.offsets import Key
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
 from bridge.reading import ImageReader
+from bridge.references.fetcher import Fetcher
+from bridge.references.finding import References
+from bridge.references.schedule import Schedule
+from bridge.routing import Routes
 from imaging.rules import ImageRules, Input, Preprocess, Size
+from storage.allowed import parse_allow_list
+from storage.objects import ObjectStorage
 from wire.image import NDARRAY
 from wire.record import Outgoing, StoredRecord
 
@@ -76,39 +84,87 @@ class Kept:
     def publish(self, settled: Sequence[Settled]) -> None:
         self.settled += settled
         self.assignment.finish(
-            (arrival.tracker, arrival.offset, publication) for arrival, publication in settled
+            (arrival.tracker, arrival.key, publication) for arrival, publication in settled
         )
+
+    def skip(self, settled: Sequence[Settled]) -> None:
+        self.publish(settled)
 
 
 class Bench:
-    """A pipeline without servers; `run` turns its loop until nothing is left to do."""
+    """A pipeline without servers; `run` turns its loop until nothing is left to do.
 
-    def __init__(self, model: Model, *, fuse: Fuse | None = None, tracing: Any = None) -> None:
+    Args:
+        outlet: settings of the outlet's.
+        reader: settings of the reader's.
+        freshness: how old an image may be.
+
+    Attributes:
+        now: what the clock says; epoch nanoseconds.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        fuse: Fuse | None = None,
+        tracing: Any = None,
+        outlet: Mapping[str, Any] | None = None,
+        reader: Mapping[str, Any] | None = None,
+        freshness: Freshness | None = None,
+        storage: ObjectStorage | None = None,
+        allow: str = "",
+        field: str = "",
+        max_bytes: int = 1 << 20,
+        rules: ImageRules = RULES,
+    ) -> None:
+        fresh = freshness or Freshness()
+        outlet_options, reader_options = outlet or {}, reader or {}
+        self.model = model
+        self.now = NOW_NS
         self.metrics = Metrics()
         self.assignment: Assignment[Publication] = Assignment(self.metrics.images)
         self.assignment.assign([("images", 0)])
         self.delivery = Kept(self.assignment)
         self.failures: list[Exception] = []
         self.seconds = 0.0
-        outlet = Outlet(
-            model="net", source="bridge", predictions_topic="predictions",
+        made_outlet = Outlet(
+            model="net", source="bridge",
             dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,  # type: ignore[arg-type]
             fuse=fuse or Fuse(0, 0, 100), metrics=self.metrics, tracing=tracing,
-            clock_ns=self.now_ns,
+            clock_ns=self.now_ns, freshness=fresh,
+            **{"routes": Routes("predictions"), **outlet_options},
         )  # fmt: skip
-        reader = ImageReader(
-            rules=RULES, decoders=0, outlet=outlet, metrics=self.metrics, tracing=tracing,
-            clock_ns=self.now_ns,
+        self.fetcher: Fetcher | None = None
+        if storage is not None:
+            self.fetcher = Fetcher(
+                lambda: storage,
+                schedule=Schedule(
+                    retry_min_s=0.001, retry_max_s=0.002, max_failures=3, max_object=1 << 16,
+                    rng=lambda: 1.0,
+                ),
+                assignment=self.assignment, metrics=self.metrics, max_bytes=max_bytes,
+                max_object=1 << 16, failed=self.failures.append,
+            )  # fmt: skip
+        references = References(
+            parse_allow_list(allow), field, made_outlet, self.assignment,
+            None if self.fetcher is None else self.fetcher.fetch, len(PIXELS),
+        )  # fmt: skip
+        made_reader = ImageReader(
+            rules=rules, decoders=0, outlet=made_outlet, references=references,
+            metrics=self.metrics, tracing=tracing,
+            clock_ns=self.now_ns, freshness=fresh, **reader_options,
         )  # fmt: skip
         self.batcher: Batcher[DecodedImage] = Batcher(MAX_BATCH, 1, rng=lambda: 1.0)
         self.pipeline = Pipeline(
-            model="net", reader=reader, inference=model, batcher=self.batcher, outlet=outlet,
+            model="net", reader=made_reader, inference=model, batcher=self.batcher,
+            outlet=made_outlet, freshness=fresh,
             max_attempts=3, metrics=self.metrics, failed=self.failures.append, tracing=tracing,
             clock_ns=self.now_ns, monotonic=lambda: self.seconds,
         )  # fmt: skip
 
     def now_ns(self) -> int:
-        return NOW_NS
+        return self.now
 
     def take(self, records: Sequence[StoredRecord]) -> None:
         places = [(r.topic(), r.partition(), r.offset(), r.size) for r in records]
@@ -125,23 +181,33 @@ class Bench:
         """Everything about these records, on threads of the pipeline's own."""
         self.take(records)
         self.pipeline.start()
+        if self.fetcher is not None:
+            self.fetcher.start(self.pipeline.fetched)
         while self.assignment.images and not self.failures:
             self.seconds += 10  # whatever is waited for is over by then
             with self.assignment.changed:
                 self.assignment.changed.wait(0.01)
         self.pipeline.stop()
+        if self.fetcher is not None:
+            self.fetcher.stop()
 
-    def outcomes(self) -> dict[int, str]:
+    def outcomes(self) -> dict[Key, str]:
         """By offset: the topic, or stage/class of the dead letter."""
-        found: dict[int, str] = {}
+        found: dict[Key, str] = {}
         for arrival, publication in self.delivery.settled:
-            assert arrival.offset not in found, "answered twice"
+            assert arrival.key not in found, "answered twice"
+            if publication is NOTHING:
+                continue
+            if publication.silent:
+                assert publication.reason is not None
+                found[arrival.key] = f"dropped {'/'.join(publication.reason)}"
+                continue
             headers = dict(publication.record.headers)
             reason = b"%s/%s" % (
                 headers.get("dlq.error.stage") or b"",
                 headers.get("dlq.error.class") or b"",
             )
-            found[arrival.offset] = (
+            found[arrival.key] = (
                 publication.topic if publication.topic != "dlq" else reason.decode()
             )
         return found

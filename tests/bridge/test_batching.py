@@ -249,3 +249,30 @@ def test_images_that_need_no_answer_any_more_are_taken_out_wherever_they_wait() 
         left += batch
         batcher.succeeded()
     assert sorted(left) == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_request_that_waits_to_be_tried_alone_holds_up_no_other() -> None:
+    one = batcher(max_batch=2, max_inflight=2)
+    fill(one, 1, 2, 3, 4, 5, 6, 7, 8)
+    one.next_batch(0)
+    one.parked = 1
+    second, third = one.next_batch(0), one.next_batch(0)
+    assert (second, third, one.next_batch(0)) == ([3, 4], [5, 6], None)
+    one.unavailable([3, 4], 0, InferenceError("RESOURCE_EXHAUSTED", "busy"))
+    one.succeeded()
+    assert one.next_batch(10) is not None  # none but the one that waits is in flight
+    one.succeeded()
+    while one.next_batch(20) is not None:
+        one.succeeded()
+    assert one.stalled, "nothing but what waits"
+    one.parked = 0
+    one.succeeded(in_parts=True)
+    assert one.idle
+
+
+def test_after_a_batch_that_was_answered_in_parts_the_next_is_smaller() -> None:
+    one = batcher(max_batch=4)
+    fill(one, *range(8))
+    assert one.next_batch(0) == [0, 1, 2, 3]
+    one.succeeded(in_parts=True)
+    assert one.next_batch(0) == [4, 5]

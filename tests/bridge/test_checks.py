@@ -81,7 +81,7 @@ class Counting:
             self.answered += 1
 
     def _finish(self, arrival: ReceivedRecord) -> None:
-        self._assignment.finish([(arrival.tracker, arrival.offset, None)])
+        self._assignment.finish([(arrival.tracker, arrival.key, None)])
 
 
 class Rig:

@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from bridge.command import app, given
 from bridge.config import ConfigError, Settings, load
+from bridge.freshness import Freshness
 
 
 def read(*arguments: str) -> Settings:
@@ -39,6 +40,11 @@ def test_the_file_can_be_named_in_the_environment(
     assert read().top_k == 4
 
 
+def test_health_is_on_loopback_unless_it_is_told_otherwise() -> None:
+    assert (read().http_host, read().http_port) == ("127.0.0.1", 8080)
+    assert read("--http-host", "0.0.0.0", "--http-port", "9000").http_host == "0.0.0.0"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -54,11 +60,35 @@ def test_the_file_can_be_named_in_the_environment(
         (["--retry-min-s", "9"], "retry_max_s is below retry_min_s"),
         (["--max-image-bytes", "999999999"], "could never be held"),
         (["--config", "/nonexistent.toml"], "no such file"),
+        (["--value-format", "json"], "needs image_field"),
+        (["--value-format", "base64", "--image-field", "a"], "of no use with value_format base64"),
+        (["--pass-headers", "camera,ce_id"], "ce_id cannot be passed on"),
+        (["--route-by", "camera"], "neither label nor header:NAME"),
+        (["--route-by", "header:"], "needs the header's name"),
+        (["--routes", "cat=images"], "goes to 'images': it must be a topic of predictions"),
+        (["--routes", "cat="], "goes to ''"),
+        (["--max-age", "soon"], "no duration such as 2s"),
+        (["--max-age", "-1s"], "no duration such as 2s"),
+        (["--min-score", "nan"], "min_score"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(arguments: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         read(*arguments)
+
+
+def test_routes_and_ages_are_read_from_flags_and_file(tmp_path: Path) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text(
+        'max_age = "500ms"\nexpired = "drop"\n[routes]\ncat = "cats"\n"n.dog" = "dogs"\n'
+    )
+    settings = read("--config", str(path))
+    assert settings.freshness == Freshness(500_000_000, drop=True)
+    assert settings.topics == ("images", "predictions", "images.dlq", "cats", "dogs")
+    flags = read("--routes", "cat=cats", "--routes", "dog=cats", "--max-age", "2s")
+    assert flags.routes == {"cat": "cats", "dog": "cats"}
+    assert flags.topics[3:] == ("cats",)
+    assert flags.freshness == Freshness(2_000_000_000)
 
 
 def test_an_unknown_variable_is_named_with_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:

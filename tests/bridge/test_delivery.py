@@ -17,6 +17,7 @@ from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
+from bridge.routing import Routes
 from tests.bridge.fakes import NOW_NS, PIXELS, Broker, Report, good, raw_image, size
 from wire.deadletter import decode_dead_letter
 from wire.image import decode_image
@@ -62,7 +63,7 @@ class Desk:
             backoff = Backoff(0.001, 0.01, lambda: 1.0)
             self.delivery = ExactlyOnce(*common, timeout_s=5, backoff=backoff)
         self.outlet = Outlet(
-            model="net", source="bridge", predictions_topic="predictions",
+            model="net", source="bridge", routes=Routes("predictions"),
             dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,
             fuse=fuse, metrics=metrics, clock_ns=lambda: NOW_NS,
         )  # fmt: skip

@@ -53,7 +53,7 @@ def test_a_record_whose_headers_cannot_be_read_is_a_dead_letter_of_the_contract(
 
 
 @pytest.mark.parametrize(
-    ("where", "reason"), [("decode_image", "contract/internal"), ("to_input", "decode/internal")]
+    ("where", "reason"), [("read_image", "contract/internal"), ("to_input", "decode/internal")]
 )
 def test_whatever_is_raised_while_an_image_is_read_costs_that_image(
     monkeypatch: pytest.MonkeyPatch, where: str, reason: str
@@ -78,9 +78,8 @@ def test_whatever_is_raised_while_an_image_is_read_costs_that_image(
     assert len(told) == 1, "once a kind"
     assert isinstance(told[0]["exc_info"], ZeroDivisionError)
     stage = reason.partition("/")[0]
-    assert total(
-        bench, "bridge_images_dead_lettered_total", stage=stage, reason="internal"
-    ) == 2  # fmt: skip
+    labels = {"stage": stage, "class": "internal"}
+    assert total(bench, "bridge_images_dead_lettered_total", **labels) == 2
 
 
 def test_whatever_is_raised_while_an_answer_is_written_costs_that_image(
@@ -138,7 +137,7 @@ def test_want_of_memory_is_no_fault_of_an_image(monkeypatch: pytest.MonkeyPatch)
     def starved(*_: Any, **__: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(bridge.reading, "decode_image", starved)
+    monkeypatch.setattr(bridge.reading, "read_image", starved)
     bench = Bench(Model())
     bench.run(raw_image(0))
     assert [type(failure) for failure in bench.failures] == [MemoryError]
@@ -149,7 +148,7 @@ def test_what_nobody_foresaw_counts_for_the_fuse(monkeypatch: pytest.MonkeyPatch
     def fragile(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(bridge.reading, "decode_image", fragile)
+    monkeypatch.setattr(bridge.reading, "read_image", fragile)
     bench = Bench(Model(), fuse=Fuse(3, 0, 100))
     bench.run(*(raw_image(offset) for offset in range(5)))
     assert [type(failure) for failure in bench.failures] == [FuseBlownError]

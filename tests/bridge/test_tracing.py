@@ -28,6 +28,7 @@ from consumer.measuring.tracing import ConsumerTracing
 from consumer.reader import TopicReader
 from consumer.reader import librdkafka_config as reader_config
 from producer.encoding import EncodedImage, Encoding
+from producer.naming import RunNames
 from producer.pacing import Schedule
 from producer.replay import Replay
 from producer.sender import Sender, librdkafka_config
@@ -110,7 +111,7 @@ def produce_and_measure(
     sender = Sender(librdkafka_config(kafka.bootstrap, {}), topics.images, 60, 30)
     replay = Replay(
         images, "test", "run", Schedule(0, len(images), None), 60, 60, StopSignal(),
-        ProducerTracing(provider, topics.images),
+        RunNames("run"), ProducerTracing(provider, topics.images),
     )  # fmt: skip
     assert replay.execute(sender, None).complete
     measure(

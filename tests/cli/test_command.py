@@ -139,8 +139,9 @@ def test_the_same_thing_has_the_same_flag_everywhere() -> None:
                 for flag in parameter.opts:
                     if flag.endswith(("topic", "brokers", "kafka")) and not parameter.hidden:
                         ours.setdefault(flag, set()).add(name)
-    everywhere = {"bridge", "produce", "measure", "watch"}
-    assert ours["--images-topic"] == ours["--predictions-topic"] == everywhere
-    assert ours["--dead-letters-topic"] == everywhere | {"dead-letters"}
-    assert ours["--brokers"] == everywhere | {"dead-letters", "topics"}
+    everywhere = {"bridge", "doctor", "produce", "measure", "watch"}
+    assert ours["--images-topic"] == everywhere
+    assert ours["--predictions-topic"] == everywhere | {"read"}
+    assert ours["--dead-letters-topic"] == everywhere | {"read", "dead-letters"}
+    assert ours["--brokers"] == everywhere | {"read", "dead-letters", "topics"}
     assert "--topic" not in ours

@@ -21,7 +21,7 @@ from wire.prediction import decode_prediction
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "bridge", "cli", "consumer", "deadletters", "exporter", "imaging", "producer", "schemas",
-    "stack", "tracing", "wire",
+    "stack", "storage", "tracing", "wire",
 )  # fmt: skip
 UV = Path(sys.executable).with_name("uv")
 

@@ -39,8 +39,10 @@ def make_run(
     run_id: str = "r",
     refused: str | None = None,
     settings: dict[str, str] | None = None,
+    shares: Sequence[float] = (0.0,) * len(STAMPS),
+    rate: float = 100.0,
 ) -> Run:
-    """Images 10 ms apart, each answered after so long.
+    """Images at an even rate, each answered after so long.
 
     Args:
         latencies_us: of each image.
@@ -51,14 +53,19 @@ def make_run(
         run_id: name of the run.
         refused: the reason of a dead letter that one more image gets.
         settings: options of the consumer.
+        shares: of the latency that has gone by at each of `STAMPS`.
+        rate: images/s.
     """
     matcher = Matcher(10**6)
     for number, latency in enumerate(latencies_us):
-        due = BEGAN_NS + number * 10 * MS
-        stamps = dict.fromkeys(STAMPS, due)
+        due = BEGAN_NS + int(number * 1e9 / rate)
+        stamps = {
+            name: due + int(latency * 1000 * share)
+            for name, share in zip(STAMPS, shares, strict=True)
+        }
         label, predicted = answers[number % len(answers)]
         top = (ScoredLabel(label=predicted, class_id=0, score=scores[number % len(scores)]),)
-        matcher.image(f"{id}{number}", due, due, label, (0, number))
+        matcher.image(f"{id}{number}", due, stamps["sent"], label, (0, number))
         answer = Prediction(f"{id}{number}", model, "1", top, stamps, 4)
         matcher.prediction(answer, due + latency * 1000)
     if refused is not None:

@@ -7,6 +7,7 @@ import torch
 import tritonclient.grpc as grpcclient
 
 from stack.triton import Triton
+from tests.bridge.conftest import start_bridge  # noqa: F401 - a fixture here, too
 from tests.conftest import ENSEMBLE
 
 

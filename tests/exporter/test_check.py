@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from exporter import check, models, weights
 from exporter.errors import ExportError
-from exporter.graph import classifier
+from exporter.graph import wrapped
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ WANTED = Scores([0.6, 0.4], [0.50003, 0.49997])
 
 
 def test_the_shipped_weights_classify_915_of_the_1000_images() -> None:
-    network = classifier(weights.load(RESNET20, None), RESNET20)
+    network = wrapped(weights.load(RESNET20, None), RESNET20)
     verdict = check.compare(network, network, check.sample(RESNET20), "fp32")
     assert verdict == check.Verdict(images=1000, changed=0, max_difference=0.0, correct=915)
 

@@ -14,7 +14,7 @@ def test_cifar_networks_have_the_papers_number_of_parameters(depth: int, million
     assert count / 1e6 == pytest.approx(million, rel=0.03)
 
 
-@pytest.mark.parametrize("name", models.NAMES)
+@pytest.mark.parametrize("name", [*models.CIFAR_NAMES, "resnet18", "resnet50"])
 def test_every_model_has_a_label_for_each_of_its_outputs(name: str) -> None:
     model = models.find(name)
     outputs = [m.out_features for m in model.build().modules() if isinstance(m, nn.Linear)]
@@ -22,9 +22,11 @@ def test_every_model_has_a_label_for_each_of_its_outputs(name: str) -> None:
 
 
 def test_downloaded_weights_bring_their_own_resize() -> None:
-    assert models.find("resnet50").resize == 256
-    assert models.find("resnet50", downloaded=True).resize == 232
-    assert models.find("resnet18", downloaded=True).resize == 256
+    assert models.find("resnet50", weights="none").resize == 256
+    assert models.find("resnet50").resize == 232
+    assert models.find("resnet50", weights="IMAGENET1K_V1").resize == 256
+    assert models.find("resnet50", weights="folder/resnet50-11ad3fa6.pth").resize == 232
+    assert models.find("resnet18").resize == 256
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

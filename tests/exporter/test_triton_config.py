@@ -14,7 +14,7 @@ def test_the_committed_files_are_what_the_exporter_writes() -> None:
     assert (COMMITTED / "labels.txt").read_text().splitlines() == list(RESNET20.labels)
 
 
-@pytest.mark.parametrize("name", models.NAMES)
+@pytest.mark.parametrize("name", [*models.CIFAR_NAMES, "resnet50", "efficientnet_b1"])
 @pytest.mark.parametrize("backend", ["pytorch", "python"])
 def test_a_config_says_what_the_model_takes_and_gives(name: str, backend: str) -> None:
     model = models.find(name)

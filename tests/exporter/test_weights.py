@@ -105,7 +105,7 @@ def test_random_weights_are_the_same_each_time() -> None:
 def test_an_unreachable_download_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused_port: int
 ) -> None:
-    model = models.find("resnet18", downloaded=True)
+    model = models.find("resnet18")
     url = f"http://127.0.0.1:{unused_port}/resnet18-00000000.pth"
     monkeypatch.setattr(model.pretrained.value, "url", url)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -1,13 +1,14 @@
 """Trials on the session's servers, or on servers that a trial may break for good."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from producer.encoding import Encoding
 from stack.kafka import Kafka
 from stack.triton import Triton
 from tests.conftest import Topics
@@ -27,6 +28,8 @@ class StartTrial(Protocol):
         *,
         brokers: str | None = None,
         rate: float = RATE,
+        encoding: Encoding = Encoding.RAW,
+        references: Sequence[str] = (),
     ) -> Trial: ...
 
 
@@ -54,9 +57,19 @@ def start_trial(
             *,
             brokers: str | None = None,
             rate: float = RATE,
+            encoding: Encoding = Encoding.RAW,
+            references: Sequence[str] = (),
         ) -> Trial:
             servers = (kafka or sessions[0], triton or sessions[1], topics or sessions[2])
-            trial = Trial(*servers, tmp_path, delivery, brokers=brokers, rate=rate)
+            trial = Trial(
+                *servers,
+                tmp_path,
+                delivery,
+                brokers=brokers,
+                rate=rate,
+                encoding=encoding,
+                references=references,
+            )
             return running.enter_context(trial)
 
         yield start

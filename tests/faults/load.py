@@ -1,6 +1,7 @@
 """Images that keep flowing while something breaks."""
 
 import time
+from collections.abc import Mapping, Sequence
 from threading import Event, Thread
 from typing import Any, cast
 
@@ -8,7 +9,9 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from producer.encoding import Encoding
 from producer.sources import cifar10
+from tests.kafka_client import send
 from wire.image import encode_image
+from wire.record import Outgoing
 
 RATE = 500
 """Images/s: well below what the model does on two cores, so that a backlog is the fault's doing."""
@@ -18,13 +21,25 @@ class Load:
     """A thread that sends real images at a steady rate until it is told that the fault is over.
 
     A context manager. `ids` are those sent so far.
+
+    Args:
+        references: URLs of objects that hold the images, in turn; none: the messages hold them.
     """
 
-    def __init__(self, brokers: str, topic: str, rate: float = RATE) -> None:
+    def __init__(
+        self,
+        brokers: str,
+        topic: str,
+        rate: float = RATE,
+        encoding: Encoding = Encoding.RAW,
+        references: Sequence[str] = (),
+    ) -> None:
+        self._references = references
         self.ids: list[str] = []
+        self._brokers = brokers
         self._topic = topic
         self._rate = rate
-        self._images = cifar10(Encoding.RAW)
+        self._images = cifar10(encoding)
         self._stop = Event()
         self._errors: list[KafkaError] = []
         self._producer = Producer(
@@ -56,6 +71,11 @@ class Load:
         assert not self._errors, self._errors[0]
         return self.ids
 
+    def send(self, records: Mapping[str, Outgoing]) -> None:
+        """Send these, by their ids, among the others, and wait for every ack."""
+        send(self._brokers, self._topic, records.values())
+        self.ids.extend(records)
+
     def _run(self) -> None:
         started, sent = time.monotonic(), 0
         while not self._stop.wait(0.01):
@@ -68,8 +88,10 @@ class Load:
         number = len(self.ids)
         image = self._images[number % len(self._images)]
         now = time.time_ns()
+        url = self._references[number % len(self._references)] if self._references else None
         record = encode_image(
-            id=f"image-{number}", value=image.value, content_type=image.content_type,
+            id=f"image-{number}", value=None if url else image.value, dataref=url,
+            content_type=image.content_type,
             source="faults", intended_ns=now, sent_ns=now, label=image.label, dtype=image.dtype,
             shape=image.shape,
         )  # fmt: skip

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from tests.conftest import PARTITIONS
 from tests.faults.conftest import Judge, StartTrial
 from tests.faults.trial import answered, consumer_settings, eventually
 
@@ -83,4 +84,28 @@ def test_rebalance_storm(start_trial: StartTrial, judge: Judge, assignor: str) -
             visitor.stop()
         else:
             visitor.kill()
+    judge(trial.settle())
+
+
+@pytest.mark.soak
+def test_bridges_scaled_from_1_to_8_to_0_to_4(start_trial: StartTrial, judge: Judge) -> None:
+    """As an autoscaler does it. Eight are more than there are partitions: some have none."""
+    trial = start_trial()
+    first = trial.bridge("bridge-0")
+    trial.flowing(first)
+    running = [first, *(trial.bridge(f"bridge-{number}") for number in range(1, 8))]
+
+    def shared() -> bool:
+        owned = [bridge.metrics()["bridge_partitions_assigned"] for bridge in running]
+        return (max(owned), sum(owned)) == (1, PARTITIONS)
+
+    eventually(shared, "no bridge having two partitions")
+    before = sum(map(answered, running))
+    eventually(lambda: sum(map(answered, running)) >= before + 400, "eight bridges answering")
+    for bridge in running:
+        bridge.stop()
+    running = [trial.bridge(f"bridge-{number}") for number in range(4)]
+    eventually(shared, "no bridge having two partitions")
+    for bridge in running:
+        trial.flowing(bridge, 100)
     judge(trial.settle())

@@ -12,6 +12,7 @@ from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from producer.encoding import Encoding
 from stack.bridge import Bridge
 from stack.service import Service
 from tests import waiting
@@ -54,7 +55,8 @@ class Trial:
         kafka: the brokers, for the load and for the count.
         triton: gRPC address that the bridges are told.
         brokers: what the bridges are told; None: the same as everybody.
-        rate: images/s of the load.
+        rate, encoding: images/s of the load, and what they are sent as.
+        references: URLs of objects that hold the images.
     """
 
     def __init__(
@@ -67,13 +69,15 @@ class Trial:
         *,
         brokers: str | None = None,
         rate: float = RATE,
+        encoding: Encoding = Encoding.RAW,
+        references: Sequence[str] = (),
     ) -> None:
         self.bridges: dict[str, Bridge] = {}
         self._topics = topics
         self._group = f"group-{topics.images}"
         self._kafka = kafka
         self._directory = directory
-        self._settings = {
+        self.settings = {
             "brokers": brokers or kafka,
             "triton": triton,
             "images_topic": topics.images,
@@ -83,7 +87,7 @@ class Trial:
             "delivery": delivery,
             **FAST_FAILURE,
         }
-        self.load = Load(kafka, topics.images, rate)
+        self.load = Load(kafka, topics.images, rate, encoding, references)
 
     def __enter__(self) -> Self:
         self.load.__enter__()
@@ -96,10 +100,16 @@ class Trial:
 
     def bridge(self, name: str = "bridge", **settings: str) -> Bridge:
         """Start a bridge, or one of this name again."""
+        bridge = self.launch(name, **settings)
+        bridge.wait_ready()
+        return bridge
+
+    def launch(self, name: str, **settings: str) -> Bridge:
+        """Start one that need not become ready."""
         if name not in self.bridges:
-            merged = {**self._settings, "transactional_id": f"{self._group}-{name}", **settings}
+            merged = {**self.settings, "transactional_id": f"{self._group}-{name}", **settings}
             self.bridges[name] = Bridge(merged, self._directory, name)
-        self.bridges[name].start()
+        self.bridges[name].launch()
         return self.bridges[name]
 
     def flowing(self, bridge: Bridge, more: int = 200) -> None:

@@ -1,5 +1,7 @@
 """Whatever a stranger sends is either decoded or refused with a reason; nothing else happens."""
 
+import base64
+import json
 import os
 from functools import cache
 
@@ -15,6 +17,7 @@ from wire.deadletter import DeadLetter, decode_dead_letter, encode_dead_letter
 from wire.image import MAX_ID, decode_image, image_id
 from wire.prediction import decode_prediction
 from wire.record import ContractError, StoredRecord, raw_bytes
+from wire.wrappings.unwrap import Wrapping, hint, read_image
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "1500"))
 """For each test; `make soak` asks for more."""
@@ -24,6 +27,10 @@ RULES = tuple(
     ImageRules(shape, Preprocess(), max_bytes=1 << 20, max_pixels=MAX_PIXELS)
     for shape in ((32, 32, 3), None)
 )
+WRAPPED_TYPES = (
+    b"application/cloudevents+json", b"application/cloudevents-batch+json", b"application/json",
+    b"text/plain", b"application/base64", b"application/a+json",
+)  # fmt: skip
 CONTENT_TYPES = (
     b"image/png", b"image/jpeg", b"image/webp", b"image/bmp", b"application/x-ndarray",
     b"IMAGE/PNG; charset=x", b"application/octet-stream", b"", b"\xff",
@@ -51,8 +58,41 @@ def corpus() -> list[bytes]:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A real image with some of its bytes changed, cut out, repeated or cut off."""
-    value = bytearray(draw(st.sampled_from(corpus())))
+    """A real image with some damage."""
+    return draw(damage(draw(st.sampled_from(corpus()))))
+
+
+def wrapped(value: bytes, form: str) -> bytes:
+    """An image as people send it inside something else."""
+    text = base64.b64encode(value).decode()
+    match form:
+        case "base64":
+            return text.encode()
+        case "data URI":
+            return f"data:image/png;base64,{text}".encode()
+        case "cloudevents":
+            event = {"specversion": "1.0", "id": "e", "source": "s", "type": "t"}
+            return json.dumps({**event, "data_base64": text}).encode()
+        case "json":
+            return json.dumps({"image": text, "more": [1, {"a": None}]}).encode()
+        case _:
+            data = [text] if form == "BYTES" else list(value)
+            tensor = {"name": "i", "datatype": form, "shape": [len(value)], "data": data}
+            return json.dumps({"inputs": [tensor]}).encode()
+
+
+FORMS = ("base64", "data URI", "cloudevents", "json", "BYTES", "UINT8")
+WRAPPINGS = (
+    Wrapping(max_bytes=1 << 20), Wrapping("auto", "image", 1 << 20), Wrapping("base64", "", 100),
+    Wrapping("cloudevents"), Wrapping("json", "image", 1 << 20), Wrapping("json", "more.a"),
+    Wrapping("kserve", "", 1 << 20), Wrapping("kserve", "", 100),
+)  # fmt: skip
+
+
+@st.composite
+def damage(draw: st.DrawFn, whole: bytes) -> bytes:
+    """Some of the bytes changed, cut out, repeated or cut off."""
+    value = bytearray(whole)
     for _ in range(draw(st.integers(0, 6))):
         place = draw(st.integers(0, max(0, len(value) - 1)))
         length = draw(st.integers(0, 16))
@@ -66,6 +106,13 @@ def damaged(draw: st.DrawFn) -> bytes:
             case _:
                 del value[place + length :]
     return bytes(value)
+
+
+@st.composite
+def damaged_wrapping(draw: st.DrawFn) -> bytes:
+    """A wrapped image, with damage outside, inside, or both."""
+    value = draw(damaged()) if draw(st.booleans()) else draw(st.sampled_from(corpus()))
+    return draw(damage(wrapped(value, draw(st.sampled_from(FORMS)))))
 
 
 values = st.one_of(damaged(), st.binary(max_size=200), st.none())
@@ -106,6 +153,35 @@ def test_an_image_is_decoded_or_refused_with_a_reason(
         else:
             assert pixels.shape == rules.shape
             assert pixels.dtype == np.uint8
+
+
+@settings(fuzz, max_examples=max(1, INPUTS // 3))  # to write one takes as long as to read it
+@given(
+    damaged_wrapping(),
+    st.sampled_from([*WRAPPED_TYPES, None]),
+    headers,
+    st.sampled_from(WRAPPINGS),
+    st.sampled_from(RULES),
+)
+def test_a_wrapped_image_is_taken_out_or_refused_with_a_reason(
+    value: bytes,
+    content_type: bytes | None,
+    more: list[tuple[str, bytes | None]],
+    wrapping: Wrapping,
+    rules: ImageRules,
+) -> None:
+    record = StoredRecord(
+        record_value=value, record_headers=[("content-type", content_type), *more]
+    )
+    try:
+        event, inside = read_image(record, wrapping)
+        to_input(event, inside, rules)
+    except ContractError as error:
+        assert str(error).isprintable()
+    except ImageError as error:
+        assert f"{error}{hint(value)}".isprintable()
+    else:
+        assert len(inside) <= wrapping.max_bytes
 
 
 @fuzz

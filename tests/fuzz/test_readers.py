@@ -12,8 +12,9 @@ from consumer.measuring.measure import Collector, Topics
 from consumer.reader import Received
 from deadletters.selection import Group, read_letter
 from producer.listener import Listener, Results
+from producer.naming import RunNames
 from tests.fuzz.test_decoding import fuzz, headers, values
-from wire.answers import Detection, Detections, Embedding, OutputTensor, Tensors
+from wire.answers import Detection, Detections, Embedding, Tensors
 from wire.clock import LATEST_NS
 from wire.deadletter import DeadLetter, encode_dead_letter, restored, smaller_letter
 from wire.image import decode_image, image_id
@@ -25,6 +26,7 @@ from wire.prediction import (
     encode_prediction,
 )
 from wire.record import ContractError, Outgoing, StoredRecord
+from wire.tensors import OutputTensor
 
 TOPICS = Topics("images", "predictions", "images.dlq")
 RUN = "fuzz"
@@ -73,8 +75,8 @@ def listener() -> Listener:
     made = Listener.__new__(Listener)
     made._results = Results([None])
     made._decode = decode_prediction
-    made._run_id, made._prefix, made._limit = RUN.encode(), f"{RUN}-", 100
-    made._predictions_topic = TOPICS.predictions
+    made._run_id, made._names, made._limit = RUN.encode(), RunNames(RUN), 100
+    made._dead_letters_topic = TOPICS.dead_letters
     made._changed = threading.Condition()
     return made
 

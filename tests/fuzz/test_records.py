@@ -14,7 +14,14 @@ from stack.kafka import Kafka
 from tests.bridge.conftest import StartBridge
 from tests.bridge.test_live import predictions, wait_for
 from tests.conftest import PARTITIONS, Topics
-from tests.fuzz.test_decoding import CONTENT_TYPES, LIKELY, NAMES
+from tests.fuzz.test_decoding import (
+    CONTENT_TYPES,
+    FORMS,
+    LIKELY,
+    NAMES,
+    WRAPPED_TYPES,
+    wrapped,
+)
 from tests.kafka_client import collect, committed
 from tests.raw_producer import RawHeaders, send_raw
 from wire.deadletter import decode_dead_letter
@@ -58,11 +65,15 @@ class Stranger:
         return self._random.randbytes(self._random.randrange(most + 1) if most < LIMIT else most)
 
     def _value(self, most: int) -> bytes | None:
-        match self._random.randrange(4):
+        match self._random.randrange(5):
             case 0:
                 return None
             case 1:
                 return self._random.choice(self._values)
+            case 2:
+                whole = wrapped(self._random.choice(self._values), self._random.choice(FORMS))
+                cut = self._random.randrange(2 * len(whole))  # as often not at all
+                return whole[:cut]
             case _:
                 return self._bytes(most)
 
@@ -78,7 +89,7 @@ class Stranger:
             case 1:
                 return self._random.choice(LIKELY)
             case 2:
-                return self._random.choice(CONTENT_TYPES)
+                return self._random.choice((*CONTENT_TYPES, *WRAPPED_TYPES))
             case _:
                 return self._bytes(40)
 
@@ -120,6 +131,7 @@ def test_any_record_is_answered_or_set_aside_once_and_good_neighbours_are_answer
         kafka.bootstrap,
         [topics.predictions, topics.dead_letters],
         lambda found: len(found) >= RECORDS,
+        timeout_s=120 + RECORDS / 100,
     )
     assert len(messages) == RECORDS
     letters = Counter(

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from producer.listener import Outcome, Results, Tally
 from producer.report import Report
 
-OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(["answered", "dead-lettered"])
+OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(["answered", "dead-lettered", "expired"])
 
 
 @given(events=st.lists(st.tuples(st.integers(0, 30), OUTCOMES), max_size=80))
@@ -18,6 +18,7 @@ def test_each_image_counts_once_and_every_repetition_as_a_duplicate(
     first = dict(reversed(events))
     assert tally.resolved == len(first)
     assert tally.answered == sum(outcome == "answered" for outcome in first.values())
+    assert tally.expired == sum(outcome == "expired" for outcome in first.values())
     assert tally.duplicates == len(events) - len(first)
     # Every other image is labelled, and the answer is always right.
     answered_even = sum(o == "answered" and s % 2 == 0 for s, o in first.items())
@@ -34,6 +35,9 @@ def test_a_run_is_complete_only_if_all_is_acknowledged_and_nothing_is_missing() 
     lost = Tally(8, 1, 0, 0, 0, 0)
     assert report(acknowledged=10, tally=None).complete
     assert report(acknowledged=10, tally=heard).complete
+    old = Tally(8, 1, 0, 0, 0, 0, expired=1)
+    assert report(acknowledged=10, tally=old).complete
+    assert "expired        1" in report(acknowledged=10, tally=old).lines()
     assert not report(acknowledged=10, tally=lost).complete
     assert report(acknowledged=10, tally=lost).missing == 1
     assert not report(acknowledged=9, tally=None).complete

@@ -40,7 +40,7 @@ from schemas.registry import Registry
 from schemas.rows import row_of
 from tests.wire.test_answers import ANSWERS, EVENT
 from tests.wire.test_contract import a_prediction, stored
-from wire.answers import Detection, Embedding, ImageSize, OtherAnswer, OutputTensor, Tensors
+from wire.answers import Detection, Embedding, ImageSize, OtherAnswer, Tensors
 from wire.prediction import (
     STAMPS,
     Prediction,
@@ -49,6 +49,7 @@ from wire.prediction import (
     encode_prediction,
 )
 from wire.record import ContractError, StoredRecord
+from wire.tensors import OutputTensor
 
 CASES: dict[str, OtherAnswer | None] = {
     "classes": None,
@@ -82,7 +83,9 @@ def predicted(case: str) -> Prediction:
 
 def written(case: str, name: str) -> StoredRecord:
     serializer = FramedSerializer(FORMATS[name], 7)
-    return stored(encode_prediction(EVENT, b"key", predicted(case), "bridge/1", serializer))
+    return stored(
+        encode_prediction(EVENT, b"key", predicted(case), "bridge/1", serializer=serializer)
+    )
 
 
 def body(case: str) -> dict[str, Any]:

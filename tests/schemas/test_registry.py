@@ -120,7 +120,11 @@ def test_avro_is_read_by_the_writers_schema_which_is_asked_for_once(url: str) ->
     OPEN.append(read := make_reader(RegistrySettings(url, options={"timeout": 60}), pytest.fail))
     record = stored(
         encode_prediction(
-            EVENT, b"k", predicted("detections"), "b", FramedSerializer(FORMATS["avro"], schema_id)
+            EVENT,
+            b"k",
+            predicted("detections"),
+            "b",
+            serializer=FramedSerializer(FORMATS["avro"], schema_id),
         )
     )
     assert read(record) == read(record)
@@ -193,7 +197,7 @@ def test_the_subject_is_named_by_the_strategy() -> None:
 
 def avro_record(schema_id: int) -> StoredRecord:
     serializer = FramedSerializer(FORMATS["avro"], schema_id)
-    return stored(encode_prediction(EVENT, b"k", predicted("classes"), "b", serializer))
+    return stored(encode_prediction(EVENT, b"k", predicted("classes"), "b", serializer=serializer))
 
 
 def test_a_reader_without_a_registry_says_once_that_avro_needs_one() -> None:

@@ -36,6 +36,20 @@ def test_it_serves_and_comes_back_after_a_crash_on_the_same_ports(
         assert echo(server, [5, 6, 7, 8]) == [5, 6, 7, 8]
 
 
+def test_it_serves_from_a_folder_with_white_space_in_its_path(
+    identity_repository: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "my models"
+    models.symlink_to(identity_repository)
+    # Its model is one of the Python backend, whose processes Triton starts through a shell.
+    with Triton(models, tmp_path / "a b") as server:
+        assert echo(server, [1, 2, 3, 4]) == [1, 2, 3, 4]
+        links = server._links
+        assert links is not None
+        assert links.is_dir()
+    assert not links.exists()
+
+
 def test_a_crash_leaves_nothing_in_shared_memory(identity_repository: Path, tmp_path: Path) -> None:
     server = Triton(identity_repository, tmp_path / "triton")
     server.start()

@@ -1,10 +1,10 @@
 // One image: its card on the wall, and all that is known of it in the dialog.
 
-import { bytes, element, milliseconds, words } from "./format.js";
+import { brief, bytes, element, milliseconds, words } from "./format.js";
 
 const SMALL = 64; // pixels: enlarged without blur, each pixel is a square
 
-function picture(item, loaded) {
+export function picture(item, loaded) {
   const image = element("img");
   image.alt = "";
   image.addEventListener("load", () => {
@@ -15,6 +15,45 @@ function picture(item, loaded) {
   return image;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+function svg(name, attributes, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  if (text) made.textContent = text;
+  return made;
+}
+
+/** Boxes over a picture, the surest on top; with their labels where there is room. */
+function boxes(overlay, named) {
+  const drawn = svg("svg", { class: "boxes", viewBox: `0 0 100 ${overlay.height}`, "aria-hidden": "true" });
+  for (const box of [...overlay.boxes].reverse()) {
+    const { x, y, width, height, colour } = box;
+    drawn.append(svg("rect", { class: `b${colour}`, x, y, width, height }));
+    if (!named) continue;
+    const right = x > 50;
+    const at = { class: `b${colour}`, x: right ? x + width : x + 1, y: Math.max(y - 1.5, 6) };
+    if (right) at["text-anchor"] = "end";
+    drawn.append(svg("text", at, `${box.label.slice(0, 16)} ${percent(box.score)}`));
+  }
+  return drawn;
+}
+
+/** The images most like this one, once they are known. */
+async function alike(item, into) {
+  const response = await fetch(`alike/${item.number}`);
+  const found = response.ok ? await response.json() : [];
+  if (!found.length) return;
+  const row = element("div", "alike");
+  for (const { number, id, cosine } of found) {
+    const one = element("span");
+    one.title = id;
+    one.append(picture({ number, picture: true }, () => {}), element("b", "", cosine.toFixed(3)));
+    row.append(one);
+  }
+  into.append(element("h4", "", "Most like it, by cosine"), row);
+}
+
 function percent(score) {
   return score === null ? "–" : score.toFixed(2);
 }
@@ -23,10 +62,15 @@ function share(score) {
   return `${Math.min(Math.max(score ?? 0, 0), 1) * 100}%`;
 }
 
-/** What one line under the picture says. */
+/** Of a reason "decode/not_an_image: a text": what it is called. */
+function reasonName(reason) {
+  return words(/^[^:]*\/([^:]*)/.exec(reason)?.[1] || "dead-lettered");
+}
+
+/** What is said of an image: its answer, and a remark. */
 function lines(item) {
   if (item.state === "waiting") return ["waiting", ""];
-  if (item.state === "dead-lettered") return ["dead-lettered", item.reason];
+  if (item.state === "dead-lettered") return [reasonName(item.reason), ""];
   const label = item.says || (item.top.length ? item.top[0][0] : "no class");
   const truth = item.right === false ? `is ${item.truth}` : milliseconds(item.latency_ms);
   return [label, truth];
@@ -53,8 +97,10 @@ export class Card {
     const image = picture(item, () => {
       if (!this.abandoned) put(this.root, parent, place);
     });
-    this.root.append(image, track, text);
-    this.root.addEventListener("click", () => open(this.item, this.root.firstChild));
+    this.frame = element("span", "frame");
+    this.frame.append(image);
+    this.root.append(this.frame, track, text);
+    this.root.addEventListener("click", () => open(this.item, image));
   }
 
   /** Its place went to another image, maybe before its own picture came. */
@@ -72,10 +118,11 @@ export class Card {
     const verdict = item.right === null ? "" : item.right ? "right" : "wrong";
     this.root.classList.remove("waiting", "answered", "dead-lettered", "right", "wrong");
     this.root.classList.add(item.state, ...(verdict ? [verdict] : []));
-    this.root.title = item.id;
-    this.best.textContent = best;
+    this.root.title = [best, under, item.reason, `id ${item.id}`, "Click for more."].filter(Boolean).join("\n");
+    this.best.textContent = brief(best);
+    if (item.overlay && item.picture && !this.frame.querySelector("svg")) this.frame.append(boxes(item.overlay, false));
     this.score.textContent = item.top.length ? percent(item.top[0][1]) : "";
-    this.under.textContent = under;
+    this.under.textContent = brief(under);
     this.bar.style.width = item.top.length ? share(item.top[0][1]) : "0";
   }
 }
@@ -122,6 +169,8 @@ export function describe(body, item, stages, shown) {
   }
   const facts = [
     ["id", item.id],
+    ["due", item.due_ms ? new Date(item.due_ms).toISOString().replace("T", " ") : ""],
+    ["outcome", item.state === "answered" ? `answered after ${milliseconds(item.latency_ms)}` : item.state],
     ["true class", item.truth],
     ["reason", item.reason],
     ["model", item.model],
@@ -135,5 +184,9 @@ export function describe(body, item, stages, shown) {
     if (value) list.append(element("dt", "", name), element("dd", "", value));
   }
   side.append(list);
-  body.replaceChildren(shown.cloneNode(), side);
+  const large = element("span", "frame");
+  large.append(shown.cloneNode());
+  if (item.overlay && item.picture) large.append(boxes(item.overlay, true));
+  body.replaceChildren(large, side);
+  if (item.vector) alike(item, side);
 }

@@ -4,6 +4,7 @@ import { element } from "./format.js";
 
 const SECONDS = 120;
 const LEFT = 52, RIGHT = 104, TOP = 8, BOTTOM = 20, LINE = 15;
+const TICK = 80; // pixels between two labels of the axis of time
 
 function svg(tag, className, attributes = {}, text = "") {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -103,7 +104,10 @@ export class Chart {
       const place = { x: LEFT - 8, y: y + 4, "text-anchor": "end" };
       parts.push(svg("text", "", place, this.options.write(tick).replace(/\.0+(?= |$)/, "")));
     }
-    for (const [ago, anchor] of [[120, "start"], [90, "middle"], [60, "middle"], [30, "middle"], [0, "end"]]) {
+    const room = this.right - LEFT;
+    const step = [30, 60, 120].find((seconds) => (room * seconds) / 120 >= TICK) ?? 120;
+    for (let ago = 120; ago >= 0; ago -= step) {
+      const anchor = ago === 120 ? "start" : ago ? "middle" : "end";
       const x = this.right - (ago / 120) * (this.right - LEFT);
       const place = { x, y: this.bottom + 15, "text-anchor": anchor };
       parts.push(svg("text", "", place, ago ? `${ago} s ago` : "now"));

@@ -29,6 +29,19 @@ export function words(name) {
   return name.replaceAll("_", " ").replace("dead lettered", "dead-lettered");
 }
 
+const BRIEF = 30;
+
+/**
+ * A label in the room under a small picture. Names of classes are often lists of synonyms: the first
+ * one says enough; of a longer one there are as many whole words as fit.
+ */
+export function brief(text) {
+  const first = text.split(/[,;:] /, 1)[0];
+  if (first.length <= BRIEF) return first;
+  const kept = first.slice(0, BRIEF).replace(/[\s\p{P}]+[^\s\p{P}]*$/u, "");
+  return `${kept}…`;
+}
+
 export function element(tag, className = "", text = "") {
   const made = document.createElement(tag);
   if (className) made.className = className;

@@ -1,6 +1,6 @@
 // Frames in, the page out: each frame is all there is to show, so any of them may be missed.
 
-import { Card, describe } from "./cards.js";
+import { Card, describe, picture } from "./cards.js";
 import { Chart, Stages } from "./chart.js";
 import { count, milliseconds, rate, words } from "./format.js";
 
@@ -88,7 +88,7 @@ function showTotals({ totals, summary }) {
   if (totals.unreadable) parts.push(`${count(totals.unreadable)} records are no predictions`);
   if (totals.skipped) parts.push(`${count(totals.skipped)} records passed over to stay live`);
   if (summary.clock_errors) parts.push(`${count(summary.clock_errors)} answers before their image left: clocks differ`);
-  say("totals", `${parts.join(" · ")}. The figures are those of the last ten seconds.`);
+  say("totals", `${parts.join(" · ")}. Rates, latencies and shares are those of the last ten seconds.`);
 }
 
 function show(frame) {
@@ -106,6 +106,23 @@ function show(frame) {
   }
   const most = frame.wall_per_second;
   say("share", frame.summary.rate > most ? `the latest ${most} of ${count(frame.summary.rate)} a second` : "");
+}
+
+/** Show the image of an id, as far as it is remembered. */
+async function find(id) {
+  let item = null;
+  let problem = `No image with the id ${id} is among the last ones that came.`;
+  try {
+    const response = await fetch(`image?${new URLSearchParams({ id })}`);
+    if (response.ok) item = await response.json();
+    else problem = `The live view answers with status ${response.status}.`;
+  } catch {
+    problem = "The live view does not answer.";
+  }
+  at("not-found").hidden = item !== null;
+  say("not-found", item === null ? problem : "");
+  if (item === null || lastFrame === null) return;
+  open(item, picture(item, () => {}));
 }
 
 function connect() {
@@ -138,8 +155,12 @@ function pause() {
 }
 
 at("pause").addEventListener("click", pause);
+at("find").addEventListener("submit", (event) => {
+  event.preventDefault();
+  find(at("find-id").value.trim());
+});
 document.addEventListener("keydown", (event) => {
-  if (event.key === " " && !(event.target instanceof HTMLButtonElement)) {
+  if (event.key === " " && !(event.target instanceof HTMLButtonElement || event.target instanceof HTMLInputElement)) {
     event.preventDefault();
     pause();
   }

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from structlog.testing import capture_logs
 
 from bridge.decoders import process
 from bridge.decoders.messages import (
@@ -24,9 +25,11 @@ from bridge.decoders.messages import (
     max_reply_bytes,
     pack_decoded,
     pack_jobs,
+    pack_ready,
     pack_rules,
     unpack_decoded,
     unpack_jobs,
+    unpack_ready,
     unpack_rules,
 )
 from bridge.decoders.pool import SLOW_S, DecoderError
@@ -163,6 +166,71 @@ def test_a_decoder_can_open_no_file_no_socket_and_no_program(tmp_path: Path) -> 
     )  # fmt: skip
     assert said.stdout.split("\n")[:2] == ["True", "set()"], said.stdout + said.stderr
     assert file.read_text() == "secret"
+
+
+REFUSED = """\
+import ctypes, os, socket, sys, threading
+sys.path.insert(0, {root!r})
+from bridge.decoders.syscalls import refuse_system_calls
+one, other = socket.socketpair()
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+assert refuse_system_calls(libc)
+def refused(what, *arguments):
+    try:
+        what(*arguments)
+    except PermissionError:
+        return True
+    return False
+print(all([
+    refused(socket.socket), refused(socket.socket, socket.AF_UNIX), refused(socket.socketpair),
+    refused(one.connect, b"\\0name"), refused(one.sendmsg, [b"x"]), refused(one.listen),
+    refused(os.execv, sys.executable, [sys.executable]), refused(os.fork),
+    refused(os.posix_spawn, sys.executable, [sys.executable], {{}}),
+    refused(os.kill, os.getppid(), 0), libc.tgkill(os.getppid(), os.getppid(), 0) == -1,
+    libc.tgkill(os.getpid(), threading.get_native_id(), 0) == 0,
+    refused(os.pidfd_open, os.getpid()), libc.ptrace(0, 0, 0, 0) == -1,
+]))
+os.write(one.fileno(), b"as before")
+print(os.read(other.fileno(), 9).decode())
+thread = threading.Thread(target=print, args=("and threads",))
+thread.start()
+thread.join()
+"""
+
+
+def test_the_kernel_refuses_a_decoder_network_programs_and_other_processes() -> None:
+    """By itself: neither what Landlock knows nor the limit of descriptors has a part in it."""
+    root = str(Path(process.__file__).parents[2])
+    said = subprocess.run(
+        [sys.executable, "-c", REFUSED.format(root=root)],
+        capture_output=True, text=True, check=False, env=process.ENVIRONMENT,
+    )  # fmt: skip
+    assert said.stdout.splitlines() == ["True", "as before", "and threads"], said.stderr
+
+
+def test_what_a_kernel_does_not_have_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import platform\nplatform.machine = lambda: 'unknown'\n"
+    shim(tmp_path, monkeypatch, text)
+    one = Pool()
+    one.start()
+    try:
+        with capture_logs() as logs:
+            assert kinds(one.decode([png()])) == ["decoded"]
+            assert kinds(one.decode([png()])) == ["decoded"]
+    finally:
+        one.decoders.close()
+    (told,) = (line for line in logs if line["event"] == "decoders_less_confined")
+    assert "seccomp" in told["kernel_lacks"]
+
+
+@pytest.mark.parametrize("message", [b"", b"readily", b" ready"])
+def test_what_does_not_say_ready_is_not(message: bytes) -> None:
+    assert unpack_ready(pack_ready(["seccomp"])) == ["seccomp"]
+    with pytest.raises(ReplyError):
+        unpack_ready(message)
 
 
 @pytest.mark.parametrize("format", DECODED)

@@ -18,6 +18,7 @@ class Result(NamedTuple):
 
     name: str
     reason: tuple[str, str] | None = None
+    silent: bool = False
 
 
 ANSWER = Result("an answer")

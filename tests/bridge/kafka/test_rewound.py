@@ -91,7 +91,7 @@ def test_records_that_come_again_after_a_rebalance_are_taken_again() -> None:
     intake.start()
     assert intake.join(30)
     assert not failures
-    ours = [arrival.offset for arrival in taken if not arrival.tracker.revoked]
+    ours = [arrival.key for arrival in taken if not arrival.tracker.revoked]
     assert ours == [5, 6, 7, 8, 9]
 
 

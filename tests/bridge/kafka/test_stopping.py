@@ -84,7 +84,7 @@ def stopped(turns: int | None, drain_timeout_s: float) -> tuple[Intake, Committi
     delivery = Committing(group, assignment)
 
     def take(arrivals: Sequence[ReceivedRecord]) -> None:
-        assignment.finish((arrival.tracker, arrival.offset, None) for arrival in arrivals)
+        assignment.finish((arrival.tracker, arrival.key, None) for arrival in arrivals)
 
     intake = Intake(
         cast("Any", group), KEY[0], assignment, Metrics(), take=take,

@@ -8,7 +8,7 @@ from bridge.tasks.classify import Classify, read_classify
 from bridge.tasks.embed import Embed
 from bridge.tasks.raw import Raw
 from bridge.tasks.select import read_task
-from bridge.tasks.task import AnswerError, Output, Task
+from bridge.tasks.task import AnswerError, Heads, Output, Task
 from imaging.rules import Preprocess
 from wire.answers import FLOAT32, Embedding, Tensors
 
@@ -114,7 +114,7 @@ def test_raw_outputs_are_kserves_json() -> None:
 
 def test_raw_outputs_that_no_prediction_can_hold_are_refused() -> None:
     mask = Output("mask", "FP32", (1024, 1024))
-    with pytest.raises(LookupError, match=r"1,048,576 numbers .* postprocess.outputs"):
+    with pytest.raises(LookupError, match=r"at least 2,097,152 bytes .* postprocess.outputs"):
         choose([mask], asked="raw")
     (result,) = Raw([Output("mask", "UINT8", (-1, -1))]).read(
         {"mask": np.zeros((1, 1024, 1024), np.uint8)}, [None]
@@ -170,6 +170,52 @@ def test_what_no_task_fits_is_refused_with_what_to_tell(
 ) -> None:
     with pytest.raises(LookupError, match=complaint):
         choose(outputs, **told)
+
+
+HEADS = [Output("shape", "FP32", (3,)), Output("colour", "FP32", (2, 1, 1))]
+
+
+def test_the_heads_of_a_classifier_are_told_one_beside_the_other() -> None:
+    task = choose(
+        HEADS, outputs="shape,colour", **{"labels.shape": "a,b,c", "labels.colour": "red,blue"}
+    )
+    assert [one.classes for one in task.outputs] == [3, 2]
+    tops = {"shape": [[b"0.9:2", b"0.1:0"]], "colour": [[b"0.7:1:x"]]}
+    (found,) = task.read(tops, [None])
+    assert isinstance(found, Heads)
+    assert [(one["output"], [top["label"] for top in one["top"]]) for one in found.heads] == [
+        ("shape", ["c", "a"]),
+        ("colour", ["blue"]),
+    ]
+
+
+def test_a_head_that_answers_wrongly_costs_its_image_alone() -> None:
+    task = choose(HEADS, outputs="colour,shape", activation="softmax")
+    shapes, colours = np.zeros((3, 3), np.float32), np.zeros((3, 2, 1, 1), np.float32)
+    shapes[1, 2] = np.inf
+    found = task.read({"shape": shapes, "colour": colours}, [None] * 3)
+    assert [getattr(one, "kind", "answer") for one in found] == ["answer", "not_finite", "answer"]
+
+
+@pytest.mark.parametrize(
+    ("told", "complaint"),
+    [
+        ({"labels": "a,b,c"}, r"name them in postprocess.labels.shape, postprocess.labels.colour"),
+        ({"labels.size": "a"}, "names the classes of no output"),
+        ({"labels.shape": "a", "task": "embed"}, "the task is embed"),
+    ],
+)
+def test_labels_of_heads_that_cannot_be_meant_are_refused(
+    told: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(LookupError, match=complaint):
+        choose(HEADS, outputs="shape,colour", **told)
+
+
+def test_a_named_output_without_classes_is_no_head() -> None:
+    mask = Output("mask", "FP32", (8, 8))
+    with pytest.raises(LookupError, match=r"output mask .* has no classes"):
+        choose([*HEADS, mask], outputs="shape,mask")
 
 
 def test_one_of_several_outputs_can_be_chosen() -> None:

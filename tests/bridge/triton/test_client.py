@@ -1,14 +1,12 @@
 """What a model says of a batch is read image by image."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
 from unittest.mock import Mock
 
-import grpc
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
@@ -20,7 +18,7 @@ from bridge.startup import wait_for_model
 from bridge.tasks.classify import Classify, parse_class
 from bridge.tasks.task import Output
 from bridge.triton.addresses import Addresses
-from bridge.triton.client import _CHANNEL_ARGUMENTS, TritonServer, speaks_http
+from bridge.triton.client import _CHANNEL_ARGUMENTS, TritonServer
 from bridge.triton.inputs import ModelInput
 from bridge.triton.messages import parse_answer, parse_error
 from bridge.triton.model import ModelSpec, UnservableModelError
@@ -114,11 +112,3 @@ def test_an_http_port_given_for_grpc_is_called_that(http_server: str) -> None:
     with pytest.raises(UnservableModelError, match=f"{http_server} speaks HTTP and not gRPC"):
         wait_for_model(pool, Mock(), settings, Event(), {})
     pool.close()
-
-
-def test_a_grpc_port_is_not_called_an_http_port() -> None:
-    server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    assert not speaks_http(f"127.0.0.1:{port}")
-    server.stop(None)

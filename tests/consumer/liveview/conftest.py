@@ -2,20 +2,21 @@
 
 import logging
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from socket import create_server
 from typing import Any
 
 import pytest
 
+from consumer.liveview.objects import Objects
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measuring.measure import Topics
 from tests import waiting
+from tests.consumer.conftest import WAIT_MS
 
 MORE_THAN_NOTHING = re.compile(r"[1-9]")
 """A figure of the page that is not zero."""
@@ -31,11 +32,11 @@ def view() -> View:
 
 
 @contextmanager
-def serving(view: View) -> Iterator[int]:
+def serving(view: View, objects: Objects | None = None) -> Iterator[int]:
     """The port at which the view's page is served."""
     listener = create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = make_server(view, HOSTS)
+    server = make_server(view, HOSTS, objects)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -62,26 +63,11 @@ def eventually() -> Eventually:
     return waiting.eventually
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - takes a second
-
-    expect.set_options(timeout=60_000)
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    with ExitStack() as stack:
-        driver = stack.enter_context(sync_playwright())
-        found = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        stack.callback(found.close)
-        yield found
-
-
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """A page of the browser; whatever its console complains of fails the test."""
     opened = browser.new_page()
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(WAIT_MS)
     complaints: list[str] = []
 
     def note(said: Any) -> None:

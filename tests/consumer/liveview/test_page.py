@@ -6,13 +6,24 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from consumer.liveview.view import WALL, View
 from consumer.reader import Received
 from tests.consumer.liveview.conftest import MORE_THAN_NOTHING, serving
-from tests.consumer.liveview.records import MS, NOW_NS, answer, image, png, refuse, stored
+from tests.consumer.liveview.records import MS, NOW_NS, answer, image, png, predict, refuse, stored
+from wire.answers import (
+    FLOAT32,
+    Detection,
+    Detections,
+    Embedding,
+    ImageSize,
+    OtherAnswer,
+)
+from wire.image import decode_image
+from wire.prediction import STAMPS, Prediction
 from wire.record import Outgoing
 
 pytestmark = pytest.mark.slow
@@ -77,6 +88,42 @@ def test_a_hostile_label_and_id_are_shown_as_text(page: Any, port: int, view: Vi
     assert page.title() == "Live view"
 
 
+def say(view: View, said: OtherAnswer) -> None:
+    """An image, and an answer of another task than classification."""
+    number = next(numbers)
+    sent = stored(image(number), offset=number)
+    view.take(Received(sent, NOW_NS))
+    event = decode_image(sent)
+    stamps = dict.fromkeys(STAMPS, NOW_NS)
+    prediction = Prediction(event.id, "m", "1", (), stamps, 1, answer=said)
+    view.take(Received(stored(predict(event, prediction), "predictions", number), NOW_NS))
+
+
+def test_boxes_are_drawn_over_their_picture(page: Any, port: int, view: View) -> None:
+    page.goto(f"http://127.0.0.1:{port}/")
+    one = Detection(label=HOSTILE, class_id=1, score=0.9, box=(2, 2, 6, 6))
+    say(view, Detections((one,), ImageSize(width=8, height=8)))
+    page.locator("#wall .card svg.boxes rect").wait_for(state="attached")
+    page.locator("#wall .card").click()
+    page.locator("#details svg.boxes text", has_text="<img src=x").wait_for()
+    assert page.locator("img[src=x], #details script").count() == 0
+    inside = page.evaluate(
+        "() => { const f = document.querySelector('#details .frame img').getBoundingClientRect();"
+        " const r = document.querySelector('#details .boxes rect').getBoundingClientRect();"
+        " return [(r.left - f.left) / f.width, (r.right - f.left) / f.width,"
+        " (r.top - f.top) / f.height]; }"
+    )
+    assert inside == pytest.approx([0.25, 0.75, 0.25], abs=0.03)
+
+
+def test_the_images_most_like_one_are_shown_beside_it(page: Any, port: int, view: View) -> None:
+    page.goto(f"http://127.0.0.1:{port}/")
+    for number in range(4):
+        say(view, Embedding(np.array([1, number], FLOAT32).tobytes()))
+    page.locator("#wall .card").first.click()
+    expect(page.locator("#details .alike img")).to_have_count(3)
+
+
 def test_an_inline_script_would_be_stopped_by_the_policy(browser: Any, port: int) -> None:
     opened = browser.new_page()
     opened.goto(f"http://127.0.0.1:{port}/")
@@ -109,7 +156,7 @@ def test_dead_letters_and_waiting_images_look_their_part(page: Any, port: int, v
     letter = refuse(broken, "not a readable image")
     view.take(Received(stored(letter, "images.dlq"), NOW_NS))
     page.locator("#wall .card.waiting").wait_for()
-    page.locator("#dead .card.dead-lettered", has_text="not a readable image").wait_for()
+    page.locator("#dead .card.dead-lettered", has_text="not an image").wait_for()
     assert page.locator("#dead-count").inner_text() == "1"
     assert page.locator("#waiting").inner_text() == "1"
 

@@ -4,16 +4,25 @@ import gc
 import tracemalloc
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.liveview.view import MAX_TEXT, MAX_TOP, View
+from consumer.liveview.view import ALIKE, MAX_BOXES, MAX_TEXT, MAX_TOP, View
 from consumer.measuring.measure import Topics
 from consumer.reader import Received
 from tests.consumer.liveview.records import MS, NOW_NS, answer, image, predict, refuse, stored
 from tests.wire.test_answers import ANSWERS
+from wire.answers import (
+    FLOAT32,
+    Detection,
+    Detections,
+    Embedding,
+    ImageSize,
+    OtherAnswer,
+)
 from wire.image import decode_image
 from wire.prediction import STAMPS, Prediction, ScoredLabel
 from wire.record import Outgoing, StoredRecord
@@ -242,3 +251,41 @@ def test_an_answer_without_classes_is_told_in_words(view: View, clock: Clock) ->
     assert (vector["says"], vector["top"]) == ("vector of 3 numbers", [])
     assert objects["right"] is None
     assert vector["right"] is None
+
+
+def say(view: View, number: int, said: OtherAnswer) -> None:
+    """An image, and an answer of another task than classification."""
+    sent = image(number)
+    take(view, sent, "images", offset=number)
+    event = decode_image(stored(sent))
+    prediction = Prediction(event.id, "m", "1", (), dict.fromkeys(STAMPS, NOW_NS), 1, answer=said)
+    take(view, predict(event, prediction), "predictions")
+
+
+def test_boxes_are_drawn_bounded_and_in_the_pictures_own_units(view: View, clock: Clock) -> None:
+    one = Detection(label="x" * 1000, class_id=8, score=0.9, box=(10, 20, 110, 70))
+    say(view, 1, Detections((one,) * 50, ImageSize(width=200, height=100)))
+    (card,) = wall(frame(view, clock))
+    assert card["overlay"]["height"] == 50
+    assert len(card["overlay"]["boxes"]) == MAX_BOXES
+    box = card["overlay"]["boxes"][0]
+    assert (box["x"], box["y"], box["width"], box["height"]) == (5, 10, 50, 25)
+    assert len(box["label"]) == MAX_TEXT
+
+
+def test_the_images_most_like_one_are_told_by_their_cosine(view: View, clock: Clock) -> None:
+    for number in range(20):
+        vector = np.array([np.cos(number / 20), np.sin(number / 20)], FLOAT32)
+        say(view, number, Embedding(vector.tobytes()))
+    say(view, 20, Embedding(np.zeros(2, FLOAT32).tobytes()))
+    say(view, 21, Embedding(np.ones(3, FLOAT32).tobytes()))
+    cards = {card["id"]: card for card in wall(frame(view, clock, seconds=60))}
+    for _ in range(10):
+        cards |= {card["id"]: card for card in wall(frame(view, clock))}
+    assert cards["image-0"]["vector"] is True
+    assert cards["image-20"]["vector"] is False
+    found = orjson.loads(view.alike(cards["image-0"]["number"]))
+    assert [one["id"] for one in found] == [f"image-{number}" for number in range(1, 1 + ALIKE)]
+    assert found[0]["cosine"] == pytest.approx(np.cos(1 / 20), abs=1e-6)
+    assert orjson.loads(view.alike(cards["image-21"]["number"])) == []
+    assert orjson.loads(view.alike(10**9)) == []

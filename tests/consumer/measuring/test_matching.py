@@ -12,9 +12,11 @@ from consumer.report.confusion import labelled
 from tests.wire.test_answers import ANSWERS
 from wire.prediction import STAMPS, Prediction, ScoredLabel
 
-Event = tuple[Literal["image", "prediction", "dead_letter"], int]
+Event = tuple[Literal["image", "prediction", "dead_letter", "expired"], int]
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["image", "prediction", "dead_letter"]), st.integers(0, 15)),
+    st.tuples(
+        st.sampled_from(["image", "prediction", "dead_letter", "expired"]), st.integers(0, 15)
+    ),
     max_size=80,
 )
 
@@ -31,7 +33,8 @@ def play(events: Sequence[Event], matcher: Matcher) -> Matcher:
         elif kind == "prediction":
             matcher.prediction(prediction(str(number)), 2000)
         else:
-            matcher.dead_letter(str(number), "NotAnImage", 2000)
+            reason = "expired" if kind == "expired" else "NotAnImage"
+            matcher.dead_letter(str(number), reason, 2000)
     return matcher
 
 
@@ -42,9 +45,11 @@ def test_counts_add_up_under_any_interleaving(events: list[Event]) -> None:
     outcomes = [(n, kind) for kind, n in events if kind != "image"]
     first = dict(reversed(outcomes))
     assert matcher.sent == len(images)
-    assert matcher.sent == matcher.answered + matcher.dead_lettered + matcher.missing
+    of_each = (matcher.answered, matcher.dead_lettered, matcher.expired, matcher.missing)
+    assert matcher.sent == sum(of_each)
     assert matcher.answered == sum(first.get(n) == "prediction" for n in images)
     assert matcher.dead_lettered == sum(first.get(n) == "dead_letter" for n in images)
+    assert matcher.expired == sum(first.get(n) == "expired" for n in images)
     assert matcher.duplicates == len(outcomes) - len(first)
     assert matcher.unmatched == len(first.keys() - images)
     assert matcher.resent == sum(kind == "image" for kind, _ in events) - len(images)
@@ -131,3 +136,15 @@ def test_an_answer_without_classes_is_measured_and_is_neither_right_nor_wrong(
     assert accuracy(rows) == (1, 1)
     assert labelled(rows).tolist() == [True, False]
     assert rows.names[rows.best[1]] == line
+
+
+def test_when_all_has_come_another_run_s_images_are_left_out_and_duplicates_counted() -> None:
+    matcher = Matcher(10)
+    matcher.image("a", 1, 1, None)
+    matcher.dead_letter("a", "why", 2)
+    matcher.close()
+    matcher.image("b", 3, 3, None)
+    matcher.dead_letter("b", "why", 4)
+    matcher.dead_letter("a", "why", 5)
+    assert (matcher.sent, matcher.resolved, matcher.missing, matcher.duplicates) == (1, 1, 0, 1)
+    assert matcher.rows().ids == ["a"]

@@ -1,40 +1,20 @@
 """The pages in a real browser."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from consumer.files import write_atomically
 from consumer.report.page import write_comparison, write_report
+from tests.consumer.conftest import WAIT_MS
+from tests.consumer.geometry import WIDTHS, faults
 from tests.consumer.report.test_page import EVIL
 from tests.consumer.runs import make_run
+from tests.consumer.scenes import RUNS, write_pages
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-STARTING_MS = 120_000
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Chromium's sandbox refuses to run as root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=arguments, timeout=STARTING_MS
-        )
-        yield started
-        started.close()
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=["report", "comparison"])
@@ -62,7 +42,7 @@ def test_a_page_opens_without_an_error_asks_for_nothing_and_has_two_themes(
     scheme: Literal["light", "dark"], browser: Browser, path: Path
 ) -> None:
     context = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 800})
-    context.set_default_timeout(STARTING_MS)
+    context.set_default_timeout(WAIT_MS)
     page = context.new_page()
     said: list[str] = []
     asked: list[str] = []
@@ -86,3 +66,47 @@ def test_a_page_opens_without_an_error_asks_for_nothing_and_has_two_themes(
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     context.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {path.stem: path for path in write_pages(tmp_path_factory.mktemp("pages"))}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("kind", ["report", "comparison"])
+def test_nothing_is_cut_nor_lies_on_anything_else_however_wide_the_window(
+    kind: str, name: str, browser: Browser, pages: dict[str, Path]
+) -> None:
+    page = browser.new_page(color_scheme="light")
+    page.set_default_timeout(WAIT_MS)
+    page.goto(pages[f"{kind} {name}"].as_uri())
+    found = {}
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        found[f"{width}"] = faults(page)
+        changes = page.locator("td.change")
+        if kind == "comparison":
+            # What changed is what a comparison is for: nobody has to scroll for it.
+            ends = changes.evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+            assert 0 < max(ends) <= width
+        # Each image tells its story.
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        found[f"{width}, opened"] = faults(page)
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = false)")
+    page.emulate_media(color_scheme="dark")
+    found["dark"] = faults(page)
+    page.close()
+    assert {key: said for key, said in found.items() if said} == {}
+
+
+def test_an_image_of_the_report_tells_its_story(browser: Browser, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(pages["report usual"].as_uri())
+    page.locator("summary", has_text="image-895").first.click()
+    story = page.locator("details[open]").inner_text()
+    for text in ("image-895", "UTC", "triton", "91.2 ms", "dog, score 0.500", "true label\tdog"):
+        assert text in story
+    assert "topic images, partition 0, offset 895" in story
+    page.close()

@@ -18,33 +18,36 @@ LATENCIES = st.lists(st.integers(0, 10**10), min_size=1, max_size=60)
 @anyhow
 @given(low=st.floats(1e-3, 1e3), ratio=st.floats(1.01, 1e6), log=st.booleans())
 def test_ticks_lie_within_their_scale_and_are_few(low: float, ratio: float, log: bool) -> None:
-    scale = svg.horizontal(low, low * ratio, log=log)
+    scale = svg.horizontal(svg.WIDE, low, low * ratio, log=log)
     ticks = scale.ticks()
     assert all(low * 0.999 <= tick <= low * ratio * 1.001 for tick in ticks)
     assert len(ticks) <= 12
 
 
 @anyhow
-@given(values=LATENCIES)
-def test_a_chart_of_any_latencies_stays_within_its_drawing(values: list[int]) -> None:
+@given(values=LATENCIES, frame=st.sampled_from([svg.WIDE, svg.NARROW]))
+def test_a_chart_of_any_latencies_stays_within_its_drawing(
+    values: list[int], frame: svg.Frame
+) -> None:
     found = latency(np.array(values, np.int64))
     assert found is not None
     run = distribution(found)
     assert run is not None
     seconds = np.arange(len(values), dtype=np.float64)
     for chart in (
-        charts.histogram([("a", run)], marks=True),
-        charts.histogram([("a", run), ("b", run)], marks=False),
-        charts.by_percentile([("a", run)]),
-        charts.over_time(seconds, np.array(values) / 1000),
+        charts.histogram(frame, [("a", run)], marks=True),
+        charts.histogram(frame, [("a", run), ("b", run)], marks=False),
+        charts.by_percentile(frame, [("a", run)]),
+        charts.over_time(frame, seconds, np.array(values) / 1000),
     ):
         for path in chart.paths:
             numbers = [float(text) for text in re.findall(r"[\d.]+(?!h0)", path.data)]
             assert path.data.startswith("M")
             assert min(numbers) >= 0
-            assert max(numbers) <= svg.WIDTH
+            assert max(numbers) <= frame.width
         for mark in chart.marks:
-            assert svg.LEFT <= mark.at <= svg.RIGHT
+            assert frame.left <= mark.at <= frame.right
+            assert mark.at + 5 + svg.LETTER * len(mark.text) <= frame.width
 
 
 @anyhow
@@ -62,7 +65,7 @@ def test_the_distribution_in_a_summary_gives_its_percentiles(values: list[int]) 
 
 def test_a_long_run_makes_no_more_dots_than_there_is_room_for() -> None:
     many = np.random.default_rng(0).uniform(1, 100, 200_000)
-    path = charts.over_time(np.arange(200_000) / 100, many).paths[0]
+    path = charts.over_time(svg.WIDE, np.arange(200_000) / 100, many).paths[0]
     assert len(path.data) < 600_000
 
 

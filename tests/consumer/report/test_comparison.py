@@ -1,6 +1,7 @@
 import dataclasses
 
 from consumer.report.comparison import Line, caveats, compare
+from consumer.summary import Summary
 from tests.consumer.runs import make_run
 
 
@@ -62,3 +63,37 @@ def test_what_makes_two_runs_incomparable_is_said() -> None:
     said = "\n".join(caveats(a, b))
     for words in ("B is not valid: why", "3 answers", "different models", "warm-ups", "load"):
         assert words in said
+
+
+def test_runs_at_different_rates_are_set_side_by_side_and_not_judged() -> None:
+    a, b = make_run([2000] * 2000).summary, make_run([1000] * 2000, rate=300).summary
+    found = compare(a, b)
+    assert {line.verdict for line in found} == {""}
+    rate = next(line for line in found if (line.group, line.name) == ("images/s", "answered"))
+    assert rate.change_text == "+200.0%"
+    assert "different load: A was offered 100.0 images/s, B 300.0" in "".join(caveats(a, b))
+
+
+def test_accuracy_is_judged_of_the_same_images_only() -> None:
+    def correct(a: Summary, b: Summary) -> str:
+        return next(line for line in compare(a, b) if line.name == "correct").verdict
+
+    answers = [("cat", "cat"), ("dog", "dog"), ("dog", "cat")]
+    a, same = (make_run([1000] * 300, answers=given).summary for given in (answers, answers[::-1]))
+    better = make_run([1000] * 300, answers=[*answers[:2], ("dog", "dog")]).summary
+    others = make_run([1000] * 300, answers=[("cat", "cat")]).summary
+    assert a.image_set == same.image_set == better.image_set != others.image_set
+    assert caveats(a, better) == []
+    assert correct(a, better) == "better"
+    assert correct(a, others) == ""
+    assert "different images: A has 300 (300" in "".join(caveats(a, others))
+
+
+def test_no_time_of_a_run_that_is_not_valid_is_judged() -> None:
+    a, b = make_run([2000] * 2000).summary, make_run([1000] * 2000).summary
+    found = compare(a, dataclasses.replace(b, valid=False, reasons=["why"]))
+    assert {line.verdict for line in found} == {""}
+
+
+def test_a_change_of_many_times_is_written_as_a_factor() -> None:
+    assert Line("", "", 2.0, 1_000_000.0, "ms").change_text == "500,000 times"

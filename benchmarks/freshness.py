@@ -1,0 +1,47 @@
+"""Twice the images that the bridge can answer, and how old what it answers is with --max-age."""
+
+from benchmarks import subjects
+from benchmarks.latency import AROUND_S, BACKLOG, offer
+from benchmarks.plan import Plan, Result
+from benchmarks.progress import Progress
+from benchmarks.repeats import NO_TIME
+from benchmarks.rig import MODEL, Rig
+from benchmarks.window import drain
+from producer.encoding import Encoding
+
+MAX_AGE_S = 2.0
+OVERLOAD = 2.0
+"""Of the bridge's own throughput."""
+AGES = 10
+"""Times the age that a measurement lasts at least: the first of them fills the backlog."""
+
+
+def freshness(rig: Rig, plan: Plan, progress: Progress) -> Result:
+    """Latency from the intended time of what is answered, and the share that is."""
+    backlog = rig.backlog(min(plan.images, BACKLOG), Encoding.RAW)
+    target = rig.topic("out")
+    top = drain(
+        rig, subjects.bridges(rig, backlog, target), backlog, target, plan.watch, model=MODEL
+    ).rate
+    progress.say(f"bridge: {top:,.0f} images/s at most")
+    seconds = max(2 * plan.latency_s, AGES * MAX_AGE_S)
+    points: list[Result] = []
+    failures: dict[str, str] = {}
+
+    def result() -> Result:
+        return {
+            "top_rate": top, "max_age_s": MAX_AGE_S, "overload": OVERLOAD, "points": list(points),
+            "failures": dict(failures),
+        }  # fmt: skip
+
+    for repeat in range(plan.repeats):
+        if not progress.has_time(seconds + AROUND_S):
+            failures[f"repeat {repeat + 1}"] = NO_TIME
+            continue
+        settings = {"max_age": f"{MAX_AGE_S}s"}
+        found = offer(rig, "bridge", OVERLOAD * top, seconds, settings)
+        points.append({"repeat": repeat, **found})
+        progress.keep(result())
+        share = found["answered"] / found["sent"]
+        progress.say(f"p99 {found['p99']:,.0f} ms of the {share:.0%} that were answered")
+    return result()

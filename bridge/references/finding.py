@@ -1,0 +1,135 @@
+"""From a record that only refers to images to what has to be fetched."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bridge.images import Publication, ReceivedRecord
+from bridge.kafka.assignment import Assignment
+from bridge.outlet import Outlet
+from bridge.references.wanted import Wanted
+from storage.allowed import AllowList
+from wire.image import NDARRAY, ImageEvent
+from wire.object_events import Named, find_objects, may_refer
+from wire.record import StoredRecord, first_headers
+from wire.reference import BadReferenceError, Reference, parse_reference
+
+
+def refers(event: ImageEvent, value: bytes) -> bool:
+    """Whether a record may only refer to its image: cheap, and wrong only for more work."""
+    if event.dataref is not None and not value:
+        return True
+    return may_refer(value) and event.content_type != NDARRAY
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Takes records apart that refer to images. All of it is for the pipeline's thread.
+
+    Args:
+        field: path of the field of a JSON message that holds a URL; empty: none.
+        fetch: gets what has to be fetched; None: nothing may be.
+        pixel_bytes: memory that an image takes once it is decoded.
+    """
+
+    allowed: AllowList
+    field: str
+    outlet: Outlet
+    assignment: Assignment[Publication]
+    fetch: Callable[[Sequence[Wanted]], None] | None = None
+    pixel_bytes: int = 0
+
+    def take(
+        self,
+        arrival: ReceivedRecord,
+        event: ImageEvent,
+        value: bytes,
+        begin_trace: Callable[[ReceivedRecord, ImageEvent], None],
+        expired: Callable[[ReceivedRecord, ImageEvent], bool],
+    ) -> int | None:
+        """See to a record that only refers to images.
+
+        Args:
+            begin_trace: called for each image.
+            expired: says of an image that it is too old, and has seen to it.
+
+        Returns:
+            How many of them are being fetched; None: it is no such record.
+
+        Raises:
+            FuseBlownError: too many dead letters.
+        """
+        try:
+            found = self._find(arrival.record, event, value)
+        except Exception as error:
+            self.outlet.dead_letter_unforeseen(arrival, "fetch", error)
+            return 0
+        if found is None:
+            return None
+        if not found:
+            self.outlet.skip(arrival)
+            return 0
+        wanted: list[Wanted] = []
+        for one, named in zip(self._parts(arrival, event, found), found, strict=False):
+            own = event._replace(
+                id=named.id or event.id,
+                intended_ns=named.intended_ns or event.intended_ns,
+            )
+            if own.id != event.id:
+                one.id = own.id
+            begin_trace(one, own)
+            if expired(one, own):
+                continue
+            try:
+                wanted.append(Wanted(one, own, self._check(named.reference)))
+            except BadReferenceError as error:
+                self.outlet.dead_letter(one, "fetch", error.kind, str(error))
+        if wanted:
+            assert self.fetch is not None
+            self.fetch(wanted)
+        return len(wanted)
+
+    def _find(self, record: StoredRecord, event: ImageEvent, value: bytes) -> list[Named] | None:
+        if event.dataref is None or value:
+            return find_objects(value, first_headers(record.headers()), self.field)
+        try:
+            return [Named(parse_reference(event.dataref))]
+        except BadReferenceError as error:
+            return [Named(error)]
+
+    def _check(self, reference: Reference | BadReferenceError) -> Reference:
+        if isinstance(reference, BadReferenceError):
+            raise reference
+        self.allowed.check(reference)
+        return reference
+
+    def _parts(
+        self, arrival: ReceivedRecord, event: ImageEvent, found: list[Named]
+    ) -> list[ReceivedRecord]:
+        """The record, or one for each of several images, with a message about it alone.
+
+        Else the dead letter of one of them would, sent again, bring back all of them, and their
+        predictions would have one key.
+        """
+        if len(found) == 1:
+            return [arrival]
+        record = arrival.record
+        records = [
+            StoredRecord(
+                record.record_topic,
+                record.record_partition,
+                record.record_offset,
+                (named.id or event.id).encode(),
+                named.message,
+                record.record_headers,
+                record.timestamp_ms,
+            )
+            for named in found
+        ]
+        assert isinstance(arrival.key, int)
+        keys = self.assignment.split(
+            arrival.tracker, arrival.key, [one.size + self.pixel_bytes for one in records]
+        )
+        return [
+            ReceivedRecord(one, arrival.tracker, key, arrival.received_ns)
+            for one, key in zip(records, keys or (), strict=False)
+        ]

@@ -1,0 +1,72 @@
+"""The pictures that lie in object storage: fetched when a page asks for one, and not kept."""
+
+import asyncio
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from storage.allowed import AllowList, parse_allow_list
+from storage.objects import ObjectStorage, RefusedError, StoreSettingError, UnavailableError
+from wire.reference import BadReferenceError, Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_FETCHES = 4
+"""At a time: with `max_bytes`, the bound on their memory."""
+TIMEOUT_S = 10.0
+
+
+class Objects:
+    """Fetches what is allowed. All of it is for one event loop.
+
+    Args:
+        max_bytes: of a picture; a larger one is not read.
+        connect: makes the client; called once, at the first picture.
+    """
+
+    def __init__(
+        self, allowed: AllowList, max_bytes: int, connect: "Callable[[], ObjectStorage]"
+    ) -> None:
+        self._allowed = allowed
+        self._max_bytes = max_bytes
+        self._connect = connect
+        self._connecting = asyncio.Lock()
+        self._storage: ObjectStorage | None = None
+        self._free = asyncio.Semaphore(MAX_FETCHES)
+
+    async def fetch(self, reference: Reference) -> bytes | None:
+        """The object's bytes; None: it cannot be had, or may not."""
+        try:
+            self._allowed.check(reference)
+            async with self._free:
+                opened = await (await self._connected()).open(reference)
+                return None if opened.size > self._max_bytes else await opened.read()
+        except (BadReferenceError, RefusedError, StoreSettingError, UnavailableError):
+            return None
+
+    async def _connected(self) -> ObjectStorage:
+        async with self._connecting:
+            if self._storage is None:
+                storage = self._connect()
+                await storage.connect()
+                self._storage = storage
+            return self._storage
+
+
+def make_objects(prefixes: str, max_bytes: int) -> Objects | None:
+    """What fetches the objects under these prefixes; None where there are none.
+
+    Raises:
+        ValueError: one of them is none, or the client of object stores is not installed.
+    """
+    allowed = parse_allow_list(prefixes)
+    if not allowed:
+        return None
+    if find_spec("obstore") is None:
+        raise ValueError(
+            "it needs the package's extra 'references': "
+            "pip install 'triton-kafka-bridge[references]'"
+        )
+    from storage.client import Objects as Client  # noqa: PLC0415 - of an extra
+
+    return Objects(allowed, max_bytes, lambda: Client(allowed.stores, TIMEOUT_S))

@@ -1,0 +1,1 @@
+"""Reading predictions: what each image was found to be, a line each."""

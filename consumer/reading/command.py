@@ -1,0 +1,129 @@
+"""Print what was found in each image: `tkb read`."""
+
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from cli.app import FAILED, fail, make_app
+from cli.clients import KafkaSettingError
+from cli.options import (
+    BROKERS,
+    Brokers,
+    ConnectTimeout,
+    DeadLettersTopic,
+    KafkaOptions,
+    PredictionsTopic,
+    kafka_options,
+    require_distinct,
+    topic_names,
+)
+from cli.signals import StopSignal
+from consumer.reader import ReadError, TopicReader, librdkafka_config
+from consumer.reading.lines import Format, found_in, header, line_of
+from wire.record import first_headers
+from wire.topics import DEAD_LETTERS, PREDICTIONS
+
+POLL_SECONDS = 0.1
+
+app = make_app("CONSUMER")
+
+
+@app.command()
+def main(
+    *,
+    run_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Only this run's (its --run-id).", show_default=False),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="End after so many images; waits for them.", show_default=False
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="How lines look; csv and json are for programs.")
+    ] = Format.TEXT,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write there instead.", show_default=False),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.1, metavar="SECONDS", help="With --count: seconds without a new one to give up."
+        ),
+    ] = 30.0,
+    brokers: Brokers = BROKERS,
+    predictions_topic: PredictionsTopic = PREDICTIONS,
+    dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
+    connect_timeout: ConnectTimeout = 10.0,
+    kafka: KafkaOptions = None,
+) -> None:
+    """Print what was found in each image: id, label and score; of a detection a line an object.
+
+    Reads what is on the topics, from their beginning, and ends there.
+
+    Exit code: 0 read, 1 Kafka cannot be read, or fewer than --count came, 2 usage.
+    """
+    predictions = topic_names(predictions_topic)
+    require_distinct([*predictions, dead_letters_topic])
+    options = kafka_options(kafka or ())
+    config = {**librdkafka_config(brokers, options), "enable.partition.eof": True}
+    stop = StopSignal()
+    stop.install()
+    images = 0
+    try:
+        with ExitStack() as open_files:
+            reader = TopicReader(
+                config, [*predictions, dead_letters_topic], "earliest", connect_timeout
+            )
+            open_files.callback(reader.close)
+            file: TextIO = sys.stdout
+            if output is not None:
+                file = open_files.enter_context(output.open("w", encoding="utf-8"))
+            if (first := header(form)) is not None:
+                print(first, file=file)
+            colours = form is Format.TEXT and file.isatty() and not os.environ.get("NO_COLOR")
+            paint = _red if colours else str
+            last = time.monotonic()
+            while not stop.once() and (count is None or images < count):
+                received = reader.poll(POLL_SECONDS)
+                if received is None:
+                    quiet = time.monotonic() - last
+                    if not follow and reader.at_end and (count is None or quiet >= timeout):
+                        break
+                    file.flush()
+                    continue
+                record = received.record
+                if run_id is not None:
+                    told = first_headers(record.headers()).get("ce_runid", b"")
+                    if told != run_id.encode():
+                        continue
+                last = time.monotonic()
+                images += 1
+                for found in found_in(record, dead_letter=record.topic() == dead_letters_topic):
+                    print(line_of(found, form, paint), file=file)
+            file.flush()
+    except BrokenPipeError:
+        # Whoever read it has seen enough; else Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KafkaSettingError as error:
+        raise typer.BadParameter(str(error), param_hint="--kafka") from None
+    except (ReadError, OSError) as error:
+        fail(error)
+    if count is not None and images < count and not stop.once():
+        typer.echo(f"error: {images:,} of {count:,} images came in time", err=True)
+        raise typer.Exit(FAILED)
+
+
+def _red(text: str) -> str:
+    return typer.style(text, fg=typer.colors.RED)

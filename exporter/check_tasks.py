@@ -1,0 +1,123 @@
+"""The check of what gives no probabilities: vectors, and boxes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from exporter.apart import Predict
+from exporter.check import CHANGED, Sample, Verdict, compare, run
+from exporter.errors import ExportError
+from exporter.formats import quiet
+
+VECTOR_TOLERANCE = {"fp32": 1e-3, "fp16": 0.05, "bf16": 0.2}
+"""Largest difference of a vector's numbers, in parts of its largest. ResNet-20 on the shipped
+images: 4e-6 in fp32."""
+
+BOX_TOLERANCE = 0.5
+SCORE_TOLERANCE = 1e-3
+"""Pixels, and of a score. A detector is exported in fp32, and its file gives what eager mode gives
+to the last bits; but boxes with scores that are nearly equal may change places, and one that
+suppressed the other may be suppressed by it."""
+
+LOST_BOXES = 0.01
+"""Share of the boxes that may have no counterpart, for that reason."""
+
+
+def compare_as(
+    task: str, eager: nn.Module, exported: Predict, images: Sample, precision: str
+) -> Verdict:
+    """Run both over `images`, as `exporter.check.compare` does, and hold them to each other.
+
+    Raises:
+        ExportError: they differ by more than the precision explains.
+    """
+    exported = _guarded(exported)
+    if task == "detect":
+        return compare_boxes(eager, exported, images)
+    if task == "embed":
+        return compare_vectors(eager, exported, images, precision)
+    return compare(eager, exported, images, precision)
+
+
+def _guarded(exported: Predict) -> Predict:
+    """A trace that has frozen what depends on its example fails with other numbers of images."""
+
+    def predict(pixels: Tensor) -> Any:
+        try:
+            return exported(pixels)
+        except ExportError:
+            raise
+        except Exception as error:  # each runtime has its own
+            last = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+            raise ExportError(
+                f"the exported model fails on {len(pixels)} images, which eager mode does not: "
+                f"{last[-1].strip()}"
+            ) from error
+
+    return predict
+
+
+def compare_vectors(eager: nn.Module, exported: Predict, images: Sample, precision: str) -> Verdict:
+    """See `compare_as`."""
+    wanted, got = run(eager, images.pixels), run(exported, images.pixels)
+    if wanted.shape != got.shape or got.dtype != torch.float32:
+        raise ExportError(
+            f"the exported model gives {got.dtype} {tuple(got.shape)}, "
+            f"not float32 {tuple(wanted.shape)}"
+        )
+    largest = wanted.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    differences = ((wanted - got).abs() / largest).amax(1)
+    worst = float(differences.max())
+    tolerance = VECTOR_TOLERANCE[precision]
+    changed = int((~(differences <= tolerance)).sum())  # a NaN is not
+    if changed > CHANGED[precision] * len(wanted) or not torch.isfinite(got).all():
+        raise ExportError(
+            f"the exported model's vectors differ from eager mode's by {worst:.1e} of their "
+            f"largest number, more than {tolerance:.0e} ({precision})"
+        )
+    return Verdict(len(wanted), changed, worst, what="vector")
+
+
+def compare_boxes(eager: nn.Module, exported: Predict, images: Sample) -> Verdict:
+    """See `compare_as`; each box has to have one like it, both ways."""
+    # All together: a detector that goes wrong with several images is to be found, too.
+    with torch.inference_mode(), quiet():
+        wanted: tuple[Tensor, ...] = eager(images.pixels)
+        got: tuple[Tensor, ...] = exported(images.pixels)
+    shapes = [(one.dtype, tuple(one.shape)) for one in wanted]
+    if shapes != [(one.dtype, tuple(one.shape)) for one in got]:
+        given = ", ".join(f"{one.dtype} {list(one.shape)}" for one in got)
+        raise ExportError(f"the exported model gives {given}, eager mode other shapes")
+    found = lost = changed = 0
+    worst = 0.0
+    for ours, theirs in zip(zip(*wanted, strict=True), zip(*got, strict=True), strict=True):
+        alone, difference = _without_counterpart(ours, theirs)
+        others, _ = _without_counterpart(theirs, ours)
+        worst = max(worst, difference)
+        found += int((ours[2] > 0).sum())
+        lost += alone + others
+        changed += bool(alone + others)
+    if lost > LOST_BOXES * found:
+        raise ExportError(
+            f"the exported model and eager mode differ in {lost} of {found} boxes "
+            f"({changed} of {len(images.pixels)} images)"
+        )
+    return Verdict(len(images.pixels), changed, worst, what="boxes", boxes=found)
+
+
+def _without_counterpart(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> tuple[int, float]:
+    """Boxes of one image without one of the same class, place and score; and, of the others, the
+    largest difference of a score."""
+    alone, worst = 0, 0.0
+    for box, label, score in zip(*ours, strict=True):
+        if not score > 0:
+            continue
+        apart = (theirs[2] - score).abs()
+        near = (theirs[0] - box).abs().amax(1) <= BOX_TOLERANCE
+        like = near & (theirs[1] == label) & (apart <= SCORE_TOLERANCE)
+        if like.any():
+            worst = max(worst, float(apart[like].min()))
+        else:
+            alone += 1
+    return alone, worst

@@ -1,0 +1,50 @@
+"""The detector's score on canvases of images that it was not trained with."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision.ops import batched_nms
+
+from exporter.detector.canvases import Images, canvases
+from exporter.detector.network import Boxes, CifarDetector
+from exporter.detector.score import Found, Score, score
+from exporter.models import IMAGENET_MEAN, IMAGENET_STD
+
+SEED = 1
+CANVASES = 300
+LEAST_SCORE, OVERLAP, MOST = 0.01, 0.45, 100
+"""Boxes below this score are not looked at; of those that share more than this, one stays."""
+
+
+def load(path: Path) -> CifarDetector:
+    """The detector with its weights, in eval mode."""
+    network = CifarDetector()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict(state)  # stored in half precision, computed with in float32
+    return network.eval()
+
+
+def evaluate(path: Path, images: Images, count: int = CANVASES) -> Score:
+    """Run the weights in torch over so many canvases of `images`."""
+    model = Boxes(load(path), IMAGENET_MEAN, IMAGENET_STD).eval()
+    made = list(islice(canvases(images, SEED), count))
+    truths = [Found(one.boxes, one.classes, np.empty(0)) for one in made]
+    said: list[Found] = []
+    with torch.inference_mode():
+        for start in range(0, len(made), 50):
+            part = np.stack([one.pixels for one in made[start : start + 50]])
+            said.extend(_found(rows.T) for rows in model(torch.from_numpy(part)))
+    return score(truths, said)
+
+
+def _found(rows: torch.Tensor) -> Found:
+    """Of one canvas: [cells, 4 + classes] to what stays of it."""
+    scores, classes = rows[:, 4:].max(dim=1)
+    likely = scores >= LEAST_SCORE
+    rows, scores, classes = rows[likely], scores[likely], classes[likely]
+    half = rows[:, 2:4] / 2
+    boxes = torch.cat((rows[:, :2] - half, rows[:, :2] + half), dim=1)
+    kept = batched_nms(boxes, scores, classes, OVERLAP)[:MOST]
+    return Found(boxes[kept].numpy(), classes[kept].numpy(), scores[kept].numpy())

@@ -1,0 +1,1 @@
+"""Object storage: which objects may be fetched, and fetching them."""

@@ -1,0 +1,39 @@
+"""What `make` does, as far as it can be told without doing it."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from stack.paths import ROOT
+
+
+def recipe(*arguments: str) -> str:
+    done = subprocess.run(
+        ["make", "-n", "-B", ".venv/.installed", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_a_torch_from_another_index_leaves_out_what_is_for_gpus_and_nothing_else() -> None:
+    said = recipe("TORCH_INDEX=https://torch.example/cpu")
+    assert "-r requirements/all.lock" not in said
+    assert "--default-index https://torch.example/cpu" in said
+    lock = (ROOT / "requirements/all.lock").read_text()
+    (program,) = re.findall(r"awk '(.*?)'", said)
+    kept = subprocess.run(
+        ["awk", program], input=lock, capture_output=True, text=True, check=True
+    ).stdout
+    names = re.compile(r"^([a-z0-9][a-z0-9._-]*)==", re.MULTILINE)
+    gone = set(names.findall(lock)) - set(names.findall(kept))
+    assert {"torch", "torchvision", "triton", "nvidia-cublas", "cuda-bindings"} <= gone
+    for name in gone:
+        assert re.match(r"torch|triton$|cuda-|nvidia-(?!pytriton)", name), name
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_without_it_all_is_as_the_lock_file_says() -> None:
+    assert "--require-hashes -r requirements/all.lock" in recipe()

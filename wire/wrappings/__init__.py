@@ -1,0 +1,1 @@
+"""Images that arrive inside something else: JSON, base64, a structured CloudEvent."""

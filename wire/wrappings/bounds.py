@@ -1,0 +1,100 @@
+"""What a wrapping may hold, checked before anything of it is parsed or decoded."""
+
+import binascii
+from typing import Any
+
+import orjson
+
+from wire.record import ContractError
+
+MAX_BESIDE = 1 << 20
+"""Bytes that a wrapping may have beside its image: names, spaces, what else is in the JSON."""
+MAX_ITEMS = 10_000
+"""Values in the JSON around an image: each takes some 60 bytes once it is parsed, and 3 before."""
+LINES = 80
+"""A line of base64 has 76 characters where it is broken into lines at all (RFC 2045)."""
+
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_SPACES = b" \t\r\n"
+
+
+class WrappingError(ContractError):
+    """A wrapped image that cannot be taken out.
+
+    Attributes:
+        kind: a short, fixed name for the reason, safe as a metric label.
+    """
+
+    def __init__(self, message: str, kind: str = "wrapping") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class TooLargeError(WrappingError):
+    """What is inside would be larger than an image may be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "too_large")
+
+
+def parse_object(value: bytes, what: str, max_bytes: int, max_items: int) -> dict[str, Any]:
+    """The JSON object in a value.
+
+    Args:
+        value: of the record.
+        what: it should be, for the error's text.
+        max_bytes: of the value.
+        max_items: objects, arrays and values in it.
+
+    Raises:
+        WrappingError: no such object, or more than it may hold.
+    """
+    if len(value) > max_bytes:
+        raise TooLargeError(f"{what} of {len(value):,} bytes, {max_bytes:,} are allowed")
+    # Counted before it is parsed: in memory, small values take twenty times their text. Such a
+    # character inside a string counts too; base64 has none of them.
+    items = value.count(b",") + value.count(b"[") + value.count(b"{")
+    if items > max_items:
+        raise WrappingError(f"{what} of about {items:,} values, {max_items:,} are allowed")
+    try:
+        # It refuses what is nested more than 1,024 deep.
+        body = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise WrappingError(f"not {what}: no JSON: {_position(error)}") from None
+    if not isinstance(body, dict):
+        raise WrappingError(f"not {what}: its JSON is no object")
+    return body
+
+
+def _position(error: orjson.JSONDecodeError) -> str:
+    return f"{error.msg[:80]} at character {error.pos:,}"
+
+
+def text_bytes(max_bytes: int) -> int:
+    """Characters that the base64 of `max_bytes` bytes has at most, line breaks included."""
+    plain = 4 * (max_bytes // 3 + 1)
+    return plain + 2 * (plain // LINES + 1) + MAX_BESIDE
+
+
+def from_base64(text: bytes, what: str, max_bytes: int) -> bytes:
+    """The bytes that base64 stands for; both alphabets, with or without padding and line breaks.
+
+    Args:
+        what: it is, for the error's text.
+        max_bytes: of the result; more is refused before it is decoded.
+
+    Raises:
+        WrappingError: no base64, or too much of it.
+    """
+    if len(text) > text_bytes(max_bytes):
+        raise TooLargeError(
+            f"{what} is {len(text):,} characters of base64, for {max_bytes:,} bytes"
+        )
+    text = text.translate(_URL_SAFE, _SPACES).rstrip(b"=")
+    size = len(text) * 3 // 4
+    if size > max_bytes:
+        raise TooLargeError(f"{what} has {size:,} bytes, {max_bytes:,} are allowed")
+    try:
+        return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+    except binascii.Error:
+        raise WrappingError(f"{what} is no base64") from None
