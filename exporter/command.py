@@ -45,6 +45,7 @@ app = make_app()
 
 @app.command(help=HELP)
 def main(
+    context: typer.Context,
     name: options.Name = "resnet20_cifar10",
     repository: options.Repository = Path("model_repository"),
     backend: options.Backend = None,
@@ -89,6 +90,7 @@ def main(
         typer.echo(line, err=True)
 
     if name == DETECTOR and network is None:
+        _only(context, {"name", "repository", "backend"}, DETECTOR)
         try:
             typer.echo(export_detector(repository, backend=_text(backend) or "pytorch", report=say))
         except ExportError as error:
@@ -127,3 +129,11 @@ def _form_for(backend: options.BackendName | None) -> options.FormatName:
 
 def _text(one: StrEnum | None) -> str | None:
     return None if one is None else one.value
+
+
+def _only(context: typer.Context, allowed: set[str], name: str) -> None:
+    """Refuse options that this model does not have, where they would do nothing."""
+    for parameter in context.command.params:
+        source = getattr(context.get_parameter_source(parameter.name or ""), "name", "")
+        if source == "COMMANDLINE" and parameter.name not in allowed:
+            raise typer.BadParameter(f"{parameter.opts[-1]} is of no use with {name}")

@@ -44,3 +44,10 @@ def test_help_has_examples(tmp_path: Path) -> None:
     done = run("--help", folder=tmp_path)
     assert done.returncode == 0
     assert "Examples:" in done.stdout
+
+
+def test_options_that_the_detector_does_not_have_are_refused(tmp_path: Path) -> None:
+    done = run("detector_cifar10", "--precision", "fp16", folder=tmp_path)
+    assert done.returncode == 2
+    assert "--precision is of no use with detector_cifar10" in done.stderr
+    assert not list(tmp_path.iterdir())
