@@ -12,9 +12,11 @@ from tests.consumer.geometry import WIDTHS, faults
 from tests.consumer.liveview.conftest import serving
 from tests.consumer.liveview.records import MS, NOW_NS, answer, image, stored
 from tests.consumer.liveview.scenes import SCENES
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
+# Asked from here and not by the page itself, which may evaluate no strings (its security policy).
 STARTED = "document.getElementById('totals').textContent !== ''"
 
 
@@ -37,7 +39,7 @@ def test_nothing_is_cut_nor_lies_on_anything_else_however_wide_the_window(
         page = browser.new_page(color_scheme="light")
         page.set_default_timeout(WAIT_MS)
         page.goto(f"http://127.0.0.1:{port}/")
-        page.wait_for_function(STARTED)
+        eventually(lambda: page.evaluate(STARTED), "the page having its first frame")
         if name != "nothing":
             page.locator("#wall .card").first.wait_for()
         for width in WIDTHS:
@@ -65,7 +67,7 @@ def test_the_story_of_an_image_is_found_by_its_id(page: Any, port: int, view: Vi
         view.take(Received(record, NOW_NS))
         found = stored(answer(record, "dog"), "predictions", number)
         view.take(Received(found, NOW_NS + 20 * MS))
-    page.wait_for_function(STARTED)
+    eventually(lambda: page.evaluate(STARTED), "the page having its first frame")
     page.locator("#find-id").fill("door & 42/1")
     page.keyboard.press("Enter")
     story = page.locator("#details[open]")
