@@ -29,7 +29,8 @@ test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and a
 	$(BIN)/python -m pytest --durations 20
 
 test-fast: $(VENV)/.installed ## the tests that start no server and export no model: about a minute
-	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not soak"
+	FUZZ_INPUTS=100 $(BIN)/python -m pytest -q -n auto --dist loadfile --hypothesis-profile quick \
+		-m "not slow and not soak"
 
 test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI, on the CPU
 	.cache/dali/bin/python -m pytest -q tests/exporter/test_dali.py

@@ -16,6 +16,7 @@ from tests.storage.server import ObjectServer
 
 # A machine that is busy is no reason to fail.
 settings.register_profile("no-deadline", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile("no-deadline")
 
 PARTITIONS = 4
