@@ -17,7 +17,9 @@ from wire.record import read_record
 log = structlog.get_logger()
 
 FETCH = 256
-"""Records taken from the client's queue in one call: enough that the call's cost disappears."""
+"""Records taken from the client's queue at a time: enough that a call's cost disappears."""
+FIRST_STEP = 8
+"""Records of a fetch that are asked for before the size of any of them is known."""
 POLL_S = 0.1
 """Longest wait for a record: a commit that is due, or a stop, waits no longer."""
 FULL_S = 0.5
@@ -168,12 +170,19 @@ class Intake:
         # back to be read from an earlier record.
         largest, self._largest = self._largest, 0
         self._begun = self._accept([first])
-        # No more than there is room for, should they be as large as the largest lately.
-        room = self._max_bytes - self._assignment.bytes
-        count = min(self._fetch_size - 1, room // max(largest, self._largest, 1))
-        rest = self._accept(self._consumer.consume(count, 0)) if count > 0 else []
+        wanted, step = self._fetch_size - 1, FIRST_STEP
+        while wanted > 0:
+            # No more than there is room for, should they be as large as the largest lately; and few
+            # at first, since the ones that come may be larger than all before.
+            room = self._max_bytes - self._assignment.bytes
+            count = min(wanted, step, room // max(largest, self._largest, 1))
+            messages = self._consumer.consume(count, 0) if count > 0 else []
+            self._begun += self._accept(messages)
+            if len(messages) < count or not messages:
+                break
+            wanted, step = wanted - count, 8 * step
         begun, self._begun = self._begun, []
-        return begun + rest
+        return begun
 
     def _accept(self, messages: Sequence[Message]) -> list[ReceivedRecord]:
         received_ns = time.time_ns()
