@@ -11,7 +11,8 @@ WAIT_MS = 120_000
 """For anything of the browser: the machine may be busy."""
 
 
-@pytest.fixture(scope="package")
+# Of a module: while a browser runs, its event loop is the main thread's, and asyncio.run() fails.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - takes a second
 
