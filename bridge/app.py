@@ -5,6 +5,7 @@ import platform
 import random
 import threading
 import time
+from functools import partial
 from importlib.util import find_spec
 from math import prod
 from threading import Event
@@ -41,13 +42,13 @@ from bridge.routing import Routes
 from bridge.startup import (
     StoppedError,
     check_task,
+    connect,
     wait_for_model,
     wait_for_schema,
     wait_for_topics,
 )
-from bridge.triton.addresses import Address, Addresses
-from bridge.triton.client import Tls, TritonServer
-from bridge.triton.model import ModelSpec, Wanted
+from bridge.triton.addresses import Addresses
+from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
 from bridge.triton.watch import PoolWatch
 from cli.version import version
@@ -195,24 +196,9 @@ class App:
 
     def _serve(self) -> None:
         settings = self._settings
-        tls = None
-        if settings.triton_tls:
-            tls = Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
-
-        def connect(address: Address) -> TritonServer:
-            return TritonServer(
-                address.text,
-                settings.model,
-                settings.model_version,
-                wanted=Wanted(settings.task, settings.model_parameters, settings.top_k),
-                request_timeout_s=settings.request_timeout_s,
-                tls=tls,
-                name=address.name,
-            )
-
         pool = Pool(
             Addresses(settings.triton),
-            connect,
+            partial(connect, settings),
             metrics=self._metrics,
             max_inflight=settings.max_inflight,
             mixed_versions=settings.mixed_versions,

@@ -17,9 +17,10 @@ from bridge.command import flags, given
 from bridge.config import ConfigError, Settings, load
 from bridge.inference import InferenceError
 from bridge.kafka.clients import make_consumer, read_group
+from bridge.startup import connect
 from bridge.triton.addresses import Addresses
-from bridge.triton.client import Tls, TritonServer, probe
-from bridge.triton.model import UnservableModelError, Wanted
+from bridge.triton.client import probe
+from bridge.triton.model import UnservableModelError
 from bridge.triton.peer import speaks_http
 from cli.app import FAILED, make_app
 from cli.clients import KafkaSettingError, client_config, make_client, reason
@@ -116,8 +117,7 @@ def _limits(settings: Settings, admin: AdminClient) -> Iterator[Finding]:
 
 def _beginning(settings: Settings, consumer: Consumer, numbers: list[int]) -> Finding:
     state = read_group(settings)
-    others = sorted(state.models - {settings.model})
-    if others and state.members:
+    if others := state.others(settings.model):
         return Finding(
             "wrong",
             f"group {settings.group}: its {state.members} member(s) answer by {', '.join(others)}: "
@@ -143,15 +143,8 @@ def check_triton(settings: Settings) -> Iterator[Finding]:
     servers = addresses.now()
     if not servers:
         yield Finding("wrong", f"triton: {addresses.problem or 'no address'}")
-    tls = None
-    if settings.triton_tls:
-        tls = Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
-    wanted = Wanted(settings.task, settings.model_parameters, settings.top_k)
     for address in servers:
-        server = TritonServer(
-            address.text, settings.model, settings.model_version, wanted=wanted,
-            request_timeout_s=settings.request_timeout_s, tls=tls, name=address.name,
-        )  # fmt: skip
+        server = connect(settings, address)
         try:
             spec = server.load_spec(TIMEOUT_S)
             if spec.shape is not None or spec.error_output is not None:

@@ -375,11 +375,13 @@ def at_least(result: Result, score: float) -> Result:
     if isinstance(result, tuple):
         return tuple(one for one in result if one["score"] >= score)
     if isinstance(result, Heads):
-        kept = [[one for one in head["top"] if one["score"] >= score] for head in result.heads]
         return Heads(
             tuple(
-                Head(output=head["output"], top=top)
-                for head, top in zip(result.heads, kept, strict=True)
+                Head(
+                    output=head["output"],
+                    top=[one for one in head["top"] if one["score"] >= score],
+                )
+                for head in result.heads
             )
         )
     if isinstance(result, Detections):

@@ -12,7 +12,9 @@ from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
 from bridge.kafka.clients import GroupState, begin_at_ends, read_group
 from bridge.routing import LABEL
-from bridge.triton.model import ModelSpec
+from bridge.triton.addresses import Address
+from bridge.triton.client import Tls, TritonServer
+from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
 from cli.topics import missing_topics
 from schemas.formats import FORMATS, FramedSerializer, MissingPackageError, avro_schema
@@ -58,6 +60,22 @@ def wait_for_model(
         return pool.load_spec()
 
     return _retry("waiting_for_triton", look, InferenceError, settings, stop, waits)
+
+
+def connect(settings: Settings, address: Address) -> TritonServer:
+    """One server of Triton, as the settings say."""
+    tls = None
+    if settings.triton_tls:
+        tls = Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
+    return TritonServer(
+        address.text,
+        settings.model,
+        settings.model_version,
+        wanted=Wanted(settings.task, settings.model_parameters, settings.top_k),
+        request_timeout_s=settings.request_timeout_s,
+        tls=tls,
+        name=address.name,
+    )
 
 
 def wait_for_topics(
@@ -176,8 +194,7 @@ def check_group(settings: Settings, state: GroupState) -> None:
     Raises:
         ConfigError: they are being answered by another one.
     """
-    others = sorted(state.models - {settings.model})
-    if others and state.members:
+    if others := state.others(settings.model):
         raise ConfigError(
             f"group: the {state.members} member(s) of group {settings.group!r} answer "
             f"{settings.images_topic!r} by model {', '.join(others)}: a bridge with model "

@@ -115,11 +115,7 @@ class PredictionReader:
         while self._clock() >= self._away_until:
             try:
                 return parse_avro(self._registry.writer_text(schema_id))
-            except RegistryRefusedError as error:
-                return self._lasting(str(error))
-            except MissingPackageError as error:
-                return self._lasting(str(error))
-            except ContractError as error:
+            except (RegistryRefusedError, MissingPackageError, ContractError) as error:
                 return self._lasting(str(error))
             except RegistryAwayError as error:
                 self._tell(f"{error}; predictions are not read without it")

@@ -185,6 +185,10 @@ class GroupState(NamedTuple):
     models: set[str]
     begun: bool
 
+    def others(self, model: str) -> list[str]:
+        """The models by which its members answer now, where that is not this one."""
+        return sorted(self.models - {model}) if self.members else []
+
 
 def read_group(settings: Settings) -> GroupState:
     """Ask for the group, as nobody in it; empty where that cannot be learnt."""
