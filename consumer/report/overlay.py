@@ -136,27 +136,27 @@ def places(rows: Rows, answers: Answers) -> set[Place]:
     return {at[name] for name in wanted}
 
 
-def detections(rows: Rows, answers: Answers, pictures: Mapping[Place, str]) -> list[Detected]:
+def shown(
+    rows: Rows, answers: Answers, pictures: Mapping[Place, str]
+) -> tuple[list[Detected], list[Neighbours]]:
+    """The images with their boxes, and those with their neighbours."""
     at = _places(rows)
-    made = []
-    for name in chosen(rows, answers)[0]:
+    names, likenesses = chosen(rows, answers)
+    detected = []
+    for name in names:
         answer = answers.boxes[name]
         drawn = overlay(answer)
         if drawn is not None:
-            made.append(Detected(name, pictures.get(at[name]), drawn, len(answer.found)))
-    return made
-
-
-def neighbours(rows: Rows, answers: Answers, pictures: Mapping[Place, str]) -> list[Neighbours]:
-    at = _places(rows)
-    return [
+            detected.append(Detected(name, pictures.get(at[name]), drawn, len(answer.found)))
+    neighbours = [
         Neighbours(
             name,
             pictures.get(at[name]),
             [Neighbour(other, cosine, pictures.get(at[other])) for other, cosine in near],
         )
-        for name, near in chosen(rows, answers)[1].items()
+        for name, near in likenesses.items()
     ]
+    return detected, neighbours
 
 
 def _places(rows: Rows) -> dict[str, Place]:

@@ -74,6 +74,7 @@ def write_report(
         answers: boxes and vectors, of which some are shown.
     """
     answers = answers or Answers()
+    detected, neighbours = overlay.shown(rows, answers, pictures)
     _write(
         file,
         "report.html",
@@ -83,8 +84,8 @@ def write_report(
         confusion=confusion(rows),
         wrong=gallery.cards(rows, gallery.wrong(rows), pictures),
         slowest=gallery.cards(rows, gallery.slowest(chosen), pictures, answers),
-        detected=overlay.detections(rows, answers, pictures),
-        neighbours=overlay.neighbours(rows, answers, pictures),
+        detected=detected,
+        neighbours=neighbours,
     )
 
 
