@@ -15,23 +15,20 @@ from uuid import uuid4
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
 
-from bridge.batching import Backoff, Batcher
+from bridge.backoff import Backoff
+from bridge.batching import Batcher
 from bridge.config import ConfigError, Settings
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.health import HealthServer
 from bridge.images import DecodedImage, Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
-from bridge.kafka.clients import (
-    commit_metadata,
-    consumer_option,
-    make_consumer,
-    make_producer,
-    read_statistics,
-)
+from bridge.kafka.clients import consumer_option, make_consumer, make_producer
 from bridge.kafka.exactly_once import ExactlyOnce, FencedError
+from bridge.kafka.group import commit_metadata
 from bridge.kafka.intake import Intake
 from bridge.kafka.membership import Membership
+from bridge.kafka.statistics import read_statistics
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet

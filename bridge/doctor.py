@@ -16,7 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from bridge.command import flags, given
 from bridge.config import ConfigError, Settings, load
 from bridge.inference import InferenceError
-from bridge.kafka.clients import make_consumer, read_group
+from bridge.kafka.clients import make_consumer
+from bridge.kafka.group import read_group
 from bridge.startup import connect
 from bridge.triton.addresses import Addresses
 from bridge.triton.client import probe

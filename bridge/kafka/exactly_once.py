@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from bridge.batching import Backoff
+from bridge.backoff import Backoff
 from bridge.fuse import FuseBlownError
 from bridge.images import Publication
 from bridge.kafka.assignment import Assignment, Completed

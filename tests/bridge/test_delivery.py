@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from bridge.batching import Backoff
+from bridge.backoff import Backoff
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment
