@@ -22,8 +22,9 @@ from bridge.fuse import Fuse, FuseBlownError
 from bridge.health import HealthServer
 from bridge.images import DecodedImage, Publication
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
+from bridge.kafka.at_least_once import AtLeastOnce
 from bridge.kafka.clients import consumer_option, make_consumer, make_producer
+from bridge.kafka.delivery import Delivery, DeliveryError
 from bridge.kafka.exactly_once import ExactlyOnce, FencedError
 from bridge.kafka.group import commit_metadata
 from bridge.kafka.intake import Intake

@@ -16,7 +16,7 @@ from bridge.guard import Unforeseen
 from bridge.images import NOTHING, DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import Delivery
+from bridge.kafka.delivery import Delivery
 from bridge.metrics import Metrics
 from bridge.routing import Routes
 from bridge.tasks.task import AnswerError, Heads, Result

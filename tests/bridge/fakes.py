@@ -12,7 +12,7 @@ from bridge.fuse import Fuse
 from bridge.images import NOTHING, DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import Settled
+from bridge.kafka.delivery import Settled
 from bridge.kafka.offsets import Key
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet

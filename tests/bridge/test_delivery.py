@@ -13,7 +13,8 @@ from bridge.backoff import Backoff
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
+from bridge.kafka.at_least_once import AtLeastOnce
+from bridge.kafka.delivery import Delivery, DeliveryError
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
