@@ -34,6 +34,7 @@ from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
+from bridge.predicting import Predictions
 from bridge.reading import ImageReader
 from bridge.references.finding import References
 from bridge.routing import Routes
@@ -244,19 +245,22 @@ class App:
             max_failures=settings.max_attempts,
         )  # fmt: skip
         outlet = Outlet(
-            model=spec.name,
-            source=f"bridge/{platform.node()}/{os.getpid()}",
-            routes=Routes(settings.predictions_topic, settings.route_by, settings.routes),
+            predictions=Predictions(
+                model=spec.name,
+                source=f"bridge/{platform.node()}/{os.getpid()}",
+                routes=Routes(settings.predictions_topic, settings.route_by, settings.routes),
+                passed=PassedHeaders(read_patterns(settings.pass_headers)),
+                min_score=settings.min_score,
+                tracing=self._tracing,
+                serializer=self._serializer,
+            ),
             dead_letters_topic=settings.dead_letters_topic,
             delivery=delivery,
             assignment=assignment,
             fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
             metrics=metrics,
-            passed=PassedHeaders(read_patterns(settings.pass_headers)),
-            min_score=settings.min_score,
             freshness=settings.freshness,
             tracing=self._tracing,
-            serializer=self._serializer,
         )
         pixel_bytes = prod(spec.shape or (0,)) * spec.input.tensor.itemsize
         self._fetcher = fetcher = self._make_fetcher(assignment)
