@@ -6,11 +6,7 @@ from pathlib import Path
 from stack.demo.detections import Detecting, write_canvases
 
 MODEL = "resnet20_cifar10"
-
-
 SENT = 1000
-
-
 CANVASES = 400
 
 
