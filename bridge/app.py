@@ -23,6 +23,7 @@ from bridge.images import DecodedImage, Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
 from bridge.kafka.clients import (
+    check_promises,
     commit_metadata,
     consumer_option,
     make_consumer,
@@ -90,9 +91,11 @@ class App:
 
     Raises:
         ConfigError: settings that cannot work together with what is there.
+        KafkaSettingError: an option of Kafka's client that would undo what the bridge promises.
     """
 
     def __init__(self, settings: Settings, tracing: "BridgeTracing | None" = None) -> None:
+        check_promises(settings)  # before anything is waited for
         self._settings = settings
         self._tracing = tracing
         # The same for every producer of this process: a new one puts its predecessor out at once.
