@@ -21,7 +21,7 @@ from bridge.fuse import Fuse, FuseBlownError
 from bridge.health import HealthServer
 from bridge.images import DecodedImage, Publication
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
+from bridge.kafka.at_least_once import AtLeastOnce, Delivery
 from bridge.kafka.clients import (
     check_promises,
     commit_metadata,
@@ -69,8 +69,9 @@ STUCK_S = 60.0
 calls that it makes on Kafka's client are bounded well below this."""
 SETTLE_S = 30.0
 """Bound on committing what is complete after a failure."""
-OF_KAFKA = (KafkaException, DeliveryError, FencedError)
-"""Errors after which nothing can be committed, or must not be."""
+OF_KAFKA = (KafkaException, FencedError)
+"""Errors after which nothing can be committed, or must not be. A record that Kafka refuses is not
+one: what is complete would be sent again, with the same end, at each start."""
 KAFKA_ERROR_S = 10.0
 """Between two log lines of the same error of Kafka's client."""
 BUFFERED_BATCHES = 8
