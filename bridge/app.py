@@ -15,27 +15,26 @@ from uuid import uuid4
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
 
-from bridge.batching import Backoff, Batcher
+from bridge.backoff import Backoff
+from bridge.batching import Batcher
 from bridge.config import ConfigError, Settings
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.health import HealthServer
 from bridge.images import DecodedImage, Publication
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
-from bridge.kafka.clients import (
-    commit_metadata,
-    consumer_option,
-    make_consumer,
-    make_producer,
-    read_statistics,
-)
+from bridge.kafka.at_least_once import AtLeastOnce
+from bridge.kafka.clients import consumer_option, make_consumer, make_producer
+from bridge.kafka.delivery import Delivery, DeliveryError
 from bridge.kafka.exactly_once import ExactlyOnce, FencedError
+from bridge.kafka.group import commit_metadata
 from bridge.kafka.intake import Intake
 from bridge.kafka.membership import Membership
+from bridge.kafka.statistics import read_statistics
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
+from bridge.predicting import Predictions
 from bridge.reading import ImageReader
 from bridge.references.finding import References
 from bridge.routing import Routes
@@ -246,19 +245,22 @@ class App:
             max_failures=settings.max_attempts,
         )  # fmt: skip
         outlet = Outlet(
-            model=spec.name,
-            source=f"bridge/{platform.node()}/{os.getpid()}",
-            routes=Routes(settings.predictions_topic, settings.route_by, settings.routes),
+            predictions=Predictions(
+                model=spec.name,
+                source=f"bridge/{platform.node()}/{os.getpid()}",
+                routes=Routes(settings.predictions_topic, settings.route_by, settings.routes),
+                passed=PassedHeaders(read_patterns(settings.pass_headers)),
+                min_score=settings.min_score,
+                tracing=self._tracing,
+                serializer=self._serializer,
+            ),
             dead_letters_topic=settings.dead_letters_topic,
             delivery=delivery,
             assignment=assignment,
             fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
             metrics=metrics,
-            passed=PassedHeaders(read_patterns(settings.pass_headers)),
-            min_score=settings.min_score,
             freshness=settings.freshness,
             tracing=self._tracing,
-            serializer=self._serializer,
         )
         pixel_bytes = prod(spec.shape or (0,)) * spec.input.tensor.itemsize
         self._fetcher = fetcher = self._make_fetcher(assignment)

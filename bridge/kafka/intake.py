@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Position
-from bridge.kafka.at_least_once import Delivery
+from bridge.kafka.delivery import Delivery
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from wire.record import read_record

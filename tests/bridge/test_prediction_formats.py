@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
+from bridge.loading import load
 from bridge.startup import StoppedError, wait_for_schema
 from producer.encoding import Encoding
 from producer.sources import cifar10

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bridge.batching import Backoff
+from bridge.backoff import Backoff
 from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.exactly_once import LONGEST_PAUSE_S, PACE, ExactlyOnce
