@@ -37,12 +37,16 @@ class Normalization:
 PRESETS = {
     # torchvision's pretrained models, timm's and most others.
     "imagenet": Normalization(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # -1 to 1: Inception, MobileNet, EfficientNet-Lite; densenet_onnx of Triton's quick start.
-    "inception": Normalization(127.5, (1.0,)),
-    # Triton's image_client calls this VGG: mean colours subtracted from 0 to 255.
-    "vgg": Normalization(1.0, (123.0, 117.0, 104.0)),
     # 0 to 1: the YOLO families, and torchvision's detectors, which normalise inside.
     "unit": Normalization(255.0),
+    # -1 to 1: Inception, MobileNet, EfficientNet-Lite; densenet_onnx of Triton's quick start.
+    "inception": Normalization(127.5, (1.0,)),
+    # OpenAI's CLIP and what was made after it.
+    "clip": Normalization(
+        255.0, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    ),
+    # Triton's image_client calls this VGG: mean colours subtracted from 0 to 255.
+    "vgg": Normalization(1.0, (123.0, 117.0, 104.0)),
     # 0 to 255: the model does the rest.
     "none": Normalization(),
 }
@@ -172,7 +176,14 @@ def read_normalization(
         if len(values) not in (1, channels):
             where = f"parameter preprocess.{key}" if told is not None else f"preset {name}"
             raise refuse(
-                f"{where} has {len(values)} values of {key}, the input has {channels} channels"
+                f"{where} has {len(values)} values of {key}, and the input has {channels} "
+                f"{'channel' if channels == 1 else 'channels'}: "
+                + (
+                    f"set preprocess.{key} to one number, or to {channels}"
+                    if told is not None
+                    else "set preprocess.scale, .mean and .std instead, or preprocess.normalize = "
+                    "unit (0 to 1)"
+                )
             )
         return values
 

@@ -53,16 +53,29 @@ def test_torchvisions_three_tensors() -> None:
     found = read(
         task,
         boxes=[[1, 2, 30, 40], [5, 5, 6, 6], [50, 60, 70, 80]],
-        labels=[2, 1, 9],
+        labels=[2, 1, 0],
         scores=[0.5, 0.1, 0.9],
     )
     assert found == Detections(
         (
-            {"label": "9", "class_id": 9, "score": 0.9, "box": [50, 60, 70, 80]},
+            {"label": "background", "class_id": 0, "score": 0.9, "box": [50, 60, 70, 80]},
             {"label": "dog", "class_id": 2, "score": 0.5, "box": [1, 2, 30, 40]},
         ),
         {"width": 200, "height": 100},
     )
+
+
+def test_a_class_without_a_name_among_names_is_no_answer() -> None:
+    boxes, scores = [[1, 2, 30, 40], [50, 60, 70, 80]], [0.5, 0.9]
+    task = detector(TORCHVISION, labels="background, cat, dog")
+    wrong = read(task, boxes=boxes, labels=[2, 9], scores=scores)
+    assert isinstance(wrong, AnswerError)
+    assert wrong.kind == "bad_class"
+    assert "class 9, and postprocess.labels names 3 classes" in str(wrong)
+    filling = read(task, boxes=boxes, labels=[2, 9], scores=[0.5, 0.0])
+    assert [one["label"] for one in filling.found] == ["dog"]
+    numbered = read(detector(TORCHVISION), boxes=boxes, labels=[2, 9], scores=scores)
+    assert [one["label"] for one in numbered.found] == ["9", "2"]
 
 
 def test_of_counted_outputs_what_is_behind_the_count_is_filling() -> None:
