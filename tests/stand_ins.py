@@ -140,7 +140,7 @@ def write_mnist(repository: Path) -> None:
         'input { name: "Input3" data_type: TYPE_FP32 dims: [ 1, 28, 28 ] }\n'
         'input { name: "threshold" data_type: TYPE_FP32 dims: [ 1 ] optional: true }\n'
         'output { name: "Plus214_Output_0" data_type: TYPE_FP32 dims: [ 10 ] }\n'
-        'output { name: "word" data_type: TYPE_BYTES dims: [ 1 ] }\n',
+        'output { name: "word" data_type: TYPE_STRING dims: [ 1 ] }\n',
         """
 assert images.shape[1:] == (1, 28, 28)
 logits = images[:, 0, :10].mean(2) * 10
@@ -225,7 +225,7 @@ def write_refused(repository: Path) -> None:
         "pair": "max_batch_size: 4\n" + pixels + pixels.replace('"x"', '"other"') + scores,
         "flat": "max_batch_size: 4\n" + pixels.replace("3, 32, 32", "28, 28") + scores,
         "words": "max_batch_size: 4\n" + pixels
-        + 'output { name: "word" data_type: TYPE_BYTES dims: [ 1 ] }\n',
+        + 'output { name: "word" data_type: TYPE_STRING dims: [ 1 ] }\n',
         "octet": "max_batch_size: 0\n" + pixels.replace("3, 32", "8, 3, 32") + scores,
         "rgba": "max_batch_size: 4\n" + pixels.replace("3, 32", "4, 32") + scores,
         "unnamed": "max_batch_size: 4\n" + pixels
