@@ -6,9 +6,9 @@ DEVICE ?= cpu
 
 # .cache/dali is .venv with DALI before it.
 # What others reach is not measured in a short run on a GPU.
-bench: .cache/dali/.installed $(if $(and $(QUICK),$(filter cuda,$(DEVICE))),,.cache/peers/.installed) ## measure against Triton alone and others (QUICK=1, DEVICE=cuda)
-	.cache/dali/bin/python -m benchmarks.run --device $(DEVICE) $(if $(QUICK),--quick)
-	$(BIN)/python -m benchmarks.scaling
+bench: .cache/dali/.installed $(if $(and $(QUICK),$(filter cuda,$(DEVICE))),,.cache/peers/.installed) ## measure against Triton alone and others (QUICK=1, DEVICE=cuda, BASELINE=commit)
+	.cache/dali/bin/python -m benchmarks.run --device $(DEVICE) $(if $(QUICK),--quick) $(if $(BASELINE),--baseline $(BASELINE))
+	$(if $(BASELINE),,$(BIN)/python -m benchmarks.scaling)
 
 # What ours is compared with, in an environment of its own: its pins clash with ours. torch is the
 # one of .venv, behind its own packages. Where it cannot be had, the results say what is missing.

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from benchmarks import subjects
+from benchmarks.baseline import baseline
 from benchmarks.filling import mlserver_records
+from benchmarks.floats import floats
 from benchmarks.formats import formats
 from benchmarks.freshness import freshness
 from benchmarks.latency import latency
@@ -140,6 +142,8 @@ def _best_load(rig: Rig, plan: Plan, progress: Progress) -> tuple[int, int]:
 SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "throughput": throughput,
     "overhead": overhead,
+    "floats": floats,
+    "baseline": baseline,
     "bridges": bridges,
     "latency": latency,
     "freshness": freshness,

@@ -4,13 +4,12 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.programs.common import ANSWERING
 from benchmarks.rig import CORES, IMAGES, MODEL, Rig
-from benchmarks.share import SharedBridge
 from stack.bridge import Bridge
 from stack.paths import CACHE, ROOT
 from stack.ports import free_ports
@@ -71,11 +70,10 @@ def bridges(
     model: str = MODEL,
     settings: Mapping[str, str] = AT_LEAST_ONCE,
     *,
-    confined: bool = False,
+    kind: Callable[..., Bridge] = Bridge,
 ) -> list[Service]:
-    """Bridges of one new group; confined, each to its share of a core."""
+    """Bridges of one new group, each a `kind` of these arguments."""
     group = f"bench-{uuid.uuid4().hex[:8]}"
-    kind = SharedBridge if confined else Bridge
     return [
         kind(
             {
