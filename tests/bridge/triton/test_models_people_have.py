@@ -2,11 +2,14 @@
 
 import base64
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bridge.config import load
 from bridge.triton.client import TritonServer
 from bridge.triton.model import UnservableModelError, Wanted
 from producer.encoding import EncodedImage
@@ -17,9 +20,22 @@ from wire.answers import FLOAT32, Detections, Embedding, Tensors
 
 pytestmark = pytest.mark.slow
 
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "bring-your-own-model.md").read_text()
+SECTION = PAGE.partition("### Models that people have\n")[2].partition("\n## ")[0]
 UNIT = {"preprocess.normalize": "unit"}
 RED = (60, 30, 200, 150)
 WIDE = photo((320, 240), ("red", RED))
+
+
+def documented(model: str, folder: Path) -> dict[str, str]:
+    """The parameters that docs/bring-your-own-model.md gives for a model."""
+    for example in re.findall(r"^```toml\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL):
+        path = folder / "bridge.toml"
+        path.write_text(example)
+        settings = load({"config": path})
+        if settings.model == model:
+            return dict(settings.model_parameters)
+    raise AssertionError(f"no example for {model}")
 
 
 def plain(level: int, size: tuple[int, int] = (64, 64)) -> EncodedImage:
@@ -58,21 +74,25 @@ def test_what_is_missing_is_named(
         server.close()
 
 
-def test_a_yolo_without_tritons_batches_finds_what_is_on_the_photo(ask: Ask) -> None:
-    told = {**UNIT, "preprocess.fit": "letterbox", "postprocess.task": "detect"}
-    found = ask({"wide": encoded(WIDE)}, "yolov8n", told).predictions["wide"].answer
+def test_a_yolo_without_tritons_batches_finds_what_is_on_the_photo(
+    ask: Ask, tmp_path: Path
+) -> None:
+    found = (
+        ask({"wide": encoded(WIDE)}, "yolov8n", documented("yolov8n", tmp_path))
+        .predictions["wide"]
+        .answer
+    )
     assert isinstance(found, Detections)
     (only,) = found.found
     assert only["box"] == pytest.approx(RED, abs=1)
     assert (only["class_id"], only["label"], only["score"]) == (17, "17", 0.9)
 
 
-def test_hostile_answers_of_a_detector_cost_their_images_alone(ask: Ask) -> None:
+def test_hostile_answers_of_a_detector_cost_their_images_alone(ask: Ask, tmp_path: Path) -> None:
     names = ("fine", "negative", "beyond", "nan box", "infinite", "no class", "unnamed class")
     images = {name: plain(level) for level, name in enumerate(names)}
-    told = {
-        **UNIT, "preprocess.fit": "exact", "postprocess.labels": "\n".join(map(str, range(80))),
-    }  # fmt: skip
+    names_of_80 = "\n".join(map(str, range(80)))
+    told = {**documented("efficientnms", tmp_path), "postprocess.labels": names_of_80}
     found, letters = ask({**images, "photo": encoded(WIDE)}, "efficientnms", told)
     assert set(found) == {"fine", "photo"}
     answer = found["photo"].answer
@@ -105,12 +125,12 @@ def test_answers_of_another_shape_or_dtype_are_dead_letters_with_both(ask: Ask) 
     assert "one row for each image" in told["two rows"]
 
 
-def test_clip_is_known_for_an_embedder_by_the_name_of_its_output(ask: Ask) -> None:
-    told = {
-        "preprocess.normalize": "clip", "preprocess.resize": "224",
-        "preprocess.interpolation": "bicubic", "postprocess.normalize": "l2",
-    }  # fmt: skip
-    answer = ask({"one": plain(200, (300, 400))}, "clip", told).predictions["one"].answer
+def test_clip_is_known_for_an_embedder_by_the_name_of_its_output(ask: Ask, tmp_path: Path) -> None:
+    answer = (
+        ask({"one": plain(200, (300, 400))}, "clip", documented("clip", tmp_path))
+        .predictions["one"]
+        .answer
+    )
     assert isinstance(answer, Embedding)
     mean = np.array((0.48145466, 0.4578275, 0.40821073))
     vector = np.zeros(512)
@@ -126,13 +146,10 @@ def picture(tensors: object) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(output["png_base64"])))
 
 
-def test_a_mask_of_a_unet_is_a_png(ask: Ask) -> None:
-    told = {
-        **UNIT, "preprocess.fit": "exact", "postprocess.task": "raw",
-        "postprocess.encoding": "png", "postprocess.activation": "sigmoid",
-    }  # fmt: skip
+def test_a_mask_of_a_unet_is_a_png(ask: Ask, tmp_path: Path) -> None:
     red = photo((96, 64), ("red", (10, 20, 40, 60)))
-    mask = np.asarray(picture(ask({"one": encoded(red)}, "unet", told).predictions["one"].answer))
+    found = ask({"one": encoded(red)}, "unet", documented("unet", tmp_path)).predictions
+    mask = np.asarray(picture(found["one"].answer))
     expected = np.zeros((64, 96))
     expected[20:60, 10:40] = 1
     np.testing.assert_array_equal(mask, expected)
@@ -153,17 +170,15 @@ def test_channels_and_classes_may_come_last_and_sizes_be_open(ask: Ask) -> None:
     np.testing.assert_array_equal(values, expected)
 
 
-def test_grey_digits_are_told_apart_beside_an_optional_input_and_words(ask: Ask) -> None:
+def test_grey_digits_are_told_apart_beside_an_optional_input_and_words(
+    ask: Ask, tmp_path: Path
+) -> None:
     images = {}
     for digit in range(10):
         pixels = np.zeros((28, 28), np.uint8)
         pixels[digit] = 255
         images[str(digit)] = encoded(Image.fromarray(pixels))
-    told = {
-        "preprocess.scale": "1/255", "preprocess.mean": "0.1307", "preprocess.std": "0.3081",
-        "postprocess.activation": "softmax",
-    }  # fmt: skip
-    found = ask(images, "mnist", told).predictions
+    found = ask(images, "mnist", documented("mnist", tmp_path)).predictions
     assert {name: one.top[0]["label"] for name, one in found.items()} == {
         str(digit): str(digit) for digit in range(10)
     }
