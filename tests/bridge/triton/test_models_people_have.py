@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import pytest
@@ -27,12 +28,13 @@ RED = (60, 30, 200, 150)
 WIDE = photo((320, 240), ("red", RED))
 
 
-def documented(model: str, folder: Path) -> dict[str, str]:
+def documented(model: str) -> dict[str, str]:
     """The parameters that docs/bring-your-own-model.md gives for a model."""
     for example in re.findall(r"^```toml\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL):
-        path = folder / "bridge.toml"
-        path.write_text(example)
-        settings = load({"config": path})
+        with NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(example)
+            file.flush()
+            settings = load({"config": Path(file.name)})
         if settings.model == model:
             return dict(settings.model_parameters)
     raise AssertionError(f"no example for {model}")
@@ -78,9 +80,7 @@ def test_a_yolo_without_tritons_batches_finds_what_is_on_the_photo(
     ask: Ask, tmp_path: Path
 ) -> None:
     found = (
-        ask({"wide": encoded(WIDE)}, "yolov8n", documented("yolov8n", tmp_path))
-        .predictions["wide"]
-        .answer
+        ask({"wide": encoded(WIDE)}, "yolov8n", documented("yolov8n")).predictions["wide"].answer
     )
     assert isinstance(found, Detections)
     (only,) = found.found
@@ -88,11 +88,11 @@ def test_a_yolo_without_tritons_batches_finds_what_is_on_the_photo(
     assert (only["class_id"], only["label"], only["score"]) == (17, "17", 0.9)
 
 
-def test_hostile_answers_of_a_detector_cost_their_images_alone(ask: Ask, tmp_path: Path) -> None:
+def test_hostile_answers_of_a_detector_cost_their_images_alone(ask: Ask) -> None:
     names = ("fine", "negative", "beyond", "nan box", "infinite", "no class", "unnamed class")
     images = {name: plain(level) for level, name in enumerate(names)}
     names_of_80 = "\n".join(map(str, range(80)))
-    told = {**documented("efficientnms", tmp_path), "postprocess.labels": names_of_80}
+    told = {**documented("efficientnms"), "postprocess.labels": names_of_80}
     found, letters = ask({**images, "photo": encoded(WIDE)}, "efficientnms", told)
     assert set(found) == {"fine", "photo"}
     answer = found["photo"].answer
@@ -125,11 +125,9 @@ def test_answers_of_another_shape_or_dtype_are_dead_letters_with_both(ask: Ask) 
     assert "one row for each image" in told["two rows"]
 
 
-def test_clip_is_known_for_an_embedder_by_the_name_of_its_output(ask: Ask, tmp_path: Path) -> None:
+def test_clip_is_known_for_an_embedder_by_the_name_of_its_output(ask: Ask) -> None:
     answer = (
-        ask({"one": plain(200, (300, 400))}, "clip", documented("clip", tmp_path))
-        .predictions["one"]
-        .answer
+        ask({"one": plain(200, (300, 400))}, "clip", documented("clip")).predictions["one"].answer
     )
     assert isinstance(answer, Embedding)
     mean = np.array((0.48145466, 0.4578275, 0.40821073))
@@ -146,9 +144,9 @@ def picture(tensors: object) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(output["png_base64"])))
 
 
-def test_a_mask_of_a_unet_is_a_png(ask: Ask, tmp_path: Path) -> None:
+def test_a_mask_of_a_unet_is_a_png(ask: Ask) -> None:
     red = photo((96, 64), ("red", (10, 20, 40, 60)))
-    found = ask({"one": encoded(red)}, "unet", documented("unet", tmp_path)).predictions
+    found = ask({"one": encoded(red)}, "unet", documented("unet")).predictions
     mask = np.asarray(picture(found["one"].answer))
     expected = np.zeros((64, 96))
     expected[20:60, 10:40] = 1
@@ -178,7 +176,7 @@ def test_grey_digits_are_told_apart_beside_an_optional_input_and_words(
         pixels = np.zeros((28, 28), np.uint8)
         pixels[digit] = 255
         images[str(digit)] = encoded(Image.fromarray(pixels))
-    found = ask(images, "mnist", documented("mnist", tmp_path)).predictions
+    found = ask(images, "mnist", documented("mnist")).predictions
     assert {name: one.top[0]["label"] for name, one in found.items()} == {
         str(digit): str(digit) for digit in range(10)
     }
