@@ -76,9 +76,7 @@ def test_what_is_missing_is_named(
         server.close()
 
 
-def test_a_yolo_without_tritons_batches_finds_what_is_on_the_photo(
-    ask: Ask, tmp_path: Path
-) -> None:
+def test_a_yolo_without_tritons_batches_finds_what_is_on_the_photo(ask: Ask) -> None:
     found = (
         ask({"wide": encoded(WIDE)}, "yolov8n", documented("yolov8n")).predictions["wide"].answer
     )
@@ -168,9 +166,7 @@ def test_channels_and_classes_may_come_last_and_sizes_be_open(ask: Ask) -> None:
     np.testing.assert_array_equal(values, expected)
 
 
-def test_grey_digits_are_told_apart_beside_an_optional_input_and_words(
-    ask: Ask, tmp_path: Path
-) -> None:
+def test_grey_digits_are_told_apart_beside_an_optional_input_and_words(ask: Ask) -> None:
     images = {}
     for digit in range(10):
         pixels = np.zeros((28, 28), np.uint8)
