@@ -171,13 +171,22 @@ def read_detect(
     Raises:
         Exception: what `refuse` makes of a reason.
     """
-    usual = known_layout(outputs) or ("yolov8" if len(outputs) == 1 else "torchvision")
+    usual = known_layout(outputs) or (
+        _single(outputs[0].dims) if len(outputs) == 1 else "torchvision"
+    )
     name = choice(text, "postprocess.layout", tuple(LAYOUTS), usual, refuse)
     layout = LAYOUTS[name]
     roles = _roles(outputs, named, name, refuse)
     for output, role in zip(roles, layout.roles, strict=True):
         if role == "boxes" and output.dims and output.dims[-1] not in (4, -1):
             raise refuse(f"output {output} must have boxes of 4 numbers (layout {name})")
+    if not layout.fits(roles[0].dims):
+        fewest, no_more = layout.columns
+        raise refuse(
+            f"output {roles[0]} cannot be of the layout {name}: a matrix with rows of {fewest}"
+            f"{'' if no_more else ' and more'} numbers is; set postprocess.layout to another of "
+            f"{', '.join(LAYOUTS)}, or --task raw"
+        )
     known = labels(text)
     classes = layout.classes(roles[0].dims) if layout.classes else None
     if known and classes is not None and len(known) < classes:
@@ -214,6 +223,11 @@ def read_detect(
         int(most),
         known,
     )
+
+
+def _single(dims: Sequence[int]) -> str:
+    """The layout of a detector's only output: rows of six are boxes that were chosen already."""
+    return "yolov10" if len(dims) == 2 and dims[1] == 6 and not 0 < dims[0] <= 6 else "yolov8"
 
 
 def _roles(

@@ -37,6 +37,7 @@ class Layout(NamedTuple):
         read: makes candidates of one image's outputs, in the order of the roles; of the scores of
             single-tensor layouts, the activation comes after them.
         classes: how many there are, by the sizes of the first output; None: they do not say.
+        columns: of a single-tensor layout, the fewest numbers of a row, and the most; 0: any.
     """
 
     roles: tuple[str, ...]
@@ -45,6 +46,17 @@ class Layout(NamedTuple):
     nms: bool
     read: Callable[[Sequence[Array], str], Candidates]
     classes: Callable[[Sequence[int]], int | None] | None = None
+    columns: tuple[int, int] = (0, 0)
+
+    def fits(self, dims: Sequence[int]) -> bool:
+        """Whether a single-tensor layout's output can have these sizes; -1: any."""
+        fewest, most = self.columns
+        if not fewest:
+            return True
+        known = dims[1:] if most else dims
+        return len(dims) == 2 and all(
+            size == -1 or (size >= fewest and size <= (most or size)) for size in known
+        )
 
 
 def _whole(classes: Array) -> npt.NDArray[np.int64]:
@@ -158,7 +170,7 @@ LAYOUTS = {
         ),
         "corners", False, _counted,
     ),
-    "yolov8": Layout(("output",), ((),), "centre", True, _yolov8, _classes_beside(4)),
-    "yolov5": Layout(("output",), ((),), "centre", True, _yolov5, _classes_beside(5)),
-    "yolov10": Layout(("output",), ((),), "corners", False, _yolov10),
+    "yolov8": Layout(("output",), ((),), "centre", True, _yolov8, _classes_beside(4), (5, 0)),
+    "yolov5": Layout(("output",), ((),), "centre", True, _yolov5, _classes_beside(5), (6, 0)),
+    "yolov10": Layout(("output",), ((),), "corners", False, _yolov10, None, (6, 6)),
 }  # fmt: skip

@@ -163,6 +163,8 @@ def _shape(
                 + told("preprocess.size", "224x224")
                 + " (height x width)"
             )
+        if max(height, width) > MAX_SIDE:
+            raise refuse(f"{seen}; a side may have {MAX_SIDE:,} pixels")
         return height, width, channels
     if (height > 0 and height != size[0]) or (width > 0 and width != size[1]):
         raise refuse(f"{seen}, but parameter preprocess.size is {size[0]}x{size[1]}")

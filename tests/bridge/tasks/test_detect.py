@@ -248,3 +248,28 @@ def test_whatever_a_model_answers_is_detections_or_a_reason(
         assert 0 <= left <= right <= 640
         assert 0 <= top <= bottom <= 480
         assert np.isfinite(one["score"])
+
+
+@pytest.mark.parametrize(
+    ("layout", "dims"),
+    [
+        ("yolov8", (4, 8400)), ("yolov8", (84,)), ("yolov8", (2, 84, 8400)), ("yolov5", (8400, 5)),
+        ("yolov10", (300, 7)), ("yolov10", (6,)),
+    ],
+)  # fmt: skip
+def test_a_tensor_that_can_never_be_of_its_layout_is_refused_at_start(
+    layout: str, dims: tuple[int, ...]
+) -> None:
+    with pytest.raises(LookupError, match=r"set postprocess\.layout to another"):
+        detector([Output("output0", "FP32", dims)], layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("dims", "layout"),
+    [((84, 8400), "yolov8"), ((8400, 84), "yolov8"), ((6, 8400), "yolov8"), ((-1, -1), "yolov8"),
+     ((300, 6), "yolov10"), ((-1, 6), "yolov10")],
+)  # fmt: skip
+def test_the_sizes_of_a_single_tensor_show_whether_its_boxes_are_chosen(
+    dims: tuple[int, ...], layout: str
+) -> None:
+    assert detector([Output("output0", "FP32", dims)]).layout == layout
