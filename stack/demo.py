@@ -25,7 +25,7 @@ from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.summary import Summary
 from exporter.detector.score import Score
 from stack.bridge import Bridge
-from stack.detections import Detecting, draw_examples, judge, write_canvases
+from stack.detections import Detecting, draw_examples, judge, number_of, write_canvases
 from stack.errors import StackError
 from stack.kafka import Kafka, jars
 from stack.paths import STACKS
@@ -224,7 +224,7 @@ def read_detections(bootstrap: str, run_id: str, count: int) -> dict[int, Detect
                 continue
             prediction = decode_prediction(received.record)
             if prediction.run_id == run_id and isinstance(prediction.answer, Detections):
-                found[int(prediction.id.rpartition("-")[2])] = prediction.answer
+                found[number_of(prediction.id)] = prediction.answer
     finally:
         reader.close()
     return found
