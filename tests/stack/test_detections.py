@@ -41,8 +41,8 @@ def test_a_canvas_is_found_again_by_the_id_that_the_producer_gives_its_file(
     tmp_path: Path,
 ) -> None:
     shown = write_canvases(tmp_path / "canvases", 12)
-    source = Folder(shown.folder)
-    assert [number_of(source.names.id(place)) for place in range(12)] == list(range(12))
+    names = Folder(shown.folder).names()
+    assert [number_of(names.id(place)) for place in range(12)] == list(range(12))
 
 
 def test_boxes_are_drawn_in_the_picture(tmp_path: Path) -> None:
