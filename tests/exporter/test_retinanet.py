@@ -33,11 +33,15 @@ def weights(model: Model, path: Path) -> Path:
     images = Pixels(model, torch.float32)(sample(model).pixels[:2])
     head = network.head.classification_head.cls_logits
     seen: list[torch.Tensor] = []
+    norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
     with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = None  # what it sees first is what it knows
+        for norm in norms:
+            norm.momentum, norm.eps = None, 1e-5  # what it sees first is what it knows
         network.train().backbone(images)
+        for norm in norms:
+            assert norm.running_var is not None
+            norm.running_var.clamp_(min=1e-3)
+            norm.eps = 0.0
         handle = head.register_forward_hook(lambda _, __, found: seen.append(found.flatten()))
         network.eval()(list(images))
         handle.remove()
