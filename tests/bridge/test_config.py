@@ -9,8 +9,9 @@ from typer.main import get_command
 
 from bridge import startup
 from bridge.command import app, given
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
 from bridge.freshness import Freshness
+from bridge.loading import load
 from bridge.triton.addresses import Addresses
 
 

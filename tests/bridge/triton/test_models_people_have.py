@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridge.config import load
+from bridge.loading import load
 from bridge.triton.client import TritonServer
 from bridge.triton.model import UnservableModelError, Wanted
 from producer.encoding import EncodedImage

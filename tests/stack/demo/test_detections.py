@@ -7,7 +7,7 @@ from PIL import Image
 
 from exporter.detector.canvases import LABELS, SIDE
 from producer.sources import Folder
-from stack.detections import Detecting, draw_examples, judge, number_of, write_canvases
+from stack.demo.detections import Detecting, draw_examples, judge, number_of, write_canvases
 from wire.answers import Detection, Detections
 
 
