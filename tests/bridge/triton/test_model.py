@@ -106,6 +106,7 @@ def pixels(datatype: str, *shape: int) -> list[dict[str, Any]]:
             "it takes 8 at a time: .* set max_batch_size",
         ),
         ({"inputs": pixels("FP32", 1, 28, 28)}, {}, "set preprocess.normalize = unit "),
+        ({"inputs": pixels("UINT8", 99999, 32, 3)}, {}, "a side may have 16,384 pixels"),
         ({"inputs": pixels("UINT8", 32, 32, 4)}, {}, "must be 1 or 3: convert the colours"),
         ({"inputs": pixels("UINT8", 3, 32, 3)}, {}, "set preprocess.layout = NCHW"),
         ({"inputs": pixels("UINT8", -1, -1, 3)}, {}, "must be fixed"),
