@@ -172,11 +172,13 @@ def read_raw(
             "of classes [classes, height, width] or [height, width, classes]; its outputs are "
             f"{', '.join(map(str, outputs))}; for others set it to base64 or list"
         )
-    masks = MaskRules(
-        choice(text, "postprocess.activation", ("none", "sigmoid"), "none", refuse),
-        fraction(text, "postprocess.score_threshold", 0.5, refuse),
-        shape,
-    )
+    masks = MaskRules(image=shape)
+    if encoding == "png":  # else they are another task's
+        masks = MaskRules(
+            choice(text, "postprocess.activation", ("none", "sigmoid"), "none", refuse),
+            fraction(text, "postprocess.score_threshold", 0.5, refuse),
+            shape,
+        )
     least = 0
     for output in outputs:
         known = prod(output.dims) if min(output.dims, default=1) > 0 else 0

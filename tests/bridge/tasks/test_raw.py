@@ -187,3 +187,9 @@ def test_classes_may_come_last_where_the_input_shows_it() -> None:
     np.testing.assert_array_equal(found, scores.argmax(axis=2))
     half = Output("o", "FP32", (-1, -1, -1))  # and where nothing does, first
     np.testing.assert_array_equal(mask_of(half, scores, image=(20, 30, 3)), scores.argmax(axis=0))
+
+
+def test_what_is_told_for_another_task_is_left_alone() -> None:
+    output = Output("o", "FP32", (10,))
+    task = read_raw([output], None, {"postprocess.activation": "softmax"}, refuse)
+    assert task.outputs == (output,)
