@@ -19,7 +19,7 @@ from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.summary import Summary
 from exporter.detector.score import Score
 from stack.bridge import Bridge
-from stack.demo.detections import draw_examples, judge
+from stack.demo.detections import draw_examples, judge, number_of
 from stack.demo.rate import sustainable_rate
 from stack.demo.subject import CLASSIFY, Subject, detecting
 from stack.demo.table import EXAMPLES, LEAST_MAP, RIGHT, console, report
@@ -171,7 +171,7 @@ def read_detections(bootstrap: str, run_id: str, count: int) -> dict[int, Detect
                 continue
             prediction = decode_prediction(received.record)
             if prediction.run_id == run_id and isinstance(prediction.answer, Detections):
-                found[int(prediction.id.rpartition("-")[2])] = prediction.answer
+                found[number_of(prediction.id)] = prediction.answer
     finally:
         reader.close()
     return found
