@@ -119,7 +119,7 @@ versions: ## write the versions of versions.toml wherever they stand
 outdated: ## say which versions and Python packages are behind
 	@$(BIN)/python scripts/versions.py --outdated
 
-digests: ## pin the images by digest (needs Docker, and the images' registries)
+digests: ## pin the images by digest (needs Docker or skopeo, and their registries)
 	$(BIN)/python scripts/versions.py --digests
 
 # Tools of others, each in an environment that is thrown away.
