@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import typer
 
-from bridge.config import Settings, load
+from bridge.config import Settings
+from bridge.loading import load
 from consumer.measuring.command import app as consumer
 from producer.command import app as producer
 from scripts.compose_check import started
