@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from bridge.config import load
 from bridge.kafka.clients import make_consumer, make_producer
+from bridge.loading import load
 from cli.options import kafka_options
 from stack.ports import HOST
 from stack.topics import create_topics
