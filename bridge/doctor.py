@@ -14,9 +14,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from bridge.command import flags, given
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
-from bridge.kafka.clients import check_promises, make_consumer, read_group
+from bridge.kafka.clients import check_promises, make_consumer
+from bridge.kafka.group import read_group
+from bridge.loading import load
 from bridge.startup import connect
 from bridge.triton.addresses import Addresses
 from bridge.triton.client import probe

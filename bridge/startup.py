@@ -7,10 +7,10 @@ from typing import TypeVar
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from bridge.batching import Backoff
+from bridge.backoff import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
-from bridge.kafka.clients import GroupState, begin_at_ends, read_group
+from bridge.kafka.group import GroupState, begin_at_ends, read_group
 from bridge.routing import LABEL
 from bridge.triton.addresses import Address
 from bridge.triton.client import Tls, TritonServer

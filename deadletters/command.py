@@ -18,15 +18,9 @@ from cli.options import (
     OldTopic,
     kafka_options,
 )
-from deadletters.kafka import (
-    DeadLetterError,
-    Letters,
-    Originals,
-    Resender,
-    group_prefix,
-    make_config,
-    replays,
-)
+from deadletters.progress import group_prefix, replays
+from deadletters.reading import DeadLetterError, DeadLetters, Originals, make_config
+from deadletters.resend import Resender
 from deadletters.selection import (
     MAX_NOTE,
     Group,
@@ -130,7 +124,7 @@ def list_letters(
     names = (group, group_prefix(dead_letters_topic) + selection.digest)
     try:
         config = make_config(brokers, options)
-        with Letters(config, dead_letters_topic, None) as letters:
+        with DeadLetters(config, dead_letters_topic, None) as letters:
             done = [
                 # Before notes were kept, a group's name alone said what it had taken.
                 (read_note(one.note) or (selection if one.note == names[1] else None), one.offsets)
@@ -209,7 +203,7 @@ def replay(
         )
         with (
             Originals(config) as originals,
-            Letters(config, dead_letters_topic, name) as letters,
+            DeadLetters(config, dead_letters_topic, name) as letters,
             Progress(columns, console=Console(stderr=True)) as progress,
         ):
             task = progress.add_task("replay", total=None, sent=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import load
+from bridge.loading import load
 from bridge.triton.model import PARAMETERS
 from consumer.measuring.matching import TIMES
 from consumer.measuring.statistics import STAGES

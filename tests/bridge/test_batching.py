@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.batching import Backoff, Batcher
+from bridge.backoff import Backoff
+from bridge.batching import Batcher
 from bridge.inference import InferenceError
 
 AWAY = InferenceError("UNAVAILABLE", "Socket closed")

@@ -8,8 +8,9 @@ import typer
 from typer.main import get_command
 
 from bridge.command import app, given
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
 from bridge.freshness import Freshness
+from bridge.loading import load
 
 
 def read(*arguments: str) -> Settings:

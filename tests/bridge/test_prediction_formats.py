@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
+from bridge.loading import load
 from bridge.startup import StoppedError, wait_for_schema
 from consumer.reading.command import app as read_app
 from producer.encoding import Encoding

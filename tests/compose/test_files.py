@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import typer
 
-from bridge.config import Settings, load
+from bridge.config import Settings
+from bridge.loading import load
 from consumer.measuring.command import app as consumer
 from producer.command import app as producer
 from tests.compose.engine import ROOT, UnavailableError, find_compose, run

@@ -9,17 +9,12 @@ import structlog
 from structlog.testing import capture_logs
 
 from bridge.app import App
-from bridge.config import Settings, load
-from bridge.kafka.clients import (
-    REPEAT_S,
-    KafkaLog,
-    commit_metadata,
-    consumer_option,
-    make_consumer,
-    make_producer,
-    read_model,
-    read_statistics,
-)
+from bridge.config import Settings
+from bridge.kafka.client_log import REPEAT_S, KafkaLog
+from bridge.kafka.clients import consumer_option, make_consumer, make_producer
+from bridge.kafka.group import commit_metadata, read_model
+from bridge.kafka.statistics import read_statistics
+from bridge.loading import load
 from cli.clients import KafkaSettingError
 
 Options = dict[str, str | int | float | bool]

@@ -8,8 +8,8 @@ from bridge.accounts import Accounts
 from bridge.fuse import Fuse
 from bridge.images import NOTHING, DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Completed
-from bridge.kafka.exactly_once import split
 from bridge.kafka.offsets import Entry, PartitionTracker
+from bridge.kafka.transaction_size import split
 from tests.bridge.fakes import NOW_NS, PIXELS, Broker, good, raw_image
 from tests.bridge.test_delivery import BIG, BOTH, Desk
 from wire.image import decode_image

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from exporter.detector.canvases import LABELS, SIDE
-from stack.detections import Detecting, draw_examples, judge, write_canvases
+from stack.demo.detections import Detecting, draw_examples, judge, write_canvases
 from wire.answers import Detection, Detections
 
 
