@@ -111,6 +111,8 @@ lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -c requirements/all.lock \
 		-o exporter/decoding/requirements.lock exporter/decoding/requirements.in
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links -o requirements/rivals.lock requirements/rivals.in
 	$(MAKE) lock-compose
 
 versions: ## write the versions of versions.toml wherever they stand

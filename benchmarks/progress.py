@@ -27,6 +27,12 @@ class Progress:
         self._deadline = deadline
         self._clock = clock
 
+    def adding(self, about: Result) -> "Progress":
+        """The same, which keeps this beside whatever there is."""
+        return Progress(
+            self.say, lambda found: self.keep({**about, **found}), self._deadline, self._clock
+        )
+
     @property
     def left_s(self) -> float | None:
         """Seconds until it has to be done; None: as many as it likes."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import goals, plots
 from benchmarks.results import Found, Section, points, rates
+from benchmarks.rivals.table import lines as rivals_lines
 from benchmarks.spread import Spread
 
 INTRODUCTION = """\
@@ -40,6 +41,9 @@ def write(folder: Path, found: Found) -> str:
     for name, title in TITLES.items():
         if name in found:
             parts += [f"## {title}", "", *_measurements(found[name]), *_right(found[name]), ""]
+    if "rivals" in found:
+        parts += ["## Rivals", "", *rivals_lines(found["rivals"]), ""]
+        parts += [*_failures(found["rivals"]), ""]
     if "stages" in found.get("overhead", ()):
         parts += ["## The bridge's own stages", "", *_stages(found["overhead"]), ""]
     if "latency" in found:
@@ -202,7 +206,7 @@ def _stages(section: Section) -> Iterator[str]:
 def _latency(section: Section) -> Iterator[str]:
     rows = []
     for share in sorted({one["share"] for one in section["points"]}):
-        for subject in ("Triton", "bridge", "usual demo"):
+        for subject in ("Triton", "bridge"):
             here = points(section, subject, share)
             if here:
                 rows.append(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
@@ -46,10 +46,12 @@ class Rig:
 
     Args:
         device: auto, cpu or cuda, as the exporter takes it.
+        prepare: adds models to the repository, before Triton starts.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, prepare: Callable[["Rig"], None] | None = None) -> None:
         self.device = device
+        self._prepare = prepare
         self.directory = STACKS / f"bench-{uuid.uuid4().hex[:8]}"
         self.repository = self.directory / "models"
         self.gpu = Gpu()
@@ -62,6 +64,8 @@ class Rig:
                 undo.enter_context(self.gpu)
             self._export()
             write_null_model(self.repository)
+            if self._prepare is not None:
+                self._prepare(self)
             self.kafka = Kafka(self.directory / "kafka")
             self.triton = Triton(self.repository, self.directory / "triton")
             for service in (self.kafka, self.triton):
@@ -151,7 +155,7 @@ class Rig:
 
     def ends(self, topic: str) -> int:
         """Records (and transaction markers) in a topic."""
-        with self._reader() as consumer:
+        with self.reader() as consumer:
             partitions = consumer.list_topics(topic, timeout=READ_S).topics[topic].partitions
             return sum(_end(consumer, TopicPartition(topic, p)) for p in partitions)
 
@@ -161,7 +165,7 @@ class Rig:
         Raises:
             StackError: the broker gives anything but records and ends of partitions.
         """
-        with self._reader() as consumer:
+        with self.reader() as consumer:
             partitions = consumer.list_topics(topic, timeout=READ_S).topics[topic].partitions
             consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
             open_partitions = set(partitions)
@@ -178,7 +182,7 @@ class Rig:
             return times
 
     @contextmanager
-    def _reader(self) -> Iterator[Consumer]:
+    def reader(self) -> Iterator[Consumer]:
         consumer = Consumer(
             {"bootstrap.servers": self.kafka.bootstrap, "group.id": "bench-reader",
              "enable.auto.commit": False, "enable.partition.eof": True,

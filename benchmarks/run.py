@@ -16,7 +16,7 @@ from benchmarks import machine, report, results
 from benchmarks.plan import Plan, Result, plan_for
 from benchmarks.progress import Progress, shares
 from benchmarks.rig import Rig
-from benchmarks.sections import SECTIONS
+from benchmarks.sections import PREPARE, SECTIONS
 from stack.errors import StackError
 from stack.paths import ROOT, STACKS
 
@@ -132,7 +132,7 @@ def _measure(
         date = time.strftime("%Y-%m-%d")
         return {"repeats": plan.repeats, "date": date, "took_s": took, **result}
 
-    with Rig(device) as rig:
+    with Rig(device, PREPARE.get(name)) as rig:
         progress = Progress(say, lambda partial: keep(whole(partial)), deadline)
         result = SECTIONS[name](rig, plan, progress)
     say(f"{time.monotonic() - started:.0f} s")

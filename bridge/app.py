@@ -17,8 +17,7 @@ from bridge.building import Events, build, check_client
 from bridge.config import ConfigError, Settings
 from bridge.fuse import FuseBlownError
 from bridge.health import HealthServer
-from bridge.kafka.clients import consumer_option, make_consumer
-from bridge.kafka.delivery import DeliveryError
+from bridge.kafka.clients import check_promises, consumer_option, make_consumer
 from bridge.kafka.exactly_once import FencedError
 from bridge.kafka.membership import Membership
 from bridge.kafka.statistics import read_statistics
@@ -46,8 +45,9 @@ log = structlog.get_logger()
 
 SETTLE_S = 30.0
 """Bound on committing what is complete after a failure."""
-OF_KAFKA = (KafkaException, DeliveryError, FencedError)
-"""Errors after which nothing can be committed, or must not be."""
+OF_KAFKA = (KafkaException, FencedError)
+"""Errors after which nothing can be committed, or must not be. A record that Kafka refuses is not
+one: what is complete would be sent again, with the same end, at each start."""
 KAFKA_ERROR_S = 10.0
 """Between two log lines of the same error of Kafka's client."""
 
@@ -60,9 +60,11 @@ class App:
 
     Raises:
         ConfigError: settings that cannot work together with what is there.
+        KafkaSettingError: an option of Kafka's client that would undo what the bridge promises.
     """
 
     def __init__(self, settings: Settings, tracing: "BridgeTracing | None" = None) -> None:
+        check_promises(settings)  # before anything is waited for
         self._settings = settings
         self._tracing = tracing
         # The same for every producer of this process: a new one puts its predecessor out at once.

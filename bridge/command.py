@@ -168,7 +168,7 @@ def main(context: typer.Context, **_flags: object) -> int:
         configure(settings.log_level, settings.log_format)
         provider, tracing = _start_tracing(settings) if settings.tracing else (None, None)
         bridge = App(settings, tracing)
-    except ConfigError as error:
+    except (ConfigError, KafkaSettingError) as error:
         raise typer.BadParameter(str(error)) from None
     gc.collect()
     gc.freeze()  # what was imported stays

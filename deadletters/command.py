@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from cli.app import fail, make_app
-from cli.clients import KafkaSettingError, client_config
+from cli.clients import KafkaSettingError
 from cli.options import (
     BROKERS,
     Brokers,
@@ -19,7 +19,7 @@ from cli.options import (
     kafka_options,
 )
 from deadletters.progress import group_prefix, replays
-from deadletters.reading import DeadLetterError, DeadLetters, Originals
+from deadletters.reading import DeadLetterError, DeadLetters, Originals, make_config
 from deadletters.resend import Resender
 from deadletters.selection import (
     MAX_NOTE,
@@ -119,10 +119,11 @@ def list_letters(
     """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
-    config = client_config(brokers, "dead-letters", kafka_options(kafka or ()))
+    options = kafka_options(kafka or ())
     groups: dict[str, Group] = {}
     names = (group, group_prefix(dead_letters_topic) + selection.digest)
     try:
+        config = make_config(brokers, options)
         with DeadLetters(config, dead_letters_topic, None) as letters:
             done = [
                 # Before notes were kept, a group's name alone said what it had taken.
@@ -187,13 +188,14 @@ def replay(
     """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
-    config = client_config(brokers, "dead-letters", kafka_options(kafka or ()))
+    options = kafka_options(kafka or ())
     name = group or group_prefix(dead_letters_topic) + selection.digest
     note = selection.note()
     if len(note.encode()) > MAX_NOTE:
         note = ""
     sent = gone = 0
     try:
+        config = make_config(brokers, options)
         resender = None if dry_run else Resender(config, name)
         said = "would be sent" if dry_run else "sent"
         columns = TextColumn(

@@ -12,13 +12,48 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from cli.clients import connected, explain, make_client, reason
+from cli.clients import (
+    KafkaSettingError,
+    client_config,
+    connected,
+    explain,
+    make_client,
+    option_name,
+    reason,
+)
 from cli.topics import TopicError, find_partitions
 from wire.record import StoredRecord, read_record
 
 CHUNK = 200
 """Dead letters in one transaction; each holds an image in memory."""
 TIMEOUT_S = 20.0
+
+
+DECIDED = (
+    "enable.auto.commit",
+    "auto.commit.enable",
+    "isolation.level",
+    "auto.offset.reset",
+    "group.id",
+    "transactional.id",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+)
+"""Options that would lose letters or send them twice, or send those of transactions that were
+aborted."""
+
+
+def make_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of each client here.
+
+    Raises:
+        KafkaSettingError: an option that is not the user's to set.
+    """
+    for name in options:
+        if option_name(name) in DECIDED:
+            raise KafkaSettingError(f"{name} is decided by this command: leave it out")
+    return client_config(brokers, "dead-letters", options)
 
 
 class DeadLetterError(Exception):

@@ -7,7 +7,13 @@ from confluent_kafka.admin import AdminClient
 
 from bridge.config import Settings
 from bridge.kafka.client_log import KafkaLog
-from cli.clients import KafkaSettingError, client_config, make_client
+from cli.clients import (
+    KafkaSettingError,
+    check_options,
+    client_config,
+    make_client,
+    option_name,
+)
 
 _OWNED = {
     # An offset is committed when its answer is safe, which only the bridge knows.
@@ -61,8 +67,17 @@ _DECIDED = {
     "transaction.timeout.ms": "; it has the setting transaction_timeout_s",
     "bootstrap.servers": "; it has the setting brokers",
     "metadata.broker.list": "; it has the setting brokers",
+    # Each puts something else in the place of the brokers, or of the reports that come from them.
+    "test.mock.num.brokers": ": the client would use brokers of its own, which keep nothing",
+    "enabled_events": ": the client would not report what became of an answer",
 }
-"""Options that cannot be set, and what to use instead."""
+"""Options that cannot be set, and what to use instead or why."""
+
+_ALIASES = {
+    "request.required.acks": "acks",
+    "delivery.timeout.ms": "message.timeout.ms",
+    "retries": "message.send.max.retries",
+}
 
 _PROMISES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "enable.idempotence": (
@@ -70,30 +85,39 @@ _PROMISES: Mapping[str, tuple[tuple[str, ...], str]] = {
         "answers could be doubled or lost when a broker fails",
     ),
     "acks": (("all", "-1"), "an answer could be lost after its image was committed"),
-    "request.required.acks": (
-        ("all", "-1"),
-        "an answer could be lost after its image was committed",
-    ),
     "message.timeout.ms": (("0",), "a broker that is away would stop the bridge"),
-    "delivery.timeout.ms": (("0",), "a broker that is away would stop the bridge"),
-    "retries": ((str(2**31 - 1),), "a broker that is away would stop the bridge"),
     "message.send.max.retries": ((str(2**31 - 1),), "a broker that is away would stop the bridge"),
 }
 """Options of the producer that keep a promise: the values that do, and what another would mean."""
 
 
+def _given(settings: Settings, specific: Mapping[str, object]) -> dict[str, object]:
+    """What the user has set for a client, each option under one of its names alone.
+
+    Raises:
+        KafkaSettingError: one that cannot be set.
+    """
+    given: dict[str, object] = {}
+    options = {**settings.kafka, **specific}
+    check_options(options)
+    for written, value in options.items():
+        name = option_name(written)
+        if name in _DECIDED:
+            raise KafkaSettingError(
+                f"{written} is decided by the bridge and cannot be set{_DECIDED[name]}"
+            )
+        name = _ALIASES.get(name, name)
+        allowed, consequence = _PROMISES.get(name, ((), ""))
+        if allowed and str(value).lower() not in allowed:
+            raise KafkaSettingError(f"{written}={value} is refused: {consequence}; leave it out")
+        given[name] = value
+    return given
+
+
 def _merge(
     settings: Settings, defaults: Mapping[str, object], specific: Mapping[str, object]
 ) -> dict[str, object]:
-    given = {**settings.kafka, **specific}
-    for name, value in given.items():
-        if name in _DECIDED:
-            raise KafkaSettingError(
-                f"{name} is decided by the bridge and cannot be set{_DECIDED[name]}"
-            )
-        allowed, consequence = _PROMISES.get(name, ((), ""))
-        if allowed and str(value).lower() not in allowed:
-            raise KafkaSettingError(f"{name}={value} is refused: {consequence}; leave it out")
+    given = _given(settings, specific)
     if settings.delivery == "exactly-once" and not _reads_committed(given):
         raise KafkaSettingError(
             f"isolation.level={given['isolation.level']} is refused with exactly-once delivery: "
@@ -110,8 +134,15 @@ def _reads_committed(options: Mapping[str, object]) -> bool:
 
 def consumer_option(settings: Settings, name: str) -> str:
     """A consumer's option as the bridge uses it, in lower case; empty where it has no value."""
-    options = {**_CONSUMER_DEFAULTS, **settings.kafka, **settings.kafka_consumer}
+    given = {**settings.kafka, **settings.kafka_consumer}
+    options = {**_CONSUMER_DEFAULTS, **{option_name(one): value for one, value in given.items()}}
     return str(options.get(name, "")).lower()
+
+
+def check_promises(settings: Settings) -> None:
+    """Raises KafkaSettingError for an option that would undo what the bridge promises."""
+    _merge(settings, {}, settings.kafka_consumer)
+    _merge(settings, {}, settings.kafka_producer)
 
 
 def make_consumer(

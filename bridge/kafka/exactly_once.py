@@ -21,6 +21,12 @@ from bridge.metrics import Metrics
 log = structlog.get_logger()
 
 IDLE_WAIT_S = 0.2
+PACE = 3.0
+"""While images come in, the next transaction begins after this many times as long as the last one
+took. Each one costs the broker about as much as 200 images (measured: 4 ms of CPU), so that one
+for every batch of 64 took a tenth of the throughput."""
+LONGEST_PAUSE_S = 0.2
+"""However long the last one took."""
 FOR_GOOD = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -56,6 +62,7 @@ class ExactlyOnce:
         timeout_s: bound on each call on the transaction coordinator.
         failed: called with what makes it impossible to go on.
         metadata: kept by Kafka with each committed offset.
+        monotonic: seconds, for the pause between two transactions.
     """
 
     def __init__(
@@ -69,8 +76,10 @@ class ExactlyOnce:
         timeout_s: float,
         backoff: Backoff,
         metadata: str = "",
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._offset_metadata = metadata
+        self._monotonic = monotonic
         self.problem: str | None = "transactions have not started yet"
         self._consumer = consumer
         self._producer = producer
@@ -83,6 +92,8 @@ class ExactlyOnce:
         self._refusal: str | None = None
         self._for_good: str | None = None
         self._metadata: Any = None
+        self._not_before = 0.0
+        """Monotonic seconds: until then, a transaction waits for the images that are unfinished."""
         self._settling = False
         """Whether answers were taken that are neither committed nor dropped."""
         self._calling_since: float | None = None
@@ -150,14 +161,19 @@ class ExactlyOnce:
             self.problem = None
             while not self._stopping.is_set():
                 with self._assignment.changed:
-                    if not self._assignment.changed.wait_for(self._has_work, IDLE_WAIT_S):
+                    rest = self._not_before - self._monotonic()
+                    wait_s = min(rest, IDLE_WAIT_S) if rest > 0 else IDLE_WAIT_S
+                    if not self._assignment.changed.wait_for(self._has_work, wait_s):
                         continue
                     if self._stopping.is_set():
                         break
                     completed = self._assignment.take_completed()
                     metadata = self._metadata
                     self._settling = True
+                began = self._monotonic()
                 self._settle(completed, metadata)
+                ended = self._monotonic()
+                self._not_before = ended + min(PACE * (ended - began), LONGEST_PAUSE_S)
                 with self._assignment.changed:
                     self._settling = False
                     self._assignment.changed.notify_all()
@@ -172,7 +188,9 @@ class ExactlyOnce:
     def _has_work(self) -> bool:
         # Taken without a generation, answers would be committed by nobody.
         return self._stopping.is_set() or (
-            self._metadata is not None and self._assignment.has_completed()
+            self._metadata is not None
+            and self._assignment.has_completed()
+            and (self._monotonic() >= self._not_before or not self._assignment.has_unfinished())
         )
 
     def _settle(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:

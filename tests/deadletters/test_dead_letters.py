@@ -168,6 +168,21 @@ def test_an_image_with_neither_key_nor_id_keeps_its_identity(kafka: Kafka, topic
     assert decode_image(first).id == decode_image(second).id == f"{topics.images}/2/7"
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "enable.auto.commit=true", "isolation.level=read_uncommitted", "group.id=mine",
+        "transactional.id=mine", "auto.offset.reset=latest", "topic.auto.offset.reset=latest",
+        "acks=0", "enable.idempotence=false",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["list", "replay"])
+def test_an_option_that_would_lose_or_double_letters_is_refused(verb: str, option: str) -> None:
+    done = CliRunner().invoke(app, [verb, "--brokers", "127.0.0.1:1", "--kafka", option])
+    assert done.exit_code == 2, done.output
+    assert option.partition("=")[0] in done.stderr
+
+
 def test_no_such_topic_is_one_line(kafka: Kafka) -> None:
     done = CliRunner().invoke(
         app, ["list", "--brokers", kafka.bootstrap, "--topic", "no-such-topic"]
