@@ -147,7 +147,8 @@ _QUIX = f"Quix Streams 3.28.1, tumbling count windows of {WINDOW}, RocksDB and c
 _FLINK = (
     "Flink SQL 2.3.0 in one process (mini-cluster, parallelism as cores), ML_PREDICT with "
     "flink-model-triton 2.3.0: one image a request, JSON over HTTP, 5 at a time (its HTTP client's "
-    "own limit for a host); a checkpoint every 0.5 s"
+    "own limit for a host); a checkpoint every 0.5 s; without a check of 2.3.0 that refuses every "
+    "model"
 )
 _JAVA = (
     "kafka-clients 4.3.1, grpc-java 1.85.1: what a poll brings, in batches of up to 64, as many in "

@@ -89,6 +89,9 @@ def _compile(jars: Path, classes: Path) -> None:
     ])  # fmt: skip
     sources = [*generated.rglob("*.java"), *SOURCES.glob("*.java")]
     _run(["javac", "-nowarn", "-d", str(classes), "-cp", f"{jars}/*", *map(str, sources)])
+    services = classes / "META-INF/services/org.apache.flink.table.factories.Factory"
+    services.parent.mkdir(parents=True)
+    services.write_text("FlinkTriton$Provider\n")
     _run(["jar", "--create", f"--file={jars / 'rivals.jar'}", "-C", str(classes), "."])
 
 
