@@ -1,3 +1,4 @@
+import java.lang.reflect.Field;
 import java.util.Base64;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.ReadableConfig;
@@ -40,13 +41,14 @@ public final class FlinkTriton {
   }
 
   /**
-   * The provider without one check of 2.3.0: its condition is the wrong way round, so that it
-   * refuses every model. All else is the provider's own.
+   * The provider without two faults of 2.3.0 that keep it from running at all: a check whose
+   * condition is the wrong way round, so that it refuses every model, and a buffer that Flink
+   * cannot serialize. All else is the provider's own.
    */
   public static final class Provider extends TritonModelProviderFactory {
     @Override
     public String factoryIdentifier() {
-      return "triton-without-its-check";
+      return "triton-that-runs";
     }
 
     @Override
@@ -62,6 +64,13 @@ public final class FlinkTriton {
   public static final class Unchecked extends TritonInferenceModelFunction {
     public Unchecked(ModelProviderFactory.Context context, ReadableConfig options) {
       super(context, options);
+      try { // its buffer for compressed requests, of which there are none
+        Field buffer = TritonInferenceModelFunction.class.getDeclaredField("compressionBuffer");
+        buffer.setAccessible(true);
+        buffer.set(this, null);
+      } catch (ReflectiveOperationException error) {
+        throw new IllegalStateException(error);
+      }
     }
 
     @Override
@@ -105,7 +114,7 @@ public final class FlinkTriton {
             + " 'properties.linger.ms' = '1', 'properties.compression.type' = 'lz4')");
     sql.executeSql(
         "CREATE MODEL network INPUT (`INPUT__0` " + (array ? "ARRAY<FLOAT NOT NULL>" : "STRING")
-            + ") OUTPUT (`OUTPUT__0` ARRAY<FLOAT NOT NULL>) WITH ('provider' = 'triton-without-its-check',"
+            + ") OUTPUT (`OUTPUT__0` ARRAY<FLOAT NOT NULL>) WITH ('provider' = 'triton-that-runs',"
             + " 'endpoint' = 'http://" + args[4] + "/v2/models', 'model-name' = '" + model + "',"
             + " 'model-version' = '1')");
     sql.executeSql(
