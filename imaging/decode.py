@@ -99,7 +99,7 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
     if event.content_type == NDARRAY:
         if rules.shape is None:
             raise ImageError("content_type", "the model takes encoded images, not raw pixels")
-        if needs_converting(event, value, rules):
+        if not rules.tensor.plain and needs_converting(event, value, rules):
             assert rules.shape is not None
             return _input(np.frombuffer(value, np.uint8).reshape(rules.shape), rules)
         _check_raw(event, value, rules.shape, rules)

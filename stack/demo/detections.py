@@ -83,7 +83,7 @@ def _drawn(canvas: Canvas, answer: Detections) -> Image.Image:
     picture = picture.resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(12)
-    for one in answer.found:
+    for one in reversed(answer.found):  # the surest on top
         if one["score"] < SURE:
             continue
         left, top, right, bottom = (side * SCALE for side in one["box"])
