@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from bridge.batching import Batcher
+from bridge.batching import TAKEN_DOWN, Batcher
 from bridge.decoders.pool import Reply
 from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
@@ -272,8 +272,10 @@ class Pipeline:
             if image.arrival.tracker.revoked:
                 self._outlet.drop(image.arrival)
                 continue
+            down = error.status in TAKEN_DOWN
+            what = "Triton went away" if down else f"Triton said {error.status}"
             message = (
-                f"Triton went away {times} times when it had this image, and answered others after "
+                f"{what} {times} times when it had this image, and answered others after "
                 f"it; the last time: {error}"
             )
             log.warning("image_takes_triton_down", status=error.status, requests=times)
