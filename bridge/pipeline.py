@@ -272,10 +272,11 @@ class Pipeline:
             if image.arrival.tracker.revoked:
                 self._outlet.drop(image.arrival)
                 continue
-            down = error.status in TAKEN_DOWN
-            what = "Triton went away" if down else f"Triton said {error.status}"
             message = (
-                f"{what} {times} times when it had this image, and answered others after "
+                f"Triton went away {times} times when it had this image, and answered others after "
+                f"it; the last time: {error}"
+                if error.status in TAKEN_DOWN
+                else f"Triton would not answer this image, {times} times, and answered others after "
                 f"it; the last time: {error}"
             )
             log.warning("image_takes_triton_down", status=error.status, requests=times)
