@@ -276,8 +276,8 @@ class Pipeline:
                 f"Triton went away {times} times when it had this image, and answered others after "
                 f"it; the last time: {error}"
                 if error.status in TAKEN_DOWN
-                else f"Triton would not answer this image, {times} times, and answered others after "
-                f"it; the last time: {error}"
+                else f"Triton would not answer this image, {times} times, and answered others "
+                f"after it; the last time: {error}"
             )
             log.warning("image_takes_triton_down", status=error.status, requests=times)
             self._outlet.dead_letter(image.arrival, "infer", error.status, message, attempts=times)
