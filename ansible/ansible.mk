@@ -27,7 +27,7 @@ ANSIBLE_PYTEST := $(ANSIBLE_ENV) $(ANSIBLE_BIN)/python -m pytest --confcutdir te
 # Needs nothing but the environment; under three minutes.
 test-ansible-short: lint-ansible
 	$(ANSIBLE_PYTEST) tests/ansible/test_filters.py tests/ansible/test_roles.py \
-	  tests/ansible/test_driver_pins.py \
+	  tests/ansible/test_driver_pins.py tests/ansible/test_kafka_access.py \
 	  tests/ansible/test_cloud.py::test_at_kvm_sites_the_reservation_is_the_flavour
 
 # Needs root, debootstrap, systemd-container and gnupg. The first run builds its machines' parts into

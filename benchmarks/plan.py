@@ -26,6 +26,7 @@ class Plan:
         more_repeats: beyond the others, where a twentieth is judged, or an absolute figure, and the
             machine wavers.
         budget_s: for everything; None: as long as it takes.
+        baseline: the commit whose bridge ours is compared with; empty: none.
         essential: only what is promised of a GPU, not what is compared with others.
     """
 
@@ -37,6 +38,7 @@ class Plan:
     more_repeats: int = 2
     budget_s: float | None = None
     essential: bool = False
+    baseline: str = ""
 
 
 FULL = Plan(3, Watch(2.0, 6.0), 60_000, (LOW, 0.25, 0.5, 0.75, 0.9, 1.05), 10.0)

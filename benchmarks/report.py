@@ -23,6 +23,8 @@ LEVELS = ("p50", "p90", "p99")
 TITLES = {
     "throughput": "Through the real model",
     "overhead": "Against a null model, which answers at once",
+    "floats": "By the type of a model's input, 224x224, against a null model",
+    "baseline": "Classification, beside the bridge of another commit",
     "bridges": "Several bridges against a null model, each with its share of a core",
     "batches": "Triton alone, by size of the requests",
     "formats": "Triton alone, by the model's format and precision",

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from benchmarks import subjects
+from benchmarks.baseline import baseline
+from benchmarks.floats import floats
 from benchmarks.formats import formats
 from benchmarks.freshness import freshness
 from benchmarks.latency import latency
@@ -105,6 +107,8 @@ def _best_load(rig: Rig, plan: Plan, progress: Progress) -> tuple[int, int]:
 SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "throughput": throughput,
     "overhead": overhead,
+    "floats": floats,
+    "baseline": baseline,
     "bridges": bridges,
     "latency": latency,
     "freshness": freshness,

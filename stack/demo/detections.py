@@ -41,6 +41,11 @@ def write_canvases(folder: Path, count: int) -> Detecting:
     return Detecting(folder, made)
 
 
+def number_of(id: str) -> int:
+    """Of a canvas, by its image's id, which is the name of its file."""
+    return int(id.removesuffix(".png"))
+
+
 def judge(shown: Detecting, said: Mapping[int, Detections]) -> Score:
     """Compare what was said of each canvas, by its number, with what is on it."""
     truths = [Found(one.boxes, one.classes, np.empty(0)) for one in shown.canvases]
