@@ -7,6 +7,7 @@ from benchmarks.baseline import baseline
 from benchmarks.floats import floats
 from benchmarks.formats import formats
 from benchmarks.freshness import freshness
+from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
@@ -116,6 +117,7 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "formats": formats,
     "photos": photos,
     "references": references,
+    "growth": growth,
     "rivals": rivals,
 }
 PREPARE: Mapping[str, Callable[[Rig], None]] = {"rivals": prepare}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from bridge.batching import Batcher
+from bridge.batching import TAKEN_DOWN, Batcher
 from bridge.converting import Converted
 from bridge.decoders.pool import Reply
 from bridge.freshness import Freshness
@@ -278,6 +278,9 @@ class Pipeline:
             message = (
                 f"Triton went away {times} times when it had this image, and answered others after "
                 f"it; the last time: {error}"
+                if error.status in TAKEN_DOWN
+                else f"Triton would not answer this image, {times} times, and answered others "
+                f"after it; the last time: {error}"
             )
             log.warning("image_takes_triton_down", status=error.status, requests=times)
             self._outlet.dead_letter(image.arrival, "infer", error.status, message, attempts=times)

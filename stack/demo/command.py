@@ -1,5 +1,6 @@
 """The main job, whole, on this machine: images through Kafka and Triton and back."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -104,6 +105,8 @@ def run(
     script("export", subject.model, "--backend", "python", "--repository", repository)
 
     step("starting Kafka and Triton" if jars.is_cached() else "fetching and starting Kafka, Triton")
+    # So many are right in float32. TF32, which torch uses on a GPU, may move one or two.
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     kafka = Kafka(directory / "kafka")
     triton = Triton(repository, directory / "triton")
     for service in (kafka, triton):
