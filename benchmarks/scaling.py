@@ -13,7 +13,7 @@ import typer
 from benchmarks.capacity import Costs, Plan, plan
 from benchmarks.plan import SEVERAL_BRIDGES
 from benchmarks.report import table
-from benchmarks.results import Found, Section, rates, read, windows
+from benchmarks.results import Found, Section, path_of, rates, read, windows
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.paths import ROOT
@@ -105,7 +105,7 @@ def _median(
         return median(map(figure, taken))
     except (KeyError, TypeError, StatisticsError):
         raise UnmeasuredError(
-            f"{RESULTS} has no {section}.json with what {name!r} takes of CPU and GPU: run "
+            f"{path_of(RESULTS, section)} does not say what {name!r} takes of CPU and GPU: run "
             "`make bench DEVICE=cuda`"
         ) from None
 

@@ -14,9 +14,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from bridge.command import flags, given
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
-from bridge.kafka.clients import make_consumer, read_group
+from bridge.kafka.clients import check_promises, make_consumer
+from bridge.kafka.group import read_group
+from bridge.loading import load
 from bridge.startup import connect
 from bridge.triton.addresses import Addresses
 from bridge.triton.client import probe
@@ -44,6 +46,7 @@ class Finding:
 def check_kafka(settings: Settings) -> Iterator[Finding]:
     """Brokers, topics, rights and limits, and where the group would begin."""
     heard: list[str] = []
+    check_promises(settings)
     consumer = make_consumer(
         settings, lambda error: heard.append(error.str()), lambda _: None, lambda *_: None
     )
