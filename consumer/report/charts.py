@@ -152,7 +152,7 @@ def by_percentile(room: Room, runs: Sequence[tuple[str, Distribution]]) -> Chart
     panel.set_xscale("log")
     panel.set_xlim(1, max(reach, 4))
     ticks = [(at, f"{text} %") for at, text in SHARES if at <= reach]
-    label_axis(room, "x", ticks)
+    label_axis(room, "x", ticks, even=False)
     set_axis(room, "y", bottom, top, duration, log=log)
     return Chart(
         "By percentile",

@@ -62,8 +62,9 @@ def _entitle(panel: Axes, chart: Chart) -> None:
         handles = [_handle(entry.kind) for entry in chart.legend]
         panel.legend(
             handles, [entry.name for entry in chart.legend], loc="lower right",
-            bbox_to_anchor=(1, 1), ncols=len(handles), frameon=False, borderaxespad=1.7, fontsize=9,
-            handlelength=1.6, handletextpad=0.5, columnspacing=1.2,
+            bbox_to_anchor=(1, 1.09), ncols=len(handles), frameon=False, borderaxespad=0,
+
+            fontsize=9, handlelength=1.6, handletextpad=0.5, columnspacing=1.2,
         )  # fmt: skip
 
 
