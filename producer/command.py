@@ -25,6 +25,7 @@ from cli.options import (
     require_distinct,
     topic_names,
 )
+from cli.paths import CACHE, CHECKOUT
 from cli.signals import StopSignal
 from producer import sources
 from producer.encoding import EncodedImage, Encoding
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 
 MAX_RUN_ID = 200
 """Characters: an id is the run id and a sequence number, 256 bytes at most by the contract."""
+
+DOWNLOAD = CACHE / "cifar10"
 
 SHOWN = 10
 """Names of skipped files; more would hide what matters."""
@@ -187,9 +190,10 @@ def main(  # one parameter an option: this signature is the command's help
         typer.Option(
             metavar="FOLDER",
             help="cifar10 --full: where the download is kept.",
+            show_default=".cache/cifar10" if CHECKOUT else str(DOWNLOAD),
             rich_help_panel=SOURCES,
         ),
-    ] = Path(".cache/cifar10"),
+    ] = DOWNLOAD,
     distinct: Annotated[
         int,
         typer.Option(
