@@ -15,7 +15,7 @@ from bridge.inference import InferenceError
 T = TypeVar("T")
 
 TAKEN_DOWN = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
-"""What is said of a request whose server died, or hangs."""
+"""gRPC statuses of a request whose server died or hangs."""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from wire.reason import ReasonError
 from wire.record import ContractError
 
 SCHEMES = ("s3", "gs", "az")
-"""Amazon S3 and what speaks its protocol; Google Cloud Storage; Azure Blob Storage."""
+"""URL schemes that are accepted: of Amazon S3 and what speaks its protocol, of Google Cloud
+Storage, and of Azure Blob Storage."""
 MAX_URL = 4096
 """Bytes of a URL that is read: a key has up to 1,024, and percent-encoding triples them."""
 MAX_KEY = 1024

@@ -21,7 +21,7 @@ from consumer.units import clipped, duration
 
 INK, DIM, BAD = (PAGE_COLOURS[name].light for name in ("ink", "dim", "bad"))
 INSIDE_TRITON = "#8fcdb0"
-"""Paler than the stage that it is part of."""
+"""The colour of the parts of Triton's stage, paler than the stage itself."""
 FONT = 9.5
 PANEL = (370.0, 190.0)
 """Width and height of the area within the axes of a panel, in points, about: the layout decides."""

@@ -17,7 +17,8 @@ MIN_JAVA = 17
 """Oldest Java that a Kafka 4 broker runs on."""
 
 FETCH_TIMEOUT_S = 900
-"""45 MB in some 50 files; a mirror that hangs must not hang us."""
+"""Bound on fetching the jars, in seconds: they are 45 MB in some 50 files, and a mirror that hangs
+must not hang us."""
 
 
 def java() -> str:
