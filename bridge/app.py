@@ -49,7 +49,7 @@ OF_KAFKA = (KafkaException, FencedError)
 """Errors after which nothing can be committed, or must not be. A record that Kafka refuses is not
 one: what is complete would be sent again, with the same end, at each start."""
 KAFKA_ERROR_S = 10.0
-"""Between two log lines of the same error of Kafka's client."""
+"""Time between two log lines of the same error of Kafka's client, in seconds."""
 
 
 class App:
@@ -87,7 +87,7 @@ class App:
         self._waits: dict[str, str] = {}
         """What a start waits for, with the reason."""
         self._serializer: Serializer | None = None
-        """Of predictions; None: JSON, or not known yet."""
+        """Writes predictions; None while it is not known, and where they are JSON."""
         self._reads_committed = consumer_option(settings, "isolation.level") == "read_committed"
         self._parts: Parts | None = None
         check_client(settings)

@@ -6,7 +6,7 @@ import sys
 import structlog
 
 REPEAT_S = 60.0
-"""Between two lines of the same complaint of a library."""
+"""Time between two lines of the same complaint of a library, in seconds."""
 
 
 def configure(level: str, style: str) -> None:

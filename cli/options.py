@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 KAFKA = "Kafka"
-"""The panel of what every command that talks to Kafka has."""
+"""The panel of the options that every command which talks to Kafka has."""
 
 Brokers = Annotated[
     str,

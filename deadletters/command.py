@@ -41,7 +41,7 @@ app = make_app(
 )
 
 WHICH = "Which dead letters"
-"""A panel of its help."""
+"""A panel of the command's help."""
 
 Reasons = Annotated[
     list[str] | None,

@@ -9,7 +9,8 @@ import structlog
 log = structlog.get_logger()
 
 REPEAT_S = 10.0
-"""Between two warnings of librdkafka about the same; what comes in between is a debug line."""
+"""Time between two warnings of librdkafka about the same, in seconds; what comes in between is a
+debug line."""
 
 
 class KafkaLog:
