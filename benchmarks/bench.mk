@@ -7,9 +7,9 @@ BENCH = .cache/dali/bin/python -m benchmarks.run --device $(DEVICE) $(if $(QUICK
 
 # .cache/dali is .venv with DALI before it.
 # What others reach is not measured in a short run on a GPU.
-bench: .cache/dali/.installed $(if $(and $(QUICK),$(filter cuda,$(DEVICE))),,.cache/rivals/.installed) ## measure against Triton alone and others (QUICK=1, DEVICE=cuda)
-	$(BENCH)
-	$(BIN)/python -m benchmarks.scaling
+bench: .cache/dali/.installed $(if $(and $(QUICK),$(filter cuda,$(DEVICE))),,.cache/rivals/.installed) ## measure against Triton alone and others (QUICK=1, DEVICE=cuda, BASELINE=commit)
+	$(BENCH) $(if $(BASELINE),--baseline $(BASELINE))
+	$(if $(BASELINE),,$(BIN)/python -m benchmarks.scaling)
 
 bench-rivals: .cache/rivals/.installed ## only the bridge beside Flink, Quix Streams, a Java consumer and others: 30 minutes
 	$(BIN)/python -m benchmarks.run --only rivals $(if $(QUICK),--quick)

@@ -19,6 +19,8 @@ RIGHT, MAY_LOSE = 915, 2
 """Of the 1,000 shipped images in float32; and by two tenths of a point fewer with fewer bits."""
 FLAT = 0.05
 """Growth of resident memory over one window that still counts as none."""
+SAME = 1.03
+"""Times its former CPU that an image may cost: what repeats differ by."""
 FRESH = 1.2
 """Times --max-age that an answer may be old: the age, and what the model takes."""
 AT_ONCE_MS = 1.0
@@ -49,6 +51,8 @@ def judge(found: Found) -> list[Goal]:
         *_low_load(latency),
         *_freshness(found.get("freshness")),
         *_own_cost(overhead),
+        *_floats(found.get("floats")),
+        *_as_before(found.get("baseline")),
         *_batches(throughput, latency),
         *_bridges(found.get("bridges"), overhead),
         *_formats(formats),
@@ -205,6 +209,27 @@ def _own_cost(section: Section | None) -> Iterator[Goal]:
     ]
     what = "growth of the bridge's memory over a window, %"
     yield _at_most(what, [100 * one for one in growth], 100 * FLAT, 1)
+
+
+def _costs(section: Section | None, name: str) -> list[float]:
+    return [one["cpu_us"]["subject"] for one in windows(section, name)]
+
+
+def _floats(section: Section | None) -> Iterator[Goal]:
+    for kind in ("JPEG", "raw"):
+        costs, plain = (_costs(section, f"{kind}, {one}") for one in ("FP32", "UINT8"))
+        yield _shown(f"bridge's CPU per image of 224x224, {kind}: FP32 ÷ UINT8", costs, plain)
+
+
+def _as_before(section: Section | None) -> Iterator[Goal]:
+    if section is None:  # no commit was told
+        return
+    for kind in ("raw", "PNG"):
+        what = f"bridge's CPU per image, {kind}: now ÷ {section['settings']['before']}"
+        costs, before = (_costs(section, f"{kind}, {one}") for one in ("now", "before"))
+        repeats = min(len(costs), len(before))
+        ratios = ratio(costs[:repeats], before[:repeats]).values if repeats else ()
+        yield _at_most(what, ratios, SAME, 3)
 
 
 def _batches(throughput: Section | None, latency: Section | None) -> Iterator[Goal]:

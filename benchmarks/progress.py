@@ -27,10 +27,12 @@ class Progress:
         self._deadline = deadline
         self._clock = clock
 
-    def adding(self, about: Result) -> "Progress":
-        """The same, which keeps this beside whatever there is."""
+    def part(self, share: float, about: Result) -> "Progress":
+        """For a part of a section: its share of the time left, and what is kept beside it."""
+        left = self.left_s
+        deadline = None if left is None else self._clock() + share * left
         return Progress(
-            self.say, lambda found: self.keep({**about, **found}), self._deadline, self._clock
+            self.say, lambda found: self.keep({**about, **found}), deadline, self._clock
         )
 
     @property

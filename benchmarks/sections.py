@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from benchmarks import subjects
+from benchmarks.baseline import baseline
+from benchmarks.floats import floats
 from benchmarks.formats import formats
 from benchmarks.freshness import freshness
+from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
@@ -105,6 +108,8 @@ def _best_load(rig: Rig, plan: Plan, progress: Progress) -> tuple[int, int]:
 SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "throughput": throughput,
     "overhead": overhead,
+    "floats": floats,
+    "baseline": baseline,
     "bridges": bridges,
     "latency": latency,
     "freshness": freshness,
@@ -112,6 +117,7 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "formats": formats,
     "photos": photos,
     "references": references,
+    "growth": growth,
     "rivals": rivals,
 }
 PREPARE: Mapping[str, Callable[[Rig], None]] = {"rivals": prepare}

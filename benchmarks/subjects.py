@@ -3,13 +3,12 @@
 import os
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.programs.common import ANSWERING
 from benchmarks.rig import CORES, IMAGES, MODEL, Rig
-from benchmarks.share import SharedBridge
 from stack.bridge import Bridge
 from stack.paths import CACHE, ROOT
 from stack.service import Command, Service
@@ -63,11 +62,10 @@ def bridges(
     model: str = MODEL,
     settings: Mapping[str, str] = AT_LEAST_ONCE,
     *,
-    confined: bool = False,
+    kind: Callable[..., Bridge] = Bridge,
 ) -> list[Service]:
-    """Bridges of one new group; confined, each to its share of a core."""
+    """Bridges of one new group, each a `kind` of these arguments."""
     group = f"bench-{uuid.uuid4().hex[:8]}"
-    kind = SharedBridge if confined else Bridge
     return [
         kind(
             {

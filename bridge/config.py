@@ -144,6 +144,10 @@ class Settings(BaseSettings):
     task: Literal["auto", "classify", "detect", "embed", "raw"] = Field(
         "auto", description="what the outputs mean; auto: postprocess.task, else as they look"
     )
+    outputs: str = Field(
+        "",
+        description="the model's outputs to use, by name, with commas; empty: postprocess.outputs",
+    )
     top_k: int = Field(3, ge=1, le=1000, description="classes in each prediction, best first")
     min_score: float | None = Field(
         None,

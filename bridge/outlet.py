@@ -236,7 +236,7 @@ class Outlet:
         """
         message = (
             f"Kafka refuses its prediction on topic {topic} as {refusal}: see the topic's "
-            " max.message.bytes and cleanup.policy, and the size of the image's key"
+            "max.message.bytes and cleanup.policy, and the size of the image's key"
         )
         letter = self._letter(arrival, ("publish", refusal, message), 1)
         return self._dead(arrival, letter, None)

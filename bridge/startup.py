@@ -64,6 +64,9 @@ def wait_for_model(
 
 def connect(settings: Settings, address: Address) -> TritonServer:
     """One server of Triton, as the settings say."""
+    parameters = dict(settings.model_parameters)
+    if settings.outputs:
+        parameters["postprocess.outputs"] = settings.outputs
     tls = None
     if settings.triton_tls:
         tls = Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
@@ -71,7 +74,7 @@ def connect(settings: Settings, address: Address) -> TritonServer:
         address.text,
         settings.model,
         settings.model_version,
-        wanted=Wanted(settings.task, settings.model_parameters, settings.top_k),
+        wanted=Wanted(settings.task, parameters, settings.top_k),
         request_timeout_s=settings.request_timeout_s,
         tls=tls,
         name=address.name,

@@ -66,6 +66,8 @@ would undo what the bridge promises are refused, with exit code 2:
 - `delivery.report.only.error`: an offset is committed when its answer is acknowledged;
 - `isolation.level` other than `read_committed`, with `--delivery exactly-once`: images of
   transactions that were aborted would be answered;
+- `auto.offset.reset=latest`: images would be passed over wherever the group has no offset, on a new
+  partition for one; `--start latest` begins once at the end;
 - `enable.auto.commit` (`auto.commit.enable`), `enable.auto.offset.store`, `enable.partition.eof`:
   the bridge decides when an offset is committed, and asks where a partition ends;
 - `test.mock.num.brokers` and `enabled_events`: the client would use brokers of its own, or not tell

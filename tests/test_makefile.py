@@ -37,3 +37,23 @@ def test_a_torch_from_another_index_leaves_out_what_is_for_gpus_and_nothing_else
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_without_it_all_is_as_the_lock_file_says() -> None:
     assert "--require-hashes -r requirements/all.lock" in recipe()
+
+
+def read_by(target: str) -> set[str]:
+    """The lock files that a target goes through."""
+    said = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r"for lock in (.*?);", said)
+    assert found is not None, said
+    return set(found[1].split())
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_what_an_image_is_made_of_is_told_for_every_image() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    locks = set(re.findall(r"^(?:COPY|ARG EXPORT_LOCK=) ?(\S+\.lock)", text, re.MULTILINE))
+    images = locks - {"requirements/build.lock"}
+    assert len(images) == 4
+    assert read_by("sbom") == images | {"results/sbom/requirements-wheel.lock"}
+    assert images < read_by("audit")

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
@@ -38,26 +38,35 @@ def command(name: str, heap: str = "1g") -> list[str]:
     """
     opens = [f"--add-opens={one}=ALL-UNNAMED" for one in OPENS]
     quiet = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Xshare:auto"]
-    return ["java", f"-Xmx{heap}", *opens, *quiet, "-cp", f"{build()}/*", name]
+    return ["java", f"-Xmx{heap}", *opens, *quiet, "-cp", build(), name]
 
 
-def build() -> Path:
-    """The folder of jars, the rivals' own among them.
+def build() -> str:
+    """The class path: Maven's jars, and the rivals' own classes.
 
     Raises:
         StackError: as `command`.
     """
-    sources = sorted((*SOURCES.glob("*.java"), POM))
+    cache = CACHE / "rivals-java"
+    cache.mkdir(parents=True, exist_ok=True)
+    jars = _kept(cache, [POM], _fetch)
+    classes = _kept(
+        cache, [POM, *sorted(SOURCES.glob("*.java"))], lambda folder: _compile(jars, folder)
+    )
+    return f"{classes}:{jars}/*"
+
+
+def _kept(cache: Path, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
+    """What `make` makes of these, once."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    jars = CACHE / "rivals-java" / digest
-    if not jars.is_dir():
-        jars.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=jars.parent, prefix="build-") as scratch:
-            fetched, classes = Path(scratch) / "jars", Path(scratch) / "classes"
-            _fetch(fetched)
-            _compile(fetched, classes)
-            fetched.rename(jars)
-    return jars
+    kept = cache / digest
+    if not kept.is_dir():
+        with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as scratch:
+            made = Path(scratch) / "made"
+            made.mkdir()
+            make(made)
+            made.rename(kept)
+    return kept
 
 
 def _fetch(folder: Path) -> None:
@@ -70,7 +79,6 @@ def _fetch(folder: Path) -> None:
 
 
 def _compile(jars: Path, classes: Path) -> None:
-    classes.mkdir()
     generated = classes.parent / "generated"
     generated.mkdir()
     # As Triton's own Python client has it.
@@ -89,7 +97,9 @@ def _compile(jars: Path, classes: Path) -> None:
     ])  # fmt: skip
     sources = [*generated.rglob("*.java"), *SOURCES.glob("*.java")]
     _run(["javac", "-nowarn", "-d", str(classes), "-cp", f"{jars}/*", *map(str, sources)])
-    _run(["jar", "--create", f"--file={jars / 'rivals.jar'}", "-C", str(classes), "."])
+    services = classes / "META-INF/services/org.apache.flink.table.factories.Factory"
+    services.parent.mkdir(parents=True)
+    services.write_text("FlinkTriton$Provider\n")
 
 
 def _run(command: Sequence[str]) -> None:

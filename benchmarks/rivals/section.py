@@ -22,7 +22,7 @@ from stack.errors import StackError
 from stack.service import Service
 
 REPEATS = 5
-WATCH = Watch(1.5, 3.0)
+WATCH = Watch(1.0, 2.5)
 BACKLOG = 600_000
 """More than the fastest answers of a model that answers at once."""
 JSON_IMAGES = 12_000
@@ -31,7 +31,9 @@ COMMITTED_S = 1.0
 """A transaction takes half of it: until then its answers are not there for a reader."""
 SUSTAINS = 0.9
 """Of its own throughput: who has less room than that at a load is not asked for it."""
-LATENCY_S, SETTLE_S = 4.0, 2.0
+LATENCY_S, SETTLE_S = 3.0, 2.0
+THROUGHPUT = 0.65
+"""Of the time, where it is limited; the rest is latency's."""
 
 
 def rivals(rig: Rig, plan: Plan, progress: Progress) -> Result:
@@ -76,7 +78,7 @@ def rivals(rig: Rig, plan: Plan, progress: Progress) -> Result:
         "points": [],
         "rivals": {one.name: {"guarantee": one.guarantee, "how": one.how} for one in RIVALS},
     }
-    result = {**about, **repeat(todo, repeats, progress.adding(about))}
+    result = {**about, **repeat(todo, repeats, progress.part(THROUGHPUT, about))}
     result["failures"] = {**failures, **result["failures"]}
     rates = {
         name: Spread.of([one["rate"] for one in windows]).median

@@ -87,8 +87,13 @@ _PROMISES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "acks": (("all", "-1"), "an answer could be lost after its image was committed"),
     "message.timeout.ms": (("0",), "a broker that is away would stop the bridge"),
     "message.send.max.retries": ((str(2**31 - 1),), "a broker that is away would stop the bridge"),
+    "auto.offset.reset": (
+        ("earliest", "smallest", "beginning", "error"),
+        "images would be passed over wherever the group has no offset, on a new partition for one "
+        "(--start latest begins once at the end)",
+    ),
 }
-"""Options of the producer that keep a promise: the values that do, and what another would mean."""
+"""Options that keep a promise: the values that do, and what another would mean."""
 
 
 def _given(settings: Settings, specific: Mapping[str, object]) -> dict[str, object]:

@@ -46,6 +46,8 @@ class TransactionSize:
             self.limit = len(entries) // 2
             return ()
         self._culprit_found = True
+        # What is not published is not refused.
+        entries = [one for one in entries if one.result is not None and not one.result.silent]
         # Images of one record go together: the largest is the one at fault, else the next.
         return [max(entries, key=_size)] if refusal == "too_large" else entries
 
@@ -61,8 +63,11 @@ class TransactionSize:
 
 
 def _size(entry: Entry[Publication]) -> int:
-    record = None if entry.result is None else entry.result.record
-    return 0 if record is None else len(record.key or b"") + len(record.value or b"")
+    if entry.result is None:
+        return 0
+    key, value, headers = entry.result.record
+    in_headers = sum(len(name) + len(text or b"") for name, text in headers)
+    return len(key or b"") + len(value or b"") + in_headers
 
 
 def split(

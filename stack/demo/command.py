@@ -1,5 +1,6 @@
 """The main job, whole, on this machine: images through Kafka and Triton and back."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.summary import Summary
 from exporter.detector.score import Score
 from stack.bridge import Bridge
-from stack.demo.detections import draw_examples, judge
+from stack.demo.detections import draw_examples, judge, number_of
 from stack.demo.rate import sustainable_rate
 from stack.demo.subject import CLASSIFY, Subject, detecting
 from stack.demo.table import EXAMPLES, LEAST_MAP, RIGHT, console, report
@@ -123,6 +124,8 @@ def run(
     script("export", subject.model, "--backend", "python", "--repository", repository)
 
     step("starting Kafka and Triton" if jars.is_cached() else "fetching and starting Kafka, Triton")
+    # So many are right in float32. TF32, which torch uses on a GPU, may move one or two.
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     kafka = Kafka(directory / "kafka")
     triton = Triton(repository, directory / "triton")
     for service in (kafka, triton):
@@ -190,7 +193,7 @@ def read_detections(bootstrap: str, run_id: str, count: int) -> dict[int, Detect
                 continue
             prediction = decode_prediction(received.record)
             if prediction.run_id == run_id and isinstance(prediction.answer, Detections):
-                found[int(prediction.id.rpartition("-")[2])] = prediction.answer
+                found[number_of(prediction.id)] = prediction.answer
     finally:
         reader.close()
     return found

@@ -251,3 +251,51 @@ def test_of_a_gpu_the_best_of_one_bridge_and_several_counts(
     section["measurements"][SEVERAL_BRIDGES] = [window(several)] * 2
     found = verdicts(report.write(tmp_path, {"throughput": section}))
     assert found["images/s on one GPU, raw"] == verdict
+
+
+@pytest.mark.parametrize(("now", "verdict"), [(30.6, "yes"), (31.2, "**no**")])
+def test_an_image_costs_no_more_than_in_the_commit_before(
+    tmp_path: Path, now: float, verdict: str
+) -> None:
+    costs = {"raw, before": 30.0, "raw, now": now, "PNG, before": 100.0, "PNG, now": 100.0}
+    section = {
+        **ABOUT, "settings": {"before": "abc123"},
+        "measurements": {name: [window(1000.0, cost)] * 3 for name, cost in costs.items()},
+    }  # fmt: skip
+    found = verdicts(report.write(tmp_path, {"baseline": section}))
+    assert found["bridge's CPU per image, raw: now ÷ abc123"] == verdict
+    assert found["bridge's CPU per image, PNG: now ÷ abc123"] == "yes"
+
+
+def test_without_another_commit_no_line_asks_for_it(tmp_path: Path) -> None:
+    assert "now ÷" not in report.write(tmp_path, {"throughput": throughput(960.0)})
+
+
+def test_what_floats_cost_is_beside_what_pixels_cost(tmp_path: Path) -> None:
+    costs = {"JPEG, UINT8": 1000.0, "JPEG, FP32": 1500.0, "raw, UINT8": 100.0, "raw, FP32": 400.0}
+    section = {
+        **ABOUT, "settings": {"FP32 bytes an image": "602,112"},
+        "measurements": {name: [window(100.0, cost)] * 2 for name, cost in costs.items()},
+    }  # fmt: skip
+    text = report.write(tmp_path, {"floats": section})
+    assert "CPU per image of 224x224, raw: FP32 ÷ UINT8 |  | 4.00 (4.00 to 4.00)" in text
+    assert "FP32 bytes an image: 602,112" in text
+
+
+def test_growth_shows_cost_memory_and_starts(tmp_path: Path) -> None:
+    section = {
+        **ABOUT,
+        "measurements": {"1 partition": [window(500.0)], "12 partitions": [window(600.0, 31.0)]},
+        "starts": [
+            {"waiting": 10_000, "ready_s": 1.0, "first_answer_s": 1.5, "rss_bytes": 100 << 20},
+            {"waiting": 10_000, "ready_s": 2.0, "first_answer_s": 2.5, "rss_bytes": 102 << 20},
+            {"waiting": 10_000_000, "ready_s": 3.0, "first_answer_s": 3.5, "rss_bytes": 99 << 20},
+        ],
+    }
+    text = report.write(tmp_path, {"growth": section})
+    assert (
+        "| 12 partitions | 600 (600 to 600) | 31 (31 to 31) | 10 (10 to 10) | 101 (101 to 101) |"
+        in text
+    )
+    assert "| 10,000 | 1.5 (1.0 to 2.0) | 2.0 (1.5 to 2.5) | 101 (100 to 102) |" in text
+    assert "| 10,000,000 | 3.0 (3.0 to 3.0) | 3.5 (3.5 to 3.5) | 99 (99 to 99) |" in text

@@ -63,10 +63,11 @@ def test_each_guarantee_has_a_bridge_to_be_compared_with() -> None:
         assert (EXACTLY_ONCE in rival.name) == (rival.guarantee == EXACTLY_ONCE)
 
 
-def test_what_is_known_before_the_first_result_is_kept_beside_each() -> None:
+def test_a_part_has_its_share_of_the_time_and_what_is_kept_beside_it() -> None:
     kept: list[dict[str, Any]] = []
     progress = Progress(lambda _: None, kept.append, deadline=10.0, clock=lambda: 4.0)
-    adding = progress.adding({"right": {"a": 915}, "points": []})
-    adding.keep({"points": [1]})
+    part = progress.part(0.5, {"right": {"a": 915}, "points": []})
+    part.keep({"points": [1]})
     assert kept == [{"right": {"a": 915}, "points": [1]}]
-    assert adding.left_s == 6.0
+    assert (part.left_s, progress.left_s) == (3.0, 6.0)
+    assert Progress(lambda _: None, kept.append).part(0.5, {}).left_s is None

@@ -1,6 +1,6 @@
 """Stand-ins for Kafka's client and for Triton, behind the same protocols; time is the test's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -247,11 +247,17 @@ class Broker:
         limits: bytes of a request, by topic.
         own_limit: bytes of a record that the client itself refuses.
         queue: bytes that the client's queue takes.
+        compacted: topics that take no record without a key.
     """
 
     def __init__(
-        self, limits: dict[str, int], own_limit: int = 1 << 30, queue: int = 1 << 30
+        self,
+        limits: dict[str, int],
+        own_limit: int = 1 << 30,
+        queue: int = 1 << 30,
+        compacted: Collection[str] = (),
     ) -> None:
+        self.compacted = compacted
         self.limits = limits
         self.own_limit = own_limit
         self.queue = queue
@@ -293,6 +299,8 @@ class Broker:
             error = self.unreachable
             if total > self.limits.get(topic, 1 << 30):
                 error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+            if topic in self.compacted and any(record.key is None for _, record, _ in together):
+                error = KafkaError(KafkaError.INVALID_RECORD)
             if error is not None:
                 self.failing = error
             for _, record, on_delivery in together:

@@ -113,8 +113,8 @@ def test_what_only_a_program_can_set_is_refused_in_one_line(where: str, name: st
 
 def test_an_option_counts_by_its_own_name() -> None:
     fast = "topic.metadata.refresh.fast.interval.ms"
-    wanted = settings({"topic.auto.offset.reset": "latest", fast: 100})
-    assert consumer_option(wanted, "auto.offset.reset") == "latest"
+    wanted = settings({"topic.auto.offset.reset": "error", fast: 100})
+    assert consumer_option(wanted, "auto.offset.reset") == "error"
     consumer_of(wanted)
 
 
@@ -123,6 +123,14 @@ def test_reading_what_was_not_committed_is_refused_with_exactly_once_alone() -> 
     with pytest.raises(KafkaSettingError, match=r"isolation\.level=read_uncommitted is refused"):
         consumer_of(settings(option, delivery="exactly-once"))
     consumer_of(settings(option))
+
+
+@pytest.mark.parametrize("name", ["auto.offset.reset", "topic.auto.offset.reset"])
+@pytest.mark.parametrize("value", ["latest", "largest", "end", "LATEST"])
+def test_a_reset_that_passes_images_over_is_refused(name: str, value: str) -> None:
+    with pytest.raises(KafkaSettingError, match="--start latest"):
+        consumer_of(settings({name: value}))
+    consumer_of(settings({name: "earliest"}))
 
 
 def test_the_group_protocol_in_which_the_broker_assigns_needs_no_other_option() -> None:
