@@ -235,7 +235,7 @@ def _again(record: StoredRecord, letter: DeadLetter, originals: Originals) -> Ou
     """The message as it first arrived; None, and a line about it, when that cannot be had."""
     if record.unreadable is not None:
         place = f"{record.topic()}/{record.partition()}/{record.offset()}"
-        typer.echo(f"passed over: the letter at {place}: {record.unreadable}", err=True)
+        typer.echo(f"skipped: the dead letter at {place}: {record.unreadable}", err=True)
         return None
     if not is_omitted(record):
         return _identified(record, record, letter)
@@ -258,5 +258,5 @@ def _identified(original: StoredRecord, record: StoredRecord, letter: DeadLetter
 
 def _origin(letter: DeadLetter) -> str:
     if not letter.topic:
-        raise DeadLetterError("a letter that does not say where it came from: use --to TOPIC")
+        raise DeadLetterError("a dead letter that does not say where it came from: use --to TOPIC")
     return letter.topic
