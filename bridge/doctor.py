@@ -1,6 +1,6 @@
 """Hold a bridge's settings against the real Kafka and Triton, and change nothing: `tkb doctor`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,13 +17,22 @@ from bridge.command import flags, given
 from bridge.config import ConfigError, Settings, load
 from bridge.inference import InferenceError
 from bridge.kafka.clients import make_consumer, read_group
+from bridge.logs import configure
 from bridge.startup import connect
 from bridge.triton.addresses import Addresses
 from bridge.triton.client import probe
 from bridge.triton.model import UnservableModelError
 from bridge.triton.peer import speaks_http
 from cli.app import FAILED, make_app
-from cli.clients import KafkaSettingError, client_config, make_client, reason
+from cli.clients import (
+    ClientLog,
+    KafkaSettingError,
+    client_config,
+    explain,
+    make_client,
+    reach,
+    reason,
+)
 from cli.topics import missing_topics
 
 TIMEOUT_S = 10.0
@@ -43,22 +52,21 @@ class Finding:
 
 def check_kafka(settings: Settings) -> Iterator[Finding]:
     """Brokers, topics, rights and limits, and where the group would begin."""
-    heard: list[str] = []
-    consumer = make_consumer(
-        settings, lambda error: heard.append(error.str()), lambda _: None, lambda *_: None
-    )
+    kept = ClientLog()
+    consumer = make_consumer(settings, kept.error, lambda _: None, lambda *_: None)
     try:
-        yield from _check_kafka(settings, consumer)
+        yield from _check_kafka(settings, consumer, {"logger": kept})
     except KafkaException as error:
-        consumer.poll(0)  # hands over why no broker is reached
-        why = heard[0].partition(" (after ")[0] if heard else reason(error)
+        why = explain(consumer, {"logger": kept}, error)
         yield Finding("wrong", f"Kafka at {settings.brokers}: {why}")
     finally:
         consumer.close()
 
 
-def _check_kafka(settings: Settings, consumer: Consumer) -> Iterator[Finding]:
-    known = consumer.list_topics(timeout=TIMEOUT_S)
+def _check_kafka(
+    settings: Settings, consumer: Consumer, heard: Mapping[str, Any]
+) -> Iterator[Finding]:
+    known = reach(consumer, heard)
     yield Finding("ok", f"Kafka at {settings.brokers}: {len(known.brokers)} broker(s)")
     missing = [topic for topic in settings.topics if topic not in known.topics]
     if missing:
@@ -176,6 +184,7 @@ def main(context: typer.Context, **_flags: Any) -> int:
     """
     try:
         settings = load(given(context))
+        configure("error", settings.log_format)  # what is found is said once, as findings
         found = []
         for check in CHECKS:
             for finding in check(settings):

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cli.clients import CONNECT_S, REFUSED_S
+
 KAFKA = "Kafka"
 """The panel of what every command that talks to Kafka has."""
 
@@ -38,11 +40,12 @@ OldTopic = Annotated[
     str | None, typer.Option("--topic", hidden=True, help="The former name of the topic's flag.")
 ]
 ConnectTimeout = Annotated[
-    float,
+    float | None,
     typer.Option(
         min=0.1,
         metavar="SECONDS",
         help="Seconds to reach Kafka and find the topics.",
+        show_default=f"{CONNECT_S:.0f}, or {REFUSED_S:.0f} where Kafka's address refuses",
         rich_help_panel=KAFKA,
     ),
 ]

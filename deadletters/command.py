@@ -192,7 +192,6 @@ def replay(
         note = ""
     sent = gone = 0
     try:
-        resender = None if dry_run else Resender(config, name)
         said = "would be sent" if dry_run else "sent"
         columns = TextColumn(
             f"{{task.completed:,}} letters read, {{task.fields[sent]:,}} {said} again"
@@ -202,6 +201,7 @@ def replay(
             Letters(config, dead_letters_topic, name) as letters,
             Progress(columns, console=Console(stderr=True)) as progress,
         ):
+            resender = None if dry_run else Resender(config, name)
             task = progress.add_task("replay", total=None, sent=0)
             for chunk in letters.chunks():
                 records: list[tuple[str, Outgoing]] = []

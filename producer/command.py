@@ -224,7 +224,7 @@ def main(  # one parameter an option: this signature is the command's help
     topic: OldTopic = None,
     predictions_topic: PredictionsTopic = PREDICTIONS,
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
-    connect_timeout: ConnectTimeout = 10.0,
+    connect_timeout: ConnectTimeout = None,
     queue_timeout: Annotated[
         float,
         typer.Option(

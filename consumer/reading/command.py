@@ -65,7 +65,7 @@ def main(
     brokers: Brokers = BROKERS,
     predictions_topic: PredictionsTopic = PREDICTIONS,
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
-    connect_timeout: ConnectTimeout = 10.0,
+    connect_timeout: ConnectTimeout = None,
     kafka: KafkaOptions = None,
 ) -> None:
     """Print what was found in each image: id, label and score; of a detection a line an object.
