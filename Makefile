@@ -40,7 +40,7 @@ test-schemas: $(VENV)/.installed ## only the tests of schema registries, with a 
 
 test-kubernetes: $(VENV)/.installed ## the chart on a real API server, and KEDA on a real Kafka (builds both: an hour, once)
 	$(BIN)/python -m tests.kubernetes.tools
-	KUBERNETES_REQUIRED=1 $(BIN)/python -m pytest tests/kubernetes -m "soak or not soak" --timeout 900 --durations 5
+	KUBERNETES_REQUIRED=1 $(BIN)/python -m pytest tests/kubernetes tests/faults/test_pods.py -m "soak or not soak" --timeout 900 --durations 5
 
 chart: $(VENV)/.installed ## package the Helm chart into results/ (needs helm)
 	@mkdir -p results

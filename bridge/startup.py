@@ -16,7 +16,7 @@ from bridge.triton.addresses import Address
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
-from cli.topics import missing_topics
+from cli.topics import why_absent
 from schemas.formats import FORMATS, FramedSerializer, MissingPackageError, avro_schema
 from schemas.registry import (
     Registry,
@@ -104,7 +104,7 @@ def wait_for_topics(
         known = consumer.list_topics(timeout=5).topics
         missing = [topic for topic in settings.topics if topic not in known]
         if missing:
-            raise ConfigError(missing_topics(settings.brokers, missing))
+            raise ConfigError(why_absent(consumer, settings.brokers, missing, 5))
 
         state = read_group(settings)
         check_group(settings, state)

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from cli.clients import CONNECT_S, explain, make_client, reach, reason
+from cli.clients import CONNECT_S, Asked, explain, make_client, reach, reason
 
 PAUSE_S = 0.2
 POLL_S = 0.02
@@ -29,6 +29,19 @@ def missing_topics(brokers: str, topics: Sequence[str]) -> str:
         f"no such topic on {brokers}: {', '.join(topics)}; create it "
         f"(tkb topics create --brokers {brokers} {names}) or name another"
     )
+
+
+def why_absent(client: Asked, brokers: str, topics: Sequence[str], timeout_s: float) -> str:
+    """Why topics are not in the list of all: there are none such, or this user may not see them.
+
+    Raises:
+        KafkaException: no broker answers.
+    """
+    found = {name: client.list_topics(name, timeout=timeout_s).topics[name] for name in topics}
+    for name, topic in found.items():
+        if topic.error is not None and topic.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return f"topic {name!r} on {brokers} cannot be used: {topic.error.str()}"
+    return missing_topics(brokers, topics)
 
 
 def find_partitions(

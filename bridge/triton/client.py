@@ -130,6 +130,20 @@ class TritonServer:
             raise InferenceError("UNAVAILABLE", str(error)) from None
         return self._version or max(versions, key=lambda one: (len(one), one), default="")
 
+    def last_answer(self, timeout_s: float) -> float | None:
+        """When the model last answered, by Triton's own clock; epoch seconds, None: never.
+
+        Raises:
+            InferenceError: Triton does not say.
+        """
+        request = service_pb2.ModelStatisticsRequest(name=self._model, version=self._version)
+        try:
+            answer = self._stub.ModelStatistics(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise _failed(error) from None
+        last_ms = max((one.last_inference for one in answer.model_stats), default=0)
+        return last_ms / 1000 if last_ms else None
+
     def _with_labels(self, spec: ModelSpec, timeout_s: float) -> ModelSpec:
         """Where Triton does not find the best classes, it can still say once what all are called.
 
