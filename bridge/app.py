@@ -70,8 +70,6 @@ SETTLE_S = 30.0
 """Bound on committing what is complete after a failure."""
 OF_KAFKA = (KafkaException, DeliveryError, FencedError)
 """Errors after which nothing can be committed, or must not be."""
-KAFKA_ERROR_S = 10.0
-"""Between two log lines of the same error of Kafka's client."""
 BUFFERED_BATCHES = 8
 """Batches held for each that Triton may have: one being answered, one waiting, two
 on their way in, and as much again being published or in a transaction."""
@@ -110,7 +108,6 @@ class App:
         self._metrics.build.labels(
             version(), platform.python_version(), str(libversion()[0]), settings.digest
         ).set(1)
-        self._kafka_errors: dict[str, float] = {}
         self._membership = Membership(settings.group)
         self._waits: dict[str, str] = {}
         """What a start waits for, with the reason."""
@@ -435,11 +432,7 @@ class App:
     def _kafka_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._membership.brokers(up=False)
-        # Connecting is tried many times a second: one line tells as much as all of them.
-        now = time.monotonic()
-        if now - self._kafka_errors.get(error.name(), -KAFKA_ERROR_S) >= KAFKA_ERROR_S:
-            self._kafka_errors[error.name()] = now
-            log.warning("kafka_error", code=error.name(), error=error.str())
+        log.warning("kafka_error", code=error.name(), error=error.str())
         if error.fatal():
             self._fail(KafkaException(error))
 

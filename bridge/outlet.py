@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EXPIRED_LOG_NS = 10_000_000_000
+EXPIRED_LOG_NS = 60_000_000_000
 """Between two log lines that say so: in an overload, every other image is."""
 
 Problem = tuple[str, str, str]

@@ -1,7 +1,6 @@
 """Kafka clients, configured once: what users may override and what the bridge depends on."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -266,28 +265,14 @@ def read_statistics(text: str, *, committed: bool = True) -> Statistics:
 
 
 ADMIN_TIMEOUT_S = 5.0
-REPEAT_S = 10.0
-"""Between two warnings of librdkafka about the same; what comes in between is a debug line."""
 
 
 class KafkaLog:
-    """Takes librdkafka's own log lines into the bridge's log.
-
-    Args:
-        clock: monotonic seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._said: dict[str, float] = {}
+    """Takes librdkafka's own log lines into the bridge's log."""
 
     def log(self, level: int, message: str, *arguments: object) -> None:
         """Called on any thread; `level` is one of the standard library's."""
         text = message % arguments if arguments else message
         facility = text.partition(" ")[0]  # "OFFSET [client] ...": from a fixed set
-        now = self._clock()
-        if level >= logging.WARNING and now - self._said.get(facility, -REPEAT_S) >= REPEAT_S:
-            self._said[facility] = now
-            log.warning("librdkafka", level=level, message=text[:500])
-        else:
-            log.debug("librdkafka", level=level, message=text[:500])
+        tell = log.warning if level >= logging.WARNING else log.debug
+        tell("librdkafka", facility=facility, message=text[:500])
