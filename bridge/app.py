@@ -27,11 +27,11 @@ from bridge.kafka.clients import (
     consumer_option,
     make_consumer,
     make_producer,
-    read_statistics,
 )
 from bridge.kafka.exactly_once import ExactlyOnce, FencedError
 from bridge.kafka.intake import Intake
 from bridge.kafka.membership import Membership
+from bridge.kafka.statistics import read_statistics
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
@@ -390,7 +390,7 @@ class App:
         settings = self._settings
         metadata = commit_metadata(model)
         if settings.delivery == "at-least-once":
-            producer = make_producer(settings, self._kafka_error, {})
+            producer = make_producer(settings, self._kafka_error, self._sent_statistics, {})
             return AtLeastOnce(consumer, producer, assignment, self._metrics, self._fail, metadata)
         timeout_ms = int(settings.transaction_timeout_s * 1000)
         extra = {
@@ -401,7 +401,7 @@ class App:
         }
         return ExactlyOnce(
             consumer,
-            make_producer(settings, self._transactions_error, extra),
+            make_producer(settings, self._transactions_error, self._sent_statistics, extra),
             assignment,
             self._metrics,
             self._fail,
@@ -449,6 +449,9 @@ class App:
     def _kafka_statistics(self, text: str) -> None:
         if self._watch is not None:
             self._watch.statistics(read_statistics(text, committed=self._reads_committed))
+
+    def _sent_statistics(self, text: str) -> None:
+        self._metrics.tell_client("producer", read_statistics(text))
 
     def _not_live(self) -> dict[str, str]:
         if not self._started or self._intake is None or self._pipeline is None:

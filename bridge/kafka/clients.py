@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import orjson
 import structlog
 from confluent_kafka import (
     Consumer,
@@ -56,6 +55,7 @@ _PRODUCER_DEFAULTS = {
     # A dead letter is an image and its reason: the broker's limit is what counts.
     "message.max.bytes": 64 << 20,
     "queue.buffering.max.kbytes": 256 * 1024,
+    "statistics.interval.ms": 5_000,
 }
 
 
@@ -160,7 +160,10 @@ def make_consumer(
 
 
 def make_producer(
-    settings: Settings, on_error: Callable[[KafkaError], None], extra: Mapping[str, object]
+    settings: Settings,
+    on_error: Callable[[KafkaError], None],
+    on_statistics: Callable[[str], None],
+    extra: Mapping[str, object],
 ) -> Producer:
     """A producer for predictions and dead letters.
 
@@ -168,7 +171,7 @@ def make_producer(
         KafkaSettingError: an option that cannot be used.
     """
     merged = _merge(settings, _PRODUCER_DEFAULTS, settings.kafka_producer)
-    config = {**_common(settings, on_error), **merged, **extra}
+    config = {**_common(settings, on_error), **merged, **extra, "stats_cb": on_statistics}
     return make_client(Producer, config)
 
 
@@ -232,36 +235,6 @@ def begin_at_ends(settings: Settings, consumer: Consumer) -> int:
         if one.error is not None:
             raise KafkaException(one.error)
     return len(places)
-
-
-class Statistics(NamedTuple):
-    """What the bridge wants of librdkafka's statistics.
-
-    Attributes:
-        ends: the offset at which this consumer finds nothing more, by (topic, partition): the last
-            stable offset, or the high watermark for one that reads what is not committed, too.
-    """
-
-    brokers_up: int
-    ends: dict[tuple[str, int], int]
-
-
-def read_statistics(text: str, *, committed: bool = True) -> Statistics:
-    """Read the JSON that librdkafka hands to `stats_cb`.
-
-    Args:
-        committed: whether the consumer reads committed records alone.
-    """
-    body = orjson.loads(text)
-    brokers = body.get("brokers", {}).values()
-    end = "ls_offset" if committed else "hi_offset"
-    ends = {
-        (topic, one["partition"]): one[end]
-        for topic, of_topic in body.get("topics", {}).items()
-        for one in of_topic.get("partitions", {}).values()
-        if one.get(end, -1) >= 0
-    }
-    return Statistics(sum(one.get("state") == "UP" for one in brokers), ends)
 
 
 ADMIN_TIMEOUT_S = 5.0

@@ -156,6 +156,7 @@ class ExactlyOnce:
             self._call(self._producer.init_transactions)
             self.problem = None
             while not self._stopping.is_set():
+                self._producer.poll(0)  # what the client tells of itself would pile up
                 with self._assignment.changed:
                     if not self._assignment.changed.wait_for(self._has_work, IDLE_WAIT_S):
                         continue

@@ -7,8 +7,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.clients import Statistics, read_model
+from bridge.kafka.clients import read_model
 from bridge.kafka.membership import Key, Membership
+from bridge.kafka.statistics import Statistics
 from bridge.metrics import Metrics
 from cli.clients import KafkaSettingError
 
@@ -157,6 +158,7 @@ class Watch:
     def statistics(self, statistics: Statistics) -> None:
         self._membership.brokers(up=statistics.brokers_up > 0)
         self._metrics.brokers_up.set(statistics.brokers_up)
+        self._metrics.tell_client("consumer", statistics)
         lags = self._membership.lags(statistics.ends, self._assignment.in_flight())
         self._metrics.lag.clear()  # a partition that went to another bridge is that one's to tell
         for (_, partition), lag in lags.items():

@@ -375,7 +375,7 @@ def test_kafkas_client_takes_the_options() -> None:
     options = {"session.timeout.ms": 30000, "group.instance.id": f"{NAMESPACE}.{POD}"}
     read = load({"kafka_consumer": options})
     make_consumer(read, print, print, print).close()
-    make_producer(read, print, {}).flush(0)
+    make_producer(read, print, print, {}).flush(0)
 
 
 @pytest.mark.parametrize(

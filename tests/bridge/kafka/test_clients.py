@@ -14,8 +14,8 @@ from bridge.kafka.clients import (
     make_consumer,
     make_producer,
     read_model,
-    read_statistics,
 )
+from bridge.kafka.statistics import read_statistics
 from cli.clients import KafkaSettingError
 
 Options = dict[str, str | int | float | bool]
@@ -53,12 +53,12 @@ def test_a_producer_that_could_lose_an_answer_is_refused(where: str, option: Opt
     wanted = settings(producer=option) if where == "producer" else settings(both=option)
     (name,) = option
     with pytest.raises(KafkaSettingError, match=f"{name}=.* is refused: .*; leave it out"):
-        make_producer(wanted, lambda _: None, {})
+        make_producer(wanted, lambda _: None, lambda _: None, {})
 
 
 @pytest.mark.parametrize("option", [{"acks": "all"}, {"acks": -1}, {"enable.idempotence": True}])
 def test_a_promise_may_be_said_again(option: Options) -> None:
-    make_producer(settings(producer=option), lambda _: None, {})
+    make_producer(settings(producer=option), lambda _: None, lambda _: None, {})
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,26 @@ def test_the_end_is_that_of_what_this_consumer_can_read(committed: bool, end: in
     found = read_statistics(orjson.dumps(text).decode(), committed=committed)
     assert found.brokers_up == 1
     assert found.ends == {("images", 0): end}
+
+
+def test_what_the_client_says_of_itself_is_that_of_its_slowest_broker() -> None:
+    def broker(rtt_us: int, throttle_ms: int) -> dict[str, object]:
+        window = {"rtt": {"avg": rtt_us}, "throttle": {"max": throttle_ms}}
+        return {"state": "UP", "outbuf_cnt": 1, "waitresp_cnt": 2, **window}
+
+    partition = {"partition": 0, "fetchq_cnt": 3, "fetchq_size": 300}
+    found = read_statistics(
+        orjson.dumps(
+            {
+                "msg_cnt": 7,
+                "msg_size": 700,
+                "brokers": {"1": broker(1500, 0), "2": broker(4000, 250), "coordinator": {}},
+                "topics": {"images": {"partitions": {"0": partition, "1": {"partition": 1}}}},
+            }
+        ).decode()
+    )
+    assert (found.rtt_s, found.throttle_s) == (0.004, 0.25)
+    assert (found.requests, found.records, found.record_bytes) == (6, 10, 1000)
 
 
 def test_warnings_of_kafkas_client_are_warnings() -> None:
