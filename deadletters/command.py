@@ -18,6 +18,7 @@ from cli.options import (
     OldTopic,
     kafka_options,
 )
+from cli.terminal import tell
 from deadletters.kafka import DeadLetterError, Letters, Originals, Resender, group_prefix, replays
 from deadletters.selection import (
     MAX_NOTE,
@@ -38,6 +39,8 @@ app = make_app(
     no_args_is_help=True, help="List dead letters by reason, and send them again after a fix."
 )
 
+INDENT = 10
+"""Of what follows a count."""
 WHICH = "Which dead letters"
 """A panel of its help."""
 
@@ -143,12 +146,13 @@ def list_letters(
         typer.echo(orjson.dumps(groups, option=orjson.OPT_INDENT_2).decode())
         return
     for name, found in sorted(groups.items(), key=lambda pair: -pair[1].count):
-        typer.echo(
+        tell(
             f"{found.count:>8,}  {name}  {moment(found.first_ms)} to {moment(found.last_ms)}, "
-            f"{found.open:,} open"
+            f"{found.open:,} open",
+            INDENT,
         )
         for sample in found.samples:
-            typer.echo(f"          {sample}")
+            tell(f"{'':{INDENT}}{sample}", INDENT)
     if not groups:
         typer.echo("no dead letters")
 

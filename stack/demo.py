@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -52,7 +53,8 @@ SHARE = 0.3
 MOST_RATE = 500
 CALIBRATION_S = 1.5
 
-console = Console(highlight=False, soft_wrap=True)
+# Piped, a line stays one line.
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 app = make_app()
@@ -301,7 +303,7 @@ def report(summary: Summary, output: Path, subject: Subject, score: Score | None
         "latency_report.html",
         *([] if score is None else [EXAMPLES]),
     ):
-        console.print(f"{output / name}", markup=False)
+        console.print(f"{output / name}", markup=False, soft_wrap=True)
 
 
 def step(text: str) -> None:
