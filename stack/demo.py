@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -20,11 +21,13 @@ from rich.table import Table
 
 from bridge.inference import Answer, InferenceError
 from bridge.triton.client import TritonServer
-from cli.app import fail, make_app
+from cli.app import fail, install, make_app
 from cli.child import command
 from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.summary import Summary
 from exporter.detector.score import Score
+from exporter.errors import ExportError
+from exporter.shipped import install_shipped
 from stack.bridge import Bridge
 from stack.detections import Detecting, draw_examples, judge, write_canvases
 from stack.errors import StackError
@@ -108,7 +111,7 @@ def main(
         with ExitStack() as running:
             summary, score = run(directory, output, rate, delivery.value, subject, running)
             console.print("stopping")
-    except (StackError, DemoError, InferenceError, ReadError) as error:
+    except (StackError, DemoError, InferenceError, ReadError, ExportError) as error:
         fail(error)
     except KeyboardInterrupt:
         console.print("stopped")
@@ -155,8 +158,7 @@ def run(
 ) -> tuple[Summary, Score | None]:
     """Bring everything up, send, measure; what was started is stopped by `running`."""
     repository = STACKS / "model_repository"
-    step("exporting the model to TorchScript (a minute the first time)")
-    script("export", subject.model, "--backend", "python", "--repository", repository)
+    provide_model(subject, repository)
 
     step("starting Kafka and Triton" if jars.is_cached() else "fetching and starting Kafka, Triton")
     kafka = Kafka(directory / "kafka")
@@ -212,6 +214,22 @@ def run(
     said = read_detections(kafka.bootstrap, run_id, subject.count)
     draw_examples(subject.detecting, said, output / EXAMPLES)
     return summary, judge(subject.detecting, said)
+
+
+def provide_model(subject: Subject, repository: Path) -> None:
+    """Have the model in the repository, ready to be served.
+
+    Raises:
+        DemoError: it cannot be had.
+    """
+    if find_spec("torch") is not None:
+        step("exporting the model to TorchScript (a minute the first time)")
+        script("export", subject.model, "--backend", "python", "--repository", repository)
+    elif subject.detecting is not None:
+        raise DemoError(f"the detector needs torch: {install('model')}")
+    else:
+        step("taking the model as it comes, in ONNX (torch is not installed)")
+        install_shipped(repository)
 
 
 def read_detections(bootstrap: str, run_id: str, count: int) -> dict[int, Detections]:
