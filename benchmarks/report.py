@@ -23,6 +23,7 @@ TITLES = {
     "throughput": "Through the real model",
     "overhead": "Against a null model, which answers at once",
     "bridges": "Several bridges against a null model, each with its share of a core",
+    "tritons": "Several Tritons behind one bridge, each with its share of a core",
     "batches": "Triton alone, by size of the requests",
     "formats": "Triton alone, by the model's format and precision",
     "photos": "Photos, decoded by the bridge or in Triton",

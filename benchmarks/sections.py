@@ -15,6 +15,7 @@ from benchmarks.references import references
 from benchmarks.repeats import repeat
 from benchmarks.rig import ENSEMBLE, MODEL, Rig
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
+from benchmarks.tritons import tritons
 from benchmarks.window import Watch, Window, drain, load, wait_until
 from producer.encoding import Encoding
 from producer.sources import cifar10
@@ -141,6 +142,7 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "throughput": throughput,
     "overhead": overhead,
     "bridges": bridges,
+    "tritons": tritons,
     "latency": latency,
     "freshness": freshness,
     "batches": batches,
