@@ -99,7 +99,7 @@ $(VENV)/.installed: requirements/all.lock | prerequisites
 
 # What the demo takes where there is no GPU.
 $(VENV)/.small: requirements/demo.lock | prerequisites
-	@echo "setting up $(VENV) for the demo, without torch (once, about 1 GB)"
+	@echo "setting up $(VENV) for the demo, without torch (once, about 0.6 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $<

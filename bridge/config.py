@@ -31,6 +31,7 @@ from pydantic_settings import (
 from bridge.freshness import Freshness, seconds
 from bridge.routing import HEADER, LABEL
 from bridge.triton.addresses import parse_targets
+from cli.options import broker_list
 from schemas.settings import check_url
 from storage.allowed import parse_allow_list
 from wire.passing import PassedHeaders, read_patterns
@@ -101,7 +102,9 @@ class Settings(BaseSettings):
 
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
-    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
+    brokers: Annotated[str, AfterValidator(broker_list)] = Field(
+        "127.0.0.1:9092", description="Kafka bootstrap servers, comma separated"
+    )
     images_topic: str = Field(IMAGES, min_length=1, description="topic that images arrive on")
     predictions_topic: str = Field(
         PREDICTIONS, min_length=1, description="topic that predictions go to"
@@ -399,7 +402,8 @@ def _find_toml(flags: Mapping[str, object]) -> Path | None:
         return None
     path = Path(str(name))
     if not path.is_file():
-        raise ConfigError(f"config: no such file: {path}")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise ConfigError(f"config: {what}: {path}")
     return path
 
 
@@ -418,7 +422,10 @@ def load(flags: Mapping[str, object]) -> Settings:
     try:
         return Settings(**flags)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigError("; ".join(map(_problem, error.errors(include_url=False)))) from None
+        problems = [
+            _in_file(one, flags, path) + _problem(one) for one in error.errors(include_url=False)
+        ]
+        raise ConfigError("; ".join(problems)) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     except (UnicodeDecodeError, OSError) as error:
@@ -429,9 +436,21 @@ def load(flags: Mapping[str, object]) -> Settings:
         _toml_path.reset(token)
 
 
+def _in_file(error: ErrorDetails, flags: Mapping[str, object], path: Path | None) -> str:
+    """The file, where the setting stands there and nothing that wins over it was given."""
+    name = str(error["loc"][0]) if error["loc"] else ""
+    given = {variable.upper().partition("__")[0] for variable in os.environ}
+    if path is None or not name or name in flags or f"BRIDGE_{name.upper()}" in given:
+        return ""
+    return f"{path}: "
+
+
 def _problem(error: ErrorDetails) -> str:
     where = ".".join(str(part) for part in error["loc"])
     text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, Settings.model_fields, 1)
+        return f"{where}: no such setting{f' ({near[0]}?)' if near else ''}"
     if not where:
         return text
     given = error["input"]

@@ -10,10 +10,40 @@ from cli.clients import CONNECT_S, REFUSED_S
 KAFKA = "Kafka"
 """The panel of what every command that talks to Kafka has."""
 
+PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+
+
+def broker_list(text: str) -> str:
+    """Kafka's addresses; ValueError, which says why, for what is none."""
+    given = [one for one in map(str.strip, text.split(",")) if one]
+    if not given:
+        raise ValueError("no address of a broker: HOST:PORT")
+    for one in given:
+        protocol, separator, address = one.rpartition("://")
+        if separator and protocol.lower() not in PROTOCOLS:
+            raise ValueError(f"{one!r} is the address of something else: Kafka's is HOST:PORT")
+        host, colon, port = address.rpartition(":")
+        if not colon or address.endswith("]"):  # the port is 9092 then; an IPv6 address has colons
+            host, port = address, "9092"
+        if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{one!r} is not HOST:PORT")
+    return text
+
+
+def _brokers(text: str) -> str:
+    try:
+        return broker_list(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Brokers = Annotated[
     str,
     typer.Option(
-        metavar="HOST:PORT", help="Kafka brokers, comma separated.", rich_help_panel=KAFKA
+        metavar="HOST:PORT",
+        help="Kafka brokers, comma separated.",
+        rich_help_panel=KAFKA,
+        callback=_brokers,
     ),
 ]
 BROKERS = "127.0.0.1:9092"

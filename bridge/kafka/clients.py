@@ -247,5 +247,7 @@ class KafkaLog:
         """Called on any thread; `level` is one of the standard library's."""
         text = message % arguments if arguments else message
         facility = text.partition(" ")[0]  # "OFFSET [client] ...": from a fixed set
-        tell = log.warning if level >= logging.WARNING else log.debug
+        # What is an error to it comes as one, too: see `on_error`.
+        told = level < logging.WARNING or facility in ("FAIL", "ERROR")
+        tell = log.debug if told else log.warning
         tell("librdkafka", facility=facility, message=text[:500])
