@@ -66,7 +66,7 @@ def test_a_healthy_day_is_ten_lines(
         bridge.stop()
     said = lines(bridge)
     assert len(said) <= HEALTHY, Counter(one["event"] for one in said)
-    assert {one["level"] for one in said} == {"info"}
+    assert [one for one in said if one["level"] != "info"] == []
     assert said[-1]["event"] == "stopped"
 
 
@@ -118,9 +118,6 @@ def test_half_a_minute_without_kafka_is_twenty_lines(
 
 
 def told(said: list[dict[str, Any]]) -> None:
-    """Few lines, but one that something is wrong, and as the last one that it is well again."""
-    counts = Counter(one["event"] for one in said)
-    print(counts)
-    print(*said, sep="\n")
-    assert len(said) <= INCIDENT, counts
+    """Few lines, and some that something is wrong."""
+    assert len(said) <= INCIDENT, Counter(one["event"] for one in said)
     assert "warning" in {one["level"] for one in said}
