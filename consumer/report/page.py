@@ -24,11 +24,13 @@ from consumer.report.comparison import caveats, compare
 from consumer.report.confusion import confusion
 from consumer.report.distribution import Distribution, distribution
 from consumer.report.gallery import Place
+from consumer.report.stories import stories
 from consumer.summary import Stage, Summary
 from consumer.units import clipped, duration
 
 FRAMES = (svg.WIDE, svg.NARROW)
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("theme.js", "find.js")
 NAME_LENGTH = 80
 """Characters of an id or a label: a longer one says no more and breaks the layout."""
 
@@ -86,6 +88,7 @@ def write_report(
         slowest=gallery.cards(rows, gallery.slowest(chosen), pictures, answers),
         detected=detected,
         neighbours=neighbours,
+        stories=stories(rows),
     )
 
 
@@ -160,7 +163,7 @@ def _charts(chosen: Measured, summary: Summary) -> list[list[Chart]]:
 
 
 def _write(file: BinaryIO, template: str, **content: object) -> None:
-    script = (TEMPLATES / "theme.js").read_text()
+    script = "".join((TEMPLATES / name).read_text() for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template(template)
     text = page.render(

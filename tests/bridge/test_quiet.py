@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from producer.encoding import Encoding
 from stack.bridge import Bridge
@@ -60,6 +61,10 @@ def out_for(seconds: float, stop: Callable[[], object], start: Callable[[], obje
 def test_a_healthy_day_is_ten_lines(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
 ) -> None:
+    # A broker that has just started has no producer ids yet, of which Kafka's client complains.
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "enable.idempotence": True})
+    producer.produce(topics.predictions, b"warm")
+    assert producer.flush(120) == 0
     bridge = start_bridge(delivery=delivery)
     with flowing(kafka, topics):
         serves(bridge, 300)
