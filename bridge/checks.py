@@ -27,8 +27,8 @@ from bridge.startup import connect
 from bridge.triton.addresses import Addresses
 from bridge.triton.client import TritonServer, probe
 from bridge.triton.model import UnservableModelError
-from bridge.triton.peer import speaks_http
 from cli.clients import ClientLog, client_config, explain, make_client, reach, reason
+from cli.peer import not_triton
 from cli.topics import missing_topics
 
 TIMEOUT_S = 10.0
@@ -53,11 +53,12 @@ class Finding:
 def check_kafka(settings: Settings) -> Iterator[Finding]:
     """Brokers, topics, rights, limits and clocks, and where the group would begin."""
     kept = ClientLog()
+    heard = {"bootstrap.servers": settings.brokers, "logger": kept}
     consumer = make_consumer(settings, kept.error, lambda _: None, lambda *_: None)
     try:
-        yield from _check_kafka(settings, consumer, {"logger": kept})
+        yield from _check_kafka(settings, consumer, heard)
     except KafkaException as error:
-        why = explain(consumer, {"logger": kept}, error)
+        why = explain(consumer, heard, error)
         yield Finding("wrong", f"Kafka at {settings.brokers}: {why}")
     finally:
         consumer.close()
@@ -230,9 +231,8 @@ def check_triton(settings: Settings) -> Iterator[Finding]:
             )
             yield from _clock_of(server, address.text, before_s, counted_s)
         except (InferenceError, UnservableModelError) as error:
-            http = "it speaks HTTP and not gRPC; Triton's gRPC port is 8001 by default"
-            text = http if speaks_http(address.text) else error
-            yield Finding("wrong", f"Triton at {address.text}: {text}")
+            text = not_triton(address.text) if isinstance(error, InferenceError) else None
+            yield Finding("wrong", f"Triton at {address.text}: {text or error}")
         finally:
             server.close()
 

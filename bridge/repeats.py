@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 REPEAT_S = 60.0
 """Between two lines of a complaint that goes on."""
-QUIET_S = 10.0
-"""After so long without it, a complaint is a new one: what is retried is retried sooner."""
+QUIET_S = 30.0
+"""After so long without it, a complaint is a new one: what is retried is retried sooner, and what
+Kafka's client says of its brokers comes every 20 s."""
 MOST = 1000
 """Complaints that are remembered."""
 

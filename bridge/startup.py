@@ -16,6 +16,7 @@ from bridge.triton.addresses import Address
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
+from cli.clients import reason
 from cli.topics import why_absent
 from schemas.formats import FORMATS, FramedSerializer, MissingPackageError, avro_schema
 from schemas.registry import (
@@ -240,7 +241,8 @@ def _retry(
             return found
         except passing as error:
             wait = backoff.next_wait()
-            waits[part] = str(error)[:300]
-            log.warning(event, error=str(error)[:300], retry_in_s=round(wait, 2))
+            text = reason(error)[:300]
+            waits[part] = text
+            log.warning(event, error=text, retry_in_s=round(wait, 2))
             stop.wait(wait)
     raise StoppedError

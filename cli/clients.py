@@ -9,6 +9,8 @@ import typer
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
 
+from cli.peer import not_kafka
+
 log = logging.getLogger("kafka")
 
 REPEAT_S = 60.0
@@ -138,7 +140,7 @@ def reach(
             asked = {"topic": topic} if topic else {}
             return client.list_topics(timeout=max(min(wait, left), 0.1), **asked)
         except KafkaException:
-            if time.monotonic() >= begun + limit:
+            if time.monotonic() >= begun + limit or (timeout_s is None and _stranger(config)):
                 raise
         wait *= 2
 
@@ -149,9 +151,15 @@ def _complaint(client: Polled, config: Mapping[str, Any]) -> str:
     return kept.last if isinstance(kept, ClientLog) else ""
 
 
+def _stranger(config: Mapping[str, Any]) -> str | None:
+    """What answers at the first of the addresses, where it is not Kafka."""
+    first = str(config.get("bootstrap.servers", "")).partition(",")[0].rpartition("://")[2].strip()
+    return not_kafka(first) if ":" in first else None
+
+
 def explain(client: Polled, config: Mapping[str, Any], error: Exception) -> str:
     """Why a call failed: what the client said of its brokers where it did, else the error."""
-    return _complaint(client, config) or reason(error)
+    return _complaint(client, config) or _stranger(config) or reason(error)
 
 
 def reason(error: Exception) -> str:

@@ -15,9 +15,10 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bridge.inference import Answer, Done, Failure, InferenceError, Sends
 from bridge.tasks.classify import Classify, ClassifyHeads, parse_class
+from bridge.tasks.task import AnswerError
 from bridge.triton.messages import make_request, parse_answer, texts
 from bridge.triton.model import ModelSpec, UnservableModelError, Wanted, read_spec
-from bridge.triton.peer import tls_mismatch
+from cli.peer import tls_mismatch
 from imaging.rules import Input, Size
 from imaging.tensor import to_tensor
 from wire.trace import TRACEPARENT
@@ -192,8 +193,9 @@ class TritonServer:
             for one in models
             if one["name"] == self._model
         ]
+        what = f"version {self._version} of model" if self._version else "model"
         raise InferenceError(
-            "UNAVAILABLE", f"model {self._model!r} is not ready: {'; '.join(states)}".strip()
+            "UNAVAILABLE", f"{what} {self._model!r} is not ready: {'; '.join(states)}".strip()
         )
 
     def infer(
@@ -279,6 +281,11 @@ def probe(inference: Sends, spec: ModelSpec, timeout_s: float = 30) -> Answer:
         if result.failure is Failure.INVALID:
             raise UnservableModelError(f"model {spec.name!r} fails on a probe image: {result}")
         raise result
+    answer = next(iter(result.results), None)
+    if isinstance(answer, AnswerError) and answer.kind == "bad_shape":
+        raise UnservableModelError(
+            f"model {spec.name!r} cannot be used for the task {spec.task.name}: {answer}"
+        )
     return result
 
 

@@ -58,7 +58,7 @@ def test_what_the_bridge_would_do_is_said_and_what_is_wrong_ends_with_1(
     assert code == 1
     assert "no such topic" in said
     assert "tkb topics create" in said
-    assert "it speaks HTTP and not gRPC" in said
+    assert f"{triton.http} speaks HTTP and not gRPC" in said
 
     code, said = doctor({**given, "--model": "nobody"})
     assert code == 1
