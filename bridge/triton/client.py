@@ -193,9 +193,10 @@ class TritonServer:
             for one in models
             if one["name"] == self._model
         ]
-        what = f"version {self._version} of model" if self._version else "model"
+        if self._version:
+            states.insert(0, f"version {self._version} is asked for")
         raise InferenceError(
-            "UNAVAILABLE", f"{what} {self._model!r} is not ready: {'; '.join(states)}".strip()
+            "UNAVAILABLE", f"model {self._model!r} is not ready: {'; '.join(states)}".strip()
         )
 
     def infer(
