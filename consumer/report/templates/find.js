@@ -23,7 +23,7 @@ if (section) {
       if (ms === null) return;
       const swatch = document.createElement("i");
       swatch.className = `swatch stage-${stages[index]}`;
-      add(stages[index].replace("_", " "), `${ms} ms`).prepend(swatch);
+      add(stages[index].replace("_", " "), `${ms.toFixed(ms < 10 ? 2 : 1)} ms`).prepend(swatch);
     });
     add("what became of it", became[outcome] ?? `${outcome}${best === null ? "" : `: ${names[best]}`}`);
     if (label !== null) add("true label", names[label]);
