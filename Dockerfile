@@ -4,8 +4,11 @@
 #   docker build --target bridge --build-arg PYTHON_IMAGE=python@sha256:... .
 ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.11-py3
 ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
+# Dates that would be those of the build, in seconds: two builds of one source have the same content.
+ARG SOURCE_DATE_EPOCH=1577836800
 
 FROM ${PYTHON_IMAGE} AS base
+ARG SOURCE_DATE_EPOCH
 # User 1000 owns nothing that runs: the image is the same whoever the container runs as.
 RUN useradd --uid 1000 --user-group --no-create-home --shell /usr/sbin/nologin app
 ENV PATH=/opt/venv/bin:$PATH \
@@ -14,12 +17,15 @@ WORKDIR /app
 
 # pip lives in an environment of its own, which no image keeps.
 FROM ${PYTHON_IMAGE} AS pip
+ARG SOURCE_DATE_EPOCH
+# With it Python names a compiled file's source by its hash, not by its time.
+ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 RUN python -m venv /opt/pip \
     && python -m venv --without-pip /opt/venv
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
-# Wheels alone: no compiler is needed, and none is there.
-ENV PIP_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all:" \
+# Wheels alone: no compiler is needed, and none is there. The lock files name all that an image needs.
+ENV PIP_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --require-hashes --no-deps --only-binary=:all:" \
     WHEEL_INSTALL="/opt/pip/bin/pip --python /opt/venv/bin/python install --no-deps --no-index"
 
 # The project's wheel, for each image with the packages that it runs and no others.
@@ -126,6 +132,7 @@ ENTRYPOINT ["tkb", "export", "--repository", "/models"]
 # The image's own numpy and DALI stay: packages of another CUDA would stand before them. What it lacks
 # goes to a folder of its own, so that nothing of the image is replaced.
 FROM ${TRITON_IMAGE} AS triton
+ARG SOURCE_DATE_EPOCH
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="triton-kafka-triton" \

@@ -128,6 +128,8 @@ lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -c requirements/all.lock \
 		-o exporter/decoding/requirements.lock exporter/decoding/requirements.in
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links -o requirements/rivals.lock requirements/rivals.in
 	$(MAKE) lock-compose
 
 versions: ## write the versions of versions.toml wherever they stand
@@ -136,7 +138,7 @@ versions: ## write the versions of versions.toml wherever they stand
 outdated: ## say which versions and Python packages are behind
 	@$(BIN)/python scripts/versions.py --outdated
 
-digests: ## pin the images by digest (needs Docker, and the images' registries)
+digests: ## pin the images by digest (needs Docker or skopeo, and their registries)
 	$(BIN)/python scripts/versions.py --digests
 
 # Tools of others, each in an environment that is thrown away.
@@ -148,10 +150,14 @@ audit: ## compare the lock files with the known vulnerabilities of Python packag
 		$(TOOL) pip-audit==$(PIP_AUDIT) pip-audit --strict --require-hashes --disable-pip --no-deps -r $$lock || failed=1; \
 	done; exit $$failed
 
+# Of what is built here, and of what is added to Triton's image.
+IMAGE_LOCKS := requirements/bridge.lock requirements/client.lock requirements/export.lock \
+	exporter/decoding/requirements-triton.lock
+
 sbom: ## write what each image and the wheel are made of to results/sbom/ (CycloneDX)
 	@mkdir -p results/sbom
 	@$(LOCK_IMAGE) --constraint requirements/all.lock --output-file results/sbom/requirements-wheel.lock
-	@for lock in requirements-*.lock results/sbom/requirements-wheel.lock; do \
+	@for lock in $(IMAGE_LOCKS) results/sbom/requirements-wheel.lock; do \
 		name=$$(basename $$lock .lock); name=$${name#requirements-}; \
 		$(TOOL) cyclonedx-bom==$(CYCLONEDX) cyclonedx-py requirements --pyproject pyproject.toml \
 			--output-reproducible --output-file results/sbom/$$name.cdx.json $$lock 2>/dev/null || exit 1; \

@@ -26,7 +26,6 @@ class Costs:
         replication: copies of each record.
         gpu_watts, core_watts, broker_watts: at that load; of a GPU its card alone, its host is in
             the cores.
-        gpu_hour, core_hour, broker_hour: price of each for an hour; any currency.
     """
 
     image_bytes: int
@@ -43,9 +42,6 @@ class Costs:
     gpu_watts: float = 700
     core_watts: float = 8
     broker_watts: float = 250
-    gpu_hour: float = 3.0
-    core_hour: float = 0.05
-    broker_hour: float = 0.8
 
     @property
     def broker_rate(self) -> float:
@@ -68,7 +64,7 @@ class Plan:
         cores: CPU cores of the bridges and of Triton.
         ingress_gbit: images into Kafka, before replication, Gbit/s.
         first: the part with the least room: what saturates first.
-        watt_hours_per_million, price_per_million: for a million images.
+        watt_hours_per_million: for a million images.
     """
 
     bridges: int
@@ -79,7 +75,6 @@ class Plan:
     ingress_gbit: float
     first: str
     watt_hours_per_million: float
-    price_per_million: float
 
 
 def plan(rate: float, costs: Costs) -> Plan:
@@ -103,8 +98,6 @@ def plan(rate: float, costs: Costs) -> Plan:
     partitions = max(2 * bridges, math.ceil(rate / (costs.partition_rate * HEADROOM)))
     cores = math.ceil(rate * (costs.bridge_core_us + costs.triton_core_us) / 1e6 / HEADROOM)
     watts = gpus * costs.gpu_watts + cores * costs.core_watts + brokers * costs.broker_watts
-    price = gpus * costs.gpu_hour + cores * costs.core_hour + brokers * costs.broker_hour
-    hours_per_million = 1e6 / rate / 3600
     return Plan(
         bridges=bridges,
         cores=cores,
@@ -113,6 +106,5 @@ def plan(rate: float, costs: Costs) -> Plan:
         gpus=gpus,
         ingress_gbit=rate * costs.image_bytes * 8 / 1e9,
         first=max(exact, key=lambda part: exact[part] / counts[part]),
-        watt_hours_per_million=watts * hours_per_million,
-        price_per_million=price * hours_per_million,
+        watt_hours_per_million=watts * 1e6 / rate / 3600,
     )

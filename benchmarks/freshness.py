@@ -1,5 +1,7 @@
 """Twice the images that the bridge can answer, and how old what it answers is with --max-age."""
 
+from functools import partial
+
 from benchmarks import subjects
 from benchmarks.latency import AROUND_S, BACKLOG, offer
 from benchmarks.plan import Plan, Result
@@ -34,12 +36,13 @@ def freshness(rig: Rig, plan: Plan, progress: Progress) -> Result:
             "failures": dict(failures),
         }  # fmt: skip
 
+    settings = {**subjects.AT_LEAST_ONCE, "max_age": f"{MAX_AGE_S}s"}
     for repeat in range(plan.repeats):
         if not progress.has_time(seconds + AROUND_S):
             failures[f"repeat {repeat + 1}"] = NO_TIME
             continue
-        settings = {"max_age": f"{MAX_AGE_S}s"}
-        found = offer(rig, "bridge", OVERLOAD * top, seconds, settings)
+        start = partial(subjects.bridges, rig, settings=settings)
+        found = offer(rig, start, OVERLOAD * top, seconds)
         points.append({"repeat": repeat, **found})
         progress.keep(result())
         share = found["answered"] / found["sent"]

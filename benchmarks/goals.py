@@ -6,10 +6,10 @@ from typing import NamedTuple
 from benchmarks.machine import CPU
 from benchmarks.plan import LOW, SEVERAL_BRIDGES
 from benchmarks.results import Found, Section, pairs, points, rates, windows
+from benchmarks.rivals.table import compare
 from benchmarks.spread import Spread, ratio
 
-AT_LEAST_ONCE_PEERS = ("Quix Streams", "MLServer")
-"""MLServer's guarantee is weaker: it reads without a group, from the end of its topic."""
+WEAKER = "weaker"
 DECODING = (
     "null model, decoded in Triton by DALI",
     "null model, decoded in Triton",
@@ -19,6 +19,8 @@ RIGHT, MAY_LOSE = 915, 2
 """Of the 1,000 shipped images in float32; and by two tenths of a point fewer with fewer bits."""
 FLAT = 0.05
 """Growth of resident memory over one window that still counts as none."""
+SAME = 1.03
+"""Times its former CPU that an image may cost: what repeats differ by."""
 FRESH = 1.2
 """Times --max-age that an answer may be old: the age, and what the model takes."""
 AT_ONCE_MS = 1.0
@@ -44,11 +46,13 @@ def judge(found: Found) -> list[Goal]:
     latency, formats = found.get("latency"), found.get("formats")
     return [
         *_ceiling(throughput),
-        *_usual_demo(throughput, latency),
-        *_peers(throughput),
+        *_rivals(found.get("rivals")),
+        *_modes(throughput),
         *_low_load(latency),
         *_freshness(found.get("freshness")),
         *_own_cost(overhead),
+        *_floats(found.get("floats")),
+        *_as_before(found.get("baseline")),
         *_batches(throughput, latency),
         *_bridges(found.get("bridges"), overhead),
         *_tritons(found.get("tritons")),
@@ -149,48 +153,30 @@ def _ceiling(section: Section | None) -> Iterator[Goal]:
     yield _shown("bridge ÷ ceiling alone", ours, rates(section, "ceiling"))
 
 
-def _usual_demo(section: Section | None, latency: Section | None) -> Iterator[Goal]:
-    yield _at_least(
-        "bridge ÷ usual demo", rates(section, "bridge"), rates(section, "usual demo"), 3
-    )
-    what = "p99 ÷ usual demo's, at"
-    shares = [] if latency is None else sorted(
-        {one["share"] for one in latency["points"] if one["subject"] == "usual demo"}
-    )  # fmt: skip
-    if latency is None or not shares:
-        yield Goal(f"{what} each rate that it sustains", "< 1")
-        return
-    for share in shares:
-        both = pairs(latency, "bridge", "usual demo", share)
-        ratios = [ours["p99"] / demo["p99"] for ours, demo in both]
-        spread = Spread.of(ratios) if ratios else None
-        goal = Goal(f"{what} {share:.0%} load", "< 1")
-        yield goal._replace(measured=spread.text(), met=spread.median < 1) if spread else goal
-
-
-def _peers(section: Section | None) -> Iterator[Goal]:
-    best = max(
-        (name for name in AT_LEAST_ONCE_PEERS if rates(section, name)),
-        key=lambda name: Spread.of(rates(section, name)).median,
-        default=None,
-    )
+def _modes(section: Section | None) -> Iterator[Goal]:
     ours, exactly = rates(section, "bridge"), rates(section, "bridge, exactly once")
-    yield _at_least(
-        f"bridge ÷ best peer, at least once ({best or 'Quix Streams, MLServer'})",
-        ours, rates(section, best) if best else [], 2,
-    )  # fmt: skip
-    yield _at_least(
-        "bridge ÷ best peer, exactly once (Quix Streams)",
-        exactly, rates(section, "Quix Streams, exactly once"), 2,
-    )  # fmt: skip
     yield _at_least("bridge, exactly once ÷ at least once", exactly, ours, 0.85)
     yield _shown(
         "bridge, PNG: decoded in Triton ÷ decoded in the bridge",
         rates(section, "bridge, PNG decoded in Triton"), rates(section, "bridge, PNG"),
     )  # fmt: skip
-    for name in (*AT_LEAST_ONCE_PEERS, "careful consumer"):
-        if rates(section, name) and name != best:
-            yield _shown(f"bridge ÷ {name}", ours, rates(section, name))
+
+
+def _rivals(section: Section | None) -> Iterator[Goal]:
+    """Twice each of those that promise as much, three times the framework, and sooner."""
+    if section is None:
+        yield Goal("bridge ÷ each rival of the same guarantee", "≥ 2")
+        return
+    for one in compare(section):
+        weaker = section["rivals"][one.name]["guarantee"] == WEAKER
+        goals = [("images/s", one.model, 2.0), ("images/s, null model", one.null, 3.0)]
+        goals += [(f"p99 at {share:.0%} load, theirs in ours", p99, 1.0)
+                  for share, p99 in one.p99.items()]  # fmt: skip
+        for what, spread, goal in goals:
+            if spread is not None:
+                met = None if weaker else spread.median >= goal
+                wanted = "" if weaker else f"≥ {goal:g}"
+                yield Goal(f"{one.ours} ÷ {one.name}: {what}", wanted, spread.text(), met)
 
 
 def _low_load(section: Section | None) -> Iterator[Goal]:
@@ -224,6 +210,27 @@ def _own_cost(section: Section | None) -> Iterator[Goal]:
     ]
     what = "growth of the bridge's memory over a window, %"
     yield _at_most(what, [100 * one for one in growth], 100 * FLAT, 1)
+
+
+def _costs(section: Section | None, name: str) -> list[float]:
+    return [one["cpu_us"]["subject"] for one in windows(section, name)]
+
+
+def _floats(section: Section | None) -> Iterator[Goal]:
+    for kind in ("JPEG", "raw"):
+        costs, plain = (_costs(section, f"{kind}, {one}") for one in ("FP32", "UINT8"))
+        yield _shown(f"bridge's CPU per image of 224x224, {kind}: FP32 ÷ UINT8", costs, plain)
+
+
+def _as_before(section: Section | None) -> Iterator[Goal]:
+    if section is None:  # no commit was told
+        return
+    for kind in ("raw", "PNG"):
+        what = f"bridge's CPU per image, {kind}: now ÷ {section['settings']['before']}"
+        costs, before = (_costs(section, f"{kind}, {one}") for one in ("now", "before"))
+        repeats = min(len(costs), len(before))
+        ratios = ratio(costs[:repeats], before[:repeats]).values if repeats else ()
+        yield _at_most(what, ratios, SAME, 3)
 
 
 def _batches(throughput: Section | None, latency: Section | None) -> Iterator[Goal]:

@@ -1,9 +1,10 @@
-"""Latency of single images by offered load: Triton alone, the bridge, and the usual demo."""
+"""Latency of single images by offered load: Triton alone, and the bridge."""
 
 import json
 import math
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,35 +30,23 @@ KAFKA_RATE, STRAIGHT_RATE = 4000.0, 1500.0
 """Images/s of one probe, through Kafka and straight at Triton; at more it falls behind its own due
 times: an image takes 100 to 250 µs of it."""
 MOST_PROBES = 8
+SETTLE_S = 10.0
 PROBE_S = 180.0
 """What a probe may take beside its seconds: its start, first images that may wait for a bridge, and
 last answers."""
 AROUND_S = 10.0
 """What a point takes beside its seconds, usually."""
-DEMO_SHARES = (0.5, 0.8)
-"""Of the demo's own throughput, where it is compared too; at more it may not keep up."""
 
 
 def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
-    """Each subject at shares of the bridge's throughput; the demo where it can keep up."""
+    """Triton alone and the bridge, at shares of the bridge's throughput."""
     backlog = rig.backlog(min(plan.images, BACKLOG), Encoding.RAW)
-
-    def top(subject: list[Service], target: str) -> float:
-        return drain(rig, subject, backlog, target, plan.watch, model=MODEL).rate
-
     target = rig.topic("out")
-    ours = top(subjects.bridges(rig, backlog, target), target)
+    subject = subjects.bridges(rig, backlog, target)
+    ours = drain(rig, subject, backlog, target, plan.watch, model=MODEL).rate
     progress.say(f"bridge: {ours:,.0f} images/s at most")
-    demo = 0.0
-    if subjects.peers_python() is not None and not plan.essential:
-        target = rig.topic("out")
-        demo = top(subjects.usual_demo(rig, backlog, target), target)
-        progress.say(f"usual demo: {demo:,.0f} images/s at most")
-    offer(rig, "bridge", WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
-    # Its own limit is far below ours: the shares of ours alone would leave it one point.
-    demo_rates = [round(share * demo / ours, 2) for share in DEMO_SHARES if demo]
-    judged = sorted({LOW, *demo_rates})
-    sustained = max(demo_rates, default=0.0)
+    starts: dict[str, Start] = {"Triton": None, "bridge": partial(subjects.bridges, rig)}
+    offer(rig, starts["bridge"], WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
     points: list[Result] = []
     failures: dict[str, str] = {}
     left_out: set[str] = set()
@@ -65,20 +54,17 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
     def result() -> Result:
         measured = {f"{one['subject']} at {one['share']:.0%}" for one in points}
         missing = dict.fromkeys(sorted(left_out - measured), NO_TIME)
-        return {"top_rate": ours, "usual_demo_top_rate": demo, "points": list(points),
-                "failures": {**failures, **missing}}  # fmt: skip
+        return {"top_rate": ours, "points": list(points), "failures": {**failures, **missing}}
 
     for repeat in range(plan.repeats):
-        rates = {*judged, *plan.rates} if repeat < 2 else judged
-        for share in sorted(rates):
-            names = ["Triton", "bridge", *(["usual demo"] if share <= sustained else [])]
-            for name in alternated(names, repeat):
+        for share in sorted(plan.rates if repeat < 2 else {LOW}):
+            for name in alternated(list(starts), repeat):
                 what = f"{name} at {share:.0%}"
                 if not progress.has_time(plan.latency_s + AROUND_S):
                     left_out.add(what)
                     continue
                 try:
-                    point = offer(rig, name, share * ours, plan.latency_s)
+                    point = offer(rig, starts[name], share * ours, plan.latency_s)
                 except StackError as error:
                     # The other points still count; what failed is told in the results.
                     failures[what] = str(error)
@@ -92,36 +78,32 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
     return result()
 
 
+Start = Callable[[str, str], list[Service]] | None
+"""(source, target) to what is started between them; None: load straight at Triton."""
+
+
 def offer(
-    rig: Rig,
-    name: str,
-    rate: float,
-    seconds: float,
-    settings: Mapping[str, str] = subjects.AT_LEAST_ONCE,
+    rig: Rig, start: Start, rate: float, seconds: float, settle_s: float = SETTLE_S
 ) -> Result:
     """One subject at one rate.
 
     Args:
-        name: Triton, bridge or usual demo.
-        settings: of the bridge.
+        settle_s: how long the last answers may take.
 
     Raises:
         StackError: it answered nothing, or could not be measured.
     """
-    probes = probes_for(rate, straight=name == "Triton")
+    probes = probes_for(rate, straight=start is None)
     argv = [
         *subjects.program("probe"), "--images", str(IMAGES), "--rate",
-        f"{rate / probes:.3f}", "--seconds", str(seconds),
+        f"{rate / probes:.3f}", "--seconds", str(seconds), "--settle", str(settle_s),
     ]  # fmt: skip
     subject: list[Service] = []
-    if name == "Triton":
+    if start is None:
         argv += ["--triton", rig.triton.grpc, "--model", MODEL]
     else:
         source, target = rig.topic("in"), rig.topic("out")
-        if name == "bridge":
-            subject = subjects.bridges(rig, source, target, settings=settings)
-        else:
-            subject = subjects.usual_demo(rig, source, target)
+        subject = start(source, target)
         argv += ["--brokers", rig.kafka.bootstrap, "--source", source, "--target", target]
     before = rig.counters(MODEL)
     try:
@@ -138,7 +120,7 @@ def offer(
         for of in ("latencies_ms", "waits_ms", "lateness_ms")
     )
     if not latencies:
-        raise StackError(f"{name} answered none of {sent} images at {rate:.0f} images/s")
+        raise StackError(f"none of {sent} images at {rate:.0f} images/s was answered")
     executions = after.executions - before.executions
     return {
         "rate": rate,

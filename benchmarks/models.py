@@ -13,12 +13,13 @@ _CONFIG = """\
 name: "{name}"
 backend: "python"
 max_batch_size: {max_batch}
-input {{ name: "INPUT__0" data_type: TYPE_UINT8 dims: [ {dims} ] }}
+input {{ name: "INPUT__0" data_type: TYPE_{datatype} dims: [ {dims} ] }}
 output {{ name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ {classes} ] label_filename: "labels.txt" }}
 dynamic_batching {{ }}
 instance_group {{ count: 1 kind: KIND_CPU }}
 parameters {{ key: "preprocess.resize" value {{ string_value: "{resize}" }} }}
-"""
+{more}"""
+_NORMALIZED = 'parameters { key: "preprocess.normalize" value { string_value: "imagenet" } }\n'
 
 _CODE = f"""\
 import numpy as np
@@ -42,13 +43,15 @@ def write_null_model(
     name: str = NULL,
     shape: tuple[int, int, int] = SHAPE,
     resize: int = SHAPE[0],
+    datatype: str = "UINT8",
 ) -> None:
-    """Write it into a model repository, for images of this shape."""
+    """Write it into a model repository, for images of this shape; floats with channels first."""
+    dims = shape if datatype == "UINT8" else (shape[2], *shape[:2])
     directory = repository / name
     (directory / "1").mkdir(parents=True, exist_ok=True)
     config = _CONFIG.format(
-        name=name, max_batch=MAX_BATCH, dims=", ".join(map(str, shape)), classes=CLASSES,
-        resize=resize,
+        name=name, max_batch=MAX_BATCH, dims=", ".join(map(str, dims)), classes=CLASSES,
+        resize=resize, datatype=datatype, more="" if datatype == "UINT8" else _NORMALIZED,
     )  # fmt: skip
     (directory / "config.pbtxt").write_text(config)
     (directory / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))

@@ -8,7 +8,7 @@ from benchmarks.plan import Plan, Result
 from benchmarks.progress import Progress
 from benchmarks.repeats import repeat
 from benchmarks.rig import PARTITIONS, Rig
-from benchmarks.share import SHARE
+from benchmarks.share import SHARE, SharedBridge
 from benchmarks.stages import stages
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
 from benchmarks.window import Watch, Window, answer_all, drain
@@ -72,7 +72,7 @@ def bridges(rig: Rig, plan: Plan, progress: Progress) -> Result:
     def of(source: str, count: int) -> Callable[[], Window]:
         def run() -> Window:
             target = rig.topic("out")
-            subject = subjects.bridges(rig, source, target, count, NULL, confined=True)
+            subject = subjects.bridges(rig, source, target, count, NULL, kind=SharedBridge)
             return drain(rig, subject, source, target, plan.watch, model=NULL)
 
         return run

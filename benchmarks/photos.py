@@ -47,8 +47,8 @@ FIRST = 1000
 def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Images/s of photos through a network of their size, and through one that answers at once."""
     network, max_batch, precision = NETWORKS[rig.torch_device]
-    images = _photos()
-    pixels = _pixels(rig.directory / "photos.npz", images)
+    images = photo_images()
+    pixels = pixels_of(rig.directory / "photos.npz", images)
     with_dali = bool(find_spec("nvidia") and find_spec("nvidia.dali"))
     repository = _models(rig, network, max_batch, precision, with_dali=with_dali)
     with rig.other_triton(repository) as served:
@@ -153,7 +153,7 @@ def _models(rig: Rig, network: str, max_batch: int, precision: str, *, with_dali
     return repository
 
 
-def _photos() -> list[EncodedImage]:
+def photo_images() -> list[EncodedImage]:
     """The shipped images, enlarged, with noise; the same in each run."""
     rng = np.random.default_rng(0)
     found = []
@@ -166,7 +166,7 @@ def _photos() -> list[EncodedImage]:
     return found
 
 
-def _pixels(path: Path, images: Sequence[EncodedImage]) -> Path:
+def pixels_of(path: Path, images: Sequence[EncodedImage]) -> Path:
     """A file of them as the network gets them."""
     limit = 1 << 30
     rules = ImageRules((SIDE, SIDE, 3), Preprocess(RESIZE), max_bytes=limit, max_pixels=limit)

@@ -18,7 +18,7 @@ mpl.use("Agg")
 SIZE = (8.0, 4.5)
 DPI = 110
 OURS, OTHERS, CEILING = "tab:blue", "tab:gray", "tab:green"
-COLOURS = {"Triton": CEILING, "bridge": OURS, "usual demo": "tab:red"}
+COLOURS = {"Triton": CEILING, "bridge": OURS}
 STAGES = ("envelope", "decode", "request", "answer", "prediction")
 REST = "Kafka's and gRPC's clients, threads"
 
@@ -158,9 +158,6 @@ def _latency(axes: Axes, section: Section) -> None:
                               label=f"{subject}, {level}")  # fmt: skip
     axes.axvline(section["top_rate"], color=OURS, linestyle=":", alpha=0.7,
                  label="the bridge's throughput")  # fmt: skip
-    if section["usual_demo_top_rate"]:
-        axes.axvline(section["usual_demo_top_rate"], color=COLOURS["usual demo"], linestyle=":",
-                     alpha=0.7, label="the usual demo's throughput")  # fmt: skip
     axes.set_yscale("log")
     # A decade alone may have no more than one of its powers of ten in it.
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -27,6 +27,14 @@ class Progress:
         self._deadline = deadline
         self._clock = clock
 
+    def part(self, share: float, about: Result) -> "Progress":
+        """For a part of a section: its share of the time left, and what is kept beside it."""
+        left = self.left_s
+        deadline = None if left is None else self._clock() + share * left
+        return Progress(
+            self.say, lambda found: self.keep({**about, **found}), deadline, self._clock
+        )
+
     @property
     def left_s(self) -> float | None:
         """Seconds until it has to be done; None: as many as it likes."""

@@ -5,8 +5,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import goals, plots
+from benchmarks import goals, growth_table, plots
 from benchmarks.results import Found, Section, points, rates
+from benchmarks.rivals.table import lines as rivals_lines
 from benchmarks.spread import Spread
 
 INTRODUCTION = """\
@@ -22,6 +23,8 @@ LEVELS = ("p50", "p90", "p99")
 TITLES = {
     "throughput": "Through the real model",
     "overhead": "Against a null model, which answers at once",
+    "floats": "By the type of a model's input, 224x224, against a null model",
+    "baseline": "Classification, beside the bridge of another commit",
     "bridges": "Several bridges against a null model, each with its share of a core",
     "tritons": "Several Tritons behind one bridge, each with its share of a core",
     "batches": "Triton alone, by size of the requests",
@@ -41,6 +44,9 @@ def write(folder: Path, found: Found) -> str:
     for name, title in TITLES.items():
         if name in found:
             parts += [f"## {title}", "", *_measurements(found[name]), *_right(found[name]), ""]
+    if "rivals" in found:
+        parts += ["## Rivals", "", *rivals_lines(found["rivals"]), ""]
+        parts += [*_failures(found["rivals"]), ""]
     if "stages" in found.get("overhead", ()):
         parts += ["## The bridge's own stages", "", *_stages(found["overhead"]), ""]
     if "latency" in found:
@@ -52,6 +58,11 @@ def write(folder: Path, found: Found) -> str:
             *_freshness(found["freshness"]),
             "",
         ]
+    if "growth" in found:
+        parts += ["## As there is more of it, against models that answer at once", ""]
+        for head, cells in growth_table.tables(found["growth"]):
+            parts += [*table(head, cells), ""]
+        parts += [*_failures(found["growth"]), ""]
     for picture in pictures:
         parts += [f"![{picture.title}]({picture.path.name})", ""]
     text = "\n".join(parts).rstrip() + "\n"
@@ -203,7 +214,7 @@ def _stages(section: Section) -> Iterator[str]:
 def _latency(section: Section) -> Iterator[str]:
     rows = []
     for share in sorted({one["share"] for one in section["points"]}):
-        for subject in ("Triton", "bridge", "usual demo"):
+        for subject in ("Triton", "bridge"):
             here = points(section, subject, share)
             if here:
                 rows.append(

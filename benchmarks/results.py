@@ -1,4 +1,4 @@
-"""What the sections found, as it lies in a folder: one JSON file for each."""
+"""What the sections found, as it lies in a folder: one JSON file for each, below `raw/`."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,13 +7,21 @@ from typing import Any
 
 Section = Mapping[str, Any]
 PARTIAL = ".partial"
+RAW = "raw"
+"""Beside the page and the figures that people read."""
 Found = Mapping[str, Section]
 """Sections by their name."""
 
 
+def path_of(folder: Path, name: str) -> Path:
+    """Where a section's results are; its name may begin with a device's folder: cuda/photos."""
+    section = folder / name
+    return section.parent / RAW / f"{section.name}.json"
+
+
 def save(folder: Path, name: str, section: Section) -> None:
     """Write one section."""
-    path = folder / f"{name}.json"
+    path = path_of(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(section, indent=1) + "\n")
 
@@ -34,7 +42,7 @@ class Kept:
 
     @property
     def _path(self) -> Path:
-        return self._folder / f"{self._name}{PARTIAL}.json"
+        return path_of(self._folder, self._name + PARTIAL)
 
     def partial(self, result: Section) -> None:
         """Keep what there is so far."""
@@ -56,7 +64,7 @@ def read(folder: Path, names: Iterable[str]) -> Found:
     return {
         name: json.loads(path.read_text())
         for name in names
-        for path in (folder / f"{name}{PARTIAL}.json", folder / f"{name}.json")
+        for path in (path_of(folder, name + PARTIAL), path_of(folder, name))
         if path.exists()
     }
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ from benchmarks.models import write_null_model
 from consumer.measuring.triton import ModelCounters, TritonError, read_counters
 from producer.encoding import EncodedImage, Encoding
 from producer.sources import CIFAR10_FILE, cifar10
+from stack.cluster import KafkaCluster
 from stack.errors import StackError
 from stack.kafka import Kafka
 from stack.paths import ROOT, STACKS
@@ -46,13 +47,18 @@ class Rig:
 
     Args:
         device: auto, cpu or cuda, as the exporter takes it.
+        prepare: adds models to the repository, before Triton starts.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, prepare: Callable[["Rig"], None] | None = None) -> None:
         self.device = device
+        self._prepare = prepare
         self.directory = STACKS / f"bench-{uuid.uuid4().hex[:8]}"
         self.repository = self.directory / "models"
         self.gpu = Gpu()
+        self.replicas = 1
+        """Of each topic."""
+        self.kafka: Kafka | KafkaCluster
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -62,12 +68,14 @@ class Rig:
                 undo.enter_context(self.gpu)
             self._export()
             write_null_model(self.repository)
-            self.kafka = Kafka(self.directory / "kafka")
+            if self._prepare is not None:
+                self._prepare(self)
+            self.kafka = broker = Kafka(self.directory / "kafka")
             self.triton = Triton(self.repository, self.directory / "triton")
-            for service in (self.kafka, self.triton):
+            for service in (broker, self.triton):
                 undo.callback(service.stop)
                 service.launch()
-            for service in (self.kafka, self.triton):
+            for service in (broker, self.triton):
                 service.wait_ready()
             self._running = undo.pop_all()
         with grpcclient.InferenceServerClient(self.triton.grpc) as client:
@@ -78,6 +86,12 @@ class Rig:
 
     def __exit__(self, *error: object) -> None:
         self._running.__exit__(None, None, None)
+
+    @property
+    def kafka_pids(self) -> list[int]:
+        """Of each broker."""
+        kafka = self.kafka
+        return [one.pid for one in (kafka.brokers if isinstance(kafka, KafkaCluster) else [kafka])]
 
     @property
     def model_file(self) -> Path:
@@ -125,6 +139,7 @@ class Rig:
             self.kafka.bootstrap,
             {unique: partitions},
             {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"},
+            self.replicas,
         )
         return unique
 
@@ -151,7 +166,7 @@ class Rig:
 
     def ends(self, topic: str) -> int:
         """Records (and transaction markers) in a topic."""
-        with self._reader() as consumer:
+        with self.reader() as consumer:
             partitions = consumer.list_topics(topic, timeout=READ_S).topics[topic].partitions
             return sum(_end(consumer, TopicPartition(topic, p)) for p in partitions)
 
@@ -161,7 +176,7 @@ class Rig:
         Raises:
             StackError: the broker gives anything but records and ends of partitions.
         """
-        with self._reader() as consumer:
+        with self.reader() as consumer:
             partitions = consumer.list_topics(topic, timeout=READ_S).topics[topic].partitions
             consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
             open_partitions = set(partitions)
@@ -178,7 +193,7 @@ class Rig:
             return times
 
     @contextmanager
-    def _reader(self) -> Iterator[Consumer]:
+    def reader(self) -> Iterator[Consumer]:
         consumer = Consumer(
             {"bootstrap.servers": self.kafka.bootstrap, "group.id": "bench-reader",
              "enable.auto.commit": False, "enable.partition.eof": True,

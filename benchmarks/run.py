@@ -16,7 +16,7 @@ from benchmarks import machine, report, results
 from benchmarks.plan import Plan, Result, plan_for
 from benchmarks.progress import Progress, shares
 from benchmarks.rig import Rig
-from benchmarks.sections import SECTIONS
+from benchmarks.sections import PREPARE, SECTIONS
 from stack.errors import StackError
 from stack.paths import ROOT, STACKS
 
@@ -26,6 +26,8 @@ GPU_SECTIONS = ("throughput", "latency", "photos", "formats")
 """What is promised of a GPU; all that a run with little time measures."""
 WEIGHTS = {"throughput": 3.0, "latency": 3.0, "photos": 3.5, "formats": 1.5}
 """Of the sections' shares of a run's time."""
+BASELINE = "baseline"
+"""The section that is measured only where a commit is told."""
 LAST_S = 25.0
 """Of a budget, kept for stopping the last servers, the table and the plots."""
 
@@ -53,6 +55,9 @@ def main(
     device: Annotated[Device, typer.Option(help="Where Triton runs the model.")] = Device.cpu,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = ROOT
     / "benchmarks/results",
+    baseline: Annotated[
+        str, typer.Option(metavar="COMMIT", help="Compare only with the bridge of that commit.")
+    ] = "",
     render: Annotated[bool, typer.Option(help="Only write table and plots anew.")] = False,
 ) -> None:
     """Measure, write one JSON file for each section, then a table and plots of all there are.
@@ -60,7 +65,8 @@ def main(
     While a section runs, what it has is kept in NAME.partial.json.
     """
     plan = plan_for(device.value, quick=quick)
-    wanted = only or list(GPU_SECTIONS if plan.essential else SECTIONS)
+    usual = GPU_SECTIONS if plan.essential else [name for name in SECTIONS if name != BASELINE]
+    wanted = only or ([BASELINE] if baseline else list(usual))
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
         raise typer.BadParameter(
@@ -69,6 +75,9 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGALRM, _out_of_time)
     STACKS.mkdir(exist_ok=True)
+    if BASELINE in wanted and not baseline:
+        raise typer.BadParameter(f"section {BASELINE} needs --baseline COMMIT")
+    plan = replace(plan, baseline=baseline)
     if repeats is not None:
         plan = replace(plan, repeats=repeats)
     if budget is not None:
@@ -132,7 +141,7 @@ def _measure(
         date = time.strftime("%Y-%m-%d")
         return {"repeats": plan.repeats, "date": date, "took_s": took, **result}
 
-    with Rig(device) as rig:
+    with Rig(device, PREPARE.get(name)) as rig:
         progress = Progress(say, lambda partial: keep(whole(partial)), deadline)
         result = SECTIONS[name](rig, plan, progress)
     say(f"{time.monotonic() - started:.0f} s")

@@ -13,7 +13,7 @@ import typer
 from benchmarks.capacity import Costs, Plan, plan
 from benchmarks.plan import SEVERAL_BRIDGES
 from benchmarks.report import table
-from benchmarks.results import Found, Section, rates, read, windows
+from benchmarks.results import Found, Section, path_of, rates, read, windows
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.paths import ROOT
@@ -36,6 +36,9 @@ HEADER_OVERHEAD = 2
 PHOTO_BYTES = 100_000
 PHOTO = "bridge, decoded in Triton"
 CEILING = "ceiling"
+GPU_HOUR = 4.54
+GPU_PRICE = "an H200 SXM on demand at Spheron on 17 March 2026: 4.54 US dollars an hour"
+"""The price that is named with what it gives. What else a stream needs has no price here."""
 SHOWN = (
     ("ResNet-20, raw 32x32", SMALL, ("bridge", SEVERAL_BRIDGES, CEILING)),
     ("ResNet-50, 224x224", PHOTOS, ("bridge, raw", f"{SEVERAL_BRIDGES}, raw", PHOTO, CEILING)),
@@ -102,7 +105,7 @@ def _median(
         return median(map(figure, taken))
     except (KeyError, TypeError, StatisticsError):
         raise UnmeasuredError(
-            f"{RESULTS} has no {section}.json with what {name!r} takes of CPU and GPU: run "
+            f"{path_of(RESULTS, section)} does not say what {name!r} takes of CPU and GPU: run "
             "`make bench DEVICE=cuda`"
         ) from None
 
@@ -147,7 +150,9 @@ def page(found: Found) -> str:
     lines += [
         "### What a million images took of the GPU",
         "",
-        *_million(found, kinds[0].costs.gpu_hour),
+        *_million(found),
+        "",
+        f"The price is that of {GPU_PRICE}.",
         "",
     ]
     lines += ["### What one of each does", "", *_parts(kinds), ""]
@@ -162,7 +167,7 @@ def page(found: Found) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _million(found: Found, gpu_hour: float) -> list[str]:
+def _million(found: Found) -> list[str]:
     rows = []
     for what, section, names in SHOWN:
         for name in names:
@@ -171,7 +176,7 @@ def _million(found: Found, gpu_hour: float) -> list[str]:
                 rate = median(one["rate"] for one in taken)
                 watts = median(one["gpu"]["watts"] for one in taken)
                 busy = median(one["gpu"]["utilisation"] for one in taken)
-                price = gpu_hour * 1e6 / rate / 3600
+                price = GPU_HOUR * 1e6 / rate / 3600
                 rows.append(
                     (
                         f"{what}: {name}", f"{rate:,.0f}", f"{busy:.0f}", f"{watts:.0f}",
@@ -179,7 +184,7 @@ def _million(found: Found, gpu_hour: float) -> list[str]:
                     )
                 )  # fmt: skip
     head = ("", "images/s", "GPU busy, %", "GPU, W", "J per million",
-            f"GPU's price per million, at {gpu_hour:.2f} an hour")  # fmt: skip
+            "GPU's price per million, US dollars")  # fmt: skip
     return list(table(head, rows))
 
 
@@ -227,11 +232,11 @@ def _examples(costs: Costs) -> list[str]:
             (
                 f"{rate:,}", f"{p.ingress_gbit:,.2f}", f"{p.partitions:,}", f"{p.brokers:,}",
                 f"{p.bridges:,}", f"{p.cores:,}", f"{p.gpus:,}", p.first,
-                f"{p.watt_hours_per_million:,.0f}", f"{p.price_per_million:,.2f}",
+                f"{p.watt_hours_per_million:,.0f}",
             )
         )  # fmt: skip
     head = ("images/s", "into Kafka, Gbit/s", "partitions", "brokers", "bridges", "CPU cores",
-            "GPUs", "least room", "Wh per million", "price per million")  # fmt: skip
+            "GPUs", "least room", "Wh per million")  # fmt: skip
     return list(table(head, rows))
 
 

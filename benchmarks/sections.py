@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from benchmarks import subjects
-from benchmarks.filling import mlserver_records
+from benchmarks.baseline import baseline
+from benchmarks.floats import floats
 from benchmarks.formats import formats
 from benchmarks.freshness import freshness
+from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
@@ -14,22 +16,18 @@ from benchmarks.progress import Progress
 from benchmarks.references import references
 from benchmarks.repeats import repeat
 from benchmarks.rig import ENSEMBLE, MODEL, Rig
+from benchmarks.rivals.section import prepare, rivals
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
 from benchmarks.tritons import tritons
-from benchmarks.window import Watch, Window, drain, load, wait_until
+from benchmarks.window import Watch, Window, drain, load
 from producer.encoding import Encoding
-from producer.sources import cifar10
-from stack.service import Service
 
 ESSENTIAL = ("bridge", "ceiling", "ceiling with broker load")
 """What a GPU is judged by, with several bridges."""
-MLSERVER_RATE = 1500
-"""Images/s that MLServer is fed: more than it answers, since it takes no backlog."""
-MLSERVER_CUDA_RATE = 30_000
 
 
 def throughput(rig: Rig, plan: Plan, progress: Progress) -> Result:
-    """Images/s through the real model: the ceiling, ours, and the others."""
+    """Images/s through the real model: the ceiling, and the bridge."""
     warm_broker(rig)
     backlog = rig.backlog(plan.images, Encoding.RAW)
     png = backlog if plan.essential else rig.backlog(plan.images, Encoding.PNG)
@@ -45,14 +43,6 @@ def throughput(rig: Rig, plan: Plan, progress: Progress) -> Result:
         subject = subjects.bridges(rig, source, target, count, model, settings)
         return drain(rig, subject, source, target, plan.watch, model=MODEL)
 
-    def other(start: Callable[[Rig, str, str], list[Service]]) -> Callable[[], Window]:
-        def run() -> Window:
-            target = rig.topic("out")
-            subject = start(rig, backlog, target)
-            return drain(rig, subject, backlog, target, plan.watch, model=MODEL)
-
-        return run
-
     # Not among those that are judged: the broker has not answered a real model yet.
     our_rate = ours().rate
 
@@ -64,20 +54,6 @@ def throughput(rig: Rig, plan: Plan, progress: Progress) -> Result:
             plan.watch, model=MODEL,
         )  # fmt: skip
 
-    def mlserver() -> Window:
-        source, target = rig.topic("in"), rig.topic("out")
-        seconds = plan.watch.warm_s + plan.watch.window_s
-        rate = MLSERVER_CUDA_RATE if rig.device == "cuda" else MLSERVER_RATE
-        count = int(seconds * rate)
-        records = list(mlserver_records(cifar10(Encoding.RAW), count, MODEL))
-        subject = subjects.mlserver(rig, source, target)
-
-        def fill() -> None:
-            wait_until(lambda: subjects.mlserver_consumes(subject[0]), subject, "its consumer")
-            rig.fill(source, records)
-
-        return drain(rig, subject, source, target, plan.watch, model=MODEL, after_start=fill)
-
     todo: dict[str, Callable[[], Window]] = {
         "bridge": ours,
         "ceiling": lambda: load(
@@ -87,19 +63,11 @@ def throughput(rig: Rig, plan: Plan, progress: Progress) -> Result:
         "bridge, exactly once": lambda: ours(settings=EXACTLY_ONCE),
         "bridge, PNG": lambda: ours(png),
         "bridge, PNG decoded in Triton": lambda: ours(png, model=ENSEMBLE),
-        "careful consumer": other(subjects.careful),
     }
     if plan.essential:
         todo = {name: run for name, run in todo.items() if name in ESSENTIAL}
     if rig.device == "cuda":
         todo[SEVERAL_BRIDGES] = lambda: ours(count=int(SEVERAL_BRIDGES.split()[0]))
-    if subjects.peers_python() is not None and not plan.essential:
-        todo |= {
-            "usual demo": other(subjects.usual_demo),
-            "Quix Streams": other(subjects.quix),
-            "Quix Streams, exactly once": other(subjects.quix_exactly_once),
-            "MLServer": mlserver,
-        }
     settings = {
         "ceiling_batch": batch, "ceiling_in_flight": in_flight, "load processes": subjects.LOADS,
         "max_batch": rig.max_batch, "instances": rig.instances, "encoding": "raw uint8 32x32x3",
@@ -141,6 +109,8 @@ def _best_load(rig: Rig, plan: Plan, progress: Progress) -> tuple[int, int]:
 SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "throughput": throughput,
     "overhead": overhead,
+    "floats": floats,
+    "baseline": baseline,
     "bridges": bridges,
     "tritons": tritons,
     "latency": latency,
@@ -149,4 +119,7 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "formats": formats,
     "photos": photos,
     "references": references,
+    "growth": growth,
+    "rivals": rivals,
 }
+PREPARE: Mapping[str, Callable[[Rig], None]] = {"rivals": prepare}

@@ -1,5 +1,6 @@
 """A bridge or a Triton with a share of a core, as containers have it: by Linux's control groups."""
 
+import time
 from pathlib import Path
 
 from benchmarks.procfs import tree
@@ -11,6 +12,7 @@ from stack.triton import Triton
 SHARE = 0.25
 """Of a core, for each: small enough that the broker and the others find room beside several."""
 PERIOD_US = 100_000
+LEAVE_S = 20.0
 ROOT = Path("/sys/fs/cgroup")
 
 
@@ -52,8 +54,15 @@ class Shared(Service):
 
     def _clean_up(self) -> None:
         super()._clean_up()
-        if self._group.is_dir():
-            self._group.rmdir()
+        # What it had started ends a moment after it.
+        deadline = time.monotonic() + LEAVE_S
+        while self._group.is_dir():
+            try:
+                self._group.rmdir()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
 
 class SharedBridge(Shared, Bridge):

@@ -1,23 +1,20 @@
 """What is measured: each takes images from one topic and puts answers on another."""
 
-import json
 import os
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.programs.common import ANSWERING
 from benchmarks.rig import CORES, IMAGES, MODEL, Rig
-from benchmarks.share import SharedBridge
 from stack.bridge import Bridge
 from stack.paths import CACHE, ROOT
-from stack.ports import free_ports
 from stack.service import Command, Service
 
-PEERS = CACHE / "peers"
-"""The virtual environment of what ours is compared with; `make bench` makes it."""
+RIVALS = CACHE / "rivals"
+"""The virtual environment of what ours is compared with; `make bench-rivals` makes it."""
 
 
 LOADS = max(1, min(4, CORES // 4))
@@ -37,7 +34,7 @@ class Program(Service):
         self._env = env
 
     def _prepare(self) -> Command:
-        # An environment of its own, such as the peers', does not have the project.
+        # An environment of its own, such as the rivals', does not have the project.
         return Command(self._argv, {**os.environ, "PYTHONPATH": str(ROOT), **(self._env or {})})
 
     def _is_ready(self) -> bool:
@@ -57,12 +54,6 @@ def program(name: str, python: str = sys.executable) -> list[str]:
     return [python, "-m", f"benchmarks.programs.{name}"]
 
 
-def peers_python() -> Path | None:
-    """The interpreter of the peers' environment, None where it was not made."""
-    python = PEERS / "bin/python"
-    return python if python.exists() else None
-
-
 def bridges(
     rig: Rig,
     source: str,
@@ -71,11 +62,10 @@ def bridges(
     model: str = MODEL,
     settings: Mapping[str, str] = AT_LEAST_ONCE,
     *,
-    confined: bool = False,
+    kind: Callable[..., Bridge] = Bridge,
 ) -> list[Service]:
-    """Bridges of one new group; confined, each to its share of a core."""
+    """Bridges of one new group, each a `kind` of these arguments."""
     group = f"bench-{uuid.uuid4().hex[:8]}"
-    kind = SharedBridge if confined else Bridge
     return [
         kind(
             {
@@ -113,19 +103,20 @@ def triton_load(
 
 def relay(rig: Rig, source: str, target: str, rate: float | None = None) -> Service:
     """The bridge's load on Kafka, without the bridge: at `rate` images/s, or as fast as it can."""
-    argv = [*program("relay"), *_kafka(rig, source, target)]
+    argv = [*program("relay"), *kafka(rig, source, target)]
     if rate is not None:
         argv += ["--rate", str(rate)]
     return Program("relay", argv, rig.directory / "relay")
 
 
-def careful(rig: Rig, source: str, target: str) -> list[Service]:
+def careful(rig: Rig, source: str, target: str, model: str) -> list[Service]:
     """As many processes as Triton has instances, a share of the cores each: as Triton has it."""
     group = f"bench-{uuid.uuid4().hex[:8]}"
     threads = max(1, len(os.sched_getaffinity(0)) // rig.instances)
     argv = [
-        *program("careful_consumer"), *_kafka(rig, source, target, group),
-        *_torch(rig), "--threads", str(threads), "--batch", str(rig.max_batch),
+        *program("careful_consumer"), *kafka(rig, source, target, group),
+        "--model", model, "--device", rig.torch_device, "--threads", str(threads),
+        "--batch", str(rig.max_batch),
     ]  # fmt: skip
     return [
         OneOfSeveral(f"careful-{i}", argv, rig.directory / f"careful-{group}")
@@ -133,60 +124,7 @@ def careful(rig: Rig, source: str, target: str) -> list[Service]:
     ]
 
 
-def usual_demo(rig: Rig, source: str, target: str) -> list[Service]:
-    """kafka-python, one image at a time, torch in the same process."""
-    return [_peer(rig, "usual_demo", [*_kafka(rig, source, target), *_torch(rig)])]
-
-
-def quix(rig: Rig, source: str, target: str, guarantee: str = "at-least-once") -> list[Service]:
-    arguments = [*_kafka(rig, source, target), *_torch(rig), "--guarantee", guarantee]
-    return [_peer(rig, "quix", arguments)]
-
-
-def quix_exactly_once(rig: Rig, source: str, target: str) -> list[Service]:
-    return quix(rig, source, target, "exactly-once")
-
-
-def mlserver(rig: Rig, source: str, target: str) -> list[Service]:
-    """Seldon MLServer with its Kafka support and its adaptive batching.
-
-    It consumes without a group, from the end of the topic: messages lost in a crash stay lost.
-    """
-    folder = rig.directory / f"mlserver-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    ports = free_ports(3)
-    server = {
-        "host": "127.0.0.1", "http_port": ports[0], "grpc_port": ports[1], "metrics_port": ports[2],
-        "kafka_enabled": True, "kafka_servers": rig.kafka.bootstrap, "kafka_topic_input": source,
-        "kafka_topic_output": target, "parallel_workers": 0, "debug": False,
-    }  # fmt: skip
-    model = {
-        "name": MODEL, "implementation": "benchmarks.programs.mlserver_runtime.Resnet",
-        "max_batch_size": rig.max_batch, "max_batch_time": 0.01,
-    }  # fmt: skip
-    (folder / "settings.json").write_text(json.dumps(server))
-    (folder / "model-settings.json").write_text(json.dumps(model))
-    env = {
-        "BENCH_MODEL": str(rig.model_file), "BENCH_DEVICE": rig.torch_device,
-    }  # fmt: skip
-    argv = [str(PEERS / "bin/mlserver"), "start", str(folder)]
-    return [Program("mlserver", argv, folder, env)]
-
-
-def mlserver_consumes(server: Service) -> bool:
-    """Whether it has begun to read its topic; it says so nowhere but in its log."""
-    return "Kafka server consuming" in server.log_path.read_text(errors="replace")
-
-
-def _peer(rig: Rig, name: str, arguments: Sequence[str]) -> Program:
-    argv = [*program(name, str(PEERS / "bin/python")), *arguments]
-    return Program(name, argv, rig.directory / "peers")
-
-
-def _kafka(rig: Rig, source: str, target: str, group: str = "") -> list[str]:
+def kafka(rig: Rig, source: str, target: str, group: str = "") -> list[str]:
+    """Where a program reads and writes; without a group, a new one."""
     return ["--brokers", rig.kafka.bootstrap, "--source", source, "--target", target, "--group",
             group or f"bench-{uuid.uuid4().hex[:8]}"]  # fmt: skip
-
-
-def _torch(rig: Rig) -> list[str]:
-    return ["--model", str(rig.model_file), "--device", rig.torch_device]

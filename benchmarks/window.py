@@ -79,6 +79,7 @@ def drain(
     *,
     model: str,
     after_start: Callable[[], None] = lambda: None,
+    settle_s: float = 0.0,
 ) -> Window:
     """How fast `subject` answers a backlog, counted by the broker's stamps on the answers.
 
@@ -87,11 +88,12 @@ def drain(
         target: a topic of this measurement alone.
         model: whose counters in Triton are read.
         after_start: called when the subject's processes run.
+        settle_s: for one that does not commit when it is stopped.
 
     Raises:
         StackError: it died, it did not answer, or it had answered everything too soon.
     """
-    with _running(subject):
+    with running(subject):
         after_start()
         wait_until(
             lambda: rig.ends(target) > 0 and all(map(_takes_part, subject)), subject, "an answer"
@@ -101,6 +103,7 @@ def drain(
         for part in subject:
             part.require_alive()
         # Answers of the window's last moments may still be on their way, or uncommitted.
+        time.sleep(settle_s)
         for part in subject:
             part.stop()
     times = rig.append_times(target)
@@ -117,14 +120,14 @@ def answer_all(rig: Rig, subject: Sequence[Service], source: str, target: str) -
         StackError: it died, or it did not answer all.
     """
     count = rig.ends(source)
-    with _running(subject):
+    with running(subject):
         wait_until(lambda: rig.ends(target) >= count, subject, "its last answer")
     times = rig.append_times(target)
     return 1000 * len(times) / max(1, max(times) - min(times))
 
 
 @contextmanager
-def _running(subject: Sequence[Service]) -> Iterator[None]:
+def running(subject: Sequence[Service]) -> Iterator[None]:
     """The subject is ready; whatever happens, nothing of it is left."""
     with ExitStack() as running:
         for part in subject:
@@ -188,7 +191,7 @@ def _watch(
 ) -> _Watched:
     roots = {
         "subject": [part.pid for part in subject],
-        "kafka": [rig.kafka.pid],
+        "kafka": rig.kafka_pids,
         "triton": [rig.triton.pid],
     }
     enough = answered() + LEAST_IMAGES

@@ -9,32 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from bridge.backoff import Backoff
 from bridge.inference import InferenceError
 
 T = TypeVar("T")
 
 TAKEN_DOWN = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 """What is said of a request whose server died, or hangs."""
-
-
-class Backoff:
-    """Exponential waits with jitter, so that bridges do not all come back at one moment."""
-
-    def __init__(self, minimum_s: float, maximum_s: float, rng: Callable[[], float]) -> None:
-        self._minimum_s = minimum_s
-        self._maximum_s = maximum_s
-        self._rng = rng
-        self.failures = 0
-
-    def next_wait(self) -> float:
-        """Seconds to wait after one more failure: half fixed, half random."""
-        # The exponent is bounded so that a day of failures does not overflow a float.
-        ceiling = min(self._maximum_s, self._minimum_s * 2.0 ** min(self.failures, 30))
-        self.failures += 1
-        return ceiling * (0.5 + 0.5 * self._rng())
-
-    def reset(self) -> None:
-        self.failures = 0
+BUSY = ("RESOURCE_EXHAUSTED",)
+"""What a server says that does not take a request now, or not one as large."""
 
 
 @dataclass(slots=True)
@@ -57,11 +40,11 @@ class Suspect(Generic[T]):
 class Batcher(Generic[T]):
     """Decides what goes to Triton next. Pure: the caller passes the time.
 
-    An image may take the server down with it, and no error tells it from a server that went by
-    itself. So a batch that was alone with a server that went goes behind the others, and is held
-    against its images only once others, or a check, were answered after it; then it is halved, and
-    the image that is left is the culprit. While the server is simply away nothing is answered, so
-    nothing is held against anyone.
+    An image may take the server down with it, or have the model say what is otherwise said of a
+    server, and no error tells it from a server that went by itself. So a batch that was alone with
+    a server that went goes behind the others, and is held against its images only once others, or
+    a check, were answered after it; then it is halved, and the image that is left is the culprit.
+    While the server is simply away nothing is answered, so nothing is held against anyone.
 
     Args:
         max_failures: requests in which an image alone may take the server down.
@@ -275,11 +258,15 @@ class Batcher(Generic[T]):
         self._answered = self._well = self._asked = False
         if self._tried is not None:
             self._tried.batch, self._tried.why = batch, why
-            self._tried.doubtful = why.status in TAKEN_DOWN
+            self._tried.doubtful = why.status not in BUSY
             self._suspects.append(self._tried)
             self._tried = None
-        elif why.status not in TAKEN_DOWN:
-            self.waiting.extendleft(reversed(batch))
+        elif why.status in BUSY:
+            if self._solo and len(batch) == 1 and self._backoff.failures:
+                self.waiting.append(batch[0])  # it may be that image alone that is too much
+            else:
+                self._careful += 0 if self._solo else len(batch)
+                self.waiting.extendleft(reversed(batch))
         elif self._solo and self._active <= 0:
             self._careful = max(0, self._careful - self._careful_sent)
             self._suspect(batch, why)

@@ -22,7 +22,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from bridge.config import Settings
 from bridge.inference import InferenceError
-from bridge.kafka.clients import make_consumer, read_group
+from bridge.kafka.clients import check_promises, make_consumer
+from bridge.kafka.group import read_group
 from bridge.startup import connect
 from bridge.triton.addresses import Addresses
 from bridge.triton.client import TritonServer, probe
@@ -52,6 +53,7 @@ class Finding:
 
 def check_kafka(settings: Settings) -> Iterator[Finding]:
     """Brokers, topics, rights, limits and clocks, and where the group would begin."""
+    check_promises(settings)
     kept = ClientLog()
     heard = {"bootstrap.servers": settings.brokers, "logger": kept}
     consumer = make_consumer(settings, kept.error, lambda _: None, lambda *_: None)

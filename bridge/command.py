@@ -14,10 +14,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bridge.app import App, NotDrainedError
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
 from bridge.decoders.pool import DecoderError
 from bridge.fuse import FuseBlownError
-from bridge.kafka.at_least_once import DeliveryError
+from bridge.kafka.delivery import DeliveryError
+from bridge.loading import load
 from bridge.logs import configure
 from bridge.signals import on_signals
 from bridge.triton.model import UnservableModelError
@@ -167,7 +168,7 @@ def main(context: typer.Context, **_flags: object) -> int:
         configure(settings.log_level, settings.log_format)
         provider, tracing = _start_tracing(settings) if settings.tracing else (None, None)
         bridge = App(settings, tracing)
-    except ConfigError as error:
+    except (ConfigError, KafkaSettingError) as error:
         raise typer.BadParameter(str(error)) from None
     gc.collect()
     gc.freeze()  # what was imported stays

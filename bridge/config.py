@@ -1,88 +1,36 @@
-"""Settings: a TOML file, then BRIDGE_* environment variables, then flags; the later wins."""
+"""The settings of the bridge, with their defaults and meanings; `bridge.loading` reads them."""
 
-import difflib
 import hashlib
 import json
-import os
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from bridge.freshness import Freshness, seconds
-from bridge.routing import HEADER, LABEL
-from bridge.triton.addresses import parse_targets
+from bridge.routing import LABEL
+from bridge.setting_types import (
+    HeaderPatterns,
+    ModelParameters,
+    ReferencePrefixes,
+    RouteBy,
+    TritonAddresses,
+)
 from cli.options import broker_list
 from schemas.settings import check_url
-from storage.allowed import parse_allow_list
-from wire.passing import PassedHeaders, read_patterns
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 from wire.wrappings.unwrap import ValueFormat, Wrapping
 
 MIB = 1 << 20
 MAX_ROUTES = 1000
 MAX_AGE_S = 366 * 86_400
-
-
-def _triton(text: str) -> str:
-    parse_targets(text)
-    return text
-
-
-def _passed(text: str) -> str:
-    PassedHeaders(read_patterns(text))
-    return text
-
-
-def _allow_list(text: str) -> str:
-    parse_allow_list(text)
-    return text
-
-
-def _route_by(text: str) -> str:
-    if text != LABEL and not text.startswith(HEADER):
-        raise ValueError(f"{text[:80]!r} is neither {LABEL} nor {HEADER}NAME")
-    if text == HEADER:
-        raise ValueError(f"{HEADER} needs the header's name")
-    return text
-
-
-def _flat(value: object) -> object:
-    """Parameters by their full names: TOML makes tables of the parts of a.b, and lists of lists."""
-    if not isinstance(value, Mapping):
-        return value
-    flat: dict[str, object] = {}
-    for name, one in value.items():
-        if isinstance(one, Mapping):
-            flat |= {f"{name}.{rest}": inner for rest, inner in one.items()}
-    # Flags are whole names, and win over the file's tables.
-    flat |= {str(name): one for name, one in value.items() if not isinstance(one, Mapping)}
-    return {
-        name: "\n".join(map(str, one)) if isinstance(one, list) else str(one)
-        for name, one in flat.items()
-    }
-
-
-ModelParameters = Annotated[dict[str, str], BeforeValidator(_flat)]
 
 
 class Settings(BaseSettings):
@@ -112,7 +60,7 @@ class Settings(BaseSettings):
     dead_letters_topic: str = Field(
         DEAD_LETTERS, min_length=1, description="topic for images that can never succeed"
     )
-    route_by: Annotated[str, AfterValidator(_route_by)] = Field(
+    route_by: RouteBy = Field(
         LABEL, description="what `routes` goes by: label (the first one) or header:NAME"
     )
     routes: dict[str, str] = Field(
@@ -180,7 +128,7 @@ class Settings(BaseSettings):
         True, description="put the schema into the registry; else it must be there"
     )
 
-    triton: Annotated[str, AfterValidator(_triton)] = Field(
+    triton: TritonAddresses = Field(
         "127.0.0.1:8001",
         description="Triton's gRPC address, HOST:PORT, or several with commas; dns:///HOST:PORT is "
         "all servers of that name, looked up again and again",
@@ -199,13 +147,17 @@ class Settings(BaseSettings):
     task: Literal["auto", "classify", "detect", "embed", "raw"] = Field(
         "auto", description="what the outputs mean; auto: postprocess.task, else as they look"
     )
+    outputs: str = Field(
+        "",
+        description="the model's outputs to use, by name, with commas; empty: postprocess.outputs",
+    )
     top_k: int = Field(3, ge=1, le=1000, description="classes in each prediction, best first")
     min_score: float | None = Field(
         None,
         allow_inf_nan=False,
         description="classify and detect: labels and objects below it are not listed",
     )
-    pass_headers: Annotated[str, AfterValidator(_passed)] = Field(
+    pass_headers: HeaderPatterns = Field(
         "",
         description="headers of an image that its prediction gets, comma separated; * stands for "
         "any characters: camera,tenant-*",
@@ -241,7 +193,7 @@ class Settings(BaseSettings):
     decoders: int = Field(
         1, ge=1, le=256, description="processes that decode encoded images; raw pixels need none"
     )
-    reference_allow: Annotated[str, AfterValidator(_allow_list)] = Field(
+    reference_allow: ReferencePrefixes = Field(
         "",
         description="prefixes of object storage that images may be fetched from, with commas "
         "between them, such as s3://photos/incoming/; empty: none",
@@ -364,98 +316,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        path = _toml_path.get()
+        path = toml_path.get()
         toml = () if path is None else (TomlConfigSettingsSource(settings_cls, path),)
         return (init_settings, env_settings, *toml)
 
 
-_toml_path: ContextVar[Path | None] = ContextVar("toml_path", default=None)
+toml_path: ContextVar[Path | None] = ContextVar("toml_path", default=None)
 
 
 class ConfigError(Exception):
     """Settings that cannot be used; the text names each one."""
-
-
-_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_.*)?")
-"""What Kubernetes tells every container of a service named "bridge"."""
-
-
-def _refuse_unknown_variables(environment: Iterable[str]) -> None:
-    known = [name.upper() for name in Settings.model_fields]
-    problems = []
-    for name in sorted(environment):
-        prefix, _, rest = name.upper().partition("_")
-        setting = rest.partition("__")[0]
-        if prefix != "BRIDGE" or setting in known or _SERVICE_LINK.fullmatch(setting):
-            continue
-        near = difflib.get_close_matches(setting, known, 1)
-        hint = f" (BRIDGE_{near[0]}?)" if near else ""
-        problems.append(f"{name}: no such setting{hint}")
-    if problems:
-        raise ConfigError("; ".join(problems))
-
-
-def _find_toml(flags: Mapping[str, object]) -> Path | None:
-    """The file must be known before the other settings are read."""
-    name = flags.get("config") or os.environ.get("BRIDGE_CONFIG")
-    if not name:
-        return None
-    path = Path(str(name))
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise ConfigError(f"config: {what}: {path}")
-    return path
-
-
-def load(flags: Mapping[str, object]) -> Settings:
-    """Read file, environment and flags.
-
-    Args:
-        flags: the settings that the command line gave, by name.
-
-    Raises:
-        ConfigError: a setting that is unknown, of the wrong kind, or inconsistent.
-    """
-    _refuse_unknown_variables(os.environ)
-    path = _find_toml(flags)
-    token = _toml_path.set(path)
-    try:
-        return Settings(**flags)  # type: ignore[arg-type]
-    except ValidationError as error:
-        problems = [
-            _in_file(one, flags, path) + _problem(one) for one in error.errors(include_url=False)
-        ]
-        raise ConfigError("; ".join(problems)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    except (SettingsError, ValueError) as error:
-        raise ConfigError(str(error)) from None
-    finally:
-        _toml_path.reset(token)
-
-
-def _in_file(error: ErrorDetails, flags: Mapping[str, object], path: Path | None) -> str:
-    """The file, where the setting stands there and nothing that wins over it was given."""
-    name = str(error["loc"][0]) if error["loc"] else ""
-    given = {variable.upper().partition("__")[0] for variable in os.environ}
-    if path is None or not name or name in flags or f"BRIDGE_{name.upper()}" in given:
-        return ""
-    return f"{path}: "
-
-
-def _problem(error: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    text = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, Settings.model_fields, 1)
-        return f"{where}: no such setting{f' ({near[0]}?)' if near else ''}"
-    if not where:
-        return text
-    given = error["input"]
-    shown = isinstance(given, str | int | float) and "password" not in where
-    # What a validator of ours says names it already.
-    return f"{where}: {text}" + (
-        f", not {given!r:.80}" if shown and error["type"] != "value_error" else ""
-    )

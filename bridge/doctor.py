@@ -6,7 +6,8 @@ import typer
 
 from bridge.checks import CHECKS
 from bridge.command import flags, given
-from bridge.config import ConfigError, load
+from bridge.config import ConfigError
+from bridge.loading import load
 from bridge.logs import configure
 from cli.app import FAILED, make_app
 from cli.clients import KafkaSettingError

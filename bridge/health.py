@@ -1,15 +1,29 @@
 """Liveness, readiness and metrics over HTTP."""
 
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import orjson
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+log = structlog.get_logger()
 
 Checks = Callable[[], dict[str, str]]
 """Returns what is wrong, by name; nothing wrong is an empty dictionary."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """A probe that hangs up before it has its answer is no event; all else is one line."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            log.error("health_request_failed", exc_info=error)
 
 
 class HealthServer:
@@ -51,8 +65,7 @@ class HealthServer:
             def log_message(self, format: str, *args: object) -> None:
                 """Probes come every few seconds; they are not events."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), Handler)
         self._thread = Thread(target=self._server.serve_forever, name="health", daemon=True)
 
     @property

@@ -1,10 +1,8 @@
 """What an image becomes: an answer, a dead letter, or no longer this bridge's."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
-from math import isfinite
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,20 +11,16 @@ from bridge.accounts import Reason
 from bridge.freshness import Freshness
 from bridge.fuse import Fuse
 from bridge.guard import Unforeseen
-from bridge.images import NOTHING, DecodedImage, EndedRequest, Publication, ReceivedRecord
+from bridge.images import NOTHING, EndedRequest, Publication, ReceivedRecord
 from bridge.inference import Answer
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import Delivery
+from bridge.kafka.delivery import Delivery
 from bridge.metrics import Metrics
-from bridge.routing import Routes
-from bridge.tasks.task import AnswerError, Heads, Result
-from imaging.rules import ImageError
-from wire.answers import Detections
+from bridge.predicting import Made, Predictions, Problem
+from bridge.stage_times import observe_stages
 from wire.deadletter import EXPIRED, INTERNAL, DeadLetter, encode_dead_letter, smaller_letter
 from wire.image import ImageEvent
-from wire.passing import PassedHeaders
-from wire.prediction import Head, Prediction, ScoredLabel, Serializer, encode_prediction
-from wire.record import ContractError, Outgoing, StoredRecord, raw_bytes
+from wire.record import Outgoing, StoredRecord
 
 if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
@@ -36,48 +30,31 @@ log = structlog.get_logger()
 EXPIRED_LOG_NS = 60_000_000_000
 """Between two log lines that say so: in an overload, every other image is."""
 
-Problem = tuple[str, str, str]
-"""Stage, class and message of a dead letter."""
-
 
 class Outlet:
     """Every image leaves the bridge here, once. All of it is for the pipeline's thread, but for
     what a publication gives in its place.
 
     Args:
-        model: its name, as predictions say it.
-        source: this bridge, as predictions say it.
-        routes: where predictions go.
-        passed: headers of an image that its prediction gets.
-        min_score: labels and objects below it are not listed; None: all are.
+        predictions: makes them of the model's answers.
         tracing: None where it is off.
-        serializer: of predictions; None: JSON.
         clock_ns: epoch nanoseconds.
     """
 
     def __init__(
         self,
         *,
-        model: str,
-        source: str,
-        routes: Routes,
+        predictions: Predictions,
         dead_letters_topic: str,
         delivery: Delivery,
         assignment: Assignment[Publication],
         fuse: Fuse,
         metrics: Metrics,
-        passed: PassedHeaders | None = None,
-        min_score: float | None = None,
         freshness: Freshness = Freshness(),  # noqa: B008 - it is frozen
         tracing: "BridgeTracing | None" = None,
-        serializer: Serializer | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._model = model
-        self._source = source
-        self._routes = routes
-        self._passed = passed or PassedHeaders(())
-        self._min_score = min_score
+        self._predictions = predictions
         self._freshness = freshness
         self._expired = 0
         self._told_at_ns = 0
@@ -88,7 +65,6 @@ class Outlet:
         self._fuse = fuse
         self._metrics = metrics
         self._tracing = tracing
-        self._serializer = serializer
         self._clock_ns = clock_ns
         self._unforeseen = Unforeseen()
         self._held: list[tuple[ReceivedRecord, Problem, int]] = []
@@ -137,9 +113,10 @@ class Outlet:
             if arrival.tracker.revoked:
                 self.drop(arrival)
                 continue
-            made = self._predict(image, outcome, answer.version, result)
-            if isinstance(made, Publication):
-                predictions.append((arrival, made))
+            made = self._predictions.make(image, outcome, answer.version, result)
+            if isinstance(made, Made):
+                refused = partial(self._refused, arrival, made.topic)
+                predictions.append((arrival, Publication(made.topic, made.record, refused)))
                 answered += 1
             else:
                 # In their order: the fuse counts dead letters in a row.
@@ -150,93 +127,12 @@ class Outlet:
         # All at once: Kafka's client waits half a millisecond for more of them, and each request
         # that holds few costs it and the broker as much as one that holds many.
         self._delivery.publish(predictions)
-        self._observe(outcome)
+        observe_stages(self._metrics, outcome)
         self._metrics.count_predictions(
             result[0]["label"] for result in answer.results if isinstance(result, tuple) and result
         )
         if answered:
             self._dead_letter_held()
-
-    def _predict(
-        self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result | ImageError
-    ) -> Publication | Problem:
-        """An image's prediction, or why there is none; whatever is raised is about that image."""
-        try:
-            if isinstance(result, ImageError):
-                stage = "infer" if isinstance(result, AnswerError) else "decode"
-                return stage, result.kind, str(result)
-            for one in _classes(result):
-                if not isfinite(one["score"]):
-                    return "infer", "not_finite", f"the model's score is {one['score']}"
-            if self._min_score is not None:
-                result = at_least(result, self._min_score)
-            topic = self._routes.topic(result, image.arrival.record.headers())
-            record = self._encode(image, outcome, version, result, topic)
-        except ContractError as error:
-            return "publish", "too_large", str(error)
-        except Exception as error:
-            return "publish", INTERNAL, self._unforeseen.note("publish", error)
-        refused = partial(self._refused, image.arrival, topic)
-        return Publication(topic, record, refused)
-
-    def _encode(
-        self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result, topic: str
-    ) -> Outgoing:
-        event, tracker = image.event, image.arrival.tracker
-        heads = result.heads if isinstance(result, Heads) else ()
-        prediction = Prediction(
-            id=event.id,
-            model=self._model,
-            version=version,
-            top=result if isinstance(result, tuple) else tuple(heads[0]["top"] if heads else ()),
-            stamps={
-                "intended": event.intended_ns,
-                "sent": event.sent_ns,
-                "received": image.arrival.received_ns,
-                "decoded": image.decoded_ns,
-                "requested": outcome.requested_ns,
-                "inferred": outcome.inferred_ns,
-            },
-            batch_size=len(outcome.batch),
-            answer=None if isinstance(result, tuple | Heads) else result,
-            heads=heads,
-            record={
-                "topic": tracker.topic,
-                "partition": tracker.partition,
-                "offset": image.arrival.record.offset(),
-            },
-        )
-        if self._tracing is not None:
-            event = self._tracing.answer(image, outcome, topic, self._clock_ns())
-        record = image.arrival.record
-        key = record.key()
-        return encode_prediction(
-            event,
-            None if key is None else raw_bytes(key),
-            prediction,
-            self._source,
-            self._passed.of(record.headers()),
-            self._serializer,
-        )
-
-    def _observe(self, outcome: EndedRequest) -> None:
-        observe = self._metrics.stages.observe
-        batch, requested_ns, inferred_ns = (
-            outcome.batch, outcome.requested_ns, outcome.inferred_ns,
-        )  # fmt: skip
-        observe([(one.decoded_ns - one.arrival.received_ns) / 1e9 for one in batch], "decode")
-        observe([(requested_ns - one.decoded_ns) / 1e9 for one in batch], "slot_wait")
-        observe([(inferred_ns - requested_ns) / 1e9] * len(batch), "triton")
-        # Other machines' clocks: one that runs ahead must not make a sum of times fall, and an
-        # image without a time (0) took no time that is known.
-        times = [
-            (one.event.intended_ns, one.event.sent_ns, one.arrival.received_ns) for one in batch
-        ]
-        delays = [max(0, sent - intended) / 1e9 for intended, sent, _ in times if intended and sent]
-        observe(delays, "producer_delay")
-        observe([max(0, received - sent) / 1e9 for _, sent, received in times if sent], "kafka_in")
-        latencies = [max(0, inferred_ns - intended) / 1e9 for intended, _, _ in times if intended]
-        self._metrics.prediction_latency.observe(latencies)
 
     def dead_letter(
         self, arrival: ReceivedRecord, stage: str, error_class: str, message: str, attempts: int = 1
@@ -338,7 +234,7 @@ class Outlet:
         """
         message = (
             f"Kafka refuses its prediction on topic {topic} as {refusal}: see the topic's "
-            " max.message.bytes and cleanup.policy, and the size of the image's key"
+            "max.message.bytes and cleanup.policy, and the size of the image's key"
         )
         letter = self._letter(arrival, ("publish", refusal, message), 1)
         return self._dead(arrival, letter, None)
@@ -370,25 +266,6 @@ def _text(problem: Problem) -> str:
     return f"{stage}/{error_class}: {message[:200]}"
 
 
-def at_least(result: Result, score: float) -> Result:
-    """An answer without the labels or the objects that are less sure than this."""
-    if isinstance(result, tuple):
-        return tuple(one for one in result if one["score"] >= score)
-    if isinstance(result, Heads):
-        return Heads(
-            tuple(
-                Head(
-                    output=head["output"],
-                    top=[one for one in head["top"] if one["score"] >= score],
-                )
-                for head in result.heads
-            )
-        )
-    if isinstance(result, Detections):
-        return replace(result, found=tuple(one for one in result.found if one["score"] >= score))
-    return result
-
-
 def _shrinkable(topic: str, letter: Outgoing, reason: Reason) -> Publication:
     """A dead letter that loses one part after another where it is refused."""
 
@@ -397,10 +274,3 @@ def _shrinkable(topic: str, letter: Outgoing, reason: Reason) -> Publication:
         return None if smaller is None else _shrinkable(topic, smaller, reason)
 
     return Publication(topic, letter, instead, reason)
-
-
-def _classes(result: Result) -> Sequence[ScoredLabel]:
-    """Of a classification, all classes that it tells of."""
-    if isinstance(result, Heads):
-        return [one for head in result.heads for one in head["top"]]
-    return result if isinstance(result, tuple) else ()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from bridge.batching import Batcher
+from bridge.batching import TAKEN_DOWN, Batcher
+from bridge.converting import Converted
 from bridge.decoders.pool import Reply
 from bridge.freshness import Freshness
 from bridge.guard import Unforeseen
@@ -44,15 +45,15 @@ class Check(NamedTuple):
     error: InferenceError | None
 
 
-Item = Sequence[ReceivedRecord] | Reply | Fetched | EndedRequest | Check | None
+Item = Sequence[ReceivedRecord] | Reply | Converted | Fetched | EndedRequest | Check | None
 """What reaches the loop from other threads; None ends it."""
 
 
 class Pipeline:
     """One thread that owns the reader, the batcher and the outlet.
 
-    Others talk to it through its inbox alone: the intake with arrivals, the decoders with pixels,
-    the inference client with outcomes.
+    Others talk to it through its inbox alone: the intake with arrivals, the decoders and the
+    converter with pixels, the inference client with outcomes.
 
     Args:
         model: its name, as metrics say it.
@@ -169,6 +170,8 @@ class Pipeline:
                     self._checked(item.error)
                 elif isinstance(item, Reply):
                     self._reader.decoded(item)
+                elif isinstance(item, Converted):
+                    self._reader.converted(item)
                 elif isinstance(item, Fetched):
                     self._reader.fetched(item)
                 else:
@@ -275,6 +278,9 @@ class Pipeline:
             message = (
                 f"Triton went away {times} times when it had this image, and answered others after "
                 f"it; the last time: {error}"
+                if error.status in TAKEN_DOWN
+                else f"Triton would not answer this image, {times} times, and answered others "
+                f"after it; the last time: {error}"
             )
             log.warning("image_takes_triton_down", status=error.status, requests=times)
             self._outlet.dead_letter(image.arrival, "infer", error.status, message, attempts=times)

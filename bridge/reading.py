@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge.converting import Converted, Converter
 from bridge.decoders.messages import Decoded
 from bridge.decoders.pool import Decoders, Reply
 from bridge.decoders.process import Died
@@ -16,7 +17,7 @@ from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.references.finding import References, refers
 from bridge.references.wanted import Fetched
-from imaging.decode import needs_decoder, to_input
+from imaging.decode import needs_converting, needs_decoder, to_input
 from imaging.rules import ImageError, ImageRules, Input, Size
 from storage.objects import RefusedError
 from wire.image import ImageEvent
@@ -33,8 +34,8 @@ of images."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
-    """An image on its way to a decoder."""
+class _Unready:
+    """An image on its way to a decoder, or to the converter."""
 
     arrival: ReceivedRecord
     event: ImageEvent
@@ -76,9 +77,11 @@ class ImageReader:
         self._unforeseen = Unforeseen()
         self._hand_on: Callable[[DecodedImage], None] | None = None
         self._unread: deque[ReceivedRecord] = deque()
-        self._decoders: Decoders[_Encoded] = Decoders(
+        self._decoders: Decoders[_Unready] = Decoders(
             decoders if rules.shape is not None else 0, rules
         )
+        self._converter: Converter[_Unready] = Converter(rules)
+        self._converts = rules.shape is not None and not rules.tensor.plain
 
         self.fetching = 0
         """Images that are being fetched."""
@@ -91,23 +94,29 @@ class ImageReader:
     @property
     def pending(self) -> bool:
         """Whether more images may become ready by themselves."""
-        return bool(self._unread or self._decoders.pending)
+        return bool(self._unread or self._decoders.pending or self._converter.pending)
 
-    def start(self, ready: Callable[[DecodedImage], None], reply: Callable[[Reply], None]) -> None:
-        """Start the decoders.
+    def start(
+        self,
+        ready: Callable[[DecodedImage], None],
+        reply: Callable[[Reply | Converted], None],
+    ) -> None:
+        """Start the decoders, and the converter.
 
         Args:
             ready: gets each decoded image.
-            reply: called on a thread of the decoders'; it may only enqueue, for `decoded`.
+            reply: called on a thread of theirs; it may only enqueue, for `decoded` or `converted`.
 
         Raises:
             DecoderError: no process can be started.
         """
         self._hand_on = ready
         self._decoders.start(reply)
+        self._converter.start(reply)
 
     def close(self) -> None:
         self._decoders.close()
+        self._converter.close()
 
     def add(self, arrivals: Sequence[ReceivedRecord]) -> None:
         self._unread.extend(arrivals)
@@ -125,8 +134,9 @@ class ImageReader:
             if self._clock_ns() > deadline:
                 break
         self._decoders.feed(self._gone if self._freshness.max_age_ns else None)
+        self._converter.feed()
 
-    def _gone(self, encoded: _Encoded) -> bool:
+    def _gone(self, encoded: _Unready) -> bool:
         """Whether an image that waited for a decoder need not be decoded any more."""
         if encoded.arrival.tracker.revoked:
             self._outlet.drop(encoded.arrival)
@@ -184,11 +194,14 @@ class ImageReader:
             self._outlet.dead_letter_unforeseen(wanted.arrival, "fetch", result)
 
     def _prepare(self, arrival: ReceivedRecord, event: ImageEvent, value: bytes) -> None:
-        if self._expired(arrival, event):
+        if self._freshness.max_age_ns and self._expired(arrival, event):
             return
         try:
             if needs_decoder(event, self._rules):
-                self._decoders.add(_Encoded(arrival, event, value))
+                self._decoders.add(_Unready(arrival, event, value))
+                return
+            if self._converts and needs_converting(event, value, self._rules):
+                self._converter.add(_Unready(arrival, event, value))
                 return
             array = to_input(event, value, self._rules)
         except ImageError as error:
@@ -221,6 +234,23 @@ class ImageReader:
                 self._ready(encoded.arrival, encoded.event, *result)
         if isinstance(reply.result, Decoded):
             self._metrics.decoder.observe(reply.result.seconds)
+
+    def converted(self, converted: Converted) -> None:
+        """Hand on what the converter has made.
+
+        Raises:
+            FuseBlownError: too many dead letters.
+            MemoryError: there was none to convert.
+        """
+        self._converter.take(converted)
+        result = converted.result
+        for place, raw in enumerate(converted.items):
+            if raw.arrival.tracker.revoked:
+                self._outlet.drop(raw.arrival)
+            elif isinstance(result, Exception):
+                self._outlet.dead_letter_unforeseen(raw.arrival, "decode", result)
+            else:
+                self._ready(raw.arrival, raw.event, result[place], None)
 
     def _ready(
         self, arrival: ReceivedRecord, event: ImageEvent, array: Input, size: Size | None

@@ -7,10 +7,10 @@ from typing import TypeVar
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from bridge.batching import Backoff
+from bridge.backoff import Backoff
 from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
-from bridge.kafka.clients import GroupState, begin_at_ends, read_group
+from bridge.kafka.group import GroupState, begin_at_ends, read_group
 from bridge.routing import LABEL
 from bridge.triton.addresses import Address
 from bridge.triton.client import Tls, TritonServer
@@ -65,6 +65,9 @@ def wait_for_model(
 
 def connect(settings: Settings, address: Address) -> TritonServer:
     """One server of Triton, as the settings say."""
+    parameters = dict(settings.model_parameters)
+    if settings.outputs:
+        parameters["postprocess.outputs"] = settings.outputs
     tls = None
     if settings.triton_tls:
         tls = Tls(settings.triton_ca, settings.triton_cert, settings.triton_key)
@@ -72,7 +75,7 @@ def connect(settings: Settings, address: Address) -> TritonServer:
         address.text,
         settings.model,
         settings.model_version,
-        wanted=Wanted(settings.task, settings.model_parameters, settings.top_k),
+        wanted=Wanted(settings.task, parameters, settings.top_k),
         request_timeout_s=settings.request_timeout_s,
         tls=tls,
         name=address.name,

@@ -85,15 +85,31 @@ def client_config(
     }
 
 
+def option_name(written: str) -> str:
+    """An option's own name: librdkafka passes over a prefix that a topic's options may have."""
+    own = written.startswith(("topic.metadata.", "topic.blacklist"))
+    return written if own else written.removeprefix("topic.")
+
+
+def check_options(config: Mapping[str, Any]) -> None:
+    """Raises KafkaSettingError for text in the place of what a program calls: the client takes
+    some of it as it is, and fails when it calls it."""
+    for name, value in config.items():
+        called = name.endswith("_cb") or name.startswith("on_")
+        if (called and not callable(value)) or (name == "logger" and not hasattr(value, "log")):
+            raise KafkaSettingError(f"{name} is no option that can be set: leave it out")
+
+
 def make_client(kind: Callable[[dict[str, Any]], C], config: Mapping[str, Any]) -> C:
     """A client with these settings.
 
     Raises:
         KafkaSettingError: librdkafka refuses one of them; the text names it.
     """
+    check_options(config)
     try:
         return kind(dict(config))
-    except (KafkaException, ValueError, TypeError) as error:
+    except (KafkaException, ValueError, TypeError, AttributeError) as error:
         raise KafkaSettingError(f"the Kafka client refuses its settings: {reason(error)}") from None
 
 

@@ -1,7 +1,7 @@
-"""The colour of each stage, wherever a stage is drawn. Pure.
+"""The colours of the page and of each stage, wherever they are drawn. Pure.
 
-They are based on Okabe and Ito's colours, which colour-blind people tell apart, too; a test holds
-all pairs of them to that.
+Those of the stages are based on Okabe and Ito's colours, which colour-blind people tell apart,
+too; a test holds all pairs of them to that.
 """
 
 from typing import NamedTuple
@@ -15,6 +15,19 @@ class Colour(NamedTuple):
     light: str
     dark: str
 
+
+PAGE_COLOURS = {
+    "page": Colour("#f4f6f8", "#0e1318"),
+    "card": Colour("#ffffff", "#171d24"),
+    "ink": Colour("#18212b", "#e7ecf1"),
+    "dim": Colour("#5a6673", "#9ba8b5"),
+    "rule": Colour("#e1e6ea", "#2b343d"),
+    "blue": Colour("#0a69b5", "#5cb0f2"),
+    "orange": Colour("#c65a00", "#f6a63c"),
+    "good": Colour("#00735a", "#45d0ab"),
+    "bad": Colour("#b3261e", "#ff8f84"),
+}
+"""The colours of the report's page, by their names in style.css; the figure has the light ones."""
 
 STAGE_COLOURS: dict[str, Colour] = dict(
     zip(

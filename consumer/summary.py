@@ -164,6 +164,11 @@ class Summary:
                 f"{self.expired:,} images were too old and not worked on: the latency is that of "
                 "the others"
             )
+        if self.missing:
+            found.append(
+                "a bridge with --expired drop leaves no trace of the images that it drops: they "
+                "are missing here; with --expired dead-letter they are counted as expired"
+            )
         return found
 
     def to_json(self) -> bytes:

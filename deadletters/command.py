@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from cli.app import fail, make_app
-from cli.clients import KafkaSettingError, client_config
+from cli.clients import KafkaSettingError
 from cli.options import (
     BROKERS,
     Brokers,
@@ -19,7 +19,9 @@ from cli.options import (
     kafka_options,
 )
 from cli.terminal import tell
-from deadletters.kafka import DeadLetterError, Letters, Originals, Resender, group_prefix, replays
+from deadletters.progress import group_prefix, replays
+from deadletters.reading import DeadLetterError, DeadLetters, Originals, make_config
+from deadletters.resend import Resender
 from deadletters.selection import (
     MAX_NOTE,
     Group,
@@ -120,11 +122,12 @@ def list_letters(
     """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
-    config = client_config(brokers, "dead-letters", kafka_options(kafka or ()))
+    options = kafka_options(kafka or ())
     groups: dict[str, Group] = {}
     names = (group, group_prefix(dead_letters_topic) + selection.digest)
     try:
-        with Letters(config, dead_letters_topic, None) as letters:
+        config = make_config(brokers, options)
+        with DeadLetters(config, dead_letters_topic, None) as letters:
             done = [
                 # Before notes were kept, a group's name alone said what it had taken.
                 (read_note(one.note) or (selection if one.note == names[1] else None), one.offsets)
@@ -189,20 +192,21 @@ def replay(
     """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
-    config = client_config(brokers, "dead-letters", kafka_options(kafka or ()))
+    options = kafka_options(kafka or ())
     name = group or group_prefix(dead_letters_topic) + selection.digest
     note = selection.note()
     if len(note.encode()) > MAX_NOTE:
         note = ""
     sent = gone = 0
     try:
+        config = make_config(brokers, options)
         said = "would be sent" if dry_run else "sent"
         columns = TextColumn(
             f"{{task.completed:,}} letters read, {{task.fields[sent]:,}} {said} again"
         )
         with (
             Originals(config) as originals,
-            Letters(config, dead_letters_topic, name) as letters,
+            DeadLetters(config, dead_letters_topic, name) as letters,
             Progress(columns, console=Console(stderr=True)) as progress,
         ):
             resender = None if dry_run else Resender(config, name)

@@ -83,8 +83,7 @@ def compare_boxes(eager: nn.Module, exported: Predict, images: Sample) -> Verdic
     """See `compare_as`; each box has to have one like it, both ways."""
     # All together: a detector that goes wrong with several images is to be found, too.
     with torch.inference_mode(), quiet():
-        wanted: tuple[Tensor, ...] = eager(images.pixels)
-        got: tuple[Tensor, ...] = exported(images.pixels)
+        wanted, got = _boxes(eager(images.pixels)), _boxes(exported(images.pixels))
     shapes = [(one.dtype, tuple(one.shape)) for one in wanted]
     if shapes != [(one.dtype, tuple(one.shape)) for one in got]:
         given = ", ".join(f"{one.dtype} {list(one.shape)}" for one in got)
@@ -104,6 +103,14 @@ def compare_boxes(eager: nn.Module, exported: Predict, images: Sample) -> Verdic
             f"({changed} of {len(images.pixels)} images)"
         )
     return Verdict(len(images.pixels), changed, worst, what="boxes", boxes=found)
+
+
+def _boxes(found: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Boxes, labels and scores, also of one tensor [n, 4 + classes, boxes]."""
+    if not isinstance(found, Tensor):
+        return found
+    scores, labels = found[:, 4:].max(1)
+    return found[:, :4].transpose(1, 2), labels, scores
 
 
 def _without_counterpart(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> tuple[int, float]:

@@ -45,7 +45,6 @@ app = make_app()
 
 @app.command(help=HELP)
 def main(
-    context: typer.Context,
     name: options.Name = "resnet20_cifar10",
     repository: options.Repository = Path("model_repository"),
     backend: options.Backend = None,
@@ -78,8 +77,6 @@ def main(
         raise typer.BadParameter("--dali decodes for the ensemble: it needs --ensemble")
     form = model_format or _form_for(backend)
     with importing("export"):  # late: torch takes seconds, and --help should not
-        from exporter.detector.export import NAME as DETECTOR  # noqa: PLC0415
-        from exporter.detector.export import export_detector  # noqa: PLC0415
         from exporter.errors import ArgumentError, ExportError  # noqa: PLC0415
         from exporter.export import export  # noqa: PLC0415
         from exporter.formats import find_format  # noqa: PLC0415
@@ -89,13 +86,6 @@ def main(
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
-    if name == DETECTOR and network is None:
-        _only(context, {"name", "repository", "backend"}, DETECTOR)
-        try:
-            typer.echo(export_detector(repository, backend=_text(backend) or "pytorch", report=say))
-        except ExportError as error:
-            fail(error)
-        return
     written = None
     try:
         model = own_model(
@@ -131,11 +121,3 @@ def _form_for(backend: options.BackendName | None) -> options.FormatName:
 
 def _text(one: StrEnum | None) -> str | None:
     return None if one is None else one.value
-
-
-def _only(context: typer.Context, allowed: set[str], name: str) -> None:
-    """Refuse options that this model does not have, where they would do nothing."""
-    for parameter in context.command.params:
-        source = getattr(context.get_parameter_source(parameter.name or ""), "name", "")
-        if source == "COMMANDLINE" and parameter.name not in allowed:
-            raise typer.BadParameter(f"{parameter.opts[-1]} is of no use with {name}")

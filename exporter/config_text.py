@@ -43,6 +43,8 @@ WHAT = {
     "embed": "The vector of an image.",
     "detect": "Boxes (left, top, right, bottom in pixels of the input), classes and scores, the "
     "best first;\n# behind the last box of an image there are empty ones with the score 0.",
+    "yolov8": "Of each box the middle, width and height in pixels of the input, then a score for "
+    "each class.",
 }
 
 TENSORRT = """

@@ -178,10 +178,13 @@ def _require_format(
             f"the {serving.backend} backend does not read {model_format.filename}: "
             f"{model_format.backend} and python do"
         )
-    if model.task == "detect" and (model_format.filename != "model.pt" or precision != "fp32"):
+    if model.task == "detect" and precision != "fp32":
+        raise ExportError("a detector is exported in fp32: its boxes need all their digits")
+    chooses = model.task == "detect" and model.layout == "torchvision"
+    if chooses and model_format.filename != "model.pt":
         raise ExportError(
-            "a detector is exported as TorchScript in fp32: what it does depends on what it finds, "
-            "which the other formats cannot hold, and its boxes need all their digits"
+            "a detector that chooses among its boxes is exported as TorchScript: what it does "
+            "depends on what it finds, which the other formats cannot hold"
         )
     if model_format.backend == "onnxruntime" and precision == "bf16":
         raise ExportError("ONNX Runtime lacks much in bf16: choose fp32 or fp16")

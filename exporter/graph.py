@@ -86,6 +86,19 @@ class PixelBoxes(nn.Module):
         return boxes.to(torch.float32), labels.to(torch.int64), scores.to(torch.float32)
 
 
+class PixelRows(nn.Module):
+    """uint8 [N, H, W, C] to one tensor [N, 4 + classes, boxes], as the network does."""
+
+    def __init__(self, network: nn.Module, model: Model, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.pixels = Pixels(model, dtype)
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        rows: Tensor = self.network(self.pixels(pixels)).to(torch.float32)
+        return rows
+
+
 class PixelDetector(nn.Module):
     """The same of a network with the interface of torchvision's: a list of images in, a dict of
     each one's boxes out. Behind the last box of an image there are boxes without area, score 0.
@@ -126,6 +139,8 @@ def wrapped(network: nn.Module, model: Model, precision: str = "fp32") -> nn.Mod
     dtype = PRECISIONS[precision]
     own = without_last_layer(network, model.name) if model.headless else copy.deepcopy(network)
     own = own.to(dtype=dtype)
+    if model.task == "detect" and model.layout == "yolov8":
+        return PixelRows(own, model, dtype).eval()
     if model.task == "detect":
         listed = isinstance(own, GeneralizedRCNN | SSD | RetinaNet | FCOS)
         return (PixelDetector if listed else PixelBoxes)(own, model, dtype).eval()

@@ -57,6 +57,8 @@ class Model:
         channels: 3, or 1 for grey.
         fit: how an image becomes the input: see the bridge's `preprocess.fit`.
         headless: the last layer is taken off, so that it gives the vector before it.
+        layout: of a detector's outputs, as the bridge's `postprocess.layout` names it: torchvision
+            (boxes, labels, scores) or yolov8 (one tensor [4 + classes, boxes]).
     """
 
     name: str
@@ -75,16 +77,18 @@ class Model:
     channels: int = 3
     fit: str = "cover"
     headless: bool = False
+    layout: str = "torchvision"
 
     @property
     def surroundings(self) -> str:
         """Digest of all that is put around the weights."""
         fields = (self.source, self.labels, self.size, self.resize, self.mean, self.std)
         more = (self.interpolation, self.probabilities, self.task, self.channels, self.fit)
-        return hashlib.sha256(repr((*fields, *more)).encode()).hexdigest()
+        return hashlib.sha256(repr((*fields, *more, self.layout)).encode()).hexdigest()
 
 
 CIFAR_NAMES = tuple(f"resnet{depth}_cifar10" for depth in DEPTHS)
+DETECTOR = "detector_cifar10"
 
 
 def find(name: str | Model, *, weights: str | Path | None = None, task: str | None = None) -> Model:
@@ -101,12 +105,14 @@ def find(name: str | Model, *, weights: str | Path | None = None, task: str | No
         return name
     if name in CIFAR_NAMES:
         return _cifar(name, task or "classify")
+    if name == DETECTOR:
+        return _detector(task or "detect")
     # Late, because it takes seconds and ResNet-20 does without.
     from exporter import zoo  # noqa: PLC0415
 
     if name in zoo.CLASSIFIERS or name in zoo.DETECTORS:
         return zoo.model(name, weights=weights, task=task)
-    known = (*CIFAR_NAMES, *zoo.CLASSIFIERS, *zoo.DETECTORS)
+    known = (*CIFAR_NAMES, DETECTOR, *zoo.CLASSIFIERS, *zoo.DETECTORS)
     near = difflib.get_close_matches(name, known, 6)
     raise ArgumentError(
         f"no model is named {name[:80]!r}; there are {', '.join(CIFAR_NAMES)}, and torchvision's "
@@ -129,4 +135,23 @@ def _cifar(name: str, task: str) -> Model:
         shipped=DATA / "resnet20_cifar10.pt" if depth == 20 else None,
         task=task,
         headless=task == "embed",
+    )
+
+
+def _detector(task: str) -> Model:
+    if task != "detect":
+        raise ExportError(f"{DETECTOR} finds boxes: its task is detect, not {task}")
+    from exporter.detector.canvases import SIDE  # noqa: PLC0415
+    from exporter.detector.network import CifarDetector  # noqa: PLC0415 - it imports this
+
+    return Model(
+        name=DETECTOR,
+        build=CifarDetector,
+        labels=CIFAR10_LABELS,
+        size=(SIDE, SIDE),
+        resize=SIDE,
+        shipped=DATA / f"{DETECTOR}.pt",
+        task="detect",
+        fit="letterbox",
+        layout="yolov8",
     )

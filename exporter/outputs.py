@@ -34,13 +34,15 @@ WANTED = {
 }
 
 
-def outputs_of(task: str, size: int) -> list[Output]:
-    """Of a model of that task.
+def outputs_of(model: Model, size: int) -> list[Output]:
+    """Of a model.
 
     Args:
         size: number of classes, of a vector's numbers, or of boxes.
     """
-    if task == "detect":
+    if model.task == "detect" and model.layout == "yolov8":
+        return [Output("OUTPUT__0", "TYPE_FP32", (4 + len(model.labels), size))]
+    if model.task == "detect":
         # The pytorch backend takes what is behind the two underscores for the place.
         return [
             Output("boxes__0", "TYPE_FP32", (size, 4)),
@@ -75,10 +77,9 @@ def require_output(wrapped: nn.Module, pixels: Tensor, model: Model) -> int:
             f"the network fails on images of {height}x{width} with {channels} channels: {reason}"
         ) from error
     shapes = [tuple(one.shape) for one in (found if isinstance(found, tuple) else (found,))]
-    size = int(shapes[0][1]) if len(shapes[0]) > 1 else 0
-    if size < 1 or shapes != [
-        (len(pixels), *output.dims) for output in outputs_of(model.task, size)
-    ]:
+    place = 2 if model.layout == "yolov8" else 1
+    size = int(shapes[0][place]) if len(shapes[0]) > place else 0
+    if size < 1 or shapes != [(len(pixels), *output.dims) for output in outputs_of(model, size)]:
         raise ExportError(
             f"for {len(pixels)} images the network gives {_shapes(shapes)}; for the task "
             f"{model.task} it has to give {WANTED[model.task].format(n=len(pixels))}: {RECIPE}"

@@ -83,7 +83,7 @@ def render(
         size: number of classes, of a vector's numbers, or of boxes; None: there are labels.
         precision: of the network.
     """
-    outputs = outputs_of(model.task, len(model.labels) if size is None else size)
+    outputs = outputs_of(model, len(model.labels) if size is None else size)
     dims = f"{model.size[0]}, {model.size[1]}, {model.channels}"
     text = TEMPLATE.format(
         name=model.name,
@@ -93,7 +93,7 @@ def render(
         input=INPUT,
         color="RGB" if model.channels == 3 else "grey",
         dims=dims,
-        what=WHAT[model.task],
+        what=WHAT["yolov8" if model.layout == "yolov8" else model.task],
         outputs="\n".join(_output(output, model) for output in outputs),
         batching=_batching(model, serving) if serving.max_batch_size > 1 else "",
         instances=serving.instances,
@@ -190,10 +190,9 @@ def _postprocess_parameters(model: Model, outputs: list[Output]) -> dict[str, st
         return {}
     told = {"postprocess.task": model.task}
     if model.task == "detect":
-        told |= {
-            "postprocess.layout": "torchvision",
-            "postprocess.outputs": ",".join(output.name for output in outputs),
-        }
+        told["postprocess.layout"] = model.layout
+        if len(outputs) > 1:
+            told["postprocess.outputs"] = ",".join(output.name for output in outputs)
         if model.labels:
             apart = "\n" if any("," in label for label in model.labels) else ","
             told["postprocess.labels"] = apart.join(model.labels)

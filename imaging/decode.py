@@ -62,6 +62,21 @@ def needs_decoder(event: ImageEvent, rules: ImageRules) -> bool:
     return rules.shape is not None and event.content_type != NDARRAY
 
 
+def needs_converting(event: ImageEvent, value: bytes, rules: ImageRules) -> bool:
+    """Whether `value` is raw pixels that are not the model's numbers yet.
+
+    Raises:
+        ImageError: it would be, but for its length.
+    """
+    if rules.shape is None or rules.tensor.plain or event.content_type != NDARRAY:
+        return False
+    if event.dtype != "uint8" or event.shape != rules.shape:
+        return False
+    _check_size(value, rules)
+    _check_length(value, "uint8", 1, rules.shape)
+    return True
+
+
 def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
     """Prepare one image for the model.
 
@@ -84,8 +99,8 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
     if event.content_type == NDARRAY:
         if rules.shape is None:
             raise ImageError("content_type", "the model takes encoded images, not raw pixels")
-        if not rules.tensor.plain and event.dtype == "uint8" and event.shape == rules.shape:
-            _check_length(value, "uint8", 1, rules.shape)
+        if not rules.tensor.plain and needs_converting(event, value, rules):
+            assert rules.shape is not None
             return _input(np.frombuffer(value, np.uint8).reshape(rules.shape), rules)
         _check_raw(event, value, rules.shape, rules)
     return value

@@ -52,7 +52,9 @@ def place(size: tuple[int, int], rules: ImageRules) -> Placement:
         case _:
             if size != (width, height):
                 raise ImageError(
-                    "shape", f"{size[0]} x {size[1]}, the model takes {width} x {height}"
+                    "shape",
+                    f"{size[0]} x {size[1]}, the model takes {width} x {height}; images of other "
+                    "sizes are resized where preprocess.fit says how: cover, exact or letterbox",
                 )
             scaled = size
     return Placement(*scaled, _start(scaled[0], width), _start(scaled[1], height))

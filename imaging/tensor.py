@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ _ITEM_BYTES = {"uint8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 
 Array = npt.NDArray[Any]
 
-CHUNK = 1 << 18
-"""Numbers that are worked on at a time: they stay in the processor's cache between the steps."""
+CHUNK = 1 << 16
+"""Numbers that are worked on at a time: what is made of them stays in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,16 @@ class Normalization:
 PRESETS = {
     # torchvision's pretrained models, timm's and most others.
     "imagenet": Normalization(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # -1 to 1: Inception, MobileNet, EfficientNet-Lite; densenet_onnx of Triton's quick start.
-    "inception": Normalization(127.5, (1.0,)),
-    # Triton's image_client calls this VGG: mean colours subtracted from 0 to 255.
-    "vgg": Normalization(1.0, (123.0, 117.0, 104.0)),
     # 0 to 1: the YOLO families, and torchvision's detectors, which normalise inside.
     "unit": Normalization(255.0),
+    # -1 to 1: Inception, MobileNet, EfficientNet-Lite; densenet_onnx of Triton's quick start.
+    "inception": Normalization(127.5, (1.0,)),
+    # OpenAI's CLIP and what was made after it.
+    "clip": Normalization(
+        255.0, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    ),
+    # Triton's image_client calls this VGG: mean colours subtracted from 0 to 255.
+    "vgg": Normalization(1.0, (123.0, 117.0, 104.0)),
     # 0 to 255: the model does the rest.
     "none": Normalization(),
 }
@@ -96,32 +101,42 @@ def to_tensor(pixels: npt.NDArray[np.uint8], rules: TensorRules) -> Array:
     """
     if rules.plain:
         return pixels
-    ordered = pixels.transpose(0, 3, 1, 2) if rules.channels_first else pixels
     if rules.dtype == "uint8":
-        return np.ascontiguousarray(ordered)
-    made: Array = np.empty(ordered.shape, rules.stored)
-    step = max(1, CHUNK // max(1, made[0].size)) if len(made) else 1
-    for at in range(0, len(made), step):
-        numbers = _normalized(ordered[at : at + step], rules)
-        made[at : at + step] = _bfloat16(numbers) if rules.dtype == "bfloat16" else numbers
+        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    images, height, width, channels = pixels.shape
+    table = _table(rules, channels)
+    made: Array = np.empty((images, *rules.dims((height, width, channels))), rules.stored)
+    target = np.moveaxis(made, 1 if rules.channels_first else 3, 0)
+    rows = max(1, min(height, CHUNK // max(1, width * channels)))
+    together = max(1, CHUNK // max(1, height * width * channels))
+    for image in range(0, images, together):
+        for row in range(0, height, rows):
+            part = np.s_[image : image + together, row : row + rows]
+            for channel in range(channels):
+                source = pixels[(*part, slice(None), channel)]
+                target[channel][part] = table[channel].take(source, mode="clip")
     return made
 
 
-def _normalized(pixels: npt.NDArray[np.uint8], rules: TensorRules) -> npt.NDArray[np.float32]:
-    numbers = np.ascontiguousarray(pixels, np.float32)
+@lru_cache(8)
+def _table(rules: TensorRules, channels: int) -> Array:
+    """What each of the 256 values of a pixel becomes, [channels, 256].
+
+    Looking numbers up gives the same bits as calculating each of them, and takes no longer; for
+    16-bit types and for channels that come last it takes a half to a quarter of the time.
+    """
+    values = np.arange(256, dtype=np.float32)
+    made = np.stack([_normalized(values, rules, channel) for channel in range(channels)])
+    return _bfloat16(made) if rules.dtype == "bfloat16" else made.astype(rules.stored)
+
+
+def _normalized(
+    values: npt.NDArray[np.float32], rules: TensorRules, channel: int
+) -> npt.NDArray[np.float32]:
     how = rules.normalization or Normalization()
-    if how.divisor != 1:
-        numbers /= np.float32(how.divisor)
-    if any(how.mean):
-        numbers -= _each_channel(how.mean, rules)
-    if any(std != 1 for std in how.std):
-        numbers /= _each_channel(how.std, rules)
-    return numbers
-
-
-def _each_channel(values: tuple[float, ...], rules: TensorRules) -> npt.NDArray[np.float32]:
-    made = np.array(values, np.float32)
-    return made.reshape(-1, 1, 1) if rules.channels_first else made
+    mean, std = (each[channel % len(each)] for each in (how.mean, how.std))
+    made = values / np.float32(how.divisor) - np.float32(mean)
+    return made / np.float32(std)
 
 
 def _bfloat16(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
@@ -161,7 +176,14 @@ def read_normalization(
         if len(values) not in (1, channels):
             where = f"parameter preprocess.{key}" if told is not None else f"preset {name}"
             raise refuse(
-                f"{where} has {len(values)} values of {key}, the input has {channels} channels"
+                f"{where} has {len(values)} values of {key}, and the input has {channels} "
+                f"{'channel' if channels == 1 else 'channels'}: "
+                + (
+                    f"set preprocess.{key} to one number, or to {channels}"
+                    if told is not None
+                    else "set preprocess.scale, .mean and .std instead, or preprocess.normalize = "
+                    "unit (0 to 1)"
+                )
             )
         return values
 

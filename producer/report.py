@@ -8,6 +8,7 @@ from producer.listener import Tally
 INDENT = 15
 """Where the facts of a report begin, behind their names."""
 NOBODY = ": nothing was answered; does a bridge run for this topic? (tkb bridge)"
+DROPPED = " (among them all that a bridge with --expired drop has dropped)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,12 @@ class Report:
     def complete(self) -> bool:
         return not (self.trouble or self.missing or self.sent - self.acknowledged)
 
+    @property
+    def _about_missing(self) -> str:
+        if not self.missing or self.tally is None:
+            return ""
+        return DROPPED if self.tally.resolved else NOBODY
+
     def lines(self) -> list[str]:
         """The report for a person, one fact a line."""
         rate = self.sent / self.seconds if self.seconds else 0
@@ -60,8 +67,7 @@ class Report:
                 f"answered       {self.tally.answered:,}",
                 f"dead-lettered  {self.tally.dead_lettered:,}",
                 *([f"expired        {self.tally.expired:,}"] if self.tally.expired else []),
-                f"missing        {self.missing:,}"
-                + (NOBODY if self.acknowledged and not self.tally.resolved else ""),
+                f"missing        {self.missing:,}{self._about_missing}",
                 f"duplicates     {self.tally.duplicates:,}",
             ]
             if self.tally.labelled:

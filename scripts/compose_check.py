@@ -18,9 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPOSE_MINIMUM = "2.24.4"
 """What docker-compose.cpu.yaml's !reset needs."""
 GIB = 2**30
-IMAGE_GIB = {"triton": 25, "export": 14}
+IMAGE_GIB = {"triton": 25, "export": 12}
 """Space that an image takes while it is pulled or built; the export's torch is one for CUDA."""
+CPU_EXPORT_GIB = 3
 OTHER_IMAGE_GIB = 1
+STARTED = ("triton", "bridge")
+"""What a user names; Compose starts what these depend on, too."""
 RELEASES = ROOT / "ansible/roles/serving/vars/main.yml"
 
 
@@ -83,6 +86,21 @@ def needs(tag: str) -> tuple[float, str] | None:
     return (float(found[1]), found[2]) if found else None
 
 
+def check_age(config: dict[str, Any]) -> Iterator[Finding]:
+    """A Triton that gets no fixes any more is for this machine alone."""
+    triton = config["services"].get("triton", {})
+    found = re.search(r"tritonserver:([\d.]+)-", triton.get("image", ""))
+    row = rf'tag: "{re.escape(found[1])}".*loopback_only: true' if found else ""
+    opened = {port.get("host_ip") or "every address" for port in triton.get("ports", ())}
+    opened = {address for address in opened if not address.startswith(("127.", "::1"))}
+    if found and opened and re.search(row, RELEASES.read_text()):
+        yield Finding(
+            False,
+            f"Triton {found[1]} gets no fixes any more, of bypassed authentication among others, "
+            f"and BIND_ADDRESS opens it on {', '.join(sorted(opened))}: leave that at 127.0.0.1",
+        )
+
+
 def check_gpu(config: dict[str, Any]) -> Iterator[Finding]:
     """Driver, GPU and toolkit; nothing where no GPU is asked for."""
     triton = config["services"].get("triton", {})
@@ -128,11 +146,27 @@ def check_gpu(config: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
+def started(config: dict[str, Any]) -> dict[str, Any]:
+    """The services that ``docker compose up triton bridge`` starts, the first before the others."""
+    names = list(STARTED)
+    for name in names:
+        depends = config["services"].get(name, {}).get("depends_on") or {}
+        names += [other for other in depends if other not in names]
+    return {name: config["services"][name] for name in names if name in config["services"]}
+
+
+def image_gib(name: str, service: dict[str, Any]) -> int:
+    lock = service.get("build", {}).get("args", {}).get("EXPORT_LOCK", "")
+    if name == "export" and "cpu" in lock:
+        return CPU_EXPORT_GIB
+    return IMAGE_GIB.get(name, OTHER_IMAGE_GIB)
+
+
 def check_disk(config: dict[str, Any]) -> Finding:
     """Space for the images that are not there yet."""
     wanted = 0
     seen = set()
-    for name, service in config["services"].items():
+    for name, service in started(config).items():
         image = service.get("image", "")
         if image in seen:
             continue
@@ -140,7 +174,7 @@ def check_disk(config: dict[str, Any]) -> Finding:
         try:
             said("docker", "image", "inspect", "--format={{.Id}}", image)
         except MissingError:
-            wanted += IMAGE_GIB.get(name, OTHER_IMAGE_GIB)
+            wanted += image_gib(name, service)
     root = said("docker", "info", "--format={{.DockerRootDir}}")
     there = next(path for path in (Path(root), *Path(root).parents) if path.exists())
     free = shutil.disk_usage(there).free // GIB
@@ -197,6 +231,7 @@ def check() -> Iterator[Finding]:
         yield Finding(False, f"the Compose files, or .env, have a fault: {error}")
         return
     rest: list[Callable[[], Iterator[Finding]]] = [
+        lambda: check_age(config),
         lambda: check_gpu(config),
         lambda: iter([check_disk(config)]),
         lambda: check_ports(config),

@@ -66,11 +66,17 @@ would undo what the bridge promises are refused, with exit code 2:
 - `delivery.report.only.error`: an offset is committed when its answer is acknowledged;
 - `isolation.level` other than `read_committed`, with `--delivery exactly-once`: images of
   transactions that were aborted would be answered;
+- `auto.offset.reset=latest`: images would be passed over wherever the group has no offset, on a new
+  partition for one; `--start latest` begins once at the end;
 - `enable.auto.commit` (`auto.commit.enable`), `enable.auto.offset.store`, `enable.partition.eof`:
   the bridge decides when an offset is committed, and asks where a partition ends;
+- `test.mock.num.brokers` and `enabled_events`: the client would use brokers of its own, or not tell
+  what became of an answer;
 - `bootstrap.servers` (`metadata.broker.list`), `group.id`, `transactional.id` and
   `transaction.timeout.ms` are the settings `--brokers`, `--group`, `--transactional-id` and
   `--transaction-timeout-s`.
+
+So are they with the prefix `topic.`, which librdkafka passes over.
 
 `auto.offset.reset=error` ends the bridge with exit code 2 when Kafka has no record where it is to
 read on. `group.protocol=consumer` (KIP-848, Kafka 4.0 and newer) is supported in both delivery

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import load
+from bridge.loading import load
 from bridge.triton.model import PARAMETERS
 from consumer.measuring.matching import TIMES
 from consumer.measuring.statistics import STAGES
@@ -154,7 +154,7 @@ def test_each_parameter_of_a_model_is_explained_and_its_examples_can_be_loaded(
         short = parameter[parameter.index(".") :]
         assert f"`{parameter}`" in page or f"`{short}`" in page, parameter
     examples = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 6
     for example in examples:
         path = tmp_path / "bridge.toml"
         path.write_text(example)

@@ -62,3 +62,23 @@ def test_what_the_demo_takes_has_no_torch_and_else_the_same_versions() -> None:
     demo = packages("demo.lock")
     assert demo <= packages("all.lock")
     assert not any(re.match(r"torch|triton==|cuda-|nvidia-(?!pytriton)", name) for name in demo)
+
+
+def read_by(target: str) -> set[str]:
+    """The lock files that a target goes through."""
+    said = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r"for lock in (.*?);", said)
+    assert found is not None, said
+    return set(found[1].split())
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_what_an_image_is_made_of_is_told_for_every_image() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    locks = set(re.findall(r"^(?:COPY|ARG EXPORT_LOCK=) ?(\S+\.lock)", text, re.MULTILINE))
+    images = locks - {"requirements/build.lock"}
+    assert len(images) == 4
+    assert read_by("sbom") == images | {"results/sbom/requirements-wheel.lock"}
+    assert images < read_by("audit")

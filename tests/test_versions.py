@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.versions import Pin, ask_go, ask_image, behind, newer, read, write, write_digests
+from tests.registry import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGEST = "sha256:" + "ab" * 32
@@ -54,12 +55,21 @@ def test_a_registry_that_does_not_answer_changes_nothing(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (copy / "versions.toml").read_text()
-    (tmp_path / "docker").write_text("#!/bin/sh\necho no such host >&2; exit 1\n")
-    (tmp_path / "docker").chmod(0o755)
+    for name in ("docker", "skopeo"):
+        (tmp_path / name).write_text("#!/bin/sh\necho no such host >&2; exit 1\n")
+        (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(LookupError, match="no such host"):
         write_digests(read(copy), ask_image, copy)
     assert (copy / "versions.toml").read_text() == before
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
+def test_a_registry_is_asked_for_what_a_tag_means_on_all_platforms() -> None:
+    with registry("lab/python", "3.11-slim") as (host, digest):
+        assert ask_image(f"{host}/lab/python:3.11-slim") == digest
+        with pytest.raises(LookupError, match="unknown"):
+            ask_image(f"{host}/lab/python:4.0")
 
 
 def test_a_place_that_is_gone_is_named(copy: Path) -> None:

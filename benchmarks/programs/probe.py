@@ -24,9 +24,11 @@ from wire.record import ContractError, raw_bytes
 
 SPIN_S = 0.0005
 FIRST_ANSWER_S = 120.0
-SETTLE_S = 10.0
-"""How long the last answers may take."""
+FLUSH_S = 10.0
 READ = 64
+WARM_EVERY_S = 0.01
+AHEAD = 160
+"""First images without an answer at most: enough for windows of 32 on each of four partitions."""
 NEVER_OLD_NS = 3600 * 10**9
 """The first images are due that much later: however long the bridge takes to start, they do not
 expire."""
@@ -109,8 +111,8 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
         pixel = pixels[index % len(pixels)]
         _produce(producer, options.source, f"{options.name}p{index}", pixel, late_ns)
         producer.poll(0)
-    producer.flush(SETTLE_S)
-    _settle(lambda: len(clock.latencies) >= count)
+    producer.flush(FLUSH_S)
+    _settle(lambda: len(clock.latencies) >= count, options.settle)
     stop.set()
     reader.join()
     consumer.close()
@@ -138,18 +140,22 @@ def _produce(producer: Producer, topic: str, id: str, pixels: Any, late_ns: int 
 def _send_warm(
     producer: Producer, consumer: Consumer, options: argparse.Namespace, pixels: Any
 ) -> bool:
-    wanted = {f"{options.name}w{i}".encode() for i in range(options.warm)}
-    for i in range(options.warm):
-        image = pixels[i % len(pixels)]
-        _produce(producer, options.source, f"{options.name}w{i}", image, -NEVER_OLD_NS)
-        time.sleep(0.01)
-    producer.flush(SETTLE_S)
+    # Whoever answers images by the dozen answers none of the first until there are enough.
+    answered: set[bytes] = set()
+    prefix = f"{options.name}w".encode()
     deadline = time.monotonic() + FIRST_ANSWER_S
-    while wanted and time.monotonic() < deadline:
-        message = consumer.poll(0.2)
-        if message is not None and message.error() is None:
-            wanted.discard(raw_bytes(message.key()))
-    return not wanted
+    sent = 0
+    while len(answered) < options.warm and time.monotonic() < deadline:
+        if sent < len(answered) + AHEAD:
+            image = pixels[sent % len(pixels)]
+            _produce(producer, options.source, f"{options.name}w{sent}", image, -NEVER_OLD_NS)
+            sent += 1
+        for message in consumer.consume(READ, WARM_EVERY_S):
+            key: bytes = raw_bytes(message.key()) if message.error() is None else b""
+            if key.startswith(prefix):
+                answered.add(key)
+    producer.flush(FLUSH_S)
+    return bool(len(answered) >= options.warm)
 
 
 def straight(options: argparse.Namespace, pixels: Any) -> Clock:
@@ -179,14 +185,14 @@ def straight(options: argparse.Namespace, pixels: Any) -> Clock:
             clock.wait(index)
             tensor = tensors[index % len(tensors)]
             client.async_infer(options.model, [tensor], callback(index), outputs=[output])
-        _settle(lambda: len(clock.latencies) + len(failures) >= count)
+        _settle(lambda: len(clock.latencies) + len(failures) >= count, options.settle)
     if failures:
         raise SystemExit(f"Triton: {failures[0]}")
     return clock
 
 
-def _settle(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SETTLE_S
+def _settle(done: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     while not done() and time.monotonic() < deadline:
         time.sleep(SPIN_S)
 
@@ -197,6 +203,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True, help="images/s")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--warm", type=int, default=50)
+    parser.add_argument("--settle", type=float, default=10.0, help="seconds for the last answers")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--name", default="", help="of this probe among several on one topic")
     parser.add_argument("--brokers")

@@ -82,7 +82,7 @@ def unpack_ready(message: bytes) -> list[str]:
     first, *missing = message.split(b" ")
     if first != _READY:
         raise ReplyError("it does not say that it is ready")
-    return [one.decode() for one in missing]
+    return [one.decode(errors="replace") for one in missing]
 
 
 def pack_jobs(values: Sequence[bytes]) -> bytes:

@@ -89,12 +89,17 @@ class Backlog(Generic[T]):
     def died(self, piece: Slice[T], died: Died) -> T | None:
         """A decoder died of this slice: all but the image that it was at go again.
 
+        Where it says that it was at none of them, an image may have taken it over: each goes again
+        by itself.
+
         Returns:
             The image that it was at, if it does not get another try.
         """
-        self.leave(piece, died.place)
-        for place in piece.left:
-            if piece.again or died.too_slow:
+        known = died.place is None or died.place in piece.left
+        if known:
+            self.leave(piece, died.place)
+        for place in sorted(piece.left):
+            if piece.again or (died.too_slow and known):
                 return piece.items[place]
             self._suspects.append(piece.items[place])
         return None

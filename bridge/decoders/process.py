@@ -1,5 +1,6 @@
 """One process that decodes, which an image may crash or hang without harm to the others."""
 
+import fcntl
 import mmap
 import os
 import signal
@@ -48,6 +49,7 @@ HANG_S = 60.0
 """For one image by the clock, for what hangs without using CPU time."""
 LAST_WORDS_S = 5.0
 """For a decoder that has closed its socket to end, with its traceback."""
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 IDLE = -1
 PLACE = struct.Struct("<q")
 """Where a decoder says which image of its slice it is at."""
@@ -97,9 +99,12 @@ class Decoder:
         self._killed_for = ""
         self._seen = IDLE
         self._since = time.monotonic()
-        shared = os.memfd_create("decoder")
+        shared = os.memfd_create("decoder", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(shared, PLACE.size)
+            # Else one that an image has taken over could cut it short, and the bridge would die of
+            # looking there.
+            fcntl.fcntl(shared, fcntl.F_ADD_SEALS, _SEALS)
             self._at = mmap.mmap(shared, PLACE.size)
             PLACE.pack_into(self._at, 0, IDLE)
             ours, theirs = socket.socketpair()
@@ -124,7 +129,7 @@ class Decoder:
 
     def decode(self, values: Sequence[bytes]) -> None:
         """Give it a slice; it must be idle."""
-        self._since = time.monotonic()
+        self._seen, self._since = IDLE, time.monotonic()
         self._jobs.put(values)
 
     @property
@@ -138,9 +143,12 @@ class Decoder:
         return None if place < 0 else int(place)
 
     def seconds_at_it(self, now: float) -> float:
-        """Since it was first seen at what it is at now, monotonic; to be asked now and again."""
-        place = IDLE if self.place is None else self.place
-        if place != self._seen:
+        """Since it was first seen at what it is at now, monotonic; to be asked now and again.
+
+        Only a later image of its slice is progress: whatever an image has it say ends in time.
+        """
+        place = self.place
+        if place is not None and self._seen < place < SLICE_IMAGES:
             self._seen, self._since = place, now
         return now - self._since
 

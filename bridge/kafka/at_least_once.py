@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Event, Lock, RLock, Thread
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -14,62 +14,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from bridge.fuse import FuseBlownError
 from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Completed
+from bridge.kafka.delivery import DeliveryError, Settled
+from bridge.kafka.produce import REFUSALS, instead, produce
 from bridge.metrics import Metrics
-from wire.deadletter import INTERNAL
-from wire.record import raw_bytes
 
 log = structlog.get_logger()
-
-
-Settled = tuple[ReceivedRecord, Publication]
-"""An image, and what it became."""
 
 
 REPORTS_S = 0.02
 """How often acknowledgements are looked for while no batch comes that brings them along."""
 FLUSH_S = 0.01
 """Bound on a lone image's flush: should many follow, they are sent in large requests again."""
-
-
-class DeliveryError(Exception):
-    """Kafka refused a record for good; the bridge stops, and commits nothing past it."""
-
-
-class Delivery(Protocol):
-    """How answers reach Kafka. `publish` is called by the pipeline, the rest by the intake."""
-
-    def start(self) -> None: ...
-
-    def publish(self, settled: Sequence[Settled]) -> None:
-        """Take charge of images' answers or dead letters; may block while Kafka is slow."""
-        ...
-
-    def skip(self, settled: Sequence[Settled]) -> None:
-        """Images of which nothing is published: their offsets count all the same."""
-        ...
-
-    def flush(self, timeout_s: float) -> None:
-        """Wait until what was published is safe and can be committed, or time has run out."""
-        ...
-
-    def commit(self, *, wait: bool) -> None:
-        """Commit each partition's completed prefix; with `wait`, until the broker has it."""
-        ...
-
-    def committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
-        """What became of a commit that was not waited for; called on the intake's thread."""
-        ...
-
-    def generation_changed(self) -> None:
-        """The group has rebalanced: what identified this member to the group is out of date."""
-        ...
-
-    @property
-    def problem(self) -> str | None:
-        """Why answers cannot be published or committed just now; None when they can."""
-        ...
-
-    def close(self, *, flush: bool) -> None: ...
 
 
 class AtLeastOnce:
@@ -321,14 +276,6 @@ class _Refused(NamedTuple):
     alone: bool
 
 
-REFUSALS = {
-    KafkaError.MSG_SIZE_TOO_LARGE: "too_large",
-    KafkaError.INVALID_RECORD: "invalid_record",  # one without a key, on a compacted topic
-    KafkaError._INVALID_DIFFERENT_RECORD: "invalid_record",  # another one in its request was
-}
-"""Errors that are about the record, or one beside it: all else is about the cluster."""
-
-
 def _place(settled: Sequence[Settled], message: Message) -> int | None:
     """Which of them this is; two that are equal in all of this are refused alike."""
     found = (message.topic(), message.key(), message.value())
@@ -336,68 +283,3 @@ def _place(settled: Sequence[Settled], message: Message) -> int | None:
         if (one.topic, one.record.key, one.record.value) == found:
             return place
     return None
-
-
-def produce(
-    producer: Producer,
-    publication: Publication,
-    on_delivery: Callable[[KafkaError | None, Message], None],
-) -> Publication:
-    """Hand a record to the client, waiting while its queue is full.
-
-    Returns:
-        What it took: what comes instead, where it would never take this one.
-
-    Raises:
-        DeliveryError: it will never take the last of these either, or no record at all.
-        KafkaException: with the code `_STATE`: the transaction must be aborted.
-    """
-    while True:
-        record = publication.record
-        try:
-            producer.produce(
-                publication.topic,
-                value=record.value,
-                key=record.key,
-                headers=record.headers,  # type: ignore[arg-type]  # a list is invariant
-                on_delivery=on_delivery,
-            )
-            return publication
-        except BufferError:
-            if not len(producer):  # it is larger than the whole queue
-                publication = instead(publication, "too_large")
-                continue
-            producer.poll(0.1)  # full until the broker takes some; delivery reports make room
-        except KafkaException as error:
-            code = error.args[0].code()
-            if code == KafkaError._STATE:
-                raise
-            if code not in REFUSALS:
-                raise DeliveryError(f"topic {publication.topic}: {error}") from None
-            publication = instead(publication, REFUSALS[code])
-        except (TypeError, ValueError, OverflowError, SystemError):
-            log.exception("record_not_taken", topic=publication.topic)
-            publication = instead(publication, INTERNAL)
-
-
-def instead(publication: Publication, refusal: str) -> Publication:
-    """What is published in place of a record that is refused for what it is.
-
-    The reason's headers can push a dead letter over the limit that the image itself just met.
-
-    Raises:
-        DeliveryError: nothing is left that could be.
-        FuseBlownError: too many dead letters.
-    """
-    other = None if publication.instead is None else publication.instead(refusal)
-    key = repr(raw_bytes(publication.record.key)[:64])
-    if other is None:
-        raise DeliveryError(
-            f"topic {publication.topic}: Kafka refuses even the smallest record about an image "
-            f"({refusal}; key {key}): raise the topic's max.message.bytes to 4096 or more"
-        )
-    log.warning(
-        "record_refused", topic=publication.topic, reason=refusal, key=key,
-        size=len(raw_bytes(publication.record.value)), instead=other.topic,
-    )  # fmt: skip
-    return other

@@ -1,24 +1,19 @@
 """Kafka clients, configured once: what users may override and what the bridge depends on."""
 
-import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
-import structlog
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from bridge.config import Settings
-from cli.clients import KafkaSettingError, client_config, make_client
-
-log = structlog.get_logger()
+from bridge.kafka.client_log import KafkaLog
+from cli.clients import (
+    KafkaSettingError,
+    check_options,
+    client_config,
+    make_client,
+    option_name,
+)
 
 _OWNED = {
     # An offset is committed when its answer is safe, which only the bridge knows.
@@ -73,8 +68,17 @@ _DECIDED = {
     "transaction.timeout.ms": "; it has the setting transaction_timeout_s",
     "bootstrap.servers": "; it has the setting brokers",
     "metadata.broker.list": "; it has the setting brokers",
+    # Each puts something else in the place of the brokers, or of the reports that come from them.
+    "test.mock.num.brokers": ": the client would use brokers of its own, which keep nothing",
+    "enabled_events": ": the client would not report what became of an answer",
 }
-"""Options that cannot be set, and what to use instead."""
+"""Options that cannot be set, and what to use instead or why."""
+
+_ALIASES = {
+    "request.required.acks": "acks",
+    "delivery.timeout.ms": "message.timeout.ms",
+    "retries": "message.send.max.retries",
+}
 
 _PROMISES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "enable.idempotence": (
@@ -82,30 +86,44 @@ _PROMISES: Mapping[str, tuple[tuple[str, ...], str]] = {
         "answers could be doubled or lost when a broker fails",
     ),
     "acks": (("all", "-1"), "an answer could be lost after its image was committed"),
-    "request.required.acks": (
-        ("all", "-1"),
-        "an answer could be lost after its image was committed",
-    ),
     "message.timeout.ms": (("0",), "a broker that is away would stop the bridge"),
-    "delivery.timeout.ms": (("0",), "a broker that is away would stop the bridge"),
-    "retries": ((str(2**31 - 1),), "a broker that is away would stop the bridge"),
     "message.send.max.retries": ((str(2**31 - 1),), "a broker that is away would stop the bridge"),
+    "auto.offset.reset": (
+        ("earliest", "smallest", "beginning", "error"),
+        "images would be passed over wherever the group has no offset, on a new partition for one "
+        "(--start latest begins once at the end)",
+    ),
 }
-"""Options of the producer that keep a promise: the values that do, and what another would mean."""
+"""Options that keep a promise: the values that do, and what another would mean."""
+
+
+def _given(settings: Settings, specific: Mapping[str, object]) -> dict[str, object]:
+    """What the user has set for a client, each option under one of its names alone.
+
+    Raises:
+        KafkaSettingError: one that cannot be set.
+    """
+    given: dict[str, object] = {}
+    options = {**settings.kafka, **specific}
+    check_options(options)
+    for written, value in options.items():
+        name = option_name(written)
+        if name in _DECIDED:
+            raise KafkaSettingError(
+                f"{written} is decided by the bridge and cannot be set{_DECIDED[name]}"
+            )
+        name = _ALIASES.get(name, name)
+        allowed, consequence = _PROMISES.get(name, ((), ""))
+        if allowed and str(value).lower() not in allowed:
+            raise KafkaSettingError(f"{written}={value} is refused: {consequence}; leave it out")
+        given[name] = value
+    return given
 
 
 def _merge(
     settings: Settings, defaults: Mapping[str, object], specific: Mapping[str, object]
 ) -> dict[str, object]:
-    given = {**settings.kafka, **specific}
-    for name, value in given.items():
-        if name in _DECIDED:
-            raise KafkaSettingError(
-                f"{name} is decided by the bridge and cannot be set{_DECIDED[name]}"
-            )
-        allowed, consequence = _PROMISES.get(name, ((), ""))
-        if allowed and str(value).lower() not in allowed:
-            raise KafkaSettingError(f"{name}={value} is refused: {consequence}; leave it out")
+    given = _given(settings, specific)
     if settings.delivery == "exactly-once" and not _reads_committed(given):
         raise KafkaSettingError(
             f"isolation.level={given['isolation.level']} is refused with exactly-once delivery: "
@@ -122,23 +140,15 @@ def _reads_committed(options: Mapping[str, object]) -> bool:
 
 def consumer_option(settings: Settings, name: str) -> str:
     """A consumer's option as the bridge uses it, in lower case; empty where it has no value."""
-    options = {**_CONSUMER_DEFAULTS, **settings.kafka, **settings.kafka_consumer}
+    given = {**settings.kafka, **settings.kafka_consumer}
+    options = {**_CONSUMER_DEFAULTS, **{option_name(one): value for one, value in given.items()}}
     return str(options.get(name, "")).lower()
 
 
-MODEL = "model="
-
-
-def commit_metadata(model: str) -> str:
-    """What goes with each committed offset: the model that the group's images are answered by."""
-    return MODEL + model
-
-
-def read_model(metadata: str | None) -> str | None:
-    """The model that a committed offset names; None where it names none."""
-    if metadata is None or not metadata.startswith(MODEL):
-        return None
-    return metadata.removeprefix(MODEL)
+def check_promises(settings: Settings) -> None:
+    """Raises KafkaSettingError for an option that would undo what the bridge promises."""
+    _merge(settings, {}, settings.kafka_consumer)
+    _merge(settings, {}, settings.kafka_producer)
 
 
 def make_consumer(
@@ -175,79 +185,11 @@ def make_producer(
     return make_client(Producer, config)
 
 
-class GroupState(NamedTuple):
-    """What a group is now.
-
-    Attributes:
-        models: named by its committed offsets of the images topic.
-        begun: it has such an offset.
-    """
-
-    members: int
-    models: set[str]
-    begun: bool
-
-    def others(self, model: str) -> list[str]:
-        """The models by which its members answer now, where that is not this one."""
-        return sorted(self.models - {model}) if self.members else []
-
-
-def read_group(settings: Settings) -> GroupState:
-    """Ask for the group, as nobody in it; empty where that cannot be learnt."""
-    config: dict[str, Any] = _common(settings, lambda _error: None)
-    admin = make_client(AdminClient, {**config, **settings.kafka, **settings.kafka_consumer})
-    name = settings.group
-    asked = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(name)], request_timeout=ADMIN_TIMEOUT_S
-    )
-    described = admin.describe_consumer_groups([name], request_timeout=ADMIN_TIMEOUT_S)
-    try:
-        places = asked[name].result(2 * ADMIN_TIMEOUT_S).topic_partitions or []
-        members = described[name].result(2 * ADMIN_TIMEOUT_S).members
-    except (KafkaException, TimeoutError):
-        return GroupState(0, set(), begun=True)
-    ours = [one for one in places if one.topic == settings.images_topic and one.offset >= 0]
-    found = (read_model(one.metadata) for one in ours)
-    return GroupState(len(members), {model for model in found if model is not None}, bool(ours))
-
-
-def begin_at_ends(settings: Settings, consumer: Consumer) -> int:
-    """Commit, for a group that nobody is in, the end of each partition; how many there are.
-
-    A reset at the ends (`auto.offset.reset=latest`) would do so for each partition whenever it has
-    no offset, after a rebalance for instance, and pass over images that have come meanwhile.
+def make_admin(settings: Settings) -> AdminClient:
+    """A client that asks about the group without being in it.
 
     Raises:
-        KafkaException: Kafka does not take them; the group has got a member, perhaps.
+        KafkaSettingError: an option that cannot be used.
     """
-    topic = settings.images_topic
-    numbers = consumer.list_topics(topic, timeout=ADMIN_TIMEOUT_S).topics[topic].partitions
-    places = []
-    for number in numbers:
-        place = TopicPartition(topic, number)
-        place.offset = consumer.get_watermark_offsets(place, timeout=ADMIN_TIMEOUT_S)[1]
-        places.append(place)
-    config: dict[str, Any] = _common(settings, lambda _error: None)
-    admin = make_client(AdminClient, {**config, **settings.kafka, **settings.kafka_consumer})
-    wanted = ConsumerGroupTopicPartitions(settings.group, places)
-    altered = admin.alter_consumer_group_offsets([wanted], request_timeout=ADMIN_TIMEOUT_S)
-    for one in altered[settings.group].result(2 * ADMIN_TIMEOUT_S).topic_partitions:
-        if one.error is not None:
-            raise KafkaException(one.error)
-    return len(places)
-
-
-ADMIN_TIMEOUT_S = 5.0
-
-
-class KafkaLog:
-    """Takes librdkafka's own log lines into the bridge's log."""
-
-    def log(self, level: int, message: str, *arguments: object) -> None:
-        """Called on any thread; `level` is one of the standard library's."""
-        text = message % arguments if arguments else message
-        facility = text.partition(" ")[0]  # "OFFSET [client] ...": from a fixed set
-        # What is an error to it comes as one, too: see `on_error`.
-        told = level < logging.WARNING or facility in ("FAIL", "ERROR")
-        tell = log.debug if told else log.warning
-        tell("librdkafka", facility=facility, message=text[:500])
+    config = _common(settings, lambda _error: None)
+    return make_client(AdminClient, {**config, **settings.kafka, **settings.kafka_consumer})

@@ -5,23 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Event, Thread
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bridge.images import Publication, ReceivedRecord
-from bridge.kafka.assignment import Assignment, Position
-from bridge.kafka.at_least_once import Delivery
+from bridge.kafka.assignment import Assignment
+from bridge.kafka.delivery import Delivery
+from bridge.kafka.records import Records
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
-from wire.record import read_record
 
 log = structlog.get_logger()
 
-FETCH = 256
-"""Records taken from the client's queue at a time: enough that a call's cost disappears."""
-FIRST_STEP = 8
-"""Records of a fetch that are asked for before the size of any of them is known."""
-POLL_S = 0.1
-"""Longest wait for a record: a commit that is due, or a stop, waits no longer."""
 FULL_S = 0.5
 """With no room for that long, partitions are paused; shorter, the client's queue just fills.
 Pausing drops what the client has prefetched, so it must not follow every full batch."""
@@ -65,23 +59,21 @@ class Intake:
         broker_assigns: bool = False,
     ) -> None:
         self._watch = watch
+        self._records = Records(
+            consumer, assignment, watch, pixel_bytes=pixel_bytes, unwrapped_bytes=unwrapped_bytes,
+            max_images=max_images, max_bytes=max_bytes,
+        )  # fmt: skip
         self._broker_assigns = broker_assigns
         self._consumer = consumer
         self._topic = topic
         self._assignment = assignment
         self._metrics = metrics
-        self.resize(max_images)
-        self._max_bytes = max_bytes
         self._commit_interval_s = commit_interval_s
         self._drain_timeout_s = drain_timeout_s
         self._stalled = stalled
         self._failed = failed
         self._take = take
         self._delivery = delivery
-        self._pixel_bytes = pixel_bytes
-        self._unwrapped_bytes = unwrapped_bytes
-        self._largest = 0
-        """Bytes of the largest record of the last fetch: the next ones may be like it."""
         self._paused: set[tuple[str, int]] = set()
         self._uncommitted = False
         """Whether partitions went with answers that were not committed, since the stop."""
@@ -90,17 +82,12 @@ class Intake:
         self._thread = Thread(target=self._run, name="intake", daemon=True)
         self.beat = time.monotonic()
         """Monotonic seconds of the loop's last turn: what liveness looks at."""
-        self._begun: list[ReceivedRecord] = []
-        """Taken and not yet handed on."""
         self.left: str | None = "the consumer did not end in time"
         """After a stop: what was not answered, or not committed; None when all was."""
 
     def resize(self, max_images: int) -> None:
         """Hold so many images in flight from now on; any thread may call it."""
-        self._fetch_size = min(FETCH, max(1, max_images // 4))
-        # Room for a whole fetch is waited for: records taken one by one, whenever one leaves, cost
-        # several times as much.
-        self._room_from = max_images - self._fetch_size + 1
+        self._records.resize(max_images)
 
     def start(self) -> None:
         self._thread.start()
@@ -145,83 +132,16 @@ class Intake:
                     self._watch.turn(paused=bool(self._paused))
                 commit_at = now + self._commit_interval_s
             full_s = 0.0 if self._paused else min(FULL_S, self._commit_interval_s)
-            if self._assignment.wait_room(self._room_from, self._max_bytes, full_s):
+            if self._records.wait_room(full_s):
                 if self._paused:
                     self._resume(self._assignment.partitions)
-                arrivals = self._fetch()
-                if arrivals:
-                    self._take(arrivals)
+                arrivals = self._records.fetch()
             else:
                 self._pause()
                 # Still polled: a consumer that goes quiet is put out of its group.
-                message = self._consumer.poll(POLL_S)
-                if message is not None:
-                    arrivals = self._accept([message])
-                    if arrivals:
-                        self._take(arrivals)
-
-    def _fetch(self) -> list[ReceivedRecord]:
-        # A wait for many records would last until all of them are there: the wait is for one,
-        # and whatever has come with it is taken along.
-        first = self._consumer.poll(POLL_S)
-        if first is None:
-            return []
-        # Taken before the rest is asked for: in that call its partition can go, and come
-        # back to be read from an earlier record.
-        largest, self._largest = self._largest, 0
-        self._begun = self._accept([first])
-        wanted, step = self._fetch_size - 1, FIRST_STEP
-        while wanted > 0:
-            # No more than there is room for, should they be as large as the largest lately; and few
-            # at first, since the ones that come may be larger than all before.
-            room = self._max_bytes - self._assignment.bytes
-            count = min(wanted, step, room // max(largest, self._largest, 1))
-            messages = self._consumer.consume(count, 0) if count > 0 else []
-            self._begun += self._accept(messages)
-            if len(messages) < count or not messages:
-                break
-            wanted, step = wanted - count, 8 * step
-        begun, self._begun = self._begun, []
-        return begun
-
-    def _accept(self, messages: Sequence[Message]) -> list[ReceivedRecord]:
-        received_ns = time.time_ns()
-        watch = self._watch
-        records = []
-        places: list[Position] = []
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._consumer_error(message, error)
-                continue
-            record = read_record(message)
-            topic, partition, offset = (
-                record.record_topic, record.record_partition, record.record_offset,
-            )  # fmt: skip
-            size = record.size
-            # Raw pixels are used as they are.
-            value = record.record_value or b""
-            if len(value) != self._pixel_bytes:
-                size += self._pixel_bytes + self._unwrapped_bytes(value)
-            if size > self._largest:
-                self._largest = size
-            records.append(record)
-            places.append((topic, partition, offset, size))
-            if watch is not None:
-                watch.read((topic, partition), offset)
-        return [
-            ReceivedRecord(record, tracker, place[2], received_ns)
-            for record, place, tracker in zip(
-                records, places, self._assignment.begin(places), strict=True
-            )
-            if tracker is not None  # else its partition went away while it was on its way here
-        ]
-
-    def _consumer_error(self, message: Message, error: KafkaError) -> None:
-        if self._watch is not None:
-            self._watch.error(message, error)
-        elif error.fatal():
-            raise KafkaException(error)
+                arrivals = self._records.fetch_one()
+            if arrivals:
+                self._take(arrivals)
 
     def _pause(self) -> None:
         fresh = set(self._assignment.partitions) - self._paused
@@ -253,9 +173,8 @@ class Intake:
         # still ours: commits that name the old generation would be refused.
         self._delivery.generation_changed()
         if not self._at_once.is_set():
-            if self._begun:
+            if begun := self._records.take_begun():
                 # Called from within a fetch: what it began would be waited for in vain.
-                begun, self._begun = self._begun, []
                 self._take(begun)
             # What is in flight is finished while the partitions are still ours, so that the next
             # owner need not do it again; not when Triton is away and it may take for ever.

@@ -130,6 +130,11 @@ class PartitionTracker(Generic[T]):
         """Whether `take` would give anything."""
         return bool(self._entries) and self._entries[0].finished
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether an image in flight is still to become something."""
+        return bool(self._by_offset)
+
     def release(self, entry: Entry[T]) -> None:
         """A finished record no longer holds memory."""
         self.in_flight -= 1

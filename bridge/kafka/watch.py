@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.clients import read_model
+from bridge.kafka.group import read_model
 from bridge.kafka.membership import Key, Membership
 from bridge.kafka.statistics import Statistics
 from bridge.metrics import Metrics

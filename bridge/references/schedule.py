@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from bridge.batching import Backoff
+from bridge.backoff import Backoff
 
 T = TypeVar("T")
 

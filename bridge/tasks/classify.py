@@ -179,12 +179,18 @@ def read_classify(output: Output, top_k: int, text: Mapping[str, str], refuse: R
     classes = 1
     for size in output.dims:
         classes *= max(0, size)
+    known = labels(text, output.name)
+    if 0 < len(known) < classes:
+        raise refuse(
+            f"{LABELS} names {len(known)} classes, and output {output} has {classes}: name all of "
+            "them, in their order"
+        )
     return Classify(
         output,
         classes or None,
         top_k,
         choice(text, "postprocess.activation", ACTIVATIONS, "none", refuse),
-        labels(text, output.name),
+        known,
     )
 
 

@@ -16,6 +16,7 @@ from bridge.tasks.task import (
     Result,
     array,
     choice,
+    fraction,
     label_of,
     labels,
 )
@@ -90,6 +91,12 @@ class Detect:
         else:
             kept = np.argsort(-scores, kind="stable")[: self.max_detections]
         boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
+        if self.labels and len(classes) and classes.max() >= len(self.labels):
+            raise AnswerError(
+                "bad_class",
+                f"the model gives class {classes.max()}, and postprocess.labels names "
+                f"{len(self.labels)} classes, from 0 on",
+            )
         if self.shape is None:
             return self._detections(boxes.astype(np.float64), scores, classes, None)
         where = geometry(size, self.shape, self.preprocess)
@@ -164,13 +171,29 @@ def read_detect(
     Raises:
         Exception: what `refuse` makes of a reason.
     """
-    usual = known_layout(outputs) or ("yolov8" if len(outputs) == 1 else "torchvision")
+    usual = known_layout(outputs) or (
+        _single(outputs[0].dims) if len(outputs) == 1 else "torchvision"
+    )
     name = choice(text, "postprocess.layout", tuple(LAYOUTS), usual, refuse)
     layout = LAYOUTS[name]
     roles = _roles(outputs, named, name, refuse)
     for output, role in zip(roles, layout.roles, strict=True):
         if role == "boxes" and output.dims and output.dims[-1] not in (4, -1):
             raise refuse(f"output {output} must have boxes of 4 numbers (layout {name})")
+    if not layout.fits(roles[0].dims):
+        fewest, no_more = layout.columns
+        raise refuse(
+            f"output {roles[0]} cannot be of the layout {name}: a matrix with rows of {fewest}"
+            f"{'' if no_more else ' and more'} numbers is; set postprocess.layout to another of "
+            f"{', '.join(LAYOUTS)}, or --task raw"
+        )
+    known = labels(text)
+    classes = layout.classes(roles[0].dims) if layout.classes else None
+    if known and classes is not None and len(known) < classes:
+        raise refuse(
+            f"postprocess.labels names {len(known)} classes, and the model has {classes} (output "
+            f"{roles[0]}, layout {name}): name all of them, in their order"
+        )
     boxes = choice(text, "postprocess.boxes", BOXES, layout.boxes, refuse)
     unit = choice(text, "postprocess.coordinates", UNITS, "pixels", refuse) == "unit"
     if unit and shape is None:
@@ -178,12 +201,6 @@ def read_detect(
             "postprocess.coordinates = unit needs an input of pixels: only the model knows the "
             "size of the encoded image that it gets"
         )
-
-    def between(key: str, usual: float) -> float:
-        value = number(key, text[key], refuse) if key in text else usual
-        if not 0 <= value <= 1:
-            raise refuse(f"parameter {key} is {value}, expected a number from 0 to 1")
-        return value
 
     key = "postprocess.max_detections"
     most = number(key, text.get(key, "100"), refuse)
@@ -201,11 +218,16 @@ def read_detect(
         unit,
         chooses == "true",
         choice(text, "postprocess.activation", ("none", "sigmoid"), "none", refuse),
-        between("postprocess.score_threshold", 0.25),
-        between("postprocess.iou_threshold", 0.45),
+        fraction(text, "postprocess.score_threshold", 0.25, refuse),
+        fraction(text, "postprocess.iou_threshold", 0.45, refuse),
         int(most),
-        labels(text),
+        known,
     )
+
+
+def _single(dims: Sequence[int]) -> str:
+    """The layout of a detector's only output: rows of six are boxes that were chosen already."""
+    return "yolov10" if len(dims) == 2 and dims[1] == 6 and not 0 < dims[0] <= 6 else "yolov8"
 
 
 def _roles(

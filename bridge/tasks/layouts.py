@@ -36,6 +36,8 @@ class Layout(NamedTuple):
         nms: whether boxes of one object must still be chosen among.
         read: makes candidates of one image's outputs, in the order of the roles; of the scores of
             single-tensor layouts, the activation comes after them.
+        classes: how many there are, by the sizes of the first output; None: they do not say.
+        columns: of a single-tensor layout, the fewest numbers of a row, and the most; 0: any.
     """
 
     roles: tuple[str, ...]
@@ -43,6 +45,18 @@ class Layout(NamedTuple):
     boxes: str
     nms: bool
     read: Callable[[Sequence[Array], str], Candidates]
+    classes: Callable[[Sequence[int]], int | None] | None = None
+    columns: tuple[int, int] = (0, 0)
+
+    def fits(self, dims: Sequence[int]) -> bool:
+        """Whether a single-tensor layout's output can have these sizes; -1: any."""
+        fewest, most = self.columns
+        if not fewest:
+            return True
+        known = dims[1:] if most else dims
+        return len(dims) == 2 and all(
+            size == -1 or (size >= fewest and size <= (most or size)) for size in known
+        )
 
 
 def _whole(classes: Array) -> npt.NDArray[np.int64]:
@@ -132,6 +146,15 @@ def _yolov10(outputs: Sequence[Array], _: str) -> Candidates:
     return _candidates(tensor[:, :4], tensor[:, 4], tensor[:, 5])
 
 
+def _classes_beside(others: int) -> Callable[[Sequence[int]], int | None]:
+    """Of a matrix of boxes and scores, whose shorter side has so many numbers beside scores."""
+
+    def classes(dims: Sequence[int]) -> int | None:
+        return min(dims) - others if len(dims) == 2 and min(dims) > others else None
+
+    return classes
+
+
 LAYOUTS = {
     "torchvision": Layout(
         ("boxes", "labels", "scores"), (("boxes",), ("labels",), ("scores",)), "corners", False,
@@ -147,7 +170,7 @@ LAYOUTS = {
         ),
         "corners", False, _counted,
     ),
-    "yolov8": Layout(("output",), ((),), "centre", True, _yolov8),
-    "yolov5": Layout(("output",), ((),), "centre", True, _yolov5),
-    "yolov10": Layout(("output",), ((),), "corners", False, _yolov10),
+    "yolov8": Layout(("output",), ((),), "centre", True, _yolov8, _classes_beside(4), (5, 0)),
+    "yolov5": Layout(("output",), ((),), "centre", True, _yolov5, _classes_beside(5), (6, 0)),
+    "yolov10": Layout(("output",), ((),), "corners", False, _yolov10, None, (6, 6)),
 }  # fmt: skip

@@ -1,12 +1,15 @@
 """Masks: a class for each pixel, as a grey PNG."""
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bridge.tasks.classify import activate
 from bridge.tasks.task import AnswerError, Array, Output, finite
+from imaging.rules import Shape
 from wire.tensors import MAX_MASK_SIDE
 
 Mask = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -21,34 +24,69 @@ _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 _MOST = {1: np.iinfo(np.uint8).max, 2: np.iinfo(np.uint16).max}
 
 
+@dataclass(frozen=True, slots=True)
+class MaskRules:
+    """How numbers become a mask.
+
+    Attributes:
+        activation: none or sigmoid: what makes a score of the numbers of a single class.
+        threshold: the score from which on a pixel is of that class.
+        image: of the model's input, where that is known: which of an output's sizes are a
+            picture's, and which is the number of classes.
+    """
+
+    activation: str = "none"
+    threshold: float = 0.5
+    image: Shape | None = None
+
+    def classes_last(self, output: Output) -> bool:
+        """Whether an output is [height, width, classes], as TensorFlow's models give it."""
+        return (
+            self.image is not None
+            and len(output.dims) == 3
+            and output.dims[:2] == self.image[:2]
+            and output.dims[1:] != self.image[:2]
+        )
+
+
 def may_be_mask(output: Output) -> bool:
-    """Whole numbers [height, width] or [1, height, width]; or the scores of some classes for each
-    pixel, [classes, height, width]."""
+    """Whether it is the classes of pixels, or of each pixel the scores of the classes.
+
+    Whole numbers [height, width], [1, height, width] or [height, width, 1]; floating-point numbers
+    [classes, height, width] or [height, width, classes], where there may be only one class.
+    """
     if output.datatype in _WHOLE:
-        return len(output.dims) == 2 or (len(output.dims) == 3 and output.dims[0] == 1)
-    return output.datatype in _FLOATS and len(output.dims) == 3 and output.dims[0] != 1
+        return len(output.dims) == 2 or (len(output.dims) == 3 and 1 in output.dims[::2])
+    return output.datatype in _FLOATS and len(output.dims) in (2, 3)
 
 
 def too_large(pixels: int) -> str:
     return f"its mask has {pixels:,} pixels, {MOST_PIXELS:,} are allowed in a PNG"
 
 
-def to_mask(values: Array, output: Output) -> Mask:
+def to_mask(values: Array, output: Output, rules: MaskRules) -> Mask:
     """The mask in an output of one image: uint8 where all its values fit, else uint16.
 
     Raises:
         AnswerError: it has values that are no classes, or it is too large.
     """
-    height, width = values.shape[-2:]
-    if height * width > MOST_PIXELS or max(height, width) > MAX_MASK_SIDE:
-        raise AnswerError("too_large", too_large(height * width))
     if not values.size:
         raise AnswerError(
             "bad_shape", f"the model's mask {output.name} is empty: {list(values.shape)}"
         )
+    last = rules.classes_last(output) or (output.datatype in _WHOLE and values.shape[-1] == 1)
+    if values.ndim == 3 and last:
+        values = np.moveaxis(values, -1, 0)
+    height, width = values.shape[-2:]
+    if height * width > MOST_PIXELS or max(height, width) > MAX_MASK_SIDE:
+        raise AnswerError("too_large", too_large(height * width))
     if output.datatype in _FLOATS:
         finite(values, f"output {output.name}")
-        mask = values.argmax(axis=0)
+        scores = values.reshape(-1, height, width)
+        if len(scores) > 1:
+            mask = scores.argmax(axis=0)
+        else:
+            mask = activate(scores[0], rules.activation) >= rules.threshold
     else:
         mask = values.reshape(height, width)
     least, most = int(mask.min()), int(mask.max())

@@ -1,13 +1,20 @@
 """Raw: the model's outputs as they are, as KServe's protocol v2 holds them; or as pictures."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 
-from bridge.tasks.masks import MOST_PIXELS, may_be_mask, to_mask, to_png, too_large
+from bridge.tasks.masks import (
+    MOST_PIXELS,
+    MaskRules,
+    may_be_mask,
+    to_mask,
+    to_png,
+    too_large,
+)
 from bridge.tasks.task import (
     Answered,
     AnswerError,
@@ -18,8 +25,9 @@ from bridge.tasks.task import (
     array,
     choice,
     finite,
+    fraction,
 )
-from imaging.rules import ImageError, Size
+from imaging.rules import ImageError, Shape, Size
 from wire.answers import Tensors
 from wire.prediction import MAX_PREDICTION
 from wire.tensors import ITEM_BYTES, OutputTensor
@@ -36,10 +44,12 @@ class Raw:
     Attributes:
         encoding: list (numbers in JSON), base64 (of their bytes), or png: outputs that may be masks
             as pictures, others as base64.
+        masks: how numbers become a mask.
     """
 
     outputs: Sequence[Output]
     encoding: str = "list"
+    masks: MaskRules = field(default_factory=MaskRules)
 
     @property
     def name(self) -> str:
@@ -56,7 +66,13 @@ class Raw:
         for output in self.outputs:
             values = array(answered, output.name)[place]
             try:
-                tensor, used = _HOW[form(output, self.encoding)](values, output, room)
+                match form(output, self.encoding):
+                    case "png":
+                        tensor, used = _pictured(values, output, room, self.masks)
+                    case "list":
+                        tensor, used = _listed(values, output, room)
+                    case _:
+                        tensor, used = _packed(values, output, room)
             except AnswerError as error:
                 return error
             made.append(tensor)
@@ -105,8 +121,10 @@ def _packed(values: Array, output: Output, room: int) -> tuple[OutputTensor, int
     return made, in_base64(size)
 
 
-def _pictured(values: Array, output: Output, room: int) -> tuple[OutputTensor, int]:
-    mask = to_mask(values, output)
+def _pictured(
+    values: Array, output: Output, room: int, rules: MaskRules
+) -> tuple[OutputTensor, int]:
+    mask = to_mask(values, output, rules)
     picture = to_png(mask)
     size = in_base64(len(picture))
     _require(size, room)
@@ -114,13 +132,6 @@ def _pictured(values: Array, output: Output, room: int) -> tuple[OutputTensor, i
     made = OutputTensor(name=output.name, datatype=datatype, shape=mask.shape)
     made["png_base64"] = base64.b64encode(picture).decode()
     return made, size
-
-
-_HOW: dict[str, Callable[[Array, Output, int], tuple[OutputTensor, int]]] = {
-    "list": _listed,
-    "base64": _packed,
-    "png": _pictured,
-}
 
 
 def in_base64(size: int) -> int:
@@ -148,23 +159,33 @@ def _too_large(size: int) -> str:
     )
 
 
-def read_raw(outputs: Sequence[Output], text: Mapping[str, str], refuse: Refuse) -> Raw:
+def read_raw(
+    outputs: Sequence[Output], shape: Shape | None, text: Mapping[str, str], refuse: Refuse
+) -> Raw:
     """Raises what `refuse` makes of outputs that can never be told."""
     if not outputs:
         raise refuse("it has no output")
     encoding = choice(text, "postprocess.encoding", ENCODINGS, "list", refuse)
     if encoding == "png" and not any(map(may_be_mask, outputs)):
         raise refuse(
-            "postprocess.encoding = png is for masks: whole numbers [height, width] or "
-            "[1, height, width], or the scores of classes [classes, height, width]; its outputs "
-            f"are {', '.join(map(str, outputs))}"
+            "postprocess.encoding = png is for masks: whole numbers [height, width], or the scores "
+            "of classes [classes, height, width] or [height, width, classes]; its outputs are "
+            f"{', '.join(map(str, outputs))}; for others set it to base64 or list"
+        )
+    masks = MaskRules(image=shape)
+    if encoding == "png":  # else they are another task's
+        masks = MaskRules(
+            choice(text, "postprocess.activation", ("none", "sigmoid"), "none", refuse),
+            fraction(text, "postprocess.score_threshold", 0.5, refuse),
+            shape,
         )
     least = 0
     for output in outputs:
         known = prod(output.dims) if min(output.dims, default=1) > 0 else 0
         how = form(output, encoding)
         if how == "png":
-            pixels = prod(output.dims[-2:]) if min(output.dims[-2:]) > 0 else 0
+            sides = output.dims[:2] if masks.classes_last(output) else output.dims[-2:]
+            pixels = prod(sides) if min(sides) > 0 else 0
             if pixels > MOST_PIXELS:
                 raise refuse(too_large(pixels))
         elif how == "list":
@@ -173,4 +194,4 @@ def read_raw(outputs: Sequence[Output], text: Mapping[str, str], refuse: Refuse)
             least += in_base64(known * ITEM_BYTES.get(output.datatype, 4))
     if least > MAX_PREDICTION:
         raise refuse(_too_large(least))
-    return Raw(tuple(outputs), encoding)
+    return Raw(tuple(outputs), encoding, masks)

@@ -11,6 +11,11 @@ from imaging.rules import Preprocess, Shape
 from wire.answers import TASKS
 
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
+VECTORS = (
+    "embedding", "embeddings", "image_embedding", "image_embeddings", "image_embeds",
+    "image_features", "pooler_output", "sentence_embedding",
+)  # fmt: skip
+"""Names that exporters give to outputs which are vectors, not scores of classes."""
 
 
 def read_task(
@@ -39,20 +44,20 @@ def read_task(
     if task == "auto":
         task = choice(text, "postprocess.task", ("auto", *TASKS), "auto", refuse)
     if task == "auto":
-        task = "detect" if known_layout(chosen) else "classify"
+        task = _shown(chosen)
     named = bool(names(text, "postprocess.outputs"))
     _check_labels(chosen, task, text, refuse)
     if task == "detect":
         return read_detect(chosen, named, shape, preprocess, text, refuse)
     if task == "raw":
-        return read_raw(chosen, text, refuse)
+        return read_raw(chosen, shape, text, refuse)
     vector = next((one for one in chosen if _is_vector(one)), None)
     if vector is None:
         seen = ", ".join(map(str, chosen)) or "none"
         raise refuse(
             f"task {task} needs a floating-point output [n], it has: {seen}; for boxes set "
-            "postprocess.task = detect, with postprocess.layout; for the numbers as they are, raw "
-            "(--task raw)"
+            "postprocess.task = detect (--task detect), with postprocess.layout; for a mask, raw, "
+            "with postprocess.encoding = png; for the values as they are, raw (--task raw)"
         )
     if task == "embed":
         return read_embed(vector, text, refuse)
@@ -64,6 +69,14 @@ def read_task(
                 "needs floating-point outputs [n]"
             )
     return read_heads(heads, top_k, text, refuse)
+
+
+def _shown(outputs: Sequence[Output]) -> str:
+    """The task that the names of the outputs show; else classify."""
+    if known_layout(outputs):
+        return "detect"
+    vector = next((one for one in outputs if _is_vector(one)), None)
+    return "embed" if vector is not None and vector.name.lower() in VECTORS else "classify"
 
 
 def _check_labels(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.rules import ImageError, Size
+from imaging.tensor import number
 from wire.answers import Detections, Embedding, Tensors
 from wire.prediction import Head, ScoredLabel
 
@@ -102,6 +103,14 @@ def choice(
     value = text.get(key, usual).strip().lower()
     if value not in allowed:
         raise refuse(f"parameter {key} is {value[:40]!r}, expected one of {', '.join(allowed)}")
+    return value
+
+
+def fraction(text: Mapping[str, str], key: str, usual: float, refuse: Refuse) -> float:
+    """A parameter's number from 0 to 1."""
+    value = number(key, text[key], refuse) if key in text else usual
+    if not 0 <= value <= 1:
+        raise refuse(f"parameter {key} is {value}, expected a number from 0 to 1")
     return value
 
 

@@ -66,7 +66,11 @@ def read_input(
     ]
     if len(inputs) != 1:
         names = ", ".join(one["name"] for one in inputs) or "none"
-        raise refuse(f"it must have one input, it has {len(inputs)} ({names})")
+        raise refuse(
+            f"it must have one input, it has {len(inputs)} ({names}): put it into an ensemble that "
+            "fills in the others, or mark those that it can do without as optional: true in "
+            "config.pbtxt"
+        )
     name, datatype = str(inputs[0]["name"]), str(inputs[0]["datatype"])
     batched = int(config.get("max_batch_size", 0)) > 0
     dims = dims_of(inputs[0], batched)
@@ -76,14 +80,17 @@ def read_input(
             raise refuse(f"{seen}; a BYTES input must take one encoded image, [1]")
         return ModelInput(name, datatype, None)
     if datatype not in DTYPES:
-        raise refuse(f"{seen}; it must be {', '.join(DTYPES)}, or BYTES [1]")
+        raise refuse(
+            f"{seen}; it must be {', '.join(DTYPES)}, or BYTES [1]: cast it in the model, or in an "
+            "ensemble in front of it"
+        )
     leading = dims[0] if not batched and len(dims) == 4 and dims[0] in (1, -1) else None
     if leading is not None:
         dims = dims[1:]
     if len(dims) != 3:
         raise refuse(
             f"{seen}; an image must have rank 3: [height, width, channels] or "
-            "[channels, height, width]"
+            f"[channels, height, width]{_of_rank(dims, batched)}"
         )
     layout = str(configured.get(name, {}).get("format", ""))
     channels_first = _channels_first(dims, layout, text, seen, refuse)
@@ -91,6 +98,23 @@ def read_input(
     return ModelInput(
         name, datatype, shape, _tensor(datatype, channels_first, shape, text, seen, refuse), leading
     )
+
+
+def _of_rank(dims: tuple[int, ...], batched: bool) -> str:
+    """What to change in the configuration of a model whose input has another rank than 3."""
+    if len(dims) == 2:
+        size = ", ".join(map(str, dims))
+        return f"; in config.pbtxt: dims: [ 1, {size} ] reshape {{ shape: [ {size} ] }}"
+    if len(dims) == 4 and not batched:
+        return (
+            f"; it takes {dims[0]} at a time: let it take any number, and in config.pbtxt set "
+            "max_batch_size, and leave that dimension out of dims"
+        )
+    if len(dims) == 4 and dims[0] == 1:
+        rest = ", ".join(map(str, dims[1:]))
+        size = ", ".join(map(str, dims))
+        return f"; in config.pbtxt: dims: [ {rest} ] reshape {{ shape: [ {size} ] }}"
+    return ""
 
 
 def dims_of(tensor: dict[str, Any], batched: bool) -> tuple[int, ...]:
@@ -108,6 +132,11 @@ def _channels_first(
     if "preprocess.layout" in text:
         raise refuse(f"parameter preprocess.layout is {asked!r}, expected NCHW or NHWC")
     first, last = dims[0] in (1, 3), dims[2] in (1, 3)
+    if not first and not last and -1 not in (dims[0], dims[2]):
+        raise refuse(
+            f"{seen}; its channels, first or last, must be 1 or 3: convert the colours in the "
+            "model, or in an ensemble in front of it"
+        )
     if first == last:
         raise refuse(
             f"{seen}; which of these are 1 or 3 channels cannot be told from it: "
@@ -134,6 +163,8 @@ def _shape(
                 + told("preprocess.size", "224x224")
                 + " (height x width)"
             )
+        if max(height, width) > MAX_SIDE:
+            raise refuse(f"{seen}; a side may have {MAX_SIDE:,} pixels")
         return height, width, channels
     if (height > 0 and height != size[0]) or (width > 0 and width != size[1]):
         raise refuse(f"{seen}, but parameter preprocess.size is {size[0]}x{size[1]}")
@@ -172,10 +203,11 @@ def _tensor(
             )
         return TensorRules("uint8", channels_first)
     if normalization is None:
+        fitting = [name for name, one in PRESETS.items() if len(one.mean) in (1, shape[2])]
+        usual, *others = fitting
         raise refuse(
             f"{seen}; what range its numbers have is not told: "
-            + told("preprocess.normalize", "imagenet")
-            + f" (or {', '.join(name for name in PRESETS if name != 'imagenet')}; or preprocess."
-            "scale, .mean and .std)"
+            + told("preprocess.normalize", usual)
+            + f" (or {', '.join(others)}; or preprocess.scale, .mean and .std)"
         )
     return TensorRules(DTYPES[datatype], channels_first, normalization)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
 
-from bridge.batching import Backoff
+from bridge.backoff import Backoff
 from bridge.inference import Done, Failure, InferenceError, Sends
 from bridge.triton.addresses import Address
 from bridge.triton.client import probe

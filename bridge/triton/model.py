@@ -100,9 +100,15 @@ def read_spec(
         return UnservableModelError(f"model {name!r} cannot be served by this bridge: {why}")
 
     if config.get("model_transaction_policy", {}).get("decoupled"):
-        raise refuse("it is decoupled: it may give any number of answers to one request")
+        raise refuse(
+            "it is decoupled: it may give any number of answers to one request; serve it without "
+            "model_transaction_policy { decoupled: true }"
+        )
     if "sequence_batching" in config:
-        raise refuse("it is stateful (sequence_batching)")
+        raise refuse(
+            "it is stateful (sequence_batching): what it answers depends on the images before; "
+            "serve it with dynamic_batching, or without both"
+        )
 
     for key in wanted.parameters:
         if key not in PARAMETERS and not key.startswith(f"{LABELS}."):

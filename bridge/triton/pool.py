@@ -18,7 +18,8 @@ from threading import RLock
 
 import structlog
 
-from bridge.batching import TAKEN_DOWN, Backoff
+from bridge.backoff import Backoff
+from bridge.batching import TAKEN_DOWN
 from bridge.inference import Answer, Checked, Done, Failure, InferenceError
 from bridge.metrics import Metrics
 from bridge.triton.addresses import Address, Addresses

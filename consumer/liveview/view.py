@@ -5,26 +5,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 
 from consumer.liveview.board import Board
+from consumer.liveview.describing import card, note_answer, note_image, read_pictures, text
 from consumer.liveview.recent import MAX_ITEMS, Item, Picture, Recent
 from consumer.liveview.window import Window
 from consumer.measuring.measure import Topics
 from consumer.measuring.statistics import STAGES
 from consumer.reader import Received
-from consumer.report.overlay import overlay
-from wire.answers import FLOAT32, Detection, Detections, Embedding, describe
-from wire.clock import kafka_time
 from wire.deadletter import decode_dead_letter, one_line
-from wire.image import NDARRAY, ImageEvent, image_id
-from wire.object_events import Named, find_objects, may_refer
+from wire.image import ImageEvent, image_id
 from wire.prediction import Prediction, decode_prediction
-from wire.record import ContractError, KafkaRecord, first_headers, raw_bytes
-from wire.reference import BadReferenceError, Reference, parse_reference
-from wire.wrappings.unwrap import read_image
+from wire.record import ContractError, KafkaRecord
 
 FRAME_SECONDS = 0.25
 """Between two frames: four a second look alive, and cost a browser little."""
@@ -34,18 +27,8 @@ WALL, WALL_PER_SECOND = 24, 12.0
 ROW, ROW_PER_SECOND = 10, 2.0
 """The same for the wrong and for the dead-lettered ones, which deserve a longer look."""
 
-MAX_TEXT = 120
-"""Characters of a label, a model's name...: they come from strangers, and are kept and shown."""
-MAX_TOP = 5
-MAX_BOXES = 12
-"""Drawn over a picture, the surest."""
-MAX_DIMENSIONS = 1024
-"""Kept of a vector: 4 KB an image."""
 ALIKE = 6
 """Images shown beside one that they are like."""
-_LARGEST = (1 << 31) - 1
-_LATEST_MS = 8_640_000_000_000_000  # of JavaScript's Date
-# Numbers come from strangers too: they are held inside what JSON and JavaScript take.
 
 
 class View:
@@ -149,7 +132,7 @@ class View:
     def image(self, id: str) -> bytes:
         """What is known of the latest image of this id, as JSON; null: it is not remembered."""
         with self._lock:
-            found = self._recent.latest(id) or self._recent.latest(_text(id))
+            found = self._recent.latest(id) or self._recent.latest(text(id))
             return orjson.dumps(self._card(found))
 
     def frame(self) -> bytes:
@@ -162,25 +145,8 @@ class View:
             return self._frame
 
     def _image(self, record: KafkaRecord, now: float) -> None:
-        kafka_ns = kafka_time(record)
-        try:
-            image, value = read_image(record)
-        except ContractError:
-            # Its dead letter will say why; till then it is seen to have come.
-            image = ImageEvent(image_id(record), None, None, None, kafka_ns, kafka_ns)
-            value = raw_bytes(record.value())
-        found = objects_of(record, image, value, self._reference_field)
-        if found is None:
-            picture = Picture(value, image.content_type, image.dtype, image.shape)
+        for image, picture in read_pictures(record, self._reference_field):
             self._one_image(record, image, picture, now)
-            return
-        for named in found:
-            own = image._replace(
-                id=named.id or image.id, intended_ns=named.intended_ns or image.intended_ns
-            )
-            where = named.reference if isinstance(named.reference, Reference) else None
-            picture = Picture(b"", own.content_type, own.dtype, own.shape, where)
-            self._one_image(record, own, picture, now)
 
     def _one_image(
         self, record: KafkaRecord, image: ImageEvent, picture: Picture, now: float
@@ -194,13 +160,8 @@ class View:
         else:
             item = self._recent.add(image.id, now, *keys)
         item.where = "/".join(map(str, at))
-        item.due_ms = _bounded(image.intended_ns // 1_000_000, _LATEST_MS)
-        item.content_type = _text(image.content_type or "")
-        item.source = _text(image.source or "")
-        item.truth = None if image.label is None else _text(image.label)
-        where = picture.reference
-        item.size = len(picture.value) if where is None else where.size or 0
-        if picture.value or where is not None:
+        note_image(item, image, picture)
+        if picture.value or picture.reference is not None:
             self._recent.keep(item, picture)
         self._totals["images"] += 1
         self._window.image(now)
@@ -209,34 +170,12 @@ class View:
 
     def _answer(self, prediction: Prediction, at_ns: int, now: float) -> None:
         key = (prediction.id, prediction.stamps["intended"])
-        item = self._recent.find(key) or self._recent.add(_text(prediction.id), now, key)
+        item = self._recent.find(key) or self._recent.add(text(prediction.id), now, key)
         if not self._recent.settle(item, "answered"):
             self._totals["duplicates"] += 1
             return
-        times = {**prediction.stamps, "consumed": at_ns}
-        stages_us = [(times[end] - times[start]) // 1000 for _, start, end in STAGES]
-        latency_us = (at_ns - times["intended"]) // 1000
-        item.top = tuple((_text(one["label"]), one["score"]) for one in prediction.top[:MAX_TOP])
-        if prediction.answer is not None:
-            item.says = _text(describe(prediction.answer))
-            if isinstance(prediction.answer, Embedding):
-                item.vector = _unit(prediction.answer)
-            if isinstance(prediction.answer, Detections):
-                found = prediction.answer.found[:MAX_TOP]
-                shown = tuple(
-                    Detection(
-                        label=_text(one["label"]), class_id=one["class_id"], score=one["score"],
-                        box=one["box"],
-                    )
-                    for one in prediction.answer.found[:MAX_BOXES]
-                )  # fmt: skip
-                item.overlay = overlay(Detections(shown, prediction.answer.image))
-                item.top = tuple((_text(one["label"]), one["score"]) for one in found)
-        item.due_ms = _bounded(prediction.stamps["intended"] // 1_000_000, _LATEST_MS)
-        item.model = self._model = _text(f"{prediction.model} version {prediction.version}")
-        item.batch_size = _bounded(prediction.batch_size, _LARGEST)
-        item.latency_ms = latency_us / 1000
-        item.stages_ms = tuple(spent / 1000 for spent in stages_us)
+        latency_us, stages_us = note_answer(item, prediction, at_ns)
+        self._model = item.model
         self._totals["answered"] += 1
         self._window.answer(now, latency_us, stages_us, item.batch_size, item.right)
         self._settled(item)
@@ -287,56 +226,4 @@ class View:
     def _card(self, item: Item | None) -> dict[str, Any] | None:
         if item is None:
             return None
-        return {
-            "number": item.number,
-            "id": item.id,
-            "state": item.state,
-            "picture": self._recent.picture(item.number) is not None,
-            "where": item.where,
-            "due_ms": item.due_ms,
-            "content_type": item.content_type,
-            "source": item.source,
-            "size": item.size,
-            "truth": item.truth,
-            "right": item.right,
-            "top": item.top,
-            "says": item.says,
-            "overlay": item.overlay,
-            "vector": item.vector is not None,
-            "model": item.model,
-            "batch_size": item.batch_size,
-            "latency_ms": item.latency_ms,
-            "stages_ms": item.stages_ms,
-            "reason": item.reason,
-        }
-
-
-def objects_of(
-    record: KafkaRecord, image: ImageEvent, value: bytes, field: str
-) -> list[Named] | None:
-    """The objects that a message refers to; None: it is no such message."""
-    if value:
-        if not may_refer(value) or image.content_type == NDARRAY:
-            return None
-        return find_objects(value, first_headers(record.headers()), field)
-    if image.dataref is None:
-        return None
-    try:
-        return [Named(parse_reference(image.dataref))]
-    except BadReferenceError as error:
-        return [Named(error)]
-
-
-def _text(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-
-
-def _bounded(number: int, largest: int) -> int:
-    return min(max(number, 0), largest)
-
-
-def _unit(answer: Embedding) -> npt.NDArray[np.float32] | None:
-    """Of length 1; None: it has no direction."""
-    values = np.frombuffer(answer.values, FLOAT32)[:MAX_DIMENSIONS].astype(np.float64)
-    length = float(np.linalg.norm(values))
-    return (values / length).astype(np.float32) if length else None
+        return card(item, picture=self._recent.picture(item.number) is not None)

@@ -275,7 +275,7 @@ def main(  # one parameter an option: this signature is the command's help
         places = gallery.places(rows, chosen) | overlay.places(rows, answers) if pictures else ()
         seen = fetch_pictures(config, topics.images, places)
         write_atomically(output / RESULTS, lambda file: text.write_results(file, rows, summary))
-        write_atomically(output / FIGURE, lambda file: plots.draw(file, rows, chosen, summary))
+        write_atomically(output / FIGURE, lambda file: plots.draw(file, chosen, summary))
         write_atomically(
             output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen, answers)
         )

@@ -25,6 +25,13 @@ from cli.options import (
 from cli.signals import StopSignal
 from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.reading.lines import Format, found_in, header, line_of
+from schemas.options import (
+    SchemaRegistryOptions,
+    SchemaRegistryPassword,
+    SchemaRegistryUrl,
+    SchemaRegistryUser,
+    prediction_reader,
+)
 from wire.record import first_headers
 from wire.topics import DEAD_LETTERS, PREDICTIONS
 
@@ -67,6 +74,10 @@ def main(
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
     connect_timeout: ConnectTimeout = None,
     kafka: KafkaOptions = None,
+    schema_registry_url: SchemaRegistryUrl = "",
+    schema_registry_user: SchemaRegistryUser = "",
+    schema_registry_password: SchemaRegistryPassword = "",
+    schema_registry: SchemaRegistryOptions = None,
 ) -> None:
     """Print what was found in each image: id, label and score; of a detection a line an object.
 
@@ -78,11 +89,15 @@ def main(
     require_distinct([*predictions, dead_letters_topic])
     options = kafka_options(kafka or ())
     config = {**librdkafka_config(brokers, options), "enable.partition.eof": True}
+    decode = prediction_reader(
+        schema_registry_url, schema_registry_user, schema_registry_password, schema_registry
+    )
     stop = StopSignal()
     stop.install()
     images = 0
     try:
         with ExitStack() as open_files:
+            open_files.callback(decode.close)
             reader = TopicReader(
                 config, [*predictions, dead_letters_topic], "earliest", connect_timeout
             )
@@ -110,7 +125,8 @@ def main(
                         continue
                 last = time.monotonic()
                 images += 1
-                for found in found_in(record, dead_letter=record.topic() == dead_letters_topic):
+                dead_letter = record.topic() == dead_letters_topic
+                for found in found_in(record, dead_letter=dead_letter, decode=decode):
                     print(line_of(found, form, paint), file=file)
             file.flush()
     except BrokenPipeError:

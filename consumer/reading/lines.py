@@ -12,7 +12,7 @@ from wire.answers import Detections, describe
 from wire.deadletter import decode_dead_letter, one_line
 from wire.image import image_id
 from wire.prediction import Prediction, decode_prediction
-from wire.record import ContractError, StoredRecord
+from wire.record import ContractError, KafkaRecord, StoredRecord
 
 COLUMNS = ("id", "label", "score", "left", "top", "right", "bottom", "note")
 MAX_TEXT = 200
@@ -42,9 +42,18 @@ class Found(NamedTuple):
     failed: bool = False
 
 
-def found_in(record: StoredRecord, *, dead_letter: bool) -> list[Found]:
+def found_in(
+    record: StoredRecord,
+    *,
+    dead_letter: bool,
+    decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
+) -> list[Found]:
     """What a record of the predictions or of the dead letters says: of a detection a line an
-    object, of any other answer one."""
+    object, of any other answer one.
+
+    Args:
+        decode: reads a prediction; raises ContractError.
+    """
     name = image_id(record)
     if record.unreadable is not None:
         return [Found(name, note=one_line(record.unreadable), failed=True)]
@@ -53,7 +62,7 @@ def found_in(record: StoredRecord, *, dead_letter: bool) -> list[Found]:
         reason = f"{letter.stage}/{letter.error_class}: {letter.message}"
         return [Found(name, note=one_line(reason), failed=True)]
     try:
-        return list(_answers(decode_prediction(record)))
+        return list(_answers(decode(record)))
     except ContractError as error:
         return [Found(name, note=one_line(str(error)), failed=True)]
 

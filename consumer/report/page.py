@@ -17,18 +17,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from consumer.measuring.answers import Answers
 from consumer.measuring.matching import Rows
 from consumer.measuring.statistics import Measured
-from consumer.palette import STAGE_COLOURS
-from consumer.report import charts, gallery, overlay, svg
-from consumer.report.charts import Chart
+from consumer.palette import PAGE_COLOURS, STAGE_COLOURS
+from consumer.report import charts, gallery, overlay
 from consumer.report.comparison import caveats, compare
 from consumer.report.confusion import confusion
 from consumer.report.distribution import Distribution, distribution
 from consumer.report.gallery import Place
 from consumer.report.stories import stories
+from consumer.report.svg import draw
 from consumer.summary import Stage, Summary
 from consumer.units import clipped, duration
 
-FRAMES = (svg.WIDE, svg.NARROW)
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("theme.js", "find.js")
 NAME_LENGTH = 80
@@ -81,7 +80,7 @@ def write_report(
         file,
         "report.html",
         run=summary,
-        charts=_charts(chosen, summary),
+        charts=[draw(make) for make in charts.charts_of(chosen, summary)],
         stages=stage_rows(summary, _total(summary)),
         confusion=confusion(rows),
         wrong=gallery.cards(rows, gallery.wrong(rows), pictures),
@@ -113,8 +112,8 @@ def write_comparison(file: BinaryIO, names: tuple[str, str], a: Summary, b: Summ
         # The bars of both have one scale: the longer one is the slower run.
         stages=[stage_rows(run, max(_total(a), _total(b))) for run in (a, b)],
         charts=[
-            [charts.histogram(frame, runs, marks=False) for frame in FRAMES],
-            [charts.by_percentile(frame, runs) for frame in FRAMES],
+            draw(lambda room: charts.histogram(room, runs, marks=False)),
+            draw(lambda room: charts.by_percentile(room, runs)),
         ]
         if runs
         else [],
@@ -143,31 +142,16 @@ def _distribution(summary: Summary) -> Distribution | None:
     return None if summary.intended is None else distribution(summary.intended)
 
 
-def _charts(chosen: Measured, summary: Summary) -> list[list[Chart]]:
-    """Each chart as wide as a window and as narrow as a phone."""
-    found = _distribution(summary)
-    if found is None:
-        return []
-    curves = [("from intended time", found)]
-    sent = None if summary.sent_latency is None else distribution(summary.sent_latency)
-    if sent is not None:
-        curves.append(("from the actual send", sent))
-    good = chosen.from_intended >= 0
-    seconds = (chosen.intended[good] - int(chosen.intended[0])) / 1e9
-    latency = chosen.from_intended[good] / 1000
-    return [
-        [charts.histogram(frame, curves[:1], marks=True) for frame in FRAMES],
-        [charts.over_time(frame, seconds, latency) for frame in FRAMES],
-        [charts.by_percentile(frame, curves) for frame in FRAMES],
-    ]
-
-
 def _write(file: BinaryIO, template: str, **content: object) -> None:
     script = "".join((TEMPLATES / name).read_text() for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template(template)
     text = page.render(
-        **content, colours=STAGE_COLOURS, script=script, script_hash=f"sha256-{digest}"
+        **content,
+        page_colours=PAGE_COLOURS,
+        colours=STAGE_COLOURS,
+        script=script,
+        script_hash=f"sha256-{digest}",
     )
     # A lone surrogate (JSON may hold one) has no UTF-8.
     file.write(text.encode(errors="replace"))

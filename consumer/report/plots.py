@@ -1,80 +1,96 @@
 """latency_histogram.png: one figure that shows a run."""
 
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
-from consumer.measuring.matching import Rows
 from consumer.measuring.statistics import Measured
-from consumer.palette import STAGE_COLOURS
+from consumer.palette import PAGE_COLOURS, STAGE_COLOURS
+from consumer.report.axes import Room
+from consumer.report.charts import DASHES, Chart, charts_of
+from consumer.report.style import STYLE, bare
 from consumer.summary import Summary
 from consumer.units import clipped, duration
 
-Floats = npt.NDArray[np.float64]
-
-BLUE, ORANGE, RED, GREY = "#2f6db3", "#e08a1e", "#c0392b", "#5f6b76"
+INK, DIM, BAD = (PAGE_COLOURS[name].light for name in ("ink", "dim", "bad"))
 INSIDE_TRITON = "#8fcdb0"
 """Paler than the stage that it is part of."""
-MAX_POINTS = 20_000
-"""Dots drawn over time: more would only hide each other."""
-MARKED = (50.0, 90.0, 99.0, 99.9)
-STYLE: dict[Any, Any] = {
-    # A run id is text, whatever it holds: no $ in it starts a formula.
-    "text.parse_math": False,
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the figure is the same everywhere
-    "font.size": 9.5,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#aab2ba",
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#e6e9ec",
-    "grid.linewidth": 0.8,
-}
+FONT = 9.5
+PANEL = (370.0, 190.0)
+"""Width and height of the area within the axes of a panel, in points, about: the layout decides."""
 
 
-def draw(file: BinaryIO, rows: Rows, chosen: Measured, summary: Summary) -> None:
+def draw(file: BinaryIO, chosen: Measured, summary: Summary) -> None:
     """Draw a run as PNG: histogram, latency over time, percentile curve, stages."""
-    with mpl.rc_context(STYLE):
-        make_figure(rows, chosen, summary).savefig(file, format="png", dpi=130)
+    with mpl.rc_context({**STYLE, "font.size": FONT}):
+        make_figure(chosen, summary).savefig(file, format="png", dpi=130)
 
 
-def make_figure(rows: Rows, chosen: Measured, summary: Summary) -> Figure:
+def make_figure(chosen: Measured, summary: Summary) -> Figure:
     """The figure that `draw` writes."""
-    intended = chosen.from_intended / 1000
-    sent = chosen.from_sent / 1000
-    good = intended >= 0
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, rect=(0, 0, 1, 0.9))
     figure = Figure(figsize=(13, 8.6), layout=layout)
     panels = figure.subplots(2, 2)
     _headline(figure, summary)
-    if good.any():
-        _histogram(panels[0, 0], intended[good], summary)
-        start = rows.times["intended"][chosen.rows[0]]
-        _over_time(panels[0, 1], (chosen.intended[good] - start) / 1e9, intended[good])
-        _percentile_curve(panels[1, 0], intended[good], sent[sent >= 0])
-        _stages(panels[1, 1], summary)
-    else:
+    charts = charts_of(chosen, summary)
+    if not charts:
         for panel in panels.flat:
             panel.set_axis_off()
-        panels[0, 0].text(0, 0.9, "No answered image to measure.", fontsize=12, color=GREY)
+        panels[0, 0].text(0, 0.9, "No answered image to measure.", fontsize=12)
+        return figure
+    for panel, make in zip(panels.flat, charts, strict=False):
+        _entitle(panel, make(Room(panel, *PANEL, FONT)))
+    _stages(panels[1, 1], summary)
     return figure
+
+
+def _entitle(panel: Axes, chart: Chart) -> None:
+    bare(panel)
+    _set_title(panel, chart.title)
+    panel.set_xlabel(chart.x_label)
+    panel.annotate(
+        chart.y_label, (0, 1), xytext=(0, 8), xycoords="axes fraction", textcoords="offset points"
+    )
+    if len(chart.legend) > 1:
+        handles = [_handle(entry.kind) for entry in chart.legend]
+        panel.legend(
+            handles, [entry.name for entry in chart.legend], loc="lower right",
+            bbox_to_anchor=(1, 1), ncols=len(handles), frameon=False, borderaxespad=1.7, fontsize=9,
+            handlelength=1.6, handletextpad=0.5, columnspacing=1.2,
+        )  # fmt: skip
+
+
+def _set_title(panel: Axes, title: str) -> None:
+    panel.set_title(title, loc="left", pad=24, fontsize=11, weight="bold", color=INK)
+
+
+def _handle(kind: str) -> Line2D:
+    """A line as the charts draw it, for the legend."""
+    if kind == "dots":
+        return Line2D(
+            [], [], color=PAGE_COLOURS["blue"].light, alpha=0.5, linestyle="", marker="o",
+            markersize=4, markeredgewidth=0,
+        )  # fmt: skip
+    colour = {"median": "ink", "tail": "orange"}.get(kind, kind)
+    return Line2D(
+        [], [], color=PAGE_COLOURS[colour].light, linewidth=2,
+        linestyle=DASHES[kind in ("orange", "tail")],
+    )  # fmt: skip
 
 
 def _headline(figure: Figure, summary: Summary) -> None:
     name = "all runs" if summary.run_id is None else f"run {clipped(summary.run_id, 60)}"
-    figure.text(0.012, 0.968, "End-to-end latency", fontsize=17, weight="bold", va="center")
-    figure.text(0.99, 0.968, name, fontsize=10, color=GREY, ha="right", va="center")
+    figure.text(
+        0.012, 0.968, "End-to-end latency", fontsize=17, weight="bold", color=INK, va="center"
+    )
+    figure.text(0.99, 0.968, name, fontsize=10, ha="right", va="center")
     facts = [
         f"{summary.sent:,} sent",
         f"{summary.answered:,} answered",
@@ -87,96 +103,13 @@ def _headline(figure: Figure, summary: Summary) -> None:
         facts.append(f"{summary.throughput:,.0f} images/s")
     if summary.labelled:
         facts.append(f"{summary.correct:,} of {summary.labelled:,} correct")
-    figure.text(0.012, 0.936, "  ·  ".join(facts), fontsize=11, color=GREY, va="center")
+    figure.text(0.012, 0.936, "  ·  ".join(facts), fontsize=11, va="center")
     remark = "; ".join(summary.notes)
     if not summary.valid:
         remark = "INVALID: " + "; ".join([*summary.reasons, *summary.notes])
     if remark:
-        colour = GREY if summary.valid else RED
+        colour = DIM if summary.valid else BAD
         figure.text(0.012, 0.909, clipped(remark, 165), fontsize=9, color=colour, va="center")
-
-
-def _histogram(panel: Axes, latency: Floats, summary: Summary) -> None:
-    low, high = max(latency.min(), 0.001) * 0.9, max(latency.max(), 0.002) * 1.1
-    if high / low < 2:
-        low, high = low / 1.5, high * 1.5
-    bins = np.geomspace(low, high, 61).tolist()
-    panel.hist(np.maximum(latency, low), bins=bins, color=BLUE, alpha=0.85, linewidth=0)
-    panel.set_xscale("log")
-    # Each label stands to the right of its line, above the lines to its right, which are shorter.
-    _milliseconds(panel, "x", low, high, reach=high * (high / low) ** 0.2)
-    panel.set_title("Distribution", pad=12)
-    panel.set_xlabel("latency from the intended time of each image")
-    panel.set_ylabel("images")
-    panel.grid(visible=False, axis="x")
-    # Room above the bars, a step for each label: percentiles may lie on one place.
-    top = panel.get_ylim()[1]
-    panel.set_ylim(0, top * 1.42)
-    assert summary.intended is not None
-    marks = [(f"p{p:g}", summary.intended.at(p)) for p in MARKED]
-    marks.append(("max", summary.intended.max_ms))
-    for step, (name, ms) in enumerate(marks):
-        height = top * (1.38 - 0.075 * step)
-        panel.plot([ms, ms], [0, height], color=ORANGE, linewidth=1.1, alpha=0.9)
-        panel.annotate(
-            f"{name}  {duration(ms)}",
-            (ms, height),
-            xytext=(4, -1),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-        )
-
-
-def _over_time(panel: Axes, seconds: Floats, latency: Floats) -> None:
-    step = max(1, len(latency) // MAX_POINTS)
-    shown = np.maximum(latency[::step], 0.001)
-    panel.scatter(seconds[::step], shown, s=5, color=BLUE, alpha=0.35, linewidths=0)
-    windows = min(60, len(latency) // 20)
-    if windows >= 2:
-        parts = list(
-            zip(np.array_split(seconds, windows), np.array_split(latency, windows), strict=True)
-        )
-        middle = [float(np.median(times)) for times, _ in parts]
-        for percentile, colour in ((50, GREY), (99, ORANGE)):
-            level = [max(float(np.percentile(part, percentile)), 0.001) for _, part in parts]
-            panel.plot(middle, level, color=colour, linewidth=1.6, label=f"p{percentile}")
-        panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
-    panel.set_yscale("log")
-    low, high = shown.min() / 1.3, shown.max() * 1.8
-    panel.set_ylim(low, high)
-    _milliseconds(panel, "y", low, high)
-    panel.set_title("Through the run", pad=12)
-    panel.set_xlabel("seconds since the first intended time")
-    panel.set_ylabel("latency")
-
-
-def _percentile_curve(panel: Axes, intended: Floats, sent: Floats) -> None:
-    for values, name, colour, dashes in (
-        (intended, "from intended time", BLUE, "-"),
-        (sent, "from the actual send", ORANGE, "--"),
-    ):
-        if len(values):
-            ordered = np.sort(values)
-            # Image k of n lies at percentile k/n; the last one is drawn at 1 - 1/2n.
-            share = np.minimum(
-                np.arange(1, len(ordered) + 1) / len(ordered), 1 - 0.5 / len(ordered)
-            )
-            panel.plot(1 / (1 - share), ordered, dashes, color=colour, linewidth=1.8, label=name)
-    panel.set_xscale("log")
-    reach = 2.0 * len(intended)
-    ticks = [(1, "0"), (2, "50"), (10, "90"), (100, "99"), (1e3, "99.9"), (1e4, "99.99")]
-    ticks += [(1e5, "99.999"), (1e6, "99.9999")]
-    # On an axis this long the first two would touch.
-    shown = [tick for tick in ticks if tick[0] <= reach and not (tick[0] == 2 and reach > 5e3)]
-    panel.set_xticks([at for at, _ in shown], [f"{text} %" for _, text in shown])
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_ylim(bottom=0)
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
-    panel.set_title("By percentile", pad=12)
-    panel.set_xlabel("share of images within the latency (log axis of the rest)")
-    panel.set_ylabel("latency")
-    panel.legend(loc="best", frameon=False)
 
 
 def _stages(panel: Axes, summary: Summary) -> None:
@@ -199,7 +132,7 @@ def _stages(panel: Axes, summary: Summary) -> None:
         notes[place:place] = [duration(ms) for _, ms in parts]
         colours[place:place] = [INSIDE_TRITON] * len(parts)
     _bars(panel, names, means, notes, colours)
-    panel.set_title("Where the time goes", pad=12)
+    _set_title(panel, "Where the time goes")
     panel.set_xlabel("mean")
 
 
@@ -214,29 +147,13 @@ def _bars(
     panel.barh(places, means, color=colours, height=0.66)
     panel.set_yticks(places, names)
     panel.invert_yaxis()
+    panel.grid(visible=True, axis="x")
     panel.grid(visible=False, axis="y")
+    panel.spines[["top", "right", "bottom"]].set_visible(False)
+    panel.tick_params(length=0, pad=6)
     longest = max(means, default=0) or 1
     panel.set_xlim(0, longest * 1.5)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
     panel.locator_params(axis="x", nbins=6)
     for place, mean, note in zip(places, means, notes, strict=True):
-        panel.text(mean + longest * 0.015, place, note, va="center", fontsize=8.5, color=GREY)
-
-
-def _milliseconds(
-    panel: Axes, axis: str, low: float, high: float, reach: float | None = None
-) -> None:
-    """Label a log axis at 1, 2, 5 of each decade, or at the decades alone where it spans many.
-
-    The axis goes on to `reach` without a label, if that is given.
-    """
-    steps = (1, 2, 5) if high / low < 300 else (1,)
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    shown = [tick for tick in ticks if low <= tick <= high]
-    if axis == "x":  # where labels stand side by side, eight have room
-        shown = shown[:: -(-len(shown) // 8)] if shown else []
-    target = panel.xaxis if axis == "x" else panel.yaxis
-    target.set_ticks(shown, [duration(tick) for tick in shown])
-    target.set_minor_locator(NullLocator())
-    (panel.set_xlim if axis == "x" else panel.set_ylim)(low, reach or high)
+        panel.text(mean + longest * 0.015, place, note, va="center", fontsize=8.5)

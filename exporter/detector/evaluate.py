@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torchvision.ops import batched_nms
 
+from exporter import models, weights
 from exporter.detector.canvases import Images, canvases
-from exporter.detector.network import Boxes, CifarDetector
 from exporter.detector.score import Found, Score, score
-from exporter.models import IMAGENET_MEAN, IMAGENET_STD
+from exporter.graph import wrapped
 
 SEED = 1
 CANVASES = 300
@@ -18,17 +18,10 @@ LEAST_SCORE, OVERLAP, MOST = 0.01, 0.45, 100
 """Boxes below this score are not looked at; of those that share more than this, one stays."""
 
 
-def load(path: Path) -> CifarDetector:
-    """The detector with its weights, in eval mode."""
-    network = CifarDetector()
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(state)  # stored in half precision, computed with in float32
-    return network.eval()
-
-
 def evaluate(path: Path, images: Images, count: int = CANVASES) -> Score:
     """Run the weights in torch over so many canvases of `images`."""
-    model = Boxes(load(path), IMAGENET_MEAN, IMAGENET_STD).eval()
+    described = models.find(models.DETECTOR)
+    model = wrapped(weights.load(described, path), described)
     made = list(islice(canvases(images, SEED), count))
     truths = [Found(one.boxes, one.classes, np.empty(0)) for one in made]
     said: list[Found] = []

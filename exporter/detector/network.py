@@ -19,10 +19,12 @@ RARE = -4.0
 class CifarDetector(nn.Module):
     """One box and the scores of all classes for each cell, without anchors (as in FCOS).
 
-    Takes float [N, 3, 128, 128], normalised as for ResNet-20. Gives logits [N, classes, 256] and
-    distances [N, 4, 256] from the cell's middle to the box's left, top, right and bottom, in
-    pixels. Cells come row by row.
+    Takes float [N, 3, 128, 128], normalised as for ResNet-20. Gives what people export (the layout
+    `yolov8`), float [N, 4 + classes, 256]: of each cell the middle, the width and the height of its
+    box in pixels, and a score from 0 to 1 for each class. Cells come row by row.
     """
+
+    centres: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,8 +37,16 @@ class CifarDetector(nn.Module):
         self.sides = nn.Conv2d(WIDTH, 4, 1)
         assert self.classes.bias is not None
         nn.init.constant_(self.classes.bias, RARE)
+        self.register_buffer("centres", centres(), persistent=False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Tensor:
+        logits, sides = self.cells(x)
+        start, end = self.centres - sides[:, :2], self.centres + sides[:, 2:]
+        return torch.cat(((start + end) / 2, end - start, torch.sigmoid(logits)), dim=1)
+
+    def cells(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What is trained: logits [N, classes, 256], and distances [N, 4, 256] in pixels from a
+        cell's middle to the left, top, right and bottom of its box."""
         x = functional.avg_pool2d(x, 2)
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.neck(self.layer3(self.layer2(self.layer1(x))))
@@ -57,34 +67,3 @@ def centres() -> Tensor:
     middles = (torch.arange(GRID) + 0.5) * STRIDE
     y, x = torch.meshgrid(middles, middles, indexing="ij")
     return torch.stack((x.flatten(), y.flatten()))
-
-
-class Boxes(nn.Module):
-    """What is exported: the detector as people export theirs (the layout `yolov8`).
-
-    Takes uint8 [N, 128, 128, 3]. Gives float32 [N, 4 + classes, 256]: of each cell the middle, the
-    width and the height of its box in pixels, and a score from 0 to 1 for each class.
-    """
-
-    scale: Tensor
-    shift: Tensor
-    centres: Tensor
-
-    def __init__(
-        self,
-        network: nn.Module,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
-    ) -> None:
-        super().__init__()
-        self.network = network
-        spread = torch.tensor(std).view(1, 3, 1, 1)
-        self.register_buffer("scale", 1 / (255 * spread))
-        self.register_buffer("shift", -torch.tensor(mean).view(1, 3, 1, 1) / spread)
-        self.register_buffer("centres", centres())
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        x = pixels.permute(0, 3, 1, 2).to(torch.float32) * self.scale + self.shift
-        logits, sides = self.network(x)
-        start, end = self.centres - sides[:, :2], self.centres + sides[:, 2:]
-        return torch.cat(((start + end) / 2, end - start, torch.sigmoid(logits)), dim=1)

@@ -113,8 +113,8 @@ def make_batch(made: list[Canvas]) -> Batch:
     return Batch((pixels / 255 - mean) / std, wanted, boxes, wanted.any(dim=1))
 
 
-def _loss(network: nn.Module, batch: Batch) -> Tensor:
-    logits, sides = network(batch.pixels)
+def _loss(network: CifarDetector, batch: Batch) -> Tensor:
+    logits, sides = network.cells(batch.pixels)
     middles = centres()
     boxes = torch.cat((middles - sides[:, :2], middles + sides[:, 2:]), dim=1)
     count = batch.found.sum().clamp(min=1)

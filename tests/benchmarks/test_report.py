@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.plan import SEVERAL_BRIDGES
+from benchmarks.rivals.table import compare
 
 ABOUT: dict[str, Any] = {
     "machine": {
@@ -15,7 +16,7 @@ ABOUT: dict[str, Any] = {
     "quick": False, "repeats": 2, "date": "2026-01-31", "failures": {},
 }  # fmt: skip
 
-LATENCY = {**ABOUT, "top_rate": 1000.0, "usual_demo_top_rate": 0.0}
+LATENCY = {**ABOUT, "top_rate": 1000.0}
 
 
 def window(rate: float, cpu_us: float = 30.0) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def window(rate: float, cpu_us: float = 30.0) -> dict[str, Any]:
 
 
 def throughput(ours: float) -> dict[str, Any]:
-    rates = {"bridge": ours, "ceiling with broker load": 1000.0, "usual demo": 200.0}
+    rates = {"bridge": ours, "ceiling with broker load": 1000.0, "ceiling": 1100.0}
     return {**ABOUT, "measurements": {n: [window(r), window(r)] for n, r in rates.items()}}
 
 
@@ -40,16 +41,15 @@ def verdicts(text: str) -> dict[str, str]:
 def test_a_goal_is_judged_by_the_median_ratio(tmp_path: Path, ours: float, verdict: str) -> None:
     found = verdicts(report.write(tmp_path, {"throughput": throughput(ours)}))
     assert found["bridge ÷ ceiling with the same broker load"] == verdict
-    assert found["bridge ÷ usual demo"] == "yes"
 
 
 def test_each_goal_has_its_line_and_says_so_where_it_was_not_measured(tmp_path: Path) -> None:
     text = report.write(tmp_path, {"throughput": throughput(960.0)})
     cells = [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines()]
     goals = {row[0]: row[2] for row in cells if len(row) == 4}
-    assert goals["bridge ÷ usual demo"] != "not measured"
+    assert goals["bridge ÷ ceiling alone"] != "not measured"
     assert goals["bridge's CPU per image, PNG, null model, µs"] == "not measured"
-    assert goals["bridge ÷ best peer, at least once (Quix Streams, MLServer)"] == "not measured"
+    assert goals["bridge ÷ each rival of the same guarantee"] == "not measured"
     what = "2 bridges ÷ one, raw, null model, each with its share of a core"
     assert verdicts(text)[what] == ""
 
@@ -76,14 +76,50 @@ def test_tritons_are_to_add_up(tmp_path: Path, two: float, verdict: str) -> None
     assert found[what] == verdict
 
 
-def test_the_peer_to_beat_is_the_fastest(tmp_path: Path) -> None:
-    section = throughput(960.0)
-    section["measurements"] |= {
-        "Quix Streams": [window(300.0)] * 2,
-        "MLServer": [window(600.0)] * 2,
-    }
-    found = verdicts(report.write(tmp_path, {"throughput": section}))
-    assert found["bridge ÷ best peer, at least once (MLServer)"] == "**no**"
+def rivals(**theirs: tuple[str, float, float]) -> dict[str, Any]:
+    """The section, of rivals by their guarantee, images/s and p99; ours: 1,000 and 10 ms."""
+    all_of_them = {"bridge": ("at least once", 1000.0, 10.0), **theirs}
+    return {
+        **ABOUT, "right": {},
+        "rivals": {name: {"guarantee": one[0], "how": ""} for name, one in all_of_them.items()},
+        "measurements": {
+            "Triton alone": [window(1100.0)] * 2,
+            **{name: [window(one[1])] * 2 for name, one in all_of_them.items()},
+        },
+        "points": [
+            {"repeat": r, "share": 0.1, "subject": name, "sent": 10, "answered": 10,
+             "p50": 1.0, "p99": one[2]}
+            for r in range(2) for name, one in all_of_them.items()
+        ],
+    }  # fmt: skip
+
+
+def test_each_rival_of_the_same_guarantee_is_to_be_beaten(tmp_path: Path) -> None:
+    section = rivals(
+        slow=("at least once", 400.0, 20.0),
+        near=("at least once", 600.0, 9.0),
+        careless=("weaker", 2000.0, 5.0),
+    )
+    found = verdicts(report.write(tmp_path, {"rivals": section}))
+    assert found["bridge ÷ slow: images/s"] == "yes"
+    assert found["bridge ÷ slow: p99 at 10% load, theirs in ours"] == "yes"
+    assert found["bridge ÷ near: images/s"] == "**no**"
+    assert found["bridge ÷ near: p99 at 10% load, theirs in ours"] == "**no**"
+    assert found["bridge ÷ careless: images/s"] == ""
+
+
+def test_a_rival_that_wins_at_anything_comes_first_and_says_what_can_be_won(
+    tmp_path: Path,
+) -> None:
+    section = rivals(
+        slow=("at least once", 400.0, 20.0), sooner=("at least once", 500.0, 9.0)
+    )  # fmt: skip
+    first, second = compare(section)
+    assert (first.name, first.wins, second.wins) == ("sooner", True, False)
+    assert second.most is not None
+    assert second.most.median == 1100 / 400
+    text = report.write(tmp_path, {"rivals": section})
+    assert text.index("| **sooner** | 2.00 ") < text.index("| slow | 2.50 (2.50 to 2.50) | 2.75 ")
 
 
 def test_a_peer_that_failed_is_named_with_its_reason(tmp_path: Path) -> None:
@@ -187,7 +223,7 @@ def test_what_a_gpu_took_for_it_is_shown(tmp_path: Path) -> None:
     assert "| GPU busy, % | GPU, W | GPU, J per million images |" in text
     (line,) = [one for one in text.splitlines() if one.startswith("| bridge | 1,000 ")]
     assert "| 10 (10 to 10) | 150 (150 to 150) | 150,000 (150,000 to 150,000) |" in line
-    (line,) = [one for one in text.splitlines() if one.startswith("| usual demo | 200 ")]
+    (line,) = [one for one in text.splitlines() if one.startswith("| ceiling | 1,100 ")]
     assert "|  |  |  |" in line
     assert "GPU busy" not in report.write(tmp_path, {"throughput": throughput(1000.0)})
 
@@ -226,3 +262,51 @@ def test_of_a_gpu_the_best_of_one_bridge_and_several_counts(
     section["measurements"][SEVERAL_BRIDGES] = [window(several)] * 2
     found = verdicts(report.write(tmp_path, {"throughput": section}))
     assert found["images/s on one GPU, raw"] == verdict
+
+
+@pytest.mark.parametrize(("now", "verdict"), [(30.6, "yes"), (31.2, "**no**")])
+def test_an_image_costs_no_more_than_in_the_commit_before(
+    tmp_path: Path, now: float, verdict: str
+) -> None:
+    costs = {"raw, before": 30.0, "raw, now": now, "PNG, before": 100.0, "PNG, now": 100.0}
+    section = {
+        **ABOUT, "settings": {"before": "abc123"},
+        "measurements": {name: [window(1000.0, cost)] * 3 for name, cost in costs.items()},
+    }  # fmt: skip
+    found = verdicts(report.write(tmp_path, {"baseline": section}))
+    assert found["bridge's CPU per image, raw: now ÷ abc123"] == verdict
+    assert found["bridge's CPU per image, PNG: now ÷ abc123"] == "yes"
+
+
+def test_without_another_commit_no_line_asks_for_it(tmp_path: Path) -> None:
+    assert "now ÷" not in report.write(tmp_path, {"throughput": throughput(960.0)})
+
+
+def test_what_floats_cost_is_beside_what_pixels_cost(tmp_path: Path) -> None:
+    costs = {"JPEG, UINT8": 1000.0, "JPEG, FP32": 1500.0, "raw, UINT8": 100.0, "raw, FP32": 400.0}
+    section = {
+        **ABOUT, "settings": {"FP32 bytes an image": "602,112"},
+        "measurements": {name: [window(100.0, cost)] * 2 for name, cost in costs.items()},
+    }  # fmt: skip
+    text = report.write(tmp_path, {"floats": section})
+    assert "CPU per image of 224x224, raw: FP32 ÷ UINT8 |  | 4.00 (4.00 to 4.00)" in text
+    assert "FP32 bytes an image: 602,112" in text
+
+
+def test_growth_shows_cost_memory_and_starts(tmp_path: Path) -> None:
+    section = {
+        **ABOUT,
+        "measurements": {"1 partition": [window(500.0)], "12 partitions": [window(600.0, 31.0)]},
+        "starts": [
+            {"waiting": 10_000, "ready_s": 1.0, "first_answer_s": 1.5, "rss_bytes": 100 << 20},
+            {"waiting": 10_000, "ready_s": 2.0, "first_answer_s": 2.5, "rss_bytes": 102 << 20},
+            {"waiting": 10_000_000, "ready_s": 3.0, "first_answer_s": 3.5, "rss_bytes": 99 << 20},
+        ],
+    }
+    text = report.write(tmp_path, {"growth": section})
+    assert (
+        "| 12 partitions | 600 (600 to 600) | 31 (31 to 31) | 10 (10 to 10) | 101 (101 to 101) |"
+        in text
+    )
+    assert "| 10,000 | 1.5 (1.0 to 2.0) | 2.0 (1.5 to 2.5) | 101 (100 to 102) |" in text
+    assert "| 10,000,000 | 3.0 (3.0 to 3.0) | 3.5 (3.5 to 3.5) | 99 (99 to 99) |" in text

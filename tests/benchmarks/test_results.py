@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.results import Kept, read, save
+from benchmarks.results import RAW, Kept, read, save
 
 ABOUT = {"machine": {"device": "CPU"}}
 
@@ -13,7 +13,7 @@ def test_a_run_that_is_stopped_leaves_the_results_before_it_and_its_own(tmp_path
     assert kept.where() == "nothing was measured yet"
     kept.partial({"points": [2]})
     assert read(tmp_path, ["latency"]) == {"latency": {"points": [1]}}
-    assert kept.where() == f"what there is: {tmp_path / 'latency.partial.json'}"
+    assert kept.where() == f"what there is: {tmp_path / RAW / 'latency.partial.json'}"
 
 
 def test_where_there_are_no_others_unfinished_results_are_read_and_say_so(tmp_path: Path) -> None:
@@ -28,4 +28,4 @@ def test_a_finished_section_takes_the_place_of_both(tmp_path: Path) -> None:
     kept.partial({"points": [2]})
     kept.finish({"points": [2, 3]})
     assert read(tmp_path, ["latency"]) == {"latency": {"points": [2, 3], **ABOUT}}
-    assert [path.name for path in tmp_path.iterdir()] == ["latency.json"]
+    assert [path.name for path in (tmp_path / RAW).iterdir()] == ["latency.json"]

@@ -1,6 +1,6 @@
 """Stand-ins for Kafka's client and for Triton, behind the same protocols; time is the test's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,12 @@ from bridge.fuse import Fuse
 from bridge.images import NOTHING, DecodedImage, Publication, ReceivedRecord
 from bridge.inference import Answer, Checked, Done, InferenceError
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import Settled
+from bridge.kafka.delivery import Settled
 from bridge.kafka.offsets import Key
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.pipeline import Pipeline
+from bridge.predicting import Predictions
 from bridge.reading import ImageReader
 from bridge.references.fetcher import Fetcher
 from bridge.references.finding import References
@@ -109,7 +110,7 @@ class Bench:
         *,
         fuse: Fuse | None = None,
         tracing: Any = None,
-        outlet: Mapping[str, Any] | None = None,
+        predictions: Mapping[str, Any] | None = None,
         reader: Mapping[str, Any] | None = None,
         freshness: Freshness | None = None,
         storage: ObjectStorage | None = None,
@@ -119,7 +120,7 @@ class Bench:
         rules: ImageRules = RULES,
     ) -> None:
         fresh = freshness or Freshness()
-        outlet_options, reader_options = outlet or {}, reader or {}
+        reader_options = reader or {}
         self.model = model
         self.now = NOW_NS
         self.metrics = Metrics()
@@ -129,11 +130,13 @@ class Bench:
         self.failures: list[Exception] = []
         self.seconds = 0.0
         made_outlet = Outlet(
-            model="net", source="bridge",
+            predictions=Predictions(
+                model="net", source="bridge", tracing=tracing, clock_ns=self.now_ns,
+                **{"routes": Routes("predictions"), **(predictions or {})},
+            ),
             dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,  # type: ignore[arg-type]
             fuse=fuse or Fuse(0, 0, 100), metrics=self.metrics, tracing=tracing,
             clock_ns=self.now_ns, freshness=fresh,
-            **{"routes": Routes("predictions"), **outlet_options},
         )  # fmt: skip
         self.fetcher: Fetcher | None = None
         if storage is not None:
@@ -244,11 +247,17 @@ class Broker:
         limits: bytes of a request, by topic.
         own_limit: bytes of a record that the client itself refuses.
         queue: bytes that the client's queue takes.
+        compacted: topics that take no record without a key.
     """
 
     def __init__(
-        self, limits: dict[str, int], own_limit: int = 1 << 30, queue: int = 1 << 30
+        self,
+        limits: dict[str, int],
+        own_limit: int = 1 << 30,
+        queue: int = 1 << 30,
+        compacted: Collection[str] = (),
     ) -> None:
+        self.compacted = compacted
         self.limits = limits
         self.own_limit = own_limit
         self.queue = queue
@@ -290,6 +299,8 @@ class Broker:
             error = self.unreachable
             if total > self.limits.get(topic, 1 << 30):
                 error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+            if topic in self.compacted and any(record.key is None for _, record, _ in together):
+                error = KafkaError(KafkaError.INVALID_RECORD)
             if error is not None:
                 self.failing = error
             for _, record, on_delivery in together:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from bridge.app import App, ThreadDiedError
-from bridge.config import load
 from bridge.inference import InferenceError
+from bridge.loading import load
 from bridge.startup import wait_for_model
 from bridge.tasks.classify import Classify
 from bridge.tasks.task import Output

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.batching import Backoff, Batcher
+from bridge.backoff import Backoff
+from bridge.batching import Batcher
 from bridge.inference import InferenceError
 
 AWAY = InferenceError("UNAVAILABLE", "Socket closed")
@@ -230,6 +231,46 @@ def test_a_server_that_refuses_requests_while_it_is_busy_costs_no_image() -> Non
         assert batch == [1]
         one.unavailable(batch, now, AWAY)
     assert one.take_culprits() == []
+
+
+OF_AN_IMAGE = [
+    "UNAVAILABLE", "NOT_FOUND", "UNIMPLEMENTED", "ALREADY_EXISTS", "CANCELLED", "ABORTED",
+    "OUT_OF_RANGE", "FAILED_PRECONDITION", "DATA_LOSS",
+]  # fmt: skip
+"""What a model can say of an image, its server being well (of Triton's Python backend the first
+five)."""
+
+
+@pytest.mark.parametrize("max_inflight", [1, 2, 4])
+@pytest.mark.parametrize("status", [*OF_AN_IMAGE, "RESOURCE_EXHAUSTED"])
+def test_images_that_the_model_will_not_answer_hold_up_no_other(
+    status: str, max_inflight: int
+) -> None:
+    culprits = {0, 77, 130}
+    one = batcher(max_batch=64, max_inflight=max_inflight)
+    fill(one, *range(300))
+    answered: list[int] = []
+    buried: list[int] = []
+    now = 0.0
+    for number in range(1000):
+        fill(one, 1000 + number)  # others go on coming
+        now = max(now + 0.01, one.not_before)
+        if one.wants_check(now):
+            one.checked(now, well=True)
+        batches = []
+        while (batch := one.next_batch(now)) is not None:
+            batches.append(batch)
+        for batch in batches:
+            if culprits.intersection(batch):
+                one.unavailable(batch, now, InferenceError(status, "not this one"))
+            else:
+                answered += batch
+                one.succeeded()
+        buried += [item for item, _, _ in one.take_culprits()]
+    assert set(range(300)) - culprits <= set(answered)
+    assert len(answered) == len(set(answered)) > 1200
+    # One that is busy says nothing of an image: such images are asked about again and again.
+    assert sorted(buried) == ([] if status == BUSY.status else sorted(culprits))
 
 
 def test_images_that_need_no_answer_any_more_are_taken_out_wherever_they_wait() -> None:

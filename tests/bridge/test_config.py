@@ -1,15 +1,18 @@
 """A flag wins over the environment, which wins over the file; what is wrong is named."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import typer
 from typer.main import get_command
 
+from bridge import startup
 from bridge.command import app, given
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
 from bridge.freshness import Freshness
+from bridge.loading import load
+from bridge.triton.addresses import Addresses
 
 
 def read(*arguments: str) -> Settings:
@@ -220,3 +223,13 @@ def test_each_flag_has_a_panel_and_a_metavar_that_reads() -> None:
         assert "rich_help_panel" in vars(parameter)
         shown = parameter.metavar or parameter.display_type(None)  # type: ignore[attr-defined]
         assert "[" not in shown, parameter.name
+
+
+def test_outputs_are_those_of_the_model_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(startup, "TritonServer", lambda *_, **options: asked.append(options))
+    (address,) = Addresses("127.0.0.1:8001").now()
+    parameter = "postprocess.outputs"
+    for told in (["--outputs", "a,b"], ["--model-parameters", f"{parameter}=a,b"]):
+        startup.connect(read(*told), address)
+    assert [dict(one["wanted"].parameters) for one in asked] == [{parameter: "a,b"}] * 2

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from bridge.batching import Backoff
+from bridge.backoff import Backoff
 from bridge.fuse import Fuse, FuseBlownError
 from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import AtLeastOnce, Delivery, DeliveryError
+from bridge.kafka.at_least_once import AtLeastOnce
+from bridge.kafka.delivery import Delivery, DeliveryError
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
+from bridge.predicting import Predictions
 from bridge.routing import Routes
 from tests.bridge.fakes import NOW_NS, PIXELS, Broker, Report, good, raw_image, size
 from wire.deadletter import decode_dead_letter
@@ -63,7 +65,10 @@ class Desk:
             backoff = Backoff(0.001, 0.01, lambda: 1.0)
             self.delivery = ExactlyOnce(*common, timeout_s=5, backoff=backoff)
         self.outlet = Outlet(
-            model="net", source="bridge", routes=Routes("predictions"),
+            predictions=Predictions(
+                model="net", source="bridge", routes=Routes("predictions"),
+                clock_ns=lambda: NOW_NS,
+            ),
             dead_letters_topic="dlq", delivery=self.delivery, assignment=self.assignment,
             fuse=fuse, metrics=metrics, clock_ns=lambda: NOW_NS,
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """An answer of several heads, where low scores are left out and topics are chosen by label."""
 
-from bridge.outlet import at_least
+from bridge.predicting import at_least
 from bridge.routing import Routes
 from bridge.tasks.task import Heads
 from wire.prediction import Head, ScoredLabel

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 import bridge.outlet
 import bridge.pipeline
+import bridge.predicting
 import bridge.reading
 import wire.deadletter
 import wire.prediction
@@ -92,7 +93,7 @@ def test_whatever_is_raised_while_an_answer_is_written_costs_that_image(
             raise OverflowError("Python int too large to convert to C long")
         return real(event, *rest)
 
-    monkeypatch.setattr(bridge.outlet, "encode_prediction", fragile)
+    monkeypatch.setattr(bridge.predicting, "encode_prediction", fragile)
     bench = Bench(Model())
     bench.run(*(raw_image(offset) for offset in range(3)))
     assert bench.outcomes() == {0: "predictions", 1: "publish/internal", 2: "predictions"}

@@ -1,13 +1,18 @@
 """A bridge that writes predictions by a schema needs the registry at start, and never again."""
 
+import json
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
-from bridge.config import ConfigError, Settings, load
+from bridge.config import ConfigError, Settings
+from bridge.loading import load
 from bridge.startup import StoppedError, wait_for_schema
+from consumer.reading.command import app as read_app
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from schemas.formats import FORMATS
@@ -21,6 +26,7 @@ from tests.bridge.test_live import as_records, collect_answers
 from tests.conftest import Topics
 from tests.kafka_client import send
 from tests.schemas.registry_server import FakeRegistry
+from tests.schemas.tls import make_certificates
 from tests.waiting import eventually
 from wire.record import read_record
 
@@ -105,6 +111,19 @@ def reasons(bridge: Bridge) -> dict[str, str]:
         return {}
 
 
+def lines_read(kafka: Kafka, topics: Topics, *more: str) -> list[dict[str, Any]]:
+    """What `tkb read` prints, by id."""
+    done = CliRunner().invoke(
+        read_app,
+        [
+            "--brokers", kafka.bootstrap, "--predictions-topic", topics.predictions,
+            "--dead-letters-topic", topics.dead_letters, "--format", "json", *more,
+        ],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return sorted(map(json.loads, done.stdout.splitlines()), key=lambda one: one["id"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("prediction_format", list(FORMATS))
 def test_a_registry_is_needed_at_start_and_never_again(
@@ -126,6 +145,11 @@ def test_a_registry_is_needed_at_start_and_never_again(
         # Read while it is up: the reader of Avro looks the writer's schema up once.
         first = [read_record(one) for one in collect_answers(kafka, topics, 50)]
         assert {read(record).id for record in first} == {f"image-{i}" for i in range(50)}
+        lines = lines_read(kafka, topics, "--count", "50", "--schema-registry-url", url)
+        assert {one["id"]: (one["label"], one["score"]) for one in lines} == {
+            one.id: (one.top[0]["label"], pytest.approx(one.top[0]["score"], rel=1e-5))
+            for one in map(read, first)
+        }
     finally:
         read.close()
         registry.close()
@@ -134,6 +158,39 @@ def test_a_registry_is_needed_at_start_and_never_again(
     assert {answer.id for answer in answers} == {f"image-{i}" for i in range(100)}
     labels = {f"image-{i}": image.label for i, image in enumerate(images)}
     assert sum(one.top[0]["label"] == labels[one.id] for one in answers) >= 85
+
+
+@pytest.mark.slow
+def test_exactly_once_writes_by_a_schema_of_a_registry_over_tls(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, tmp_path: Path
+) -> None:
+    certificates = make_certificates(tmp_path)
+    images = cifar10(Encoding.PNG)[:100]
+    registry = FakeRegistry(tls=certificates.server())
+    registry.credentials = "me:s3cret"
+    reading = [
+        "--schema-registry-url", registry.url, "--schema-registry-user", "me",
+        "--schema-registry-password", "s3cret",
+        "--schema-registry", f"ssl.ca.location={certificates.ca}",
+    ]  # fmt: skip
+    try:
+        bridge = start_bridge(
+            delivery="exactly-once",
+            prediction_format="avro",
+            schema_registry_url=registry.url,
+            schema_registry_user="me",
+            schema_registry_password="s3cret",
+            schema_registry=json.dumps({"ssl.ca.location": str(certificates.ca)}),
+        )
+        send(kafka.bootstrap, topics.images, as_records(images))
+        lines = lines_read(kafka, topics, *reading, "--count", str(len(images)))
+        bridge.stop()
+        assert lines_read(kafka, topics, *reading) == lines  # to the end: none came twice
+    finally:
+        registry.close()
+    assert {one["id"] for one in lines} == {f"image-{i}" for i in range(len(images))}
+    labels = {f"image-{i}": image.label for i, image in enumerate(images)}
+    assert sum(one["label"] == labels[one["id"]] for one in lines) >= 85
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bridge.inference import Answer
-from bridge.outlet import at_least
+from bridge.predicting import at_least
 from bridge.routing import Routes
 from tests.bridge.fakes import NOW_NS, PIXELS, Bench, Model, good, raw_image
 from wire.answers import Detection, Detections
@@ -75,7 +75,7 @@ def test_a_prediction_says_where_its_image_is() -> None:
 
 def test_chosen_headers_are_in_the_prediction_and_all_in_the_dead_letter() -> None:
     passed = PassedHeaders(read_patterns("camera, tenant-*"))
-    bench = Bench(Model(), outlet={"passed": passed})
+    bench = Bench(Model(), predictions={"passed": passed})
     mine = (("camera", b"\xff7"), ("tenant-a", None), ("secret", b"s"))
     bench.run(raw_image(0, *mine), raw_image(1, *mine, ("ce_time", b"yesterday")))
     prediction, letter = headers_of(bench, 0), headers_of(bench, 1)
@@ -103,7 +103,7 @@ def test_labels_below_the_least_score_are_not_listed() -> None:
         ScoredLabel(label="dog", class_id=5, score=0.1),
     )
     model = Model(lambda images: Answer("1", [sure for _ in images]))
-    bench = Bench(model, outlet={"min_score": 0.5})
+    bench = Bench(model, predictions={"min_score": 0.5})
     bench.run(raw_image(0))
     ((_, made),) = bench.delivery.settled
     assert [one["label"] for one in orjson.loads(made.record.value or b"")["top"]] == ["cat"]
@@ -115,7 +115,8 @@ def test_labels_below_the_least_score_are_not_listed() -> None:
 
 def test_an_image_without_any_label_is_answered_by_an_empty_list() -> None:
     bench = Bench(
-        Model(), outlet={"min_score": 0.9, "routes": Routes("predictions", topics={"cat": "cats"})}
+        Model(),
+        predictions={"min_score": 0.9, "routes": Routes("predictions", topics={"cat": "cats"})},
     )
     bench.run(raw_image(0))
     assert bench.outcomes() == {0: "predictions"}
@@ -125,11 +126,11 @@ def test_an_image_without_any_label_is_answered_by_an_empty_list() -> None:
 
 
 def test_predictions_go_to_the_topic_of_their_label_or_header() -> None:
-    by_label = Bench(Model(), outlet={"routes": Routes("predictions", topics={"cat": "cats"})})
+    by_label = Bench(Model(), predictions={"routes": Routes("predictions", topics={"cat": "cats"})})
     by_label.run(raw_image(0))
     assert by_label.outcomes() == {0: "cats"}
     routes = Routes("predictions", "header:camera", {"front door": "door"})
-    by_header = Bench(Model(good), outlet={"routes": routes})
+    by_header = Bench(Model(good), predictions={"routes": routes})
     by_header.run(
         raw_image(0, ("camera", b"front door")), raw_image(1, ("camera", b"\xff")), raw_image(2)
     )

@@ -4,20 +4,34 @@ Images of registries are stood in for by ones made from the same programs (stand
 entry points, and a GPU, are not tried here.
 """
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import signal
+import sys
+import tarfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stack.ports import free_ports
-from tests.compose.engine import CACHE, ROOT, Project, UnavailableError, find_compose, start_engine
+from tests.compose.engine import (
+    CACHE,
+    ROOT,
+    Project,
+    UnavailableError,
+    find_compose,
+    run,
+    start_engine,
+)
 from tests.compose.images import STANDINS, build_all, name_in, site_packages
+from tests.security.nodes import PLAYBOOK, Nodes
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(1800)
@@ -164,6 +178,7 @@ def test_it_goes_on_where_a_crash_cut_it_off(pipeline: Project, service: str) ->
         f"--run-id=crash-{service}",
         "--listen",
         "--listen-timeout=180",
+        "--flush-timeout=180",  # a broker may take a minute to come back
     )
     started = pipeline("run", "--detach", "--no-deps", "producer", *words).stdout
     producer = started.split()[-1]
@@ -285,6 +300,124 @@ def test_a_triton_that_decodes_is_built_on_nvidias_image_and_keeps_its_numpy(
     assert {pillow.split("/")[2], pyspng.split("/")[2]} == {"decoding"}
 
 
+@pytest.fixture
+def tools(pipeline: Project, tmp_path: Path) -> dict[str, str]:
+    """An environment in which "docker compose" is this pipeline's, and a GPU's tools are there."""
+    docker = shutil.which("docker")
+    assert docker is not None
+    files = " ".join(f"--file {file}" for file in pipeline.files)
+    compose = " ".join(pipeline.compose).replace("docker ", f"{docker} ")
+    here = f"shift; exec {compose} --env-file {os.devnull} {files}"
+    programs = {
+        "docker": f'[ "$1" != compose ] || {{ {here} "$@"; }}\nexec {docker} "$@"',
+        "nvidia-smi": "echo 'Stand-in, 580.95.05, 9.0, 81559 MiB'",
+        "nvidia-ctk": "echo 'NVIDIA Container Toolkit CLI version 1.20.2'",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    return {**pipeline.settings, "DOCKER_HOST": pipeline.host, "PATH": path}
+
+
+def test_the_check_of_a_machine_finds_all_that_a_running_pipeline_has(
+    tools: dict[str, str],
+) -> None:
+    done = run([sys.executable, "scripts/compose_check.py"], env=tools, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all ports are free" in done.stdout, "those of this pipeline are its own"
+
+
+def test_the_smoke_test_of_a_gpu_node_sees_a_pipeline_that_is_well_but_for_its_gpu(
+    tools: dict[str, str], tmp_path: Path
+) -> None:
+    output = tmp_path / "gpu-node.json"
+    words = ["-m", "scripts.check_gpu_node", f"--output={output}"]
+    done = run([sys.executable, *words], env=tools, check=False)
+    seen = json.loads(output.read_text())
+    assert done.returncode == 1, "Triton is on the CPU here"
+    assert "failed" in seen["container"]
+    assert "runs on the CPU" in seen["triton"]["failed"], seen
+    assert seen["gpus"][0]["name"] == "Stand-in"
+    assert seen["versions"]["docker"]
+    assert seen["images"]["answered"] == IMAGES
+    assert seen["images"]["correct"] == CORRECT
+    assert seen["images"]["sent_per_s"] > 0
+    assert seen["throughput"]["images"] >= IMAGES
+    assert seen["throughput"]["images_per_batch"] >= 1
+    assert seen["throughput"]["images_per_s_of_computing"] > 0
+
+
+@pytest.mark.skipif(not PLAYBOOK.exists(), reason="make ansible-venv installs Ansible")
+def test_a_broker_of_several_machines_lets_in_who_signs_in_and_nobody_else(
+    project: Project, tmp_path: Path
+) -> None:
+    """The override that ansible/roles/kafka writes for its host, on the engine."""
+    nodes, data = Nodes(tmp_path, ["k1"]), tmp_path / "data"
+    played = nodes.play(kafka_data_path=str(data), kafka_user_id=1000)
+    assert played.returncode == 0, played.stdout + played.stderr
+    data.mkdir()
+    os.chown(data, 1000, 1000)
+    release = tmp_path / "k1"
+    shutil.copy(ROOT / "docker-compose.yaml", release)
+    (port,) = free_ports(1)
+    ports = f'services: {{kafka: {{ports: !override ["127.0.0.1:{port}:9092"]}}}}\n'
+    (release / "ports.yaml").write_text(ports)
+    files = [release / name for name in ("docker-compose.yaml", "node-kafka.yaml", "ports.yaml")]
+    # The network that brokers and bridges of one host share.
+    project.docker("network", "create", "triton-kafka")
+    settings = {**project.settings, "COMPOSE_PROJECT_NAME": "secured"}
+    secured = Project(project.host, files, project.compose, settings)
+    try:
+        secured("up", "--detach", "--wait", "kafka")
+        secured("up", "--detach", "topics", "users")
+        jobs = [*secured("ps", "--all", "--quiet", "topics", "users").stdout.split()]
+        assert len(jobs) == 2
+        assert [project.docker("wait", job).strip() for job in jobs] == ["0", "0"]
+
+        project("build", "producer")
+        client = nodes.client()
+        certificates = f"{tmp_path}/client/certificates"
+        words = [
+            *("run", "--rm", "--network=triton-kafka", "--env=PRODUCER_BROKERS=kafka:29092"),
+            f"--volume={certificates}:{certificates}:ro",
+        ]
+        produce = ("triton-kafka-client:latest", "produce", "cifar10", "--rate=0", "--count=10")
+        said = project.docker(*words, f"--env=PRODUCER_KAFKA={client.load}", *produce)
+        assert re.search(r"^acknowledged +10$", said, re.MULTILINE), said
+        with pytest.raises(AssertionError, match="cannot use Kafka"):
+            project.docker(*words, *produce)
+    finally:
+        secured("down", "--volumes", "--remove-orphans")
+        project.docker("network", "rm", "triton-kafka")
+
+
+def content(project: Project, image: str, scratch: Path) -> dict[str, tuple[object, ...]]:
+    """Every file of an image, without the time at which it was written."""
+    container = project.docker("create", "--network=none", image).strip()
+    archive = scratch / "image.tar"
+    project.docker("export", f"--output={archive}", container)
+    project.docker("rm", container)
+    found: dict[str, tuple[object, ...]] = {}
+    with tarfile.open(archive) as files:
+        for file in files:
+            opened = files.extractfile(file)
+            digest = hashlib.sha256(opened.read()).hexdigest() if opened else ""
+            owner = (file.mode, file.uid, file.gid)
+            found[file.name] = (file.type, *owner, file.linkname, digest)
+    return found
+
+
+def test_two_builds_of_one_source_have_the_same_content(project: Project, tmp_path: Path) -> None:
+    project("build", "bridge")
+    base = name_in("docker-compose.yaml", "PYTHON_IMAGE")
+    words = ("--network=host", "--no-cache", "--target=bridge", f"--build-arg=PYTHON_IMAGE={base}")
+    project.docker("build", *words, "--tag=again", ROOT)
+    first = content(project, "triton-kafka-bridge:latest", tmp_path)
+    assert len(first) > 1000
+    assert content(project, "again", tmp_path) == first
+
+
 @pytest.mark.parametrize("service", ["triton", "bridge"])
 def test_containers_have_no_more_rights_than_they_need(pipeline: Project, service: str) -> None:
     container = pipeline.ids(service)[0]
@@ -303,8 +436,10 @@ def test_the_bridges_image_has_what_it_runs_and_no_more(pipeline: Project) -> No
     assert pipeline.docker("exec", container, "python", "-c", probe).strip() == "[]"
     find = "for tool in cc gcc make pip git; do command -v $tool; done; true"
     assert pipeline.docker("exec", container, "sh", "-c", find) == ""
-    listed = pipeline.docker("exec", container, "sh", "-c", "ls /app").split()
-    assert listed == ["bridge", "tracing", "wire"]
+    rooms = "('bridge', 'consumer', 'data', 'exporter', 'producer', 'stack', 'wire')"
+    probe = f"import importlib.util as u; print([n for n in {rooms} if u.find_spec(n)])"
+    there = pipeline.docker("exec", container, "python", "-c", probe).strip()
+    assert there == "['bridge', 'wire']"
 
 
 def test_a_stopped_bridge_drains_and_says_so(pipeline: Project) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import typer
 
-from bridge.config import Settings, load
+from bridge.config import Settings
+from bridge.loading import load
 from consumer.measuring.command import app as consumer
 from producer.command import app as producer
+from scripts.compose_check import started
 from tests.compose.engine import ROOT, UnavailableError, find_compose, run
 
 COMPOSE = "".join(
@@ -120,6 +122,18 @@ def test_the_cpu_file_reserves_none(compose: list[str]) -> None:
 def test_tritons_image_keeps_its_own_numpy_and_dali() -> None:
     """What its Python has for its own CUDA must not be stood before by packages of another."""
     assert set(pins("exporter/decoding/requirements-triton.lock")) == {"pillow", "pyspng"}
+
+
+def test_the_exports_image_has_no_compiler_for_gpus() -> None:
+    """Nothing that is exported there uses torch.compile; it takes 0.9 GB."""
+    assert "torch" in pins("requirements/export.lock")
+    assert "triton" not in pins("requirements/export.lock")
+
+
+def test_with_models_that_are_there_nothing_waits_for_an_export(compose: list[str]) -> None:
+    assert "export" in started(config(compose))
+    services = started(config(compose, "docker-compose.exported.yaml"))
+    assert set(services) == {"bridge", "kafka", "topics", "triton"}
 
 
 def test_a_triton_that_decodes_is_built_where_it_is_asked_for(compose: list[str]) -> None:

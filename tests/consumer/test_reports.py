@@ -44,7 +44,7 @@ def run(latencies_us: list[int], *, warmup: int = 0) -> tuple[Rows, Measured, Su
 def test_any_run_can_be_drawn_and_told(name: str) -> None:
     rows, chosen, summary = run(RUNS_US[name])
     drawing, table, written = io.BytesIO(), io.StringIO(), io.BytesIO()
-    plots.draw(drawing, rows, chosen, summary)
+    plots.draw(drawing, chosen, summary)
     with Image.open(drawing) as figure:
         figure.load()
         assert figure.width > figure.height > 500

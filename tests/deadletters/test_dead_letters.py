@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deadletters.command import app
-from deadletters.kafka import CHUNK, Letters
+from deadletters.reading import CHUNK, DeadLetters
 from stack.kafka import Kafka
 from stack.ports import free_ports
 from tests.conftest import Topics
@@ -117,7 +117,7 @@ def test_a_replay_ends_where_the_topic_ended_when_it_began(kafka: Kafka, topics:
     send(kafka.bootstrap, topics.dead_letters, [letter(topics, n, "color") for n in range(count)])
     options = {"bootstrap.servers": kafka.bootstrap}
     read = 0
-    with Letters(options, topics.dead_letters, f"again-{topics.images}") as letters:
+    with DeadLetters(options, topics.dead_letters, f"again-{topics.images}") as letters:
         for chunk in letters.chunks():
             read += len(chunk)
             # A bridge that fails on them anew.
@@ -168,6 +168,21 @@ def test_an_image_with_neither_key_nor_id_keeps_its_identity(kafka: Kafka, topic
     assert decode_image(first).id == decode_image(second).id == f"{topics.images}/2/7"
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "enable.auto.commit=true", "isolation.level=read_uncommitted", "group.id=mine",
+        "transactional.id=mine", "auto.offset.reset=latest", "topic.auto.offset.reset=latest",
+        "acks=0", "enable.idempotence=false",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["list", "replay"])
+def test_an_option_that_would_lose_or_double_letters_is_refused(verb: str, option: str) -> None:
+    done = CliRunner().invoke(app, [verb, "--brokers", "127.0.0.1:1", "--kafka", option])
+    assert done.exit_code == 2, done.output
+    assert option.partition("=")[0] in done.stderr
+
+
 def test_no_such_topic_is_one_line(kafka: Kafka) -> None:
     done = CliRunner().invoke(
         app, ["list", "--brokers", kafka.bootstrap, "--topic", "no-such-topic"]
@@ -186,7 +201,7 @@ def test_no_broker_is_one_line_and_is_not_waited_for_long(
         asked.append(given)
         return []
 
-    monkeypatch.setattr("deadletters.kafka.TIMEOUT_S", 2.0)
+    monkeypatch.setattr("deadletters.reading.TIMEOUT_S", 2.0)
     monkeypatch.setattr("deadletters.command.replays", replays)
     (port,) = free_ports(1)
     done = CliRunner().invoke(app, [command, "--brokers", f"127.0.0.1:{port}"])

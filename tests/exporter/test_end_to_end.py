@@ -1,7 +1,7 @@
 """From networks of each kind to predictions in Kafka: exported, in a real Triton, by the bridge."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,6 +117,29 @@ def eager(kept: Kept, picture: Image.Image) -> tuple[torch.Tensor, ...]:
     return tuple(one[0] for one in (found if isinstance(found, tuple) else (found,)))
 
 
+def require_same_boxes(
+    prediction: Prediction, found: tuple[torch.Tensor, ...], labels: Sequence[str], side: int
+) -> None:
+    """The bridge's boxes are those of eager mode, of a square picture of the input's size."""
+    boxes, classes, scores = found
+    likely = scores >= 0.25
+    assert likely.any(), "without boxes nothing is compared"
+    answer = prediction.answer
+    assert isinstance(answer, Detections)
+    same = sum(
+        any(
+            one["label"] == labels[int(label)]
+            and abs(one["score"] - float(score)) < 1e-3
+            and np.allclose(one["box"], box.clip(0, side), atol=0.5)
+            for one in answer.found
+        )
+        for box, label, score in zip(boxes[likely], classes[likely], scores[likely], strict=True)
+    )
+    # Where two scores are nearly equal, either box may suppress the other.
+    assert same >= 0.95 * int(likely.sum())
+    assert len(answer.found) == pytest.approx(int(likely.sum()), abs=3)
+
+
 def pictures(size: tuple[int, int], mode: str = "RGB", count: int = 3) -> dict[str, Image.Image]:
     """Of (height, width): real ones, enlarged, with a corner that tells left from right."""
     found = {}
@@ -210,25 +233,7 @@ def test_a_detector_of_torchvision_is_found_by_the_bridge_as_one(ask: Ask, zoo: 
     for key, picture in sent.items():
         if key == "wide":
             continue
-        boxes, classes, scores = eager(kept, picture)
-        likely = scores >= 0.25
-        assert likely.any(), "without boxes nothing is compared"
-        answer = found[key].answer
-        assert isinstance(answer, Detections)
-        same = sum(
-            any(
-                one["label"] == CLASSES[int(label)]
-                and abs(one["score"] - float(score)) < 1e-3
-                and np.allclose(one["box"], box.clip(0, 320), atol=0.5)
-                for one in answer.found
-            )
-            for box, label, score in zip(
-                boxes[likely], classes[likely], scores[likely], strict=True
-            )
-        )
-        # Where two scores are nearly equal, either box may suppress the other.
-        assert same >= 0.95 * int(likely.sum())
-        assert len(answer.found) == pytest.approx(int(likely.sum()), abs=3)
+        require_same_boxes(found[key], eager(kept, picture), CLASSES, 320)
     wide = found["wide"].answer
     assert isinstance(wide, Detections)
     assert wide.image == {"width": 640, "height": 320}

@@ -15,7 +15,7 @@ from exporter.graph import wrapped
 from exporter.onnx_format import Onnx
 from exporter.shipped import MODEL, SHIPPED, install_shipped
 from exporter.triton_config import Serving, render, usual_batch_size
-from stack.demo import RIGHT
+from stack.demo.table import RIGHT
 from stack.paths import ROOT
 from stack.triton import Triton
 
@@ -23,7 +23,7 @@ WITHOUT_TORCH = """\
 import sys
 from pathlib import Path
 sys.modules["torch"] = None
-import stack.demo
+import stack.demo.command
 from exporter.shipped import install_shipped
 print(install_shipped(Path(sys.argv[1])))
 """

@@ -93,17 +93,16 @@ def judge(request: pytest.FixtureRequest, delivery: str) -> Judge:
     return decide
 
 
-def table(ledgers: dict[tuple[str, str], Ledger]) -> str:
-    """A Markdown row for each fault and delivery mode."""
-    lines = [
-        "| fault | delivery | sent | answered | dead-lettered | lost | doubled |",
-        "|---|---|--:|--:|--:|--:|--:|",
-    ]
-    for (fault, delivery), one in ledgers.items():
-        counts = (one.sent, one.answered, one.dead, one.lost, one.doubled)
-        cells = " | ".join(f"{count:,}" for count in counts)
-        lines.append(f"| {fault} | {delivery} | {cells} |")
-    return "\n".join(lines) + "\n"
+HEAD = [
+    "| fault | delivery | sent | answered | dead-lettered | lost | doubled |",
+    "|---|---|--:|--:|--:|--:|--:|",
+]
+
+
+def row_of(trial: tuple[str, str], one: Ledger) -> str:
+    """The Markdown row of a fault and delivery mode."""
+    counts = (one.sent, one.answered, one.dead, one.lost, one.doubled)
+    return f"| {' | '.join((*trial, *(f'{count:,}' for count in counts)))} |"
 
 
 def pytest_terminal_summary(
@@ -113,15 +112,21 @@ def pytest_terminal_summary(
     if not ledgers:
         return
     terminalreporter.section("every image accounted for")
-    terminalreporter.write(table(ledgers))
+    rows = {trial: row_of(trial, one) for trial, one in ledgers.items()}
+    terminalreporter.write("\n".join([*HEAD, *rows.values()]) + "\n")
     if path := os.environ.get("FAULT_TABLE"):
-        put_table(Path(path), table(ledgers))
+        put_rows(Path(path), rows)
 
 
-def put_table(page: Path, rows: str) -> None:
-    """Replace what stands between the page's `<!-- faults -->` marks."""
+def put_rows(page: Path, rows: dict[tuple[str, str], str]) -> None:
+    """Renew these rows of the table between the page's `<!-- faults -->` marks; the others stay."""
     before, mark, rest = page.read_text().partition("<!-- faults -->\n")
-    _, end, after = rest.partition("<!-- /faults -->\n")
+    old, end, after = rest.partition("<!-- /faults -->\n")
     assert mark, f"{page} has no <!-- faults --> mark"
     assert end, f"{page} has no <!-- /faults --> mark"
-    page.write_text(f"{before}{mark}{rows}{end}{after}")
+    kept = {}
+    for line in old.splitlines()[len(HEAD) :]:
+        fault, delivery, *_ = (cell.strip() for cell in line.strip("|").split(" | "))
+        kept[fault, delivery] = line
+    table = "\n".join([*HEAD, *(kept | rows).values()])
+    page.write_text(f"{before}{mark}{table}\n{end}{after}")

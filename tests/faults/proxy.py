@@ -79,6 +79,10 @@ class Proxy:
             server.settimeout(None)
             with self._lock:
                 self._pairs.append((client, server))
+            if not self._open.is_set():  # cut meanwhile, when this pair was not there yet
+                client.close()
+                server.close()
+                continue
             threading.Thread(target=self._serve, args=(client, server), daemon=True).start()
 
     def _serve(self, client: socket.socket, server: socket.socket) -> None:
@@ -90,23 +94,27 @@ class Proxy:
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         waiting: deque[tuple[float, bytes]] = deque()
+        ended = False
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(source, selectors.EVENT_READ)
-                while True:
+                # What was sent before the end arrives, too, however late.
+                while waiting or not ended:
                     wait = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
                     if selector.select(wait):
                         data = source.recv(CHUNK)
-                        if not data:
-                            break
-                        waiting.append((time.monotonic() + self._delay_s, data))
+                        if data:
+                            waiting.append((time.monotonic() + self._delay_s, data))
+                        else:
+                            ended = True
+                            selector.unregister(source)
                     while waiting and waiting[0][0] <= time.monotonic():
                         self._pass_on(waiting.popleft()[1], sink)
-        except OSError:
-            pass  # cut, or closed by one end: the other end is told below
-        for one in (source, sink):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:  # cut, or closed by one end: the other end is told
+            for one in (source, sink):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
 
     def _pass_on(self, data: bytes, sink: socket.socket) -> None:
         if not self._drip:

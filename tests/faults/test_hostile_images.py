@@ -162,7 +162,7 @@ def test_decode_bomb_a_minute_beside_good_images(start_trial: StartTrial, judge:
         )
         while time.monotonic() < due:
             trial.flowing(bridge, 50)  # the only decoder is held up, and another takes its place
-    ledger = trial.settle(len(trial.load.ids))
+    ledger = trial.settle()
     judge(ledger)
     assert ledger.dead >= BOMBS
 

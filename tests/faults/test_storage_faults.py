@@ -1,6 +1,7 @@
 """The object store that images lie in dies, freezes, slows down, or is cut off."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ STORE = f"s3://{BUCKET}"
 OBJECTS = 200
 RATE = 100
 """Images/s: what the store, the bridge and Triton together do beside each other on two cores."""
+FEW = int(os.environ.get("FAULT_IMAGES", "2000"))
+"""Of the trial that `make test` has, too."""
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_object_store_killed_and_restarted(
     assert "not answering" in bridge.reasons()["object_storage"]
     store.start()
     trial.flowing(bridge)
-    judge(trial.settle(2000))
+    judge(trial.settle(FEW))
 
 
 @pytest.mark.soak

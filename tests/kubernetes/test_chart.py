@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.config import Settings, load
+from bridge.config import Settings
 from bridge.kafka.clients import make_consumer, make_producer
+from bridge.loading import load
 from bridge.triton.addresses import parse_targets
 from stack.paths import ROOT
 from tests.kubernetes.chart import (

@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
-from bridge.config import Settings, load
+from bridge.config import Settings
+from bridge.loading import load
 from scripts.chart import OWNED, SCHEMA, render
 from stack.paths import ROOT
 from tests.kubernetes.chart import CHART, VALUES

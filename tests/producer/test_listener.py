@@ -40,6 +40,9 @@ def test_a_run_is_complete_only_if_all_is_acknowledged_and_nothing_is_missing() 
     assert "expired        1" in report(acknowledged=10, tally=old).lines()
     assert not report(acknowledged=10, tally=lost).complete
     assert report(acknowledged=10, tally=lost).missing == 1
+    (line,) = (one for one in report(acknowledged=10, tally=lost).lines() if "missing" in one)
+    assert "--expired drop" in line
+    assert not any("--expired drop" in one for one in report(acknowledged=10, tally=old).lines())
     assert not report(acknowledged=9, tally=None).complete
     assert not report(acknowledged=10, tally=heard, trouble="no longer listening").complete
 

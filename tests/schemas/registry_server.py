@@ -1,6 +1,7 @@
 """A small schema registry over HTTP, held to the same contract test as a real one."""
 
 import base64
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,13 +13,16 @@ import orjson
 class FakeRegistry:
     """What the project asks of a registry, in memory, on a free port of loopback.
 
+    Args:
+        tls: the server's side of TLS; None: plain HTTP.
+
     Attributes:
         status: answered to everything, where it is set.
         credentials: user:password, where they are needed.
         requests: how many have come.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.status: int | None = None
         self.credentials: str | None = None
         self.requests = 0
@@ -51,6 +55,12 @@ class FakeRegistry:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            # The handshake is left to the thread of the connection: one that fails holds up none.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self.url = self.url.replace("http:", "https:")
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:

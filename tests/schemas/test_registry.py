@@ -1,6 +1,8 @@
 """One contract for the registry of the tests and a real one; and what is said where it says no."""
 
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +22,7 @@ from schemas.settings import RegistrySettingError, RegistrySettings, check_url
 from tests.schemas.apicurio import apicurio
 from tests.schemas.registry_server import FakeRegistry
 from tests.schemas.test_formats import NEWER, body, predicted
+from tests.schemas.tls import Certificates, make_certificates
 from tests.wire.test_answers import EVENT
 from tests.wire.test_contract import stored
 from wire.prediction import encode_prediction
@@ -165,6 +168,51 @@ def test_user_and_password_are_sent_and_never_shown(fake: FakeRegistry) -> None:
             FORMATS["avro"], "s", register=True
         )
     assert "wr0ng" not in str(refused.value)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return make_certificates(tmp_path)
+
+
+def test_over_tls_a_registry_is_trusted_by_the_authority_that_is_named(
+    certificates: Certificates,
+) -> None:
+    registry = FakeRegistry(tls=certificates.server())
+    trusted = {"ssl.ca.location": str(certificates.ca), "timeout": 60}
+    try:
+        assert registry.url.startswith("https://")
+        found = registry_at(registry.url, options=trusted)
+        assert found.id_of(FORMATS["avro"], "s", register=True) == 1
+        assert "stamps_ns" in found.writer_text(1)
+        asked = registry.requests
+        # Waited for, since a certificate can be renewed; and told, since it may never be.
+        with pytest.raises(RegistryAwayError, match="certificate"):
+            registry_at(registry.url).id_of(FORMATS["avro"], "s", register=True)
+        assert registry.requests == asked
+    finally:
+        registry.close()
+
+
+def test_over_tls_a_registry_may_ask_for_a_certificate(certificates: Certificates) -> None:
+    server = certificates.server()
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(certificates.ca)
+    registry = FakeRegistry(tls=server)
+    trusted = {"ssl.ca.location": str(certificates.ca), "timeout": 60}
+    ours = {
+        "ssl.certificate.location": str(certificates.certificate),
+        "ssl.key.location": str(certificates.key),
+    }
+    try:
+        found = registry_at(registry.url, options={**trusted, **ours})
+        assert found.id_of(FORMATS["protobuf"], "s", register=True) == 1
+        with pytest.raises(RegistryAwayError):
+            registry_at(registry.url, options=trusted).id_of(
+                FORMATS["protobuf"], "s", register=True
+            )
+    finally:
+        registry.close()
 
 
 @pytest.mark.parametrize(

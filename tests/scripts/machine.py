@@ -33,13 +33,22 @@ class Machine:
         return f"{self.folder}:{os.environ['PATH']}"
 
 
-def compose_config(*, gpu: bool = True, ports: dict[str, list[str]] | None = None) -> str:
+def compose_config(
+    *,
+    gpu: bool = True,
+    ports: dict[str, list[str]] | None = None,
+    export_lock: str | None = "requirements/export.lock",
+) -> str:
     """What ``docker compose config`` says of services, their images and ports."""
     services: dict[str, dict[str, Any]] = {
         "triton": {"image": "nvcr.io/nvidia/tritonserver:26.11-py3"},
         "bridge": {"image": "triton-kafka-bridge:latest"},
         "export": {"image": "triton-kafka-export:latest"},
     }
+    services["bridge"]["depends_on"] = {"triton": {"condition": "service_healthy"}}
+    if export_lock is not None:
+        services["triton"]["depends_on"] = {"export": {}}
+        services["export"]["build"] = {"args": {"EXPORT_LOCK": export_lock}}
     if gpu:
         devices = [{"driver": "nvidia", "count": -1, "capabilities": ["gpu"]}]
         services["triton"]["deploy"] = {"resources": {"reservations": {"devices": devices}}}

@@ -118,6 +118,43 @@ def test_space_is_needed_for_images_that_are_not_there(
     assert missing() == []
 
 
+@pytest.mark.parametrize(
+    ("tag", "address", "refused"),
+    [
+        ("24.07", "10.0.0.1", True),
+        ("24.07", "127.0.0.1", False),
+        ("26.11", "10.0.0.1", False),
+    ],
+)
+def test_a_triton_without_fixes_is_for_this_machine_alone(
+    tag: str, address: str, refused: bool
+) -> None:
+    ports = [{"host_ip": address, "target": 8000, "published": "8000"}]
+    triton = {"image": f"nvcr.io/nvidia/tritonserver:{tag}-py3", "ports": ports}
+    found = [finding.text for finding in compose_check.check_age({"services": {"triton": triton}})]
+    assert bool(found) == refused
+    assert all(f"Triton {tag} gets no fixes any more" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("export_lock", "gib"),
+    [
+        ("requirements/export.lock", 25 + 12 + 1),
+        ("requirements/export-cpu.lock", 25 + 3 + 1),
+        # docker-compose.exported.yaml: nothing waits for the export.
+        (None, 25 + 1),
+    ],
+)
+def test_only_images_that_are_started_need_space(
+    machine: Machine, tmp_path: Path, export_lock: str | None, gib: int
+) -> None:
+    config = compose_config(gpu=False, export_lock=export_lock)
+    absent = (1, "No such image")
+    machine.program("docker", docker(tmp_path, compose_config=(0, config), image_inspect=absent))
+    disk = compose_check.check_disk(json.loads(config))
+    assert f" {gib} needed for images that are not there yet" in disk.text
+
+
 def test_a_port_of_another_program_is_named_and_our_own_is_not(
     machine: Machine, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ if (section) {
     cell.textContent = text;
     return head;
   };
+  const shown = (ms) => `${ms.toFixed(ms < 10 ? 2 : 1)} ms`;
   const tell = ([id, outcome, best, score, label, due, parts, batch, place]) => {
     const became = { answered: `${names[best] ?? "an answer without classes"}, score ${score}` };
     add("id", id);
@@ -23,8 +24,12 @@ if (section) {
       if (ms === null) return;
       const swatch = document.createElement("i");
       swatch.className = `swatch stage-${stages[index]}`;
-      add(stages[index].replace("_", " "), `${ms.toFixed(ms < 10 ? 2 : 1)} ms`).prepend(swatch);
+      add(stages[index].replace("_", " "), shown(ms)).prepend(swatch);
     });
+    if (!parts.includes(null)) {
+      const whole = parts.reduce((sum, ms) => sum + ms, 0);
+      add("read from Kafka", `after ${shown(whole)}`);
+    }
     add("what became of it", became[outcome] ?? `${outcome}${best === null ? "" : `: ${names[best]}`}`);
     if (label !== null) add("true label", names[label]);
     if (batch > 0) add("went to Triton", batch > 1 ? `with ${batch - 1} others` : "alone");

@@ -24,6 +24,10 @@ class Pipeline:
     addresses: dict[str, str]
     inventory: Path
 
+    @property
+    def authority(self) -> Path:
+        return self.inventory.parent / "kafka-authority"
+
 
 @pytest.fixture(scope="module")
 def pipeline(new_node: NewNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
@@ -50,10 +54,18 @@ def pipeline(new_node: NewNode, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield Pipeline(first, second, addresses, listed)
 
 
-def bridge_setting(node: Node) -> str:
-    name = node.machine.run("docker", "ps", "--quiet", "--filter", "name=bridge").strip()
-    listed = node.machine.run("docker", "exec", name, "env")
-    return next(line for line in listed.splitlines() if line.startswith("BRIDGE_BROKERS="))
+def job(node: Node, service: str) -> str:
+    label = f"--filter=label=com.docker.compose.service={service}"
+    return node.machine.run("docker", "ps", "--all", "--quiet", label).strip()
+
+
+def bridge(node: Node) -> str:
+    return job(node, "bridge")
+
+
+def bridge_setting(node: Node, name: str = "BRIDGE_BROKERS") -> str:
+    listed = node.machine.run("docker", "exec", bridge(node), "env")
+    return next(line for line in listed.splitlines() if line.startswith(f"{name}="))
 
 
 def test_one_command_sets_up_a_pipeline_across_machines(pipeline: Pipeline) -> None:
@@ -64,6 +76,16 @@ def test_one_command_sets_up_a_pipeline_across_machines(pipeline: Pipeline) -> N
         assert node.http(8080, "/health/ready")
         assert bridge_setting(node).startswith("BRIDGE_BROKERS=")
     assert bridge_setting(pipeline.second) == f"BRIDGE_BROKERS={broker}:9092"
+    for node in (pipeline.first, pipeline.second):
+        kafka = json.loads(bridge_setting(node, "BRIDGE_KAFKA").partition("=")[2])
+        assert kafka["security.protocol"] == "SASL_SSL"
+        assert kafka["ssl.ca.location"] == "/certificates/ca.pem"
+        there = ["docker", "exec", bridge(node), "cat", "/certificates/ca.pem"]
+        assert node.machine.run(*there) == (pipeline.authority / "ca.pem").read_text()
+        password = (pipeline.authority / "password").read_text()
+        assert bridge_setting(node, "BRIDGE_KAFKA_PASSWORD") == f"BRIDGE_KAFKA_PASSWORD={password}"
+    users = pipeline.first.machine.run("docker", "logs", job(pipeline.first, "users"))
+    assert "--entity-name pipeline --add-config-file /users/pipeline.properties" in users
     reach = ["wget", "-q", "-O", "-", f"http://{broker}:9092/health/ready"]
     assert pipeline.second.machine.succeeds("busybox", *reach), "another node reaches the broker"
     assert not reaches(broker, 9092), "no other machine does"
@@ -88,6 +110,9 @@ def test_load_is_shipped_but_never_started_by_itself(pipeline: Pipeline) -> None
     shown = machine.run(*compose, *names, "config", "--format", "json", "producer")
     producer = json.loads(shown)["services"]["producer"]
     assert producer["environment"]["PRODUCER_BROKERS"] == f"{pipeline.addresses['first']}:9092"
+    given = dict(pair.split("=", 1) for pair in producer["environment"]["PRODUCER_KAFKA"].split())
+    assert given["sasl.password"] == (pipeline.authority / "password").read_text()
+    assert [v["source"] for v in producer["volumes"]] == ["/etc/triton-kafka/certificates"]
 
 
 def test_a_bad_release_stops_at_the_first_node_and_the_others_keep_serving(
@@ -132,6 +157,7 @@ def test_a_cluster_of_brokers_has_one_quorum_and_copies_on_three(
     assert f'KAFKA_CONTROLLER_QUORUM_VOTERS: "{quorum}"' in words
     assert 'KAFKA_NODE_ID: "2"' in words
     assert "HOST://10.0.0.2:9092" in words
+    assert "REPLICATION://10.0.0.2:9094" in words
     assert 'KAFKA_DEFAULT_REPLICATION_FACTOR: "3"' in words
     assert 'KAFKA_MIN_INSYNC_REPLICAS: "2"' in words
     assert 'REPLICATION_FACTOR: "3"' in words

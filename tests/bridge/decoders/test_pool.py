@@ -3,10 +3,12 @@
 import io
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,3 +183,54 @@ def test_an_image_is_not_blamed_for_one_death_but_at_once_for_using_up_its_time(
     piece = backlog.next_slice()
     assert piece is not None
     assert backlog.died(piece, Died("CPU", 0, too_slow=True)) == Item(8)
+
+
+@given(count=st.integers(1, 100), place=st.sampled_from([-7, SLICE_IMAGES, 10**9]))
+def test_an_image_whose_decoder_says_what_cannot_be_is_found_by_itself(
+    count: int, place: int
+) -> None:
+    backlog: Backlog[Item] = Backlog()
+    for number in range(count):
+        backlog.add(Item(number))
+    good: list[int] = []
+    found: list[int] = []
+    while (piece := backlog.next_slice()) is not None:
+        numbers = [item.number for item in piece.items]
+        if count - 1 in numbers:
+            culprit = backlog.died(piece, Died("how", place, too_slow=True))
+            found += [] if culprit is None else [culprit.number]
+        else:
+            good += numbers
+    assert (sorted(good), found) == (list(range(count - 1)), [count - 1])
+
+
+def test_only_a_later_image_of_its_slice_is_a_decoders_progress(pool: Pool) -> None:
+    (one,) = pool.decoders._idle
+    began = time.monotonic()
+    for second, (place, since) in enumerate([(3, 0), (2, 1), (3, 2), (5, 0), (10**9, 1), (-1, 2)]):
+        decoder.PLACE.pack_into(one._at, 0, place)
+        assert one.seconds_at_it(began + second) == pytest.approx(since)
+
+
+def test_a_decoder_cannot_cut_short_what_the_bridge_looks_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared: list[int] = []
+    make = os.memfd_create
+
+    def kept(*arguments: Any) -> int:
+        made = make(*arguments)
+        shared.append(os.dup(made))
+        return made
+
+    monkeypatch.setattr(os, "memfd_create", kept)
+    pool = Pool()
+    pool.start()
+    try:
+        for size in (0, 1 << 20):
+            with pytest.raises(PermissionError):
+                os.ftruncate(shared[0], size)
+        assert kinds(pool.decode([png()])) == ["decoded"]
+    finally:
+        pool.decoders.close()
+        os.close(shared[0])

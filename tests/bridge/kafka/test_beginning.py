@@ -6,7 +6,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bridge.config import Settings
-from bridge.kafka.clients import consumer_option, make_consumer, read_group
+from bridge.kafka.clients import consumer_option, make_consumer
+from bridge.kafka.group import read_group
 from bridge.startup import begin
 from stack.kafka import Kafka
 from tests.conftest import PARTITIONS, Topics

@@ -1,21 +1,20 @@
 """Options that would undo a promise are refused; what librdkafka warns of is said."""
 
 import logging
+from pathlib import Path
 
 import orjson
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from bridge.app import App
 from bridge.config import Settings
-from bridge.kafka.clients import (
-    KafkaLog,
-    commit_metadata,
-    make_consumer,
-    make_producer,
-    read_model,
-)
+from bridge.kafka.client_log import KafkaLog
+from bridge.kafka.clients import consumer_option, make_consumer, make_producer
+from bridge.kafka.group import commit_metadata, read_model
 from bridge.kafka.statistics import read_statistics
+from bridge.loading import load
 from cli.clients import KafkaSettingError
 
 Options = dict[str, str | int | float | bool]
@@ -44,7 +43,8 @@ def consumer_of(wanted: Settings) -> None:
         {"acks": 0}, {"acks": 1}, {"acks": "1"}, {"request.required.acks": 0},
         {"enable.idempotence": False}, {"enable.idempotence": "false"},
         {"message.timeout.ms": 30000}, {"delivery.timeout.ms": 30000},
-        {"retries": 0}, {"message.send.max.retries": 3},
+        {"retries": 0}, {"message.send.max.retries": 3}, {"topic.message.timeout.ms": 30000},
+        {"topic.acks": 0}, {"topic.request.required.acks": "1"},
     ],
     ids=str,
 )  # fmt: skip
@@ -54,6 +54,23 @@ def test_a_producer_that_could_lose_an_answer_is_refused(where: str, option: Opt
     (name,) = option
     with pytest.raises(KafkaSettingError, match=f"{name}=.* is refused: .*; leave it out"):
         make_producer(wanted, lambda _: None, lambda _: None, {})
+
+
+@pytest.mark.parametrize("where", ["kafka", "kafka_producer", "kafka_consumer"])
+@pytest.mark.parametrize("how", ["flag", "environment", "file"])
+def test_it_is_refused_however_it_is_said_and_before_anything_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str, how: str
+) -> None:
+    flags: dict[str, object] = {"http_port": 0}
+    if how == "flag":
+        flags[where] = {"acks": "0"}
+    elif how == "environment":
+        monkeypatch.setenv(f"BRIDGE_{where.upper()}", '{"acks": 0}')
+    else:
+        (tmp_path / "bridge.toml").write_text(f"[{where}]\nacks = 0\n")
+        flags["config"] = str(tmp_path / "bridge.toml")
+    with pytest.raises(KafkaSettingError, match="acks=0 is refused"):
+        App(load(flags))
 
 
 @pytest.mark.parametrize("option", [{"acks": "all"}, {"acks": -1}, {"enable.idempotence": True}])
@@ -66,7 +83,8 @@ def test_a_promise_may_be_said_again(option: Options) -> None:
     [
         "enable.auto.commit", "auto.commit.enable", "enable.auto.offset.store", "group.id",
         "enable.partition.eof", "bootstrap.servers", "metadata.broker.list", "transactional.id",
-        "transaction.timeout.ms", "delivery.report.only.error",
+        "transaction.timeout.ms", "delivery.report.only.error", "topic.auto.commit.enable",
+        "test.mock.num.brokers", "enabled_events",
     ],
 )  # fmt: skip
 def test_what_the_bridge_decides_cannot_be_set(name: str) -> None:
@@ -74,11 +92,45 @@ def test_what_the_bridge_decides_cannot_be_set(name: str) -> None:
         consumer_of(settings({name: "true"}))
 
 
+@pytest.mark.parametrize(
+    "name", ["error_cb", "stats_cb", "on_delivery", "on_commit", "logger", "default.topic.config"]
+)
+@pytest.mark.parametrize("where", ["consumer", "producer"])
+def test_what_only_a_program_can_set_is_refused_in_one_line(where: str, name: str) -> None:
+    option: Options = {name: "x"}
+    wanted = settings(consumer=option) if where == "consumer" else settings(producer=option)
+
+    def make() -> None:
+        if where == "consumer":
+            consumer_of(wanted)
+        else:
+            make_producer(wanted, lambda _: None, lambda _: None, {})
+
+    with pytest.raises(KafkaSettingError, match=r"leave it out|refuses its settings") as refused:
+        make()
+    assert "\n" not in str(refused.value)
+
+
+def test_an_option_counts_by_its_own_name() -> None:
+    fast = "topic.metadata.refresh.fast.interval.ms"
+    wanted = settings({"topic.auto.offset.reset": "error", fast: 100})
+    assert consumer_option(wanted, "auto.offset.reset") == "error"
+    consumer_of(wanted)
+
+
 def test_reading_what_was_not_committed_is_refused_with_exactly_once_alone() -> None:
     option: Options = {"isolation.level": "read_uncommitted"}
     with pytest.raises(KafkaSettingError, match=r"isolation\.level=read_uncommitted is refused"):
         consumer_of(settings(option, delivery="exactly-once"))
     consumer_of(settings(option))
+
+
+@pytest.mark.parametrize("name", ["auto.offset.reset", "topic.auto.offset.reset"])
+@pytest.mark.parametrize("value", ["latest", "largest", "end", "LATEST"])
+def test_a_reset_that_passes_images_over_is_refused(name: str, value: str) -> None:
+    with pytest.raises(KafkaSettingError, match="--start latest"):
+        consumer_of(settings({name: value}))
+    consumer_of(settings({name: "earliest"}))
 
 
 def test_the_group_protocol_in_which_the_broker_assigns_needs_no_other_option() -> None:

@@ -52,3 +52,27 @@ def test_a_letter_too_large_for_its_topic_goes_without_its_image(
         return sum(committed(kafka.bootstrap, group, topics.images, PARTITIONS).values())
 
     wait_for(lambda: offsets() == count)
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_where_kafka_takes_no_letter_at_all_each_start_goes_on_where_it_was(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
+) -> None:
+    letters_topic = f"{topics.dead_letters}.none"
+    create_topics(kafka.bootstrap, {letters_topic: 1}, {"max.message.bytes": "100"})
+    good = [as_record(GOOD, f"good-{index}") for index in range(40)]
+    # No commit but the one at the end.
+    settings = {
+        "delivery": delivery, "dead_letters_topic": letters_topic, "commit_interval_s": "60",
+    }  # fmt: skip
+    send(kafka.bootstrap, topics.images, good)
+    group = f"group-{topics.images}"
+    first = start_bridge("first", **settings)
+    wait_for(lambda: first.metrics()["bridge_images_answered_total"] == len(good))
+    send(kafka.bootstrap, topics.images, [as_record(GOOD._replace(value=b"junk"), "bad")])
+    assert first.wait_exit(60) == 1
+    assert start_bridge("second", ready=False, **settings).wait_exit(60) == 1
+    done = committed(kafka.bootstrap, group, topics.images, PARTITIONS)
+    assert sum(done.values()) == len(good)
+    messages = collect_answers(kafka, replace(topics, dead_letters=letters_topic), len(good))
+    assert ids(messages) == {f"good-{index}": 1 for index in range(40)}

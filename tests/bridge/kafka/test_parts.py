@@ -1,6 +1,7 @@
 """A record with several images, or none, in both deliveries."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -8,8 +9,8 @@ from bridge.accounts import Accounts
 from bridge.fuse import Fuse
 from bridge.images import NOTHING, DecodedImage, EndedRequest, Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Completed
-from bridge.kafka.exactly_once import split
 from bridge.kafka.offsets import Entry, PartitionTracker
+from bridge.kafka.transaction_size import split
 from tests.bridge.fakes import NOW_NS, PIXELS, Broker, good, raw_image
 from tests.bridge.test_delivery import BIG, BOTH, Desk
 from wire.image import decode_image
@@ -158,3 +159,36 @@ def test_one_image_too_large_costs_none_of_the_others(kind: str) -> None:
     assert [topic for topic, key in found if key in (b"a", b"c")] == ["predictions"] * 2
     assert [topic for topic, _ in found].count("dlq") == 1
     assert desk.committed == {0: 1}
+
+
+@BOTH
+def test_an_image_that_needs_no_answer_stops_nothing_beside_one_that_is_refused(kind: str) -> None:
+    desk = Desk(kind, Broker({}, compacted={"predictions"}), Fuse(0, 0, 100))
+    desk.delivery.start()
+    desk.delivery.generation_changed()
+    answered, skipped = take_apart(desk, 0, [b"a", b"b"])
+    answer(desk, [replace(answered, record=raw_image(0))])
+    desk.outlet.skip(skipped)
+    desk.settle()
+    desk.delivery.close(flush=False)
+    assert not desk.failures
+    assert [topic for topic, _ in desk.published()] == ["dlq"]
+    assert desk.committed == {0: 1}
+
+
+@BOTH
+def test_headers_too_large_for_a_letter_cost_no_answer_beside_it(kind: str) -> None:
+    desk = Desk(kind, Broker({"dlq": BIG}), Fuse(0, 0, 100))
+    desk.delivery.start()
+    desk.delivery.generation_changed()
+    answered, buried = take_apart(desk, 0, [b"a", b"b"])
+    answer(desk, [answered])
+    large = raw_image(0, ("camera", b"x" * 2 * BIG), key=b"b")
+    desk.outlet.dead_letter(replace(buried, record=large), "fetch", "not_found", "404")
+    desk.settle()
+    desk.delivery.close(flush=False)
+    assert not desk.failures
+    assert sorted((topic, record.key) for topic, record in desk.published()) == [
+        ("dlq", b"b"),
+        ("predictions", b"a"),
+    ]

@@ -8,7 +8,7 @@ from confluent_kafka import Message, TopicPartition
 
 from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.at_least_once import Delivery
+from bridge.kafka.delivery import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
 

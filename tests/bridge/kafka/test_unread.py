@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from bridge.kafka.clients import commit_metadata
+from bridge.kafka.group import commit_metadata
 from stack.kafka import Kafka
 from stack.topics import create_topics
 from tests.bridge.conftest import StartBridge

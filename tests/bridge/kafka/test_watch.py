@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.clients import commit_metadata
+from bridge.kafka.group import commit_metadata
 from bridge.kafka.membership import Membership
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics

@@ -53,16 +53,29 @@ def test_torchvisions_three_tensors() -> None:
     found = read(
         task,
         boxes=[[1, 2, 30, 40], [5, 5, 6, 6], [50, 60, 70, 80]],
-        labels=[2, 1, 9],
+        labels=[2, 1, 0],
         scores=[0.5, 0.1, 0.9],
     )
     assert found == Detections(
         (
-            {"label": "9", "class_id": 9, "score": 0.9, "box": [50, 60, 70, 80]},
+            {"label": "background", "class_id": 0, "score": 0.9, "box": [50, 60, 70, 80]},
             {"label": "dog", "class_id": 2, "score": 0.5, "box": [1, 2, 30, 40]},
         ),
         {"width": 200, "height": 100},
     )
+
+
+def test_a_class_without_a_name_among_names_is_no_answer() -> None:
+    boxes, scores = [[1, 2, 30, 40], [50, 60, 70, 80]], [0.5, 0.9]
+    task = detector(TORCHVISION, labels="background, cat, dog")
+    wrong = read(task, boxes=boxes, labels=[2, 9], scores=scores)
+    assert isinstance(wrong, AnswerError)
+    assert wrong.kind == "bad_class"
+    assert "class 9, and postprocess.labels names 3 classes" in str(wrong)
+    filling = read(task, boxes=boxes, labels=[2, 9], scores=[0.5, 0.0])
+    assert [one["label"] for one in filling.found] == ["dog"]
+    numbered = read(detector(TORCHVISION), boxes=boxes, labels=[2, 9], scores=scores)
+    assert [one["label"] for one in numbered.found] == ["9", "2"]
 
 
 def test_of_counted_outputs_what_is_behind_the_count_is_filling() -> None:
@@ -235,3 +248,28 @@ def test_whatever_a_model_answers_is_detections_or_a_reason(
         assert 0 <= left <= right <= 640
         assert 0 <= top <= bottom <= 480
         assert np.isfinite(one["score"])
+
+
+@pytest.mark.parametrize(
+    ("layout", "dims"),
+    [
+        ("yolov8", (4, 8400)), ("yolov8", (84,)), ("yolov8", (2, 84, 8400)), ("yolov5", (8400, 5)),
+        ("yolov10", (300, 7)), ("yolov10", (6,)),
+    ],
+)  # fmt: skip
+def test_a_tensor_that_can_never_be_of_its_layout_is_refused_at_start(
+    layout: str, dims: tuple[int, ...]
+) -> None:
+    with pytest.raises(LookupError, match=r"set postprocess\.layout to another"):
+        detector([Output("output0", "FP32", dims)], layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("dims", "layout"),
+    [((84, 8400), "yolov8"), ((8400, 84), "yolov8"), ((6, 8400), "yolov8"), ((-1, -1), "yolov8"),
+     ((300, 6), "yolov10"), ((-1, 6), "yolov10")],
+)  # fmt: skip
+def test_the_sizes_of_a_single_tensor_show_whether_its_boxes_are_chosen(
+    dims: tuple[int, ...], layout: str
+) -> None:
+    assert detector([Output("output0", "FP32", dims)]).layout == layout

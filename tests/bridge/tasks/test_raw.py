@@ -11,6 +11,7 @@ from PIL import Image
 
 from bridge.tasks.raw import Raw, read_raw
 from bridge.tasks.task import AnswerError, Output
+from imaging.rules import Shape
 from wire.answers import Tensors
 from wire.prediction import MAX_PREDICTION
 from wire.tensors import OutputTensor, read_tensor
@@ -151,4 +152,44 @@ def test_what_can_never_be_told_is_refused_at_start(
     output: Output, encoding: str, complaint: str
 ) -> None:
     with pytest.raises(LookupError, match=complaint):
-        read_raw([output], {"postprocess.encoding": encoding}, refuse)
+        read_raw([output], None, {"postprocess.encoding": encoding}, refuse)
+
+
+def mask_of(
+    output: Output, values: npt.NDArray[Any], *, image: Shape | None = None, **told: str
+) -> npt.NDArray[Any]:
+    text = {"postprocess.encoding": "png"} | {f"postprocess.{k}": v for k, v in told.items()}
+    task = read_raw([output], image, text, refuse)
+    (found,) = task.read({output.name: values[np.newaxis]}, [None])
+    assert isinstance(found, Tensors), found
+    return pixels(found.outputs[0])
+
+
+@pytest.mark.parametrize("dims", [(1, 20, 30), (20, 30), (20, 30, 1)])
+def test_a_mask_of_one_class_is_where_its_score_is_high_enough(dims: tuple[int, ...]) -> None:
+    scores = RNG.random((20, 30), np.float32)
+    output, image = Output("o", "FP32", dims), (20, 30, 3)
+    values = scores.reshape(dims)
+    np.testing.assert_array_equal(mask_of(output, values, image=image), scores >= 0.5)
+    low = mask_of(output, values, image=image, score_threshold="0.1")
+    np.testing.assert_array_equal(low, scores >= 0.1)
+    logits = np.log(scores / (1 - scores)).reshape(dims)
+    found = mask_of(output, logits, image=image, activation="sigmoid", score_threshold="0.25")
+    np.testing.assert_array_equal(found, 1 / (1 + np.exp(-logits.reshape(20, 30))) >= 0.25)
+
+
+def test_classes_may_come_last_where_the_input_shows_it() -> None:
+    scores = RNG.random((20, 30, 5), np.float32)
+    output = Output("o", "FP32", (20, 30, 5))
+    np.testing.assert_array_equal(mask_of(output, scores, image=(20, 30, 3)), scores.argmax(axis=2))
+    turned = Output("o", "FP32", (5, 20, 30))
+    found = mask_of(turned, scores.transpose(2, 0, 1), image=(20, 30, 3))
+    np.testing.assert_array_equal(found, scores.argmax(axis=2))
+    half = Output("o", "FP32", (-1, -1, -1))  # and where nothing does, first
+    np.testing.assert_array_equal(mask_of(half, scores, image=(20, 30, 3)), scores.argmax(axis=0))
+
+
+def test_what_is_told_for_another_task_is_left_alone() -> None:
+    output = Output("o", "FP32", (10,))
+    task = read_raw([output], None, {"postprocess.activation": "softmax"}, refuse)
+    assert task.outputs == (output,)

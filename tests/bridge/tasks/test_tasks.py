@@ -50,11 +50,26 @@ def test_huge_logits_are_no_overflow() -> None:
 
 
 def test_labels_that_are_told_win_over_tritons() -> None:
-    text = {"postprocess.labels": "cat\ndog, or so"}
-    task = read_classify(Output("out", "FP32", (3,)), 3, text, refuse)
+    text = {"postprocess.labels": "cat\ndog, or so\n"}
+    task = read_classify(Output("out", "FP32", (-1,)), 3, text, refuse)
     (top,) = task.read({"out": [[b"0.5:1:one", b"0.3:0", b"0.2:2:two"]]}, [None])
     assert isinstance(top, tuple)
     assert [one["label"] for one in top] == ["dog, or so", "cat", "two"]
+
+
+def test_fewer_labels_than_classes_are_refused_at_start() -> None:
+    with pytest.raises(LookupError, match=r"names 2 classes, and output out FP32 \[3\] has 3"):
+        read_classify(Output("out", "FP32", (3,)), 3, {"postprocess.labels": "cat,dog"}, refuse)
+    for dims in ((7, 8400), (8400, 7)):
+        with pytest.raises(LookupError, match="names 2 classes, and the model has 3"):
+            choose([Output("output0", "FP32", dims)], "detect", labels="cat,dog", layout="yolov8")
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("image_embeds", "embed"), ("Embedding", "embed"), ("scores", "classify")]
+)
+def test_a_vector_is_known_by_its_name(name: str, task: str) -> None:
+    assert choose([Output(name, "FP32", (512,))]).name == task
 
 
 def test_tritons_own_classification_is_asked_for_no_more_classes_than_there_are() -> None:

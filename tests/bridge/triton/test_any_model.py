@@ -1,9 +1,7 @@
 """Models that are in Triton already: answered as they are, told only what Triton does not say."""
 
 import base64
-import io
 import json
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,73 +11,20 @@ from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
 from stack.triton import Triton
-from tests import models
 from tests.bridge.conftest import StartBridge
 from tests.bridge.test_live import (
     RIGHT_OF_1000,
-    as_record,
     as_records,
     collect_answers,
     predictions,
     right,
 )
+from tests.bridge.triton.conftest import Ask
 from tests.conftest import Topics
 from tests.kafka_client import send
+from tests.photos import encoded, photo
 from wire.answers import FLOAT32, Detections, Embedding, Tensors
-from wire.deadletter import decode_dead_letter
-from wire.image import NDARRAY, image_id
-from wire.prediction import Prediction
-
-Answers = Callable[..., dict[str, Prediction]]
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
-    repository = tmp_path_factory.mktemp("zoo")
-    models.write_resnet20(repository)
-    models.write_densenet(repository)
-    models.write_detector(repository)
-    models.write_embedder(repository)
-    models.write_liar(repository)
-    with Triton(repository, tmp_path_factory.mktemp("zoo-triton")) as server:
-        yield server
-
-
-@pytest.fixture
-def answers(kafka: Kafka, topics: Topics, start_bridge: StartBridge, zoo: Triton) -> Answers:
-    """Predictions of some images by a model of the zoo, and reasons of dead letters, by id."""
-
-    def ask(
-        images: dict[str, EncodedImage],
-        model: str,
-        parameters: dict[str, str] | None = None,
-        **settings: str,
-    ) -> dict[str, Prediction]:
-        start_bridge(
-            triton=zoo.grpc, model=model, model_parameters=json.dumps(parameters or {}), **settings
-        )
-        records = [as_record(image, name) for name, image in images.items()]
-        send(kafka.bootstrap, topics.images, records)
-        messages = collect_answers(kafka, topics, len(images))
-        ask.reasons = {  # type: ignore[attr-defined] # for the tests of hostile answers
-            image_id(m): decode_dead_letter(m) for m in messages if m.topic() == topics.dead_letters
-        }
-        return {one.id: one for one in predictions(messages, topics)}
-
-    return ask
-
-
-def photo(size: tuple[int, int], *boxes: tuple[str, tuple[int, int, int, int]]) -> Image.Image:
-    picture = Image.new("RGB", size, (90, 90, 90))
-    for colour, box in boxes:
-        picture.paste(Image.new("RGB", (box[2] - box[0], box[3] - box[1]), colour), box[:2])
-    return picture
-
-
-def encoded(picture: Image.Image, **options: object) -> EncodedImage:
-    made = io.BytesIO()
-    picture.save(made, "PNG", **options)
-    return EncodedImage(made.getvalue(), "image/png", None)
+from wire.image import NDARRAY
 
 
 def test_the_oracle_holds_for_a_float_model_with_the_bridges_own_preprocessing(
@@ -97,7 +42,7 @@ def test_the_oracle_holds_for_a_float_model_with_the_bridges_own_preprocessing(
 
 
 def test_raw_pixels_and_ready_tensors_of_a_float_model_get_the_same_answer(
-    answers: Answers,
+    ask: Ask,
 ) -> None:
     from imaging.tensor import PRESETS, TensorRules, to_tensor  # noqa: PLC0415
 
@@ -105,15 +50,15 @@ def test_raw_pixels_and_ready_tensors_of_a_float_model_get_the_same_answer(
     pixels = np.frombuffer(raw.value, np.uint8).reshape(1, 32, 32, 3)
     ready = to_tensor(pixels, TensorRules("float32", True, PRESETS["imagenet"]))
     tensor = EncodedImage(ready.tobytes(), NDARRAY, None, "float32", (3, 32, 32))
-    found = answers({"raw": raw, "tensor": tensor}, "resnet20_floats")
+    found = ask({"raw": raw, "tensor": tensor}, "resnet20_floats").predictions
     assert found["raw"].top == found["tensor"].top
 
 
-def test_densenet_of_tritons_quick_start_is_served_with_one_setting(answers: Answers) -> None:
+def test_densenet_of_tritons_quick_start_is_served_with_one_setting(ask: Ask) -> None:
     colours = {"red": (250, 30, 20), "green": (0, 200, 10), "blue": (0, 10, 99)}
     images = {name: encoded(Image.new("RGB", (300, 280), rgb)) for name, rgb in colours.items()}
     told = {"preprocess.normalize": "inception", "preprocess.resize": "256"}
-    found = answers(images, "densenet_onnx", told)
+    found = ask(images, "densenet_onnx", told).predictions
     assert {name: one.top[0]["label"] for name, one in found.items()} == {
         "red": "RED", "green": "GREEN", "blue": "BLUE",
     }  # fmt: skip
@@ -129,17 +74,17 @@ def test_densenet_is_refused_at_start_with_the_setting_that_it_needs(
     assert "Traceback" not in log
 
 
-def test_boxes_come_back_in_the_pixels_of_the_photo_that_was_sent(answers: Answers) -> None:
+def test_boxes_come_back_in_the_pixels_of_the_photo_that_was_sent(ask: Ask) -> None:
     red, blue = (100, 40, 180, 120), (220, 150, 300, 200)
     wide = photo((320, 240), ("red", red), ("blue", blue))
     turned = wide.transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: to be turned by 90 degrees
     small = photo((64, 64), ("blue", (8, 16, 24, 48)))
-    found = answers(
+    found = ask(
         {"wide": encoded(wide), "turned": encoded(turned, exif=exif), "small": encoded(small)},
         "detector",
-    )
+    ).predictions
     for name in ("wide", "turned"):
         answer = found[name].answer
         assert isinstance(answer, Detections)
@@ -156,13 +101,13 @@ def test_boxes_come_back_in_the_pixels_of_the_photo_that_was_sent(answers: Answe
 
 
 @pytest.mark.parametrize("encoding", ["base64", "list"])
-def test_an_embedding_is_the_models_vector(answers: Answers, encoding: str) -> None:
+def test_an_embedding_is_the_models_vector(ask: Ask, encoding: str) -> None:
     (image,) = cifar10(Encoding.RAW, limit=1)
     told = {
         "preprocess.size": "32x32", "preprocess.normalize": "unit",
         "postprocess.normalize": "l2", "postprocess.encoding": encoding,
     }  # fmt: skip
-    found = answers({"one": image}, "embedder", told)
+    found = ask({"one": image}, "embedder", told).predictions
     answer = found["one"].answer
     assert isinstance(answer, Embedding)
     assert answer.encoding == encoding
@@ -174,11 +119,11 @@ def test_an_embedding_is_the_models_vector(answers: Answers, encoding: str) -> N
     assert len(base64.b64encode(answer.values)) == 32
 
 
-def test_any_tensors_are_passed_on_where_that_is_asked(answers: Answers) -> None:
+def test_any_tensors_are_passed_on_where_that_is_asked(ask: Ask) -> None:
     told = {"preprocess.size": "32x32", "preprocess.normalize": "none"}
-    found = answers(
+    found = ask(
         {"one": encoded(Image.new("RGB", (32, 32), (0, 2, 3)))}, "embedder", told, task="raw"
-    )
+    ).predictions
     answer = found["one"].answer
     assert isinstance(answer, Tensors)
     (output,) = answer.outputs
@@ -187,27 +132,27 @@ def test_any_tensors_are_passed_on_where_that_is_asked(answers: Answers) -> None
 
 
 def test_a_vector_with_nan_is_a_dead_letter_and_its_neighbours_are_answered(
-    answers: Answers,
+    ask: Ask,
 ) -> None:
     images = {f"grey-{i}": encoded(Image.new("RGB", (32, 32), (i, i, i))) for i in range(20, 40)}
     images["white"] = encoded(Image.new("RGB", (32, 32), (255, 255, 255)))
     told = {"preprocess.size": "32x32", "preprocess.normalize": "unit"}
-    found = answers(images, "embedder", told)
+    found, letters = ask(images, "embedder", told)
     assert set(found) == set(images) - {"white"}
-    letter = answers.reasons["white"]  # type: ignore[attr-defined]
+    letter = letters["white"]
     assert (letter.stage, letter.error_class) == ("infer", "not_finite")
     assert "output vector" in letter.message
 
 
-def test_an_answer_of_another_shape_is_a_dead_letter_with_the_shapes(answers: Answers) -> None:
+def test_an_answer_of_another_shape_is_a_dead_letter_with_the_shapes(ask: Ask) -> None:
     noisy = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
     images = {
         "noisy": encoded(Image.fromarray(noisy)),
         "grey": encoded(Image.new("RGB", (8, 8), (50, 50, 50))),
     }
-    found = answers(images, "liar", {"preprocess.layout": "NCHW"}, max_attempts="2")
+    found, letters = ask(images, "liar", {"preprocess.layout": "NCHW"}, max_attempts="2")
     assert set(found) == {"grey"}
-    letter = answers.reasons["noisy"]  # type: ignore[attr-defined]
+    letter = letters["noisy"]
     assert letter.stage == "infer"
     assert "one row for each image" in letter.message
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.liveview.view import ALIKE, MAX_BOXES, MAX_TEXT, MAX_TOP, View
+from consumer.liveview.describing import MAX_BOXES, MAX_TEXT, MAX_TOP
+from consumer.liveview.view import ALIKE, View
 from consumer.measuring.measure import Topics
 from consumer.reader import Received
 from tests.consumer.liveview.records import MS, NOW_NS, answer, image, predict, refuse, stored

@@ -3,12 +3,20 @@
 import csv
 import io
 import json
+from contextlib import closing
 
 import pytest
 
 from consumer.reading.lines import COLUMNS, Format, Found, found_in, header, line_of
-from tests.wire.test_answers import ANSWERS, encoded
+from schemas.formats import FORMATS, FramedSerializer
+from schemas.reading import make_reader
+from schemas.settings import RegistrySettings
+from tests.schemas.test_formats import predicted
+from tests.schemas.test_registry import avro_record
+from tests.wire.test_answers import ANSWERS, EVENT, encoded
+from tests.wire.test_contract import stored
 from tests.wire.test_golden import recorded
+from wire.prediction import encode_prediction
 from wire.record import StoredRecord
 
 
@@ -36,6 +44,29 @@ def test_what_has_no_prediction_says_why() -> None:
     assert (strange.id, strange.failed) == ("k", True)
     (lost,) = found_in(StoredRecord(unreadable="its headers"), dead_letter=False)
     assert lost.note == "its headers"
+
+
+@pytest.mark.parametrize("name", ["protobuf", "json-schema"])
+def test_predictions_by_a_schema_are_read_as_others_are(name: str) -> None:
+    with closing(make_reader(RegistrySettings(""), pytest.fail)) as decode:
+        serializer = FramedSerializer(FORMATS[name], 1)
+        for answer in ("classes", "detections"):
+            record = stored(
+                encode_prediction(EVENT, b"k", predicted(answer), "b", serializer=serializer)
+            )
+            plain = stored(encode_prediction(EVENT, b"k", predicted(answer), "b"))
+            found = found_in(record, dead_letter=False, decode=decode)
+            assert found == found_in(plain, dead_letter=False)
+            assert not found[0].failed
+
+
+def test_avro_without_a_registry_is_a_line_that_says_what_to_give() -> None:
+    told: list[str] = []
+    with closing(make_reader(RegistrySettings(""), told.append)) as decode:
+        (found,) = found_in(avro_record(1), dead_letter=False, decode=decode)
+    assert found.failed
+    assert "--schema-registry-url" in found.note
+    assert len(told) == 1
 
 
 LINES = [

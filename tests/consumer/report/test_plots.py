@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from consumer.report.plots import STYLE, make_figure
+from consumer.report.plots import FONT, make_figure
+from consumer.report.style import STYLE
 from tests.consumer.scenes import RUNS
 
 pytestmark = pytest.mark.slow  # two seconds for each figure
@@ -36,8 +37,8 @@ def texts(figure: Figure) -> Iterator[Text]:
 @pytest.mark.parametrize("name", RUNS)
 def test_no_text_of_the_figure_lies_on_another_or_leaves_it(name: str) -> None:
     run = RUNS[name]()
-    with mpl.rc_context(STYLE):
-        figure = make_figure(run.rows, run.chosen, run.summary)
+    with mpl.rc_context({**STYLE, "font.size": FONT}):
+        figure = make_figure(run.chosen, run.summary)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()  # type: ignore[no-untyped-call]
         renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]

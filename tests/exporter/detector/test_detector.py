@@ -9,11 +9,13 @@ import torch
 
 from exporter.detector.canvases import LABELS, SIDE, canvases, shipped
 from exporter.detector.evaluate import evaluate
-from exporter.detector.export import WEIGHTS, export_detector
 from exporter.detector.training import train
-from exporter.models import CIFAR10_LABELS
+from exporter.export import export
+from exporter.models import CIFAR10_LABELS, DETECTOR, find
+from exporter.triton_config import parse
 from exporter.weights import digest
 
+WEIGHTS = find(DETECTOR).shipped
 LEAST = 0.65
 """mAP@0.5 of the weights is 0.727 on 300 canvases; on the 100 of the test a little else."""
 
@@ -35,6 +37,7 @@ def test_canvases_are_the_same_each_time_and_hold_what_they_say() -> None:
 
 @pytest.mark.slow
 def test_the_shipped_weights_find_what_they_were_not_trained_with() -> None:
+    assert WEIGHTS is not None
     assert WEIGHTS.stat().st_size < 1_500_000
     found = evaluate(WEIGHTS, shipped()[1], count=100)
     assert found.mean_average_precision > LEAST
@@ -53,11 +56,18 @@ def test_training_again_gives_the_same_weights() -> None:
 
 
 @pytest.mark.slow
-def test_an_export_that_was_done_before_writes_nothing(tmp_path: Path) -> None:
+def test_it_is_exported_as_every_other_network(tmp_path: Path) -> None:
     lines: list[str] = []
-    folder = export_detector(tmp_path, backend="python", report=lines.append)
-    before = (folder / "1" / "model.pt").stat().st_mtime_ns
-    export_detector(tmp_path, backend="python", report=lines.append)
-    assert (folder / "1" / "model.pt").stat().st_mtime_ns == before
-    assert "scripted" in lines[0]
-    assert "unchanged" in lines[-1]
+    done = export(DETECTOR, tmp_path, backend="python", report=lines.append)
+    assert done.verdict is not None
+    assert done.verdict.boxes is not None
+    assert done.verdict.boxes > 0
+    config = parse((done.directory / "config.pbtxt").read_text())
+    told = {key: one.string_value for key, one in config.parameters.items()}
+    assert [list(one.dims) for one in config.output] == [[14, 256]]
+    assert told["postprocess.layout"] == "yolov8"
+    assert told["postprocess.labels"] == ",".join(CIFAR10_LABELS)
+    assert told["preprocess.fit"] == "letterbox"
+    again = export(DETECTOR, tmp_path, backend="python", report=lines.append)
+    assert not again.changed
+    assert "scripted" in "".join(lines)

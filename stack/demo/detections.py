@@ -41,6 +41,11 @@ def write_canvases(folder: Path, count: int) -> Detecting:
     return Detecting(folder, made)
 
 
+def number_of(id: str) -> int:
+    """Of a canvas, by its image's id, which is the name of its file."""
+    return int(id.removesuffix(".png"))
+
+
 def judge(shown: Detecting, said: Mapping[int, Detections]) -> Score:
     """Compare what was said of each canvas, by its number, with what is on it."""
     truths = [Found(one.boxes, one.classes, np.empty(0)) for one in shown.canvases]
@@ -78,7 +83,7 @@ def _drawn(canvas: Canvas, answer: Detections) -> Image.Image:
     picture = picture.resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(12)
-    for one in answer.found:
+    for one in reversed(answer.found):  # the surest on top
         if one["score"] < SURE:
             continue
         left, top, right, bottom = (side * SCALE for side in one["box"])

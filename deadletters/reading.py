@@ -1,37 +1,66 @@
-"""The Kafka edge: reading all dead letters there are, and sending some again."""
+"""Reading the dead letters that are in a topic, and single images by their place."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, Self, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_INVALID,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
-    Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
-from cli.clients import connected, explain, make_client, reason
+from cli.clients import (
+    KafkaSettingError,
+    client_config,
+    connected,
+    explain,
+    make_client,
+    option_name,
+    reason,
+)
 from cli.topics import TopicError, find_partitions
-from wire.record import Outgoing, StoredRecord, read_record
+from wire.record import StoredRecord, read_record
 
 CHUNK = 200
-"""Letters in one transaction, each an image in memory."""
+"""Dead letters in one transaction; each holds an image in memory."""
 TIMEOUT_S = 20.0
-MAX_MESSAGE = 64 << 20
-"""Bytes: the broker's limit is what counts."""
+
+
+DECIDED = (
+    "enable.auto.commit",
+    "auto.commit.enable",
+    "isolation.level",
+    "auto.offset.reset",
+    "group.id",
+    "transactional.id",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+)
+"""Options that would lose letters or send them twice, or send those of transactions that were
+aborted."""
+
+
+def make_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of each client here.
+
+    Raises:
+        KafkaSettingError: an option that is not the user's to set.
+    """
+    for name in options:
+        if option_name(name) in DECIDED:
+            raise KafkaSettingError(f"{name} is decided by this command: leave it out")
+    return client_config(brokers, "dead-letters", options)
 
 
 class DeadLetterError(Exception):
     """Kafka cannot be read or written; the text says why."""
 
 
-class Letters:
+class DeadLetters:
     """The dead letters that are in a topic when this is made, and no later ones; a context manager.
 
     Args:
@@ -126,55 +155,6 @@ class Letters:
         return self._consumer.consumer_group_metadata()
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a replay has come: what is before the offset, by partition, was looked at.
-
-    Attributes:
-        note: what the replay kept with its offsets: the letters that it takes.
-    """
-
-    note: str
-    offsets: Mapping[int, int]
-
-
-def replays(config: Mapping[str, Any], topic: str, groups: Iterable[str]) -> list[Progress]:
-    """The progress of all replays of a topic, those of these groups among them.
-
-    Raises:
-        DeadLetterError: Kafka does not say.
-    """
-    admin = make_client(AdminClient, config)
-    try:
-        listed = admin.list_consumer_groups(request_timeout=TIMEOUT_S).result().valid
-        names = {one.group_id for one in listed}
-        wanted = {name for name in names if name.startswith(group_prefix(topic))}
-        wanted |= names & set(groups)
-        asked = [
-            admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(name)], request_timeout=TIMEOUT_S
-            )[name]
-            for name in sorted(wanted)
-        ]
-        return [
-            _progress(one.result().topic_partitions or [], topic, name)
-            for one, name in zip(asked, sorted(wanted), strict=True)
-        ]
-    except KafkaException as error:
-        raise DeadLetterError(reason(error)) from None
-
-
-def _progress(committed: Iterable[TopicPartition], topic: str, group: str) -> Progress:
-    ours = [one for one in committed if one.topic == topic and one.offset >= 0]
-    note = next((one.metadata for one in ours if one.metadata), group)
-    return Progress(note, {one.partition: one.offset for one in ours})
-
-
-def group_prefix(topic: str) -> str:
-    """How the names of the groups begin that remember what was sent again."""
-    return f"dead-letters-replay-{topic}-"
-
-
 class Originals:
     """Single records by their place: for letters that were too large to keep all of their image.
 
@@ -214,69 +194,3 @@ class Originals:
 
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
-
-
-class Resender:
-    """Sends letters again and notes their offsets, both or neither: one transaction a chunk."""
-
-    def __init__(self, config: Mapping[str, Any], group: str) -> None:
-        self._producer = make_client(
-            Producer,
-            {
-                "message.max.bytes": MAX_MESSAGE,
-                "compression.type": "lz4",
-                **config,
-                # One at a time: a second replay of the same selection puts the first out.
-                "transactional.id": group,
-            },
-        )
-        try:
-            self._producer.init_transactions(TIMEOUT_S)
-        except KafkaException as error:
-            why = explain(self._producer, config, error)
-            raise DeadLetterError(
-                f"cannot use Kafka at {config['bootstrap.servers']}: {why}"
-            ) from None
-
-    def send(
-        self,
-        records: list[tuple[str, Outgoing]],
-        done: list[StoredRecord],
-        group: Any,
-        note: str = "",
-    ) -> None:
-        """Send `records` (topic, record); `done` are the letters looked at.
-
-        Args:
-            note: kept with the offsets.
-
-        Raises:
-            DeadLetterError: nothing of this chunk was sent.
-        """
-        offsets: dict[tuple[str, int], int] = {}
-        for letter in done:
-            offsets[letter.topic(), letter.partition()] = letter.offset() + 1
-        try:
-            self._producer.begin_transaction()
-            for topic, record in records:
-                self._produce(topic, record)
-            self._producer.send_offsets_to_transaction(
-                [TopicPartition(*place, offset, note) for place, offset in offsets.items()],
-                group,
-                TIMEOUT_S,
-            )
-            self._producer.commit_transaction(60)
-        except KafkaException as error:
-            if error.args[0].txn_requires_abort():
-                self._producer.abort_transaction(TIMEOUT_S)
-            raise DeadLetterError(reason(error)) from None
-
-    def _produce(self, topic: str, record: Outgoing) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    topic, record.value, record.key, headers=cast("Any", record.headers)
-                )
-                return
-            except BufferError:
-                self._producer.poll(0.1)

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from exporter.detector.score import Score
-from stack import demo
+from stack.demo import table
+from stack.demo.subject import CLASSIFY
 from tests.consumer.runs import make_run
 
 SCORE = Score(0.701, 0.912, 0.623, 0.25, 1234)
@@ -19,8 +20,8 @@ def test_nothing_is_cut_on_sixty_columns(
 ) -> None:
     narrow, wide = io.StringIO(), io.StringIO()
     for file, columns in ((narrow, 60), (wide, 300)):
-        monkeypatch.setattr(demo, "console", Console(file=file, width=columns, highlight=False))
-        demo.report(make_run([2000] * 2000).summary, Path("results"), demo.CLASSIFY, score)
+        monkeypatch.setattr(table, "console", Console(file=file, width=columns, highlight=False))
+        table.report(make_run([2000] * 2000).summary, Path("results"), CLASSIFY, score)
     assert max(map(len, narrow.getvalue().splitlines())) <= 60
     # Wrapped, perhaps: but every word is there.
     assert _letters(narrow) == _letters(wide)

@@ -1,26 +1,20 @@
 """The main job, whole, on this machine: images through Kafka and Triton and back."""
 
+import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Event
 from typing import Annotated
 
-import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from bridge.inference import Answer, InferenceError
-from bridge.triton.client import TritonServer
+from bridge.inference import InferenceError
 from cli.app import fail, install, make_app
 from cli.child import command
 from consumer.reader import ReadError, TopicReader, librdkafka_config
@@ -29,8 +23,11 @@ from exporter.detector.score import Score
 from exporter.errors import ExportError
 from exporter.shipped import install_shipped
 from stack.bridge import Bridge
-from stack.detections import Detecting, draw_examples, judge, write_canvases
-from stack.errors import StackError
+from stack.demo.detections import draw_examples, judge, number_of
+from stack.demo.rate import sustainable_rate
+from stack.demo.subject import CLASSIFY, Subject, detecting
+from stack.demo.table import EXAMPLES, LEAST_MAP, RIGHT, console, report
+from stack.errors import DemoError, StackError
 from stack.kafka import Kafka, jars
 from stack.paths import STACKS
 from stack.topics import create_topics
@@ -39,26 +36,9 @@ from wire.answers import Detections
 from wire.prediction import decode_prediction
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
-MODEL = "resnet20_cifar10"
-RIGHT = 915
-"""Of the 1,000 shipped images, by these weights in float32: anything else is a fault."""
-SENT = 1000
-CANVASES = 400
-LEAST_MAP = 0.65
-"""Of the detector: 0.70 with boxes from a score of 0.25 on. Another processor rounds otherwise, and
-a box near the threshold may come or go."""
-EXAMPLES = "detections.png"
 READ_S = 60.0
-"""To read the predictions of a run again."""
+"""Time for reading the predictions of a run again, in seconds."""
 PARTITIONS = 4
-SHARE = 0.3
-"""Of what Triton does alone: Kafka, the bridge and the measuring share the machine with it."""
-MOST_RATE = 500
-CALIBRATION_S = 1.5
-
-# Piped, a line stays one line.
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-
 
 app = make_app()
 
@@ -71,10 +51,6 @@ class Delivery(StrEnum):
 class Task(StrEnum):
     CLASSIFY = "classify"
     DETECT = "detect"
-
-
-class DemoError(Exception):
-    """A part that failed; the text says which, and where its log is."""
 
 
 @app.command()
@@ -123,36 +99,6 @@ def main(
     shutil.rmtree(directory)  # logs and data: of use only where something went wrong
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is sent, and to which model.
-
-    Attributes:
-        source: arguments of `tkb produce`.
-        least_rate: images/s, however slow the machine is.
-        detecting: what is on the images; None: they are classified.
-    """
-
-    model: str
-    source: tuple[object, ...]
-    count: int
-    title: str
-    least_rate: int = 20
-    detecting: Detecting | None = None
-
-
-CLASSIFY = Subject(MODEL, ("cifar10",), SENT, "1,000 CIFAR-10 images: Kafka → Triton → Kafka")
-
-
-def detecting(directory: Path) -> Subject:
-    """Canvases of images that the detector was not trained with, written below `directory`."""
-    made = write_canvases(directory / "canvases", CANVASES)
-    return Subject(
-        "detector_cifar10", ("folder", made.folder), CANVASES,
-        f"{CANVASES} canvases of CIFAR-10 images: Kafka → Triton → Kafka", 3, made,
-    )  # fmt: skip
-
-
 def run(
     directory: Path, output: Path, rate: float, delivery: str, subject: Subject, running: ExitStack
 ) -> tuple[Summary, Score | None]:
@@ -161,6 +107,8 @@ def run(
     provide_model(subject, repository)
 
     step("starting Kafka and Triton" if jars.is_cached() else "fetching and starting Kafka, Triton")
+    # So many are right in float32. TF32, which torch uses on a GPU, may move one or two.
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     kafka = Kafka(directory / "kafka")
     triton = Triton(repository, directory / "triton")
     for service in (kafka, triton):
@@ -244,84 +192,10 @@ def read_detections(bootstrap: str, run_id: str, count: int) -> dict[int, Detect
                 continue
             prediction = decode_prediction(received.record)
             if prediction.run_id == run_id and isinstance(prediction.answer, Detections):
-                found[int(prediction.id.rpartition("-")[2])] = prediction.answer
+                found[number_of(prediction.id)] = prediction.answer
     finally:
         reader.close()
     return found
-
-
-def sustainable_rate(address: str, subject: Subject) -> float:
-    """Images/s that this machine can be asked for: a share of Triton's own rate at full batches."""
-    server = TritonServer(address, subject.model)
-    spec = server.load_spec()
-    assert spec.shape is not None
-    batch = [np.zeros(spec.shape, np.uint8)] * spec.max_batch
-    answered = 0
-    started = time.monotonic()
-    while time.monotonic() - started < CALIBRATION_S:
-        done = Event()
-        failures: list[InferenceError] = []
-
-        def note(
-            result: Answer | InferenceError,
-            done: Event = done,
-            failures: list[InferenceError] = failures,
-        ) -> None:
-            if isinstance(result, InferenceError):
-                failures.append(result)
-            done.set()
-
-        server.infer(batch, note)
-        done.wait()
-        if failures:
-            raise DemoError(f"Triton: {failures[0]}")
-        answered += len(batch)
-    server.close()
-    rate = SHARE * answered / (time.monotonic() - started)
-    return float(round(min(max(rate, subject.least_rate), MOST_RATE)))
-
-
-def report(summary: Summary, output: Path, subject: Subject, score: Score | None) -> None:
-    """The table that the demo is for."""
-    table = Table(title=subject.title, title_justify="left")
-    table.add_column("")
-    table.add_column("", justify="right")
-    for name in ("sent", "answered", "dead_lettered", "missing", "duplicates"):
-        table.add_row(name.replace("_", "-"), f"{getattr(summary, name):,}")
-    if score is None:
-        table.add_row("correct", f"{summary.correct:,} of {summary.labelled:,} (expected {RIGHT})")
-    else:
-        table.add_row("objects", f"{score.objects:,}")
-        found = f"{score.mean_average_precision:.3f} (expected {LEAST_MAP} and more)"
-        table.add_row("mean average precision (overlap 0.5)", found)
-        table.add_row(f"precision, scores from {score.threshold}", f"{score.precision:.3f}")
-        table.add_row(f"recall, scores from {score.threshold}", f"{score.recall:.3f}")
-    table.add_row("images/s", f"{summary.throughput:,.0f}")
-    if summary.intended is not None:
-        table.add_section()
-        for percentile, name in ((50, "p50"), (90, "p90"), (99, "p99"), (100, "max")):
-            table.add_row(f"latency {name}", f"{summary.intended.at(percentile):.1f} ms")
-    if summary.stages:
-        table.add_section()
-        for stage in summary.stages:
-            table.add_row(f"{stage.name}, mean", f"{stage.mean_ms:.2f} ms")
-        for model in summary.triton:
-            table.add_row("  of which queue", f"{model.queue_ms:.2f} ms")
-            table.add_row("  of which compute", f"{model.compute_infer_ms:.2f} ms")
-            table.add_row("mean batch in Triton", f"{model.mean_batch:.1f}")
-    console.print(table)
-    if not summary.valid:
-        console.print("The run is not valid:", style="red")
-        for reason in summary.reasons:
-            console.print(f"  {reason}", markup=False)
-    for name in (
-        "latency_results.txt",
-        "latency_histogram.png",
-        "latency_summary.json",
-        "latency_report.html",
-        *([] if score is None else [EXAMPLES]),
-    ):
-        console.print(f"{output / name}", markup=False, soft_wrap=True)
 
 
 def step(text: str) -> None:

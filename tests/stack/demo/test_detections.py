@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from exporter.detector.canvases import LABELS, SIDE
-from stack.detections import Detecting, draw_examples, judge, write_canvases
+from producer.sources import Folder
+from stack.demo.detections import Detecting, draw_examples, judge, number_of, write_canvases
 from wire.answers import Detection, Detections
 
 
@@ -34,6 +35,14 @@ def test_canvases_are_judged_by_their_place_in_the_folder(tmp_path: Path) -> Non
     missed = len(said.pop(3).found)
     assert judge(shown, said).recall == (objects - missed) / objects
     assert judge(shown, {}).mean_average_precision == 0
+
+
+def test_a_canvas_is_found_again_by_the_id_that_the_producer_gives_its_file(
+    tmp_path: Path,
+) -> None:
+    shown = write_canvases(tmp_path / "canvases", 12)
+    names = Folder(shown.folder).names()
+    assert [number_of(names.id(place)) for place in range(12)] == list(range(12))
 
 
 def test_boxes_are_drawn_in_the_picture(tmp_path: Path) -> None:

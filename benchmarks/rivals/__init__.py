@@ -1,0 +1,1 @@
+"""What others would use in place of the bridge, each as its own documentation does it best."""

@@ -1,0 +1,279 @@
+"""Puts a bridge together from its settings and what Triton says of the model."""
+
+import os
+import platform
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import prod
+from typing import TYPE_CHECKING
+
+from confluent_kafka import Consumer, KafkaError
+
+from bridge.backoff import Backoff
+from bridge.batching import Batcher
+from bridge.config import ConfigError, Settings
+from bridge.fuse import Fuse
+from bridge.images import DecodedImage, Publication
+from bridge.kafka.assignment import Assignment
+from bridge.kafka.at_least_once import AtLeastOnce
+from bridge.kafka.clients import consumer_option, make_producer
+from bridge.kafka.delivery import Delivery
+from bridge.kafka.exactly_once import ExactlyOnce
+from bridge.kafka.group import commit_metadata
+from bridge.kafka.intake import Intake
+from bridge.kafka.membership import Membership
+from bridge.kafka.statistics import read_statistics
+from bridge.kafka.watch import Watch
+from bridge.metrics import Metrics
+from bridge.outlet import Outlet
+from bridge.parts import Parts
+from bridge.pipeline import Pipeline
+from bridge.predicting import Predictions
+from bridge.reading import ImageReader
+from bridge.references.finding import References
+from bridge.routing import Routes
+from bridge.triton.model import ModelSpec
+from bridge.triton.pool import Pool
+from imaging.rules import ImageRules
+from storage.allowed import AllowList, parse_allow_list
+from wire.passing import PassedHeaders, read_patterns
+from wire.prediction import Serializer
+
+if TYPE_CHECKING:
+    from bridge.references.fetcher import Fetcher
+    from bridge.tracing import BridgeTracing
+
+BUFFERED_BATCHES = 8
+"""Batches held for each that Triton may have: one being answered, one waiting, two
+on their way in, and as much again being published or in a transaction."""
+
+
+FETCHES_IN_FLIGHT = 256
+"""Images that may be in flight besides, where some are fetched: twice as many as are fetched at a
+time, so that the next ones are known when one has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What a bridge's parts tell whoever runs them; called on any thread.
+
+    Attributes:
+        failed: what makes it impossible to go on.
+        has_failed: whether that was called.
+        kafka_error: an error of Kafka's client.
+    """
+
+    failed: Callable[[Exception], None]
+    has_failed: Callable[[], bool]
+    kafka_error: Callable[[KafkaError], None]
+
+    def transactions_error(self, error: KafkaError) -> None:
+        """An error of a producer with transactions."""
+        if not error.fatal():
+            self.kafka_error(error)  # a fatal one is met, and handled, at the next call
+
+
+def build(
+    settings: Settings,
+    spec: ModelSpec,
+    pool: Pool,
+    consumer: Consumer,
+    *,
+    membership: Membership,
+    metrics: Metrics,
+    transactional_id: str,
+    serializer: Serializer | None,
+    tracing: "BridgeTracing | None",
+    events: Events,
+) -> Parts:
+    """Put a bridge together; nothing is started.
+
+    Args:
+        serializer: of predictions; None: JSON.
+        tracing: None where it is off.
+
+    Raises:
+        KafkaSettingError: an option that Kafka's client does not take.
+    """
+    allowed = parse_allow_list(settings.reference_allow)
+    assignment: Assignment[Publication] = Assignment(metrics.images)
+    watch = Watch(
+        consumer, membership, assignment, metrics,
+        topic=settings.images_topic, model=spec.name,
+        skips=consumer_option(settings, "auto.offset.reset") in ("latest", "largest", "end"),
+    )  # fmt: skip
+    delivery = _make_delivery(
+        settings, consumer, assignment, metrics, spec.name, transactional_id, events
+    )
+
+    def max_images(slots: int) -> int:
+        default = BUFFERED_BATCHES * spec.max_batch * slots
+        if allowed:
+            default += FETCHES_IN_FLIGHT  # more are in flight while a store is far away
+        return settings.max_buffered_images or default
+
+    batcher: Batcher[DecodedImage] = Batcher(
+        spec.max_batch, pool.slots, settings.retry_min_s, settings.retry_max_s,
+        max_failures=settings.max_attempts,
+    )  # fmt: skip
+    outlet = Outlet(
+        predictions=Predictions(
+            model=spec.name,
+            source=f"bridge/{platform.node()}/{os.getpid()}",
+            routes=Routes(settings.predictions_topic, settings.route_by, settings.routes),
+            passed=PassedHeaders(read_patterns(settings.pass_headers)),
+            min_score=settings.min_score,
+            tracing=tracing,
+            serializer=serializer,
+        ),
+        dead_letters_topic=settings.dead_letters_topic,
+        delivery=delivery,
+        assignment=assignment,
+        fuse=Fuse(settings.fuse_consecutive, settings.fuse_ratio, settings.fuse_window),
+        metrics=metrics,
+        freshness=settings.freshness,
+        tracing=tracing,
+    )
+    pixel_bytes = prod(spec.shape or (0,)) * spec.input.tensor.itemsize
+    fetcher = _make_fetcher(settings, allowed, assignment, metrics, events)
+    reader = ImageReader(
+        rules=ImageRules(
+            spec.shape,
+            spec.preprocess,
+            settings.max_image_bytes,
+            settings.max_pixels,
+            spec.input.tensor,
+        ),
+        decoders=settings.decoders,
+        outlet=outlet,
+        references=References(
+            allowed,
+            settings.reference_field,
+            outlet,
+            assignment,
+            None if fetcher is None else fetcher.fetch,
+            pixel_bytes,
+        ),
+        metrics=metrics,
+        wrapping=settings.wrapping,
+        freshness=settings.freshness,
+        tracing=tracing,
+    )
+    pipeline = Pipeline(
+        model=spec.name,
+        reader=reader,
+        inference=pool,
+        batcher=batcher,
+        outlet=outlet,
+        max_attempts=settings.max_attempts,
+        metrics=metrics,
+        failed=events.failed,
+        freshness=settings.freshness,
+        tracing=tracing,
+    )
+    intake = Intake(
+        consumer,
+        settings.images_topic,
+        assignment,
+        metrics,
+        take=pipeline.submit,
+        delivery=delivery,
+        pixel_bytes=pixel_bytes,
+        unwrapped_bytes=settings.wrapping.extra_bytes,
+        max_images=max_images(pool.slots),
+        max_bytes=settings.max_buffered_bytes,
+        commit_interval_s=settings.commit_interval_s,
+        drain_timeout_s=settings.drain_timeout_s,
+        stalled=lambda: (
+            events.has_failed()
+            or pipeline.stalled
+            or (fetcher is not None and fetcher.problem is not None)
+        ),
+        failed=events.failed,
+        watch=watch,
+        broker_assigns=consumer_option(settings, "group.protocol") == "consumer",
+    )
+    return Parts(assignment, watch, delivery, fetcher, batcher, pipeline, intake, max_images)
+
+
+def _make_delivery(
+    settings: Settings,
+    consumer: Consumer,
+    assignment: Assignment[Publication],
+    metrics: Metrics,
+    model: str,
+    transactional_id: str,
+    events: Events,
+) -> Delivery:
+    metadata = commit_metadata(model)
+
+    def statistics(text: str) -> None:
+        metrics.tell_client("producer", read_statistics(text))
+
+    if settings.delivery == "at-least-once":
+        producer = make_producer(settings, events.kafka_error, statistics, {})
+        return AtLeastOnce(consumer, producer, assignment, metrics, events.failed, metadata)
+    timeout_ms = int(settings.transaction_timeout_s * 1000)
+    extra = {
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": timeout_ms,
+        # A transaction that cannot be delivered in time is given up as a whole.
+        "message.timeout.ms": timeout_ms,
+    }
+    return ExactlyOnce(
+        consumer,
+        make_producer(settings, events.transactions_error, statistics, extra),
+        assignment,
+        metrics,
+        events.failed,
+        timeout_s=settings.transaction_timeout_s,
+        backoff=Backoff(settings.retry_min_s, settings.retry_max_s, random.random),
+        metadata=metadata,
+    )
+
+
+def check_client(settings: Settings) -> None:
+    """Refuse settings that let images be fetched, where what fetches them is not installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if parse_allow_list(settings.reference_allow) and find_spec("obstore") is None:
+        raise ConfigError(
+            "reference_allow needs the package's extra 'references': "
+            "pip install 'triton-kafka-bridge[references]'"
+        )
+
+
+def _make_fetcher(
+    settings: Settings,
+    allowed: AllowList,
+    assignment: Assignment[Publication],
+    metrics: Metrics,
+    events: Events,
+) -> "Fetcher | None":
+    """What fetches images that lie in object storage; None where none may be fetched."""
+    if not allowed:
+        return None
+    # What neither the client nor its event loop are imported for without it.
+    from bridge.references.fetcher import Fetcher  # noqa: PLC0415
+    from bridge.references.schedule import Schedule  # noqa: PLC0415
+    from storage.client import Objects  # noqa: PLC0415
+
+    stores = allowed.stores
+    return Fetcher(
+        lambda: Objects(stores, settings.request_timeout_s),
+        schedule=Schedule(
+            retry_min_s=settings.retry_min_s,
+            retry_max_s=settings.retry_max_s,
+            max_failures=settings.max_attempts,
+            max_object=settings.max_image_bytes,
+        ),
+        assignment=assignment,
+        metrics=metrics,
+        max_bytes=settings.max_buffered_bytes,
+        max_object=settings.max_image_bytes,
+        failed=events.failed,
+    )

@@ -1,0 +1,83 @@
+"""The consumer group as Kafka knows it: its members, its offsets and the model that they name."""
+
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+
+from bridge.config import Settings
+from bridge.kafka.clients import make_admin
+
+MODEL = "model="
+ADMIN_TIMEOUT_S = 5.0
+
+
+def commit_metadata(model: str) -> str:
+    """What goes with each committed offset: the model that the group's images are answered by."""
+    return MODEL + model
+
+
+def read_model(metadata: str | None) -> str | None:
+    """The model that a committed offset names; None where it names none."""
+    if metadata is None or not metadata.startswith(MODEL):
+        return None
+    return metadata.removeprefix(MODEL)
+
+
+class GroupState(NamedTuple):
+    """What a group is now.
+
+    Attributes:
+        models: named by its committed offsets of the images topic.
+        begun: it has such an offset.
+    """
+
+    members: int
+    models: set[str]
+    begun: bool
+
+    def others(self, model: str) -> list[str]:
+        """The models by which its members answer now, where that is not this one."""
+        return sorted(self.models - {model}) if self.members else []
+
+
+def read_group(settings: Settings) -> GroupState:
+    """Ask for the group, as nobody in it; empty where that cannot be learnt."""
+    admin = make_admin(settings)
+    name = settings.group
+    asked = admin.list_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(name)], request_timeout=ADMIN_TIMEOUT_S
+    )
+    described = admin.describe_consumer_groups([name], request_timeout=ADMIN_TIMEOUT_S)
+    try:
+        places = asked[name].result(2 * ADMIN_TIMEOUT_S).topic_partitions or []
+        members = described[name].result(2 * ADMIN_TIMEOUT_S).members
+    except (KafkaException, TimeoutError):
+        return GroupState(0, set(), begun=True)
+    ours = [one for one in places if one.topic == settings.images_topic and one.offset >= 0]
+    found = (read_model(one.metadata) for one in ours)
+    return GroupState(len(members), {model for model in found if model is not None}, bool(ours))
+
+
+def begin_at_ends(settings: Settings, consumer: Consumer) -> int:
+    """Commit, for a group that nobody is in, the end of each partition; how many there are.
+
+    A reset at the ends (`auto.offset.reset=latest`) would do so for each partition whenever it has
+    no offset, after a rebalance for instance, and pass over images that have come meanwhile.
+
+    Raises:
+        KafkaException: Kafka does not take them; the group has got a member, perhaps.
+    """
+    topic = settings.images_topic
+    numbers = consumer.list_topics(topic, timeout=ADMIN_TIMEOUT_S).topics[topic].partitions
+    places = []
+    for number in numbers:
+        place = TopicPartition(topic, number)
+        place.offset = consumer.get_watermark_offsets(place, timeout=ADMIN_TIMEOUT_S)[1]
+        places.append(place)
+    admin = make_admin(settings)
+    wanted = ConsumerGroupTopicPartitions(settings.group, places)
+    altered = admin.alter_consumer_group_offsets([wanted], request_timeout=ADMIN_TIMEOUT_S)
+    for one in altered[settings.group].result(2 * ADMIN_TIMEOUT_S).topic_partitions:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    return len(places)

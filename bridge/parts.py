@@ -1,0 +1,99 @@
+"""The parts of a running bridge: started together, ended together, and looked at by health."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bridge.batching import Batcher
+from bridge.images import DecodedImage, Publication
+from bridge.kafka.assignment import Assignment
+from bridge.kafka.delivery import Delivery
+from bridge.kafka.intake import Intake
+from bridge.kafka.watch import Watch
+from bridge.pipeline import Pipeline
+from bridge.triton.pool import Pool
+
+if TYPE_CHECKING:
+    from bridge.references.fetcher import Fetcher
+
+STUCK_S = 60.0
+"""A loop that has not turned for that long is stuck: its longest wait is under a second, and the
+calls that it makes on Kafka's client are bounded well below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything between Kafka and Triton, for one model.
+
+    Attributes:
+        fetcher: None where no image may be fetched from object storage.
+        max_images: images that may be in flight, by the number of requests that Triton takes.
+    """
+
+    assignment: Assignment[Publication]
+    watch: Watch
+    delivery: Delivery
+    fetcher: "Fetcher | None"
+    batcher: Batcher[DecodedImage]
+    pipeline: Pipeline
+    intake: Intake
+    max_images: Callable[[int], int]
+
+    def start(self, pool: Pool) -> None:
+        """Begin to take images.
+
+        Raises:
+            DecoderError: no process can be started.
+        """
+
+        def resized(slots: int) -> None:
+            self.batcher.max_inflight = slots
+            self.intake.resize(self.max_images(slots))
+
+        def parked(batches: int) -> None:
+            self.batcher.parked = batches
+
+        pool.on_resize(resized)
+        pool.on_park(parked)
+        self.delivery.start()
+        self.pipeline.start()
+        if self.fetcher is not None:
+            self.fetcher.start(self.pipeline.fetched)
+        self.intake.start()
+
+    def end(self, *, clean: bool) -> None:
+        """End what is behind the intake, which has ended; `clean`: nothing was left undone."""
+        self.pipeline.stop()
+        if self.fetcher is not None:
+            self.fetcher.stop()
+        self.delivery.close(flush=clean)
+        self.assignment.close()
+
+    def stuck(self) -> dict[str, str]:
+        """The loops that do not turn any more, with the reason."""
+        now = time.monotonic()
+        beats = {"intake": self.intake.beat, "pipeline": self.pipeline.beat}
+        return {
+            name: f"no turn of its loop for {now - beat:.0f} s"
+            for name, beat in beats.items()
+            if now - beat > STUCK_S
+        }
+
+    def problems(self, request_timeout_s: float) -> dict[str, str]:
+        """Why images are not answered just now, by what it is about; empty when they are."""
+        reasons = {
+            "triton": self.pipeline.problem,
+            "object_storage": None if self.fetcher is None else self.fetcher.problem,
+            "kafka": self.watch.problem,
+            "transactions": self.delivery.problem,
+            "progress": self._no_progress(request_timeout_s),
+        }
+        return {part: why for part, why in reasons.items() if why is not None}
+
+    def _no_progress(self, request_timeout_s: float) -> str | None:
+        limit_s = max(STUCK_S, 2 * request_timeout_s)
+        quiet_s = time.monotonic() - self.assignment.progress_at
+        if self.assignment.images and quiet_s > limit_s:
+            return f"images are in flight and none was finished for {quiet_s:.0f} s"
+        return None

@@ -1,0 +1,92 @@
+"""Axes of a chart: how much fits on them, their scales and their labels."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+Floats = npt.NDArray[np.float64]
+
+LETTER = 0.6
+"""Mean width of a letter, in font sizes; a little too much is safe."""
+CELL = 2.0
+"""Dots nearer to each other than this are one, in points: the file stays small however long the run
+was, and more of them would only hide each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Axes, and how much fits on them.
+
+    Attributes:
+        width, height: of the area within the axes, in points.
+        font: size of the labels, in points.
+    """
+
+    panel: Axes
+    width: float
+    height: float
+    font: float
+
+    def letters(self, count: float) -> float:
+        """The width of so many letters, in points."""
+        return count * LETTER * self.font
+
+
+def thinned(
+    room: Room, x: Floats, y: Floats, end: float, low: float, high: float
+) -> tuple[Floats, Floats]:
+    """One of the points of each cell of the drawing that has any."""
+    columns = np.round(x / end * room.width / CELL)
+    rows = np.round(np.log(y / low) / np.log(high / low) * room.height / CELL)
+    _, first = np.unique(np.stack((columns, rows)), axis=1, return_index=True)
+    return x[first], y[first]
+
+
+def set_axis(
+    room: Room,
+    axis: str,
+    low: float,
+    high: float,
+    text: Callable[[float], str],
+    *,
+    log: bool = False,
+    shown_to: float | None = None,
+) -> None:
+    """Scale and label an axis; no label stands beyond `shown_to`."""
+    panel, end = room.panel, high if shown_to is None else shown_to
+    if log:
+        (panel.set_xscale if axis == "x" else panel.set_yscale)("log")
+        # A handful of labels, or on a long axis the decades.
+        steps = (1.0, 2.0, 5.0) if end / low < 300 else (1.0,)
+        found = LogLocator(subs=steps, numticks=100).tick_values(low, end)
+    else:
+        found = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, end)
+    (panel.set_xlim if axis == "x" else panel.set_ylim)(low, high)
+    label_axis(
+        room, axis, [(at, text(at)) for at in np.asarray(found).tolist() if low <= at <= end]
+    )
+
+
+def label_axis(room: Room, axis: str, ticks: Iterable[tuple[float, str]]) -> None:
+    """Put these texts at an axis; along x only those that neither touch nor leave the axes."""
+    panel = room.panel
+    shown = list(ticks)
+    if axis == "x":
+        low, high = panel.get_xlim()
+        place = np.log if panel.get_xscale() == "log" else np.asarray
+        reach = float(place(high) - place(low))
+        free, apart = -room.letters(4), []
+        for at, text in shown:
+            middle = float(place(at) - place(low)) / reach * room.width
+            half = room.letters(len(text)) / 2
+            if middle - half >= free and middle + half <= room.width + room.letters(2):
+                apart.append((at, text))
+                free = middle + half + room.letters(1)
+        shown = apart
+    target = panel.xaxis if axis == "x" else panel.yaxis
+    target.set_ticks([at for at, _ in shown], [text for _, text in shown])
+    target.set_minor_locator(NullLocator())

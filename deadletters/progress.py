@@ -1,0 +1,60 @@
+"""How far each replay of a topic's dead letters has come: Kafka keeps it as a group's offsets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from cli.clients import make_client, reason
+from deadletters.reading import TIMEOUT_S, DeadLetterError
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay has come: what is before the offset, by partition, was looked at.
+
+    Attributes:
+        note: what the replay kept with its offsets: the letters that it takes.
+    """
+
+    note: str
+    offsets: Mapping[int, int]
+
+
+def replays(config: Mapping[str, Any], topic: str, groups: Iterable[str]) -> list[Progress]:
+    """The progress of all replays of a topic, those of these groups among them.
+
+    Raises:
+        DeadLetterError: Kafka does not say.
+    """
+    admin = make_client(AdminClient, config)
+    try:
+        listed = admin.list_consumer_groups(request_timeout=TIMEOUT_S).result().valid
+        names = {one.group_id for one in listed}
+        wanted = {name for name in names if name.startswith(group_prefix(topic))}
+        wanted |= names & set(groups)
+        asked = [
+            admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(name)], request_timeout=TIMEOUT_S
+            )[name]
+            for name in sorted(wanted)
+        ]
+        return [
+            _progress(one.result().topic_partitions or [], topic, name)
+            for one, name in zip(asked, sorted(wanted), strict=True)
+        ]
+    except KafkaException as error:
+        raise DeadLetterError(reason(error)) from None
+
+
+def _progress(committed: Iterable[TopicPartition], topic: str, group: str) -> Progress:
+    ours = [one for one in committed if one.topic == topic and one.offset >= 0]
+    note = next((one.metadata for one in ours if one.metadata), group)
+    return Progress(note, {one.partition: one.offset for one in ours})
+
+
+def group_prefix(topic: str) -> str:
+    """How the names of the groups begin that remember what was sent again."""
+    return f"dead-letters-replay-{topic}-"

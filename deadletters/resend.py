@@ -1,0 +1,79 @@
+"""Sending dead letters again: their images go back, and Kafka remembers which ones."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from cli.clients import explain, make_client, reason
+from deadletters.reading import TIMEOUT_S, DeadLetterError
+from wire.record import Outgoing, StoredRecord
+
+MAX_MESSAGE = 64 << 20
+"""Bytes: the broker's limit is what counts."""
+
+
+class Resender:
+    """Sends letters again and notes their offsets, both or neither: one transaction a chunk."""
+
+    def __init__(self, config: Mapping[str, Any], group: str) -> None:
+        self._producer = make_client(
+            Producer,
+            {
+                "message.max.bytes": MAX_MESSAGE,
+                "compression.type": "lz4",
+                **config,
+                # One at a time: a second replay of the same selection puts the first out.
+                "transactional.id": group,
+            },
+        )
+        try:
+            self._producer.init_transactions(TIMEOUT_S)
+        except KafkaException as error:
+            why = explain(self._producer, config, error)
+            raise DeadLetterError(
+                f"cannot use Kafka at {config['bootstrap.servers']}: {why}"
+            ) from None
+
+    def send(
+        self,
+        records: list[tuple[str, Outgoing]],
+        done: list[StoredRecord],
+        group: Any,
+        note: str = "",
+    ) -> None:
+        """Send `records` (topic, record); `done` are the letters looked at.
+
+        Args:
+            note: kept with the offsets.
+
+        Raises:
+            DeadLetterError: nothing of this chunk was sent.
+        """
+        offsets: dict[tuple[str, int], int] = {}
+        for letter in done:
+            offsets[letter.topic(), letter.partition()] = letter.offset() + 1
+        try:
+            self._producer.begin_transaction()
+            for topic, record in records:
+                self._produce(topic, record)
+            self._producer.send_offsets_to_transaction(
+                [TopicPartition(*place, offset, note) for place, offset in offsets.items()],
+                group,
+                TIMEOUT_S,
+            )
+            self._producer.commit_transaction(60)
+        except KafkaException as error:
+            if error.args[0].txn_requires_abort():
+                self._producer.abort_transaction(TIMEOUT_S)
+            raise DeadLetterError(reason(error)) from None
+
+    def _produce(self, topic: str, record: Outgoing) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    topic, record.value, record.key, headers=cast("Any", record.headers)
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)

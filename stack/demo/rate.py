@@ -1,0 +1,49 @@
+"""How many images a second a machine can be asked for."""
+
+import time
+from threading import Event
+
+import numpy as np
+
+from bridge.inference import Answer, InferenceError
+from bridge.triton.client import TritonServer
+from stack.demo.subject import Subject
+from stack.errors import DemoError
+
+SHARE = 0.3
+"""The share of Triton's own rate that is asked for: Kafka, the bridge and the measuring use the
+same machine."""
+MOST_RATE = 500
+"""Images a second, however fast the machine is: a demo should last some seconds."""
+CALIBRATION_S = 1.5
+
+
+def sustainable_rate(address: str, subject: Subject) -> float:
+    """Images/s that this machine can be asked for: a share of Triton's own rate at full batches."""
+    server = TritonServer(address, subject.model)
+    spec = server.load_spec()
+    assert spec.shape is not None
+    batch = [np.zeros(spec.shape, np.uint8)] * spec.max_batch
+    answered = 0
+    started = time.monotonic()
+    while time.monotonic() - started < CALIBRATION_S:
+        done = Event()
+        failures: list[InferenceError] = []
+
+        def note(
+            result: Answer | InferenceError,
+            done: Event = done,
+            failures: list[InferenceError] = failures,
+        ) -> None:
+            if isinstance(result, InferenceError):
+                failures.append(result)
+            done.set()
+
+        server.infer(batch, note)
+        done.wait()
+        if failures:
+            raise DemoError(f"Triton: {failures[0]}")
+        answered += len(batch)
+    server.close()
+    rate = SHARE * answered / (time.monotonic() - started)
+    return float(round(min(max(rate, subject.least_rate), MOST_RATE)))
