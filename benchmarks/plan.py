@@ -23,6 +23,7 @@ class Plan:
         images: backlog for the real model.
         rates: shares of the measured throughput at which latency is taken.
         latency_s: seconds of load at each.
+        backlogs: images that wait for a bridge when it starts.
         more_repeats: beyond the others, where a twentieth is judged, or an absolute figure, and the
             machine wavers.
         budget_s: for everything; None: as long as it takes.
@@ -35,6 +36,7 @@ class Plan:
     images: int
     rates: tuple[float, ...]
     latency_s: float
+    backlogs: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
     more_repeats: int = 2
     budget_s: float | None = None
     essential: bool = False
@@ -42,7 +44,7 @@ class Plan:
 
 
 FULL = Plan(3, Watch(2.0, 6.0), 60_000, (LOW, 0.25, 0.5, 0.75, 0.9, 1.05), 10.0)
-QUICK = Plan(2, Watch(1.5, 3.0), 30_000, (LOW, 0.25, 0.75), 5.0)
+QUICK = Plan(2, Watch(1.5, 3.0), 30_000, (LOW, 0.25, 0.75), 5.0, (10_000, 1_000_000))
 
 # A GPU drains a backlog in seconds: four bridges answered 82,000 images/s of one H200.
 CUDA_IMAGES = 1_600_000

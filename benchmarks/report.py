@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import goals, plots
+from benchmarks import goals, growth_table, plots
 from benchmarks.results import Found, Section, points, rates
 from benchmarks.rivals.table import lines as rivals_lines
 from benchmarks.spread import Spread
@@ -26,6 +26,7 @@ TITLES = {
     "floats": "By the type of a model's input, 224x224, against a null model",
     "baseline": "Classification, beside the bridge of another commit",
     "bridges": "Several bridges against a null model, each with its share of a core",
+    "tritons": "Several Tritons behind one bridge, each with its share of a core",
     "batches": "Triton alone, by size of the requests",
     "formats": "Triton alone, by the model's format and precision",
     "photos": "Photos, decoded by the bridge or in Triton",
@@ -57,6 +58,11 @@ def write(folder: Path, found: Found) -> str:
             *_freshness(found["freshness"]),
             "",
         ]
+    if "growth" in found:
+        parts += ["## As there is more of it, against models that answer at once", ""]
+        for head, cells in growth_table.tables(found["growth"]):
+            parts += [*table(head, cells), ""]
+        parts += [*_failures(found["growth"]), ""]
     for picture in pictures:
         parts += [f"![{picture.title}]({picture.path.name})", ""]
     text = "\n".join(parts).rstrip() + "\n"

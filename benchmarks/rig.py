@@ -21,6 +21,7 @@ from benchmarks.models import write_null_model
 from consumer.measuring.triton import ModelCounters, TritonError, read_counters
 from producer.encoding import EncodedImage, Encoding
 from producer.sources import CIFAR10_FILE, cifar10
+from stack.cluster import KafkaCluster
 from stack.errors import StackError
 from stack.kafka import Kafka
 from stack.paths import ROOT, STACKS
@@ -55,6 +56,9 @@ class Rig:
         self.directory = STACKS / f"bench-{uuid.uuid4().hex[:8]}"
         self.repository = self.directory / "models"
         self.gpu = Gpu()
+        self.replicas = 1
+        """Of each topic."""
+        self.kafka: Kafka | KafkaCluster
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -66,12 +70,12 @@ class Rig:
             write_null_model(self.repository)
             if self._prepare is not None:
                 self._prepare(self)
-            self.kafka = Kafka(self.directory / "kafka")
+            self.kafka = broker = Kafka(self.directory / "kafka")
             self.triton = Triton(self.repository, self.directory / "triton")
-            for service in (self.kafka, self.triton):
+            for service in (broker, self.triton):
                 undo.callback(service.stop)
                 service.launch()
-            for service in (self.kafka, self.triton):
+            for service in (broker, self.triton):
                 service.wait_ready()
             self._running = undo.pop_all()
         with grpcclient.InferenceServerClient(self.triton.grpc) as client:
@@ -82,6 +86,12 @@ class Rig:
 
     def __exit__(self, *error: object) -> None:
         self._running.__exit__(None, None, None)
+
+    @property
+    def kafka_pids(self) -> list[int]:
+        """Of each broker."""
+        kafka = self.kafka
+        return [one.pid for one in (kafka.brokers if isinstance(kafka, KafkaCluster) else [kafka])]
 
     @property
     def model_file(self) -> Path:
@@ -129,6 +139,7 @@ class Rig:
             self.kafka.bootstrap,
             {unique: partitions},
             {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"},
+            self.replicas,
         )
         return unique
 

@@ -7,6 +7,7 @@ from benchmarks.baseline import baseline
 from benchmarks.floats import floats
 from benchmarks.formats import formats
 from benchmarks.freshness import freshness
+from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
@@ -17,6 +18,7 @@ from benchmarks.repeats import repeat
 from benchmarks.rig import ENSEMBLE, MODEL, Rig
 from benchmarks.rivals.section import prepare, rivals
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
+from benchmarks.tritons import tritons
 from benchmarks.window import Watch, Window, drain, load
 from producer.encoding import Encoding
 
@@ -110,12 +112,14 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "floats": floats,
     "baseline": baseline,
     "bridges": bridges,
+    "tritons": tritons,
     "latency": latency,
     "freshness": freshness,
     "batches": batches,
     "formats": formats,
     "photos": photos,
     "references": references,
+    "growth": growth,
     "rivals": rivals,
 }
 PREPARE: Mapping[str, Callable[[Rig], None]] = {"rivals": prepare}

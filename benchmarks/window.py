@@ -191,7 +191,7 @@ def _watch(
 ) -> _Watched:
     roots = {
         "subject": [part.pid for part in subject],
-        "kafka": [rig.kafka.pid],
+        "kafka": rig.kafka_pids,
         "triton": [rig.triton.pid],
     }
     enough = answered() + LEAST_IMAGES

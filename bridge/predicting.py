@@ -11,11 +11,11 @@ from bridge.images import DecodedImage, EndedRequest
 from bridge.routing import Routes
 from bridge.tasks.task import AnswerError, Heads, Result
 from imaging.rules import ImageError
-from wire.answers import Detections
+from wire.answers import Detections, OtherAnswer
 from wire.deadletter import INTERNAL
 from wire.passing import PassedHeaders
 from wire.prediction import Head, Prediction, ScoredLabel, Serializer, encode_prediction
-from wire.record import ContractError, Outgoing, raw_bytes
+from wire.record import ContractError, Outgoing
 
 if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
@@ -60,7 +60,7 @@ class Predictions:
         self._model = model
         self._source = source
         self._routes = routes
-        self._passed = passed or PassedHeaders(())
+        self._passed = passed or None
         self._min_score = min_score
         self._tracing = tracing
         self._serializer = serializer
@@ -75,7 +75,7 @@ class Predictions:
             if isinstance(result, ImageError):
                 stage = "infer" if isinstance(result, AnswerError) else "decode"
                 return stage, result.kind, str(result)
-            for one in _classes(result):
+            for one in result if isinstance(result, tuple) else _classes(result):
                 if not isfinite(one["score"]):
                     return "infer", "not_finite", f"the model's score is {one['score']}"
             if self._min_score is not None:
@@ -91,42 +91,51 @@ class Predictions:
     def _encode(
         self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result, topic: str
     ) -> Outgoing:
-        event, tracker = image.event, image.arrival.tracker
-        heads = result.heads if isinstance(result, Heads) else ()
+        event, arrival = image.event, image.arrival
+        top, answer, heads = _parts(result)
+        record, tracker = arrival.record, arrival.tracker
+        # By their places, in the order of its fields: names cost as much again, for each image.
         prediction = Prediction(
-            id=event.id,
-            model=self._model,
-            version=version,
-            top=result if isinstance(result, tuple) else tuple(heads[0]["top"] if heads else ()),
-            stamps={
+            event.id,
+            self._model,
+            version,
+            top,
+            {
                 "intended": event.intended_ns,
                 "sent": event.sent_ns,
-                "received": image.arrival.received_ns,
+                "received": arrival.received_ns,
                 "decoded": image.decoded_ns,
                 "requested": outcome.requested_ns,
                 "inferred": outcome.inferred_ns,
             },
-            batch_size=len(outcome.batch),
-            answer=None if isinstance(result, tuple | Heads) else result,
-            heads=heads,
-            record={
-                "topic": tracker.topic,
-                "partition": tracker.partition,
-                "offset": image.arrival.record.offset(),
-            },
+            len(outcome.batch),
+            None,
+            None,
+            answer,
+            heads,
+            {"topic": tracker.topic, "partition": tracker.partition, "offset": record.offset()},
         )
         if self._tracing is not None:
             event = self._tracing.answer(image, outcome, topic, self._clock_ns())
-        record = image.arrival.record
-        key = record.key()
         return encode_prediction(
             event,
-            None if key is None else raw_bytes(key),
+            record.key(),
             prediction,
             self._source,
-            self._passed.of(record.headers()),
+            () if self._passed is None else self._passed.of(record.headers()),
             self._serializer,
         )
+
+
+def _parts(
+    result: Result,
+) -> tuple[tuple[ScoredLabel, ...], OtherAnswer | None, tuple[Head, ...]]:
+    """The best classes, another task's answer, and heads, as a prediction has them."""
+    if isinstance(result, tuple):
+        return result, None, ()
+    if isinstance(result, Heads):
+        return tuple(result.heads[0]["top"] if result.heads else ()), None, result.heads
+    return (), result, ()
 
 
 def at_least(result: Result, score: float) -> Result:

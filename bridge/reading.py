@@ -81,6 +81,7 @@ class ImageReader:
             decoders if rules.shape is not None else 0, rules
         )
         self._converter: Converter[_Unready] = Converter(rules)
+        self._converts = rules.shape is not None and not rules.tensor.plain
 
         self.fetching = 0
         """Images that are being fetched."""
@@ -193,13 +194,13 @@ class ImageReader:
             self._outlet.dead_letter_unforeseen(wanted.arrival, "fetch", result)
 
     def _prepare(self, arrival: ReceivedRecord, event: ImageEvent, value: bytes) -> None:
-        if self._expired(arrival, event):
+        if self._freshness.max_age_ns and self._expired(arrival, event):
             return
         try:
             if needs_decoder(event, self._rules):
                 self._decoders.add(_Unready(arrival, event, value))
                 return
-            if needs_converting(event, value, self._rules):
+            if self._converts and needs_converting(event, value, self._rules):
                 self._converter.add(_Unready(arrival, event, value))
                 return
             array = to_input(event, value, self._rules)

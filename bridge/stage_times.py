@@ -13,11 +13,11 @@ def observe_stages(metrics: Metrics, outcome: EndedRequest) -> None:
     observe([(one.decoded_ns - one.arrival.received_ns) / 1e9 for one in batch], "decode")
     observe([(requested_ns - one.decoded_ns) / 1e9 for one in batch], "slot_wait")
     observe([(inferred_ns - requested_ns) / 1e9] * len(batch), "triton")
-    # Other machines' clocks: one that runs ahead must not make a sum of times fall, and an
-    # image without a time (0) took no time that is known.
+    # An image without a time (0) took no time that is known. Other machines' clocks may run ahead:
+    # the histograms count what is negative as 0.
     times = [(one.event.intended_ns, one.event.sent_ns, one.arrival.received_ns) for one in batch]
-    delays = [max(0, sent - intended) / 1e9 for intended, sent, _ in times if intended and sent]
+    delays = [(sent - intended) / 1e9 for intended, sent, _ in times if intended and sent]
     observe(delays, "producer_delay")
-    observe([max(0, received - sent) / 1e9 for _, sent, received in times if sent], "kafka_in")
-    latencies = [max(0, inferred_ns - intended) / 1e9 for intended, _, _ in times if intended]
+    observe([(received - sent) / 1e9 for _, sent, received in times if sent], "kafka_in")
+    latencies = [(inferred_ns - intended) / 1e9 for intended, _, _ in times if intended]
     metrics.prediction_latency.observe(latencies)

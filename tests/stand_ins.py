@@ -226,12 +226,6 @@ def write_refused(repository: Path) -> None:
         "flat": "max_batch_size: 4\n" + pixels.replace("3, 32, 32", "28, 28") + scores,
         "words": "max_batch_size: 4\n" + pixels
         + 'output { name: "word" data_type: TYPE_STRING dims: [ 1 ] }\n',
-        "octet": "max_batch_size: 0\n" + pixels.replace("3, 32", "8, 3, 32") + scores,
-        "rgba": "max_batch_size: 4\n" + pixels.replace("3, 32", "4, 32") + scores,
-        "unnamed": "max_batch_size: 4\n" + pixels
-        + 'output { name: "a" data_type: TYPE_FP32 dims: [ 100, 4 ] }\n'
-        'output { name: "b" data_type: TYPE_FP32 dims: [ 100 ] }\n'
-        'output { name: "c" data_type: TYPE_INT32 dims: [ 100 ] }\n',
     }.items():  # fmt: skip
         write(repository, name, config, answer)
 

@@ -46,6 +46,10 @@ class PassedHeaders:
         self._wanted = wanted
         self._any = bool(patterns)
 
+    def __bool__(self) -> bool:
+        """Whether any is named."""
+        return self._any
+
     def of(self, headers: Headers | None) -> list[tuple[str, bytes | None]]:
         """Those of an image's headers that are passed on, in their order.
 

@@ -22,7 +22,7 @@ CONSUMES = "Kafka server consuming"
 IMAGES_OF = 1000
 """Those whose answers are counted. As many again come after them, for who waits until some number
 of images has come."""
-ANSWERED_S = 60.0
+ANSWERED_S = 180.0
 RIGHT = 915
 """Of the network in float32; a GPU may move one or two."""
 MAY_MOVE = 2

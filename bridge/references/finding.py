@@ -18,7 +18,7 @@ def refers(event: ImageEvent, value: bytes) -> bool:
     """Whether a record may only refer to its image: cheap, and wrong only for more work."""
     if event.dataref is not None and not value:
         return True
-    return may_refer(value) and event.content_type != NDARRAY
+    return event.content_type != NDARRAY and may_refer(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from consumer.measuring.answers import Answers
-from consumer.measuring.matching import NO_NAME, NO_OFFSET, Int64, Rows
+from consumer.measuring.matching import NO_NAME, NO_OFFSET, UNCLASSED, Int64, Rows
 from consumer.measuring.statistics import STAGES, Measured
 from consumer.report.confusion import labelled
 from consumer.report.overlay import Overlay, overlay
 from wire.answers import Detections
 
 SLOWEST, WRONG = 12, 24
-"""Images shown at most: a look, not a data set."""
+"""Images that are shown at most, of the slowest and of the wrong ones."""
 
 Place = tuple[int, int]
 """Partition and offset of an image on its topic."""
@@ -24,6 +24,7 @@ class Card:
     """One image.
 
     Attributes:
+        score: of the predicted class; None: it was not classified.
         label: the true one; None: not known.
         parts: (stage, milliseconds) in the order in which they happened.
         picture: a data URI; None: it could not be had.
@@ -35,7 +36,7 @@ class Card:
 
     id: str
     predicted: str
-    score: float
+    score: float | None
     label: str | None
     latency_ms: float
     parts: list[tuple[str, float]]
@@ -85,7 +86,7 @@ def _card(
     return Card(
         id=rows.ids[row],
         predicted="no answer" if best == NO_NAME else rows.names[best],
-        score=float(rows.score[row]),
+        score=None if rows.state[row] & UNCLASSED else float(rows.score[row]),
         label=None if label == NO_NAME else rows.names[label],
         latency_ms=(times["consumed"] - times["intended"]) / 1e6,
         parts=[(name, max(0, times[end] - times[start]) / 1e6) for name, start, end in STAGES],

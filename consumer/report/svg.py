@@ -33,7 +33,7 @@ class Frame:
 
 WIDE = Frame("wide", 600.0, 290.0)
 NARROW = Frame("narrow", 310.0, 250.0)
-"""For a phone: scaled down, the labels of the wide one could not be read."""
+"""The size for a phone: scaled down that far, the labels of the wide drawing could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ def _draw(frame: Frame, make: Callable[[Room], Chart]) -> tuple[Chart, Markup]:
 def _strip(element: ET.Element) -> None:
     """Leave what is seen: ids would be there twice, and a clip or a style is nobody's but ours."""
     for child in list(element):
-        if child.tag in (f"{SVG}defs", f"{SVG}metadata"):
+        _strip(child)
+        empty = child.tag == f"{SVG}g" and not len(child)
+        if empty or child.tag in (f"{SVG}defs", f"{SVG}metadata"):
             element.remove(child)
-        else:
-            _strip(child)
     gid = element.attrib.pop("id", "")
     element.attrib.pop("clip-path", None)
     element.text = (element.text or "").strip()
@@ -102,7 +102,8 @@ def _strip(element: ET.Element) -> None:
     if element.tag == f"{SVG}text":
         # The page's own font: on a phone there is no other.
         style = element.attrib["style"]
-        element.set("style", re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", style))
+        style = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", style)
+        element.set("style", re.sub(r"font-family: [^;]*; ", "", style))
 
 
 def _rounded(number: re.Match[str]) -> str:

@@ -130,6 +130,39 @@ def test_what_could_not_be_handed_on_is_refused(
     assert message in said
 
 
+ONE: dict[str, Any] = {"kafka": {"hosts": {"k1": {}}}, "gpu": {"hosts": {"k1": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("inventory", "variables", "protocol"),
+    [
+        (ONE, {}, "PLAINTEXT"),
+        (ONE | {"load": {"hosts": {"client": {}}}}, {}, "SASL_SSL"),
+        (ONE, {"kafka_bind_address": "0.0.0.0"}, "SASL_SSL"),
+        (ONE | {"load": {"hosts": {"c": {}}}}, {"kafka_access_protocol": "PLAINTEXT"}, "PLAINTEXT"),
+    ],
+    ids=["one machine", "several", "opened", "as it was told"],
+)
+def test_a_broker_that_others_reach_is_secured_unless_it_is_told_otherwise(
+    tmp_path: Path, inventory: dict[str, Any], variables: dict[str, str], protocol: str
+) -> None:
+    play = {
+        "hosts": "k1",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [str(ROOT / "ansible/roles/kafka_access/defaults/main.yml")],
+        "tasks": [{"assert": {"that": f"kafka_access_protocol == '{protocol}'"}}],
+    }
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": inventory}}))
+    (tmp_path / "play.yaml").write_text(json.dumps([play]))
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    words = ["--inventory=hosts.json", f"--extra-vars={json.dumps(variables)}", "play.yaml"]
+    done = subprocess.run(
+        [program, *words], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_certificates_of_your_own_are_used_as_they_are(authority: Authority) -> None:
     yours = authority.certificate("k1")
     (authority.folder / "ca.key").unlink()

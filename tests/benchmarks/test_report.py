@@ -65,6 +65,17 @@ def test_bridges_are_to_add_up(tmp_path: Path, two: float, verdict: str) -> None
     assert [path.name for path in tmp_path.glob("*.png")] == ["throughput_by_bridges.png"]
 
 
+@pytest.mark.parametrize(("two", "verdict"), [(370.0, "yes"), (350.0, "**no**")])
+def test_tritons_are_to_add_up(tmp_path: Path, two: float, verdict: str) -> None:
+    section = {
+        **ABOUT, "counts": [1, 2], "share": 0.25,
+        "measurements": {"1": [window(200.0)] * 2, "2": [window(two)] * 2},
+    }  # fmt: skip
+    found = verdicts(report.write(tmp_path, {"tritons": section}))
+    what = "2 Tritons ÷ one, behind one bridge, each with its share of a core"
+    assert found[what] == verdict
+
+
 def rivals(**theirs: tuple[str, float, float]) -> dict[str, Any]:
     """The section, of rivals by their guarantee, images/s and p99; ours: 1,000 and 10 ms."""
     all_of_them = {"bridge": ("at least once", 1000.0, 10.0), **theirs}
@@ -280,3 +291,22 @@ def test_what_floats_cost_is_beside_what_pixels_cost(tmp_path: Path) -> None:
     text = report.write(tmp_path, {"floats": section})
     assert "CPU per image of 224x224, raw: FP32 ÷ UINT8 |  | 4.00 (4.00 to 4.00)" in text
     assert "FP32 bytes an image: 602,112" in text
+
+
+def test_growth_shows_cost_memory_and_starts(tmp_path: Path) -> None:
+    section = {
+        **ABOUT,
+        "measurements": {"1 partition": [window(500.0)], "12 partitions": [window(600.0, 31.0)]},
+        "starts": [
+            {"waiting": 10_000, "ready_s": 1.0, "first_answer_s": 1.5, "rss_bytes": 100 << 20},
+            {"waiting": 10_000, "ready_s": 2.0, "first_answer_s": 2.5, "rss_bytes": 102 << 20},
+            {"waiting": 10_000_000, "ready_s": 3.0, "first_answer_s": 3.5, "rss_bytes": 99 << 20},
+        ],
+    }
+    text = report.write(tmp_path, {"growth": section})
+    assert (
+        "| 12 partitions | 600 (600 to 600) | 31 (31 to 31) | 10 (10 to 10) | 101 (101 to 101) |"
+        in text
+    )
+    assert "| 10,000 | 1.5 (1.0 to 2.0) | 2.0 (1.5 to 2.5) | 101 (100 to 102) |" in text
+    assert "| 10,000,000 | 3.0 (3.0 to 3.0) | 3.5 (3.5 to 3.5) | 99 (99 to 99) |" in text

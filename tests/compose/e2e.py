@@ -31,6 +31,7 @@ from tests.compose.engine import (
     start_engine,
 )
 from tests.compose.images import STANDINS, build_all, name_in, site_packages
+from tests.security.nodes import PLAYBOOK, Nodes
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(1800)
@@ -345,6 +346,50 @@ def test_the_smoke_test_of_a_gpu_node_sees_a_pipeline_that_is_well_but_for_its_g
     assert seen["throughput"]["images"] >= IMAGES
     assert seen["throughput"]["images_per_batch"] >= 1
     assert seen["throughput"]["images_per_s_of_computing"] > 0
+
+
+@pytest.mark.skipif(not PLAYBOOK.exists(), reason="make ansible-venv installs Ansible")
+def test_a_broker_of_several_machines_lets_in_who_signs_in_and_nobody_else(
+    project: Project, tmp_path: Path
+) -> None:
+    """The override that ansible/roles/kafka writes for its host, on the engine."""
+    nodes, data = Nodes(tmp_path, ["k1"]), tmp_path / "data"
+    played = nodes.play(kafka_data_path=str(data), kafka_user_id=1000)
+    assert played.returncode == 0, played.stdout + played.stderr
+    data.mkdir()
+    os.chown(data, 1000, 1000)
+    release = tmp_path / "k1"
+    shutil.copy(ROOT / "docker-compose.yaml", release)
+    (port,) = free_ports(1)
+    ports = f'services: {{kafka: {{ports: !override ["127.0.0.1:{port}:9092"]}}}}\n'
+    (release / "ports.yaml").write_text(ports)
+    files = [release / name for name in ("docker-compose.yaml", "node-kafka.yaml", "ports.yaml")]
+    # The network that brokers and bridges of one host share.
+    project.docker("network", "create", "triton-kafka")
+    settings = {**project.settings, "COMPOSE_PROJECT_NAME": "secured"}
+    secured = Project(project.host, files, project.compose, settings)
+    try:
+        secured("up", "--detach", "--wait", "kafka")
+        secured("up", "--detach", "topics", "users")
+        jobs = [*secured("ps", "--all", "--quiet", "topics", "users").stdout.split()]
+        assert len(jobs) == 2
+        assert [project.docker("wait", job).strip() for job in jobs] == ["0", "0"]
+
+        project("build", "producer")
+        client = nodes.client()
+        certificates = f"{tmp_path}/client/certificates"
+        words = [
+            *("run", "--rm", "--network=triton-kafka", "--env=PRODUCER_BROKERS=kafka:29092"),
+            f"--volume={certificates}:{certificates}:ro",
+        ]
+        produce = ("triton-kafka-client:latest", "produce", "cifar10", "--rate=0", "--count=10")
+        said = project.docker(*words, f"--env=PRODUCER_KAFKA={client.load}", *produce)
+        assert re.search(r"^acknowledged +10$", said, re.MULTILINE), said
+        with pytest.raises(AssertionError, match="cannot use Kafka"):
+            project.docker(*words, *produce)
+    finally:
+        secured("down", "--volumes", "--remove-orphans")
+        project.docker("network", "rm", "triton-kafka")
 
 
 def content(project: Project, image: str, scratch: Path) -> dict[str, tuple[object, ...]]:

@@ -30,7 +30,7 @@ def weights(model: Model, path: Path) -> Path:
     """Random ones that find boxes: its own would have to be downloaded."""
     torch.manual_seed(1)
     network: Any = model.build()
-    images = Pixels(model, torch.float32)(sample(model).pixels[:2])
+    images = Pixels(model, torch.float32)(sample(model).pixels)
     head = network.head.classification_head.cls_logits
     seen: list[torch.Tensor] = []
     norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]

@@ -206,7 +206,8 @@ def running(nodes: Nodes) -> Iterator[list[NodeBroker]]:
     brokers = [NodeBroker(nodes, host, ports) for host in nodes.brokers]
     with ExitStack() as stack:
         for broker in brokers:
-            stack.callback(broker.stop)
+            # Without a quorum the last of them could not say goodbye to it.
+            stack.callback(broker.kill)
             broker.launch()
         for broker in brokers:
             broker.wait_ready()

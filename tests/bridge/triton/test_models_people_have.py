@@ -60,9 +60,6 @@ def plain(level: int, size: tuple[int, int] = (64, 64)) -> EncodedImage:
         ("pair", UNIT, "optional: true"),
         ("flat", UNIT, r"reshape \{ shape: \[ 28, 28 \] \}"),
         ("words", UNIT, "--task raw"),
-        ("octet", UNIT, "set max_batch_size"),
-        ("rgba", UNIT, "must be 1 or 3"),
-        ("unnamed", {**UNIT, "postprocess.task": "detect"}, "set postprocess.outputs"),
     ],
 )
 def test_what_is_missing_is_named(

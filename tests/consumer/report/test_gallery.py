@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 
+from consumer.measuring.matching import UNCLASSED
 from consumer.report import gallery
 from consumer.report.confusion import confusion
 from tests.consumer.runs import make_run
@@ -45,3 +48,11 @@ def test_confusions_are_counted_by_true_and_predicted_class() -> None:
     assert found.labels == ["a", "b"]
     assert found.counts.tolist() == [[10, 0], [20, 10]]
     assert found.pairs == [("b", "a", 20)]
+
+
+def test_what_was_not_classified_has_no_score() -> None:
+    run = make_run([1000, 2000])
+    rows = replace(run.rows, state=run.rows.state | np.array([0, UNCLASSED], np.uint8))
+    shown = gallery.cards(rows, np.array([0, 1]), {})
+    assert shown[0].score is not None
+    assert shown[1].score is None
