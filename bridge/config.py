@@ -23,6 +23,7 @@ from bridge.setting_types import (
     RouteBy,
     TritonAddresses,
 )
+from cli.options import broker_list
 from schemas.settings import check_url
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 from wire.wrappings.unwrap import ValueFormat, Wrapping
@@ -49,7 +50,9 @@ class Settings(BaseSettings):
 
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
-    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
+    brokers: Annotated[str, AfterValidator(broker_list)] = Field(
+        "127.0.0.1:9092", description="Kafka bootstrap servers, comma separated"
+    )
     images_topic: str = Field(IMAGES, min_length=1, description="topic that images arrive on")
     predictions_topic: str = Field(
         PREDICTIONS, min_length=1, description="topic that predictions go to"

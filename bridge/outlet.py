@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EXPIRED_LOG_NS = 10_000_000_000
+EXPIRED_LOG_NS = 60_000_000_000
 """Time between two log lines about expired images, in nanoseconds: in an overload, every other
 image is one."""
 

@@ -4,6 +4,7 @@ Nothing but the standard library is imported before `main` runs, so that an inte
 that is still being loaded without a traceback.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,8 @@ def run(command: str = "", program: str = "") -> None:
         command: one of `COMMANDS`; empty: the first argument says which.
         program: how it was called, for its messages; empty: by its path.
     """
+    # gRPC's own lines, of each connection that fails, would stand between ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until a command runs, there is nothing to clean up: end without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

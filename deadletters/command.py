@@ -18,6 +18,7 @@ from cli.options import (
     OldTopic,
     kafka_options,
 )
+from cli.terminal import tell
 from deadletters.progress import group_prefix, replays
 from deadletters.reading import DeadLetterError, DeadLetters, Originals, make_config
 from deadletters.resend import Resender
@@ -40,6 +41,8 @@ app = make_app(
     no_args_is_help=True, help="List dead letters by reason, and send them again after a fix."
 )
 
+INDENT = 10
+"""Of what follows a count."""
 WHICH = "Which dead letters"
 """A panel of the command's help."""
 
@@ -146,12 +149,13 @@ def list_letters(
         typer.echo(orjson.dumps(groups, option=orjson.OPT_INDENT_2).decode())
         return
     for name, found in sorted(groups.items(), key=lambda pair: -pair[1].count):
-        typer.echo(
+        tell(
             f"{found.count:>8,}  {name}  {moment(found.first_ms)} to {moment(found.last_ms)}, "
-            f"{found.open:,} open"
+            f"{found.open:,} open",
+            INDENT,
         )
         for sample in found.samples:
-            typer.echo(f"          {sample}")
+            tell(f"{'':{INDENT}}{sample}", INDENT)
     if not groups:
         typer.echo("no dead letters")
 
@@ -196,7 +200,6 @@ def replay(
     sent = gone = 0
     try:
         config = make_config(brokers, options)
-        resender = None if dry_run else Resender(config, name)
         said = "would be sent" if dry_run else "sent"
         columns = TextColumn(
             f"{{task.completed:,}} letters read, {{task.fields[sent]:,}} {said} again"
@@ -206,6 +209,7 @@ def replay(
             DeadLetters(config, dead_letters_topic, name) as letters,
             Progress(columns, console=Console(stderr=True)) as progress,
         ):
+            resender = None if dry_run else Resender(config, name)
             task = progress.add_task("replay", total=None, sent=0)
             for chunk in letters.chunks():
                 records: list[tuple[str, Outgoing]] = []

@@ -89,7 +89,7 @@ class DeadLetters:
             },
         )
         try:
-            self._partitions = find_partitions(self._consumer, brokers, topic, TIMEOUT_S)
+            self._partitions = find_partitions(self._consumer, config, topic, None)
         except TopicError as error:
             self._consumer.close()
             raise DeadLetterError(str(error)) from None

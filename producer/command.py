@@ -27,12 +27,14 @@ from cli.options import (
 )
 from cli.paths import CACHE, CHECKOUT
 from cli.signals import StopSignal
+from cli.terminal import tell
 from producer import sources
 from producer.encoding import EncodedImage, Encoding
 from producer.listener import Listener, ListenError
 from producer.naming import Names, RunNames
 from producer.pacing import SECOND, Schedule
 from producer.replay import Replay
+from producer.report import INDENT
 from producer.sender import Sender, SendError, librdkafka_config
 from producer.uploading import parse_prefix, upload
 from schemas.options import (
@@ -229,7 +231,7 @@ def main(  # one parameter an option: this signature is the command's help
     topic: OldTopic = None,
     predictions_topic: PredictionsTopic = PREDICTIONS,
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
-    connect_timeout: ConnectTimeout = 10.0,
+    connect_timeout: ConnectTimeout = None,
     queue_timeout: Annotated[
         float,
         typer.Option(
@@ -337,5 +339,5 @@ def main(  # one parameter an option: this signature is the command's help
             listener.close()
         stop_tracing(provider)
     for line in report.lines():
-        typer.echo(line)
+        tell(line, INDENT)
     raise typer.Exit(0 if report.complete else 1)

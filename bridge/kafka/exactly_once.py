@@ -160,6 +160,7 @@ class ExactlyOnce:
             self._call(self._producer.init_transactions)
             self.problem = None
             while not self._stopping.is_set():
+                self._producer.poll(0)  # what the client tells of itself would pile up
                 with self._assignment.changed:
                     rest = self._not_before - self._monotonic()
                     wait_s = min(rest, IDLE_WAIT_S) if rest > 0 else IDLE_WAIT_S

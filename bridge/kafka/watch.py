@@ -158,6 +158,7 @@ class Watch:
     def statistics(self, statistics: Statistics) -> None:
         self._membership.brokers(up=statistics.brokers_up > 0)
         self._metrics.brokers_up.set(statistics.brokers_up)
+        self._metrics.tell_client("consumer", statistics)
         lags = self._membership.lags(statistics.ends, self._assignment.in_flight())
         self._metrics.lag.clear()  # a partition that went to another bridge is that one's to tell
         for (_, partition), lag in lags.items():

@@ -20,6 +20,8 @@ from cli.child import command
 from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.summary import Summary
 from exporter.detector.score import Score
+from exporter.errors import ExportError
+from exporter.shipped import install_shipped
 from stack.bridge import Bridge
 from stack.demo.detections import draw_examples, judge, number_of
 from stack.demo.rate import sustainable_rate
@@ -89,7 +91,7 @@ def main(
         with ExitStack() as running:
             summary, score = run(directory, output, rate, delivery.value, subject, running)
             console.print("stopping")
-    except (StackError, DemoError, InferenceError, ReadError) as error:
+    except (StackError, DemoError, InferenceError, ReadError, ExportError) as error:
         fail(error)
     except KeyboardInterrupt:
         console.print("stopped")
@@ -120,8 +122,7 @@ def run(
 ) -> tuple[Summary, Score | None]:
     """Bring everything up, send, measure; what was started is stopped by `running`."""
     repository = STACKS / "model_repository"
-    step("exporting the model to TorchScript (a minute the first time)")
-    script("export", subject.model, "--backend", "python", "--repository", repository)
+    provide_model(subject, repository)
 
     step("starting Kafka and Triton" if jars.is_cached() else "fetching and starting Kafka, Triton")
     # So many are right in float32. TF32, which torch uses on a GPU, may move one or two.
@@ -179,6 +180,22 @@ def run(
     said = read_detections(kafka.bootstrap, run_id, subject.count)
     draw_examples(subject.detecting, said, output / EXAMPLES)
     return summary, judge(subject.detecting, said)
+
+
+def provide_model(subject: Subject, repository: Path) -> None:
+    """Have the model in the repository, ready to be served.
+
+    Raises:
+        DemoError: it cannot be had.
+    """
+    if find_spec("torch") is not None:
+        step("exporting the model to TorchScript (a minute the first time)")
+        script("export", subject.model, "--backend", "python", "--repository", repository)
+    elif subject.detecting is not None:
+        raise DemoError(f"the detector needs torch: {install('model')}")
+    else:
+        step("taking the model as it comes, in ONNX (torch is not installed)")
+        install_shipped(repository)
 
 
 def read_detections(bootstrap: str, run_id: str, count: int) -> dict[int, Detections]:

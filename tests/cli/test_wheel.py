@@ -96,7 +96,8 @@ def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
     listed = subprocess.run(
         ["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    data = {f"cli/data/{path.name}" for path in (ROOT / "data").iterdir()}
+    files = (path for path in (ROOT / "data").rglob("*") if path.is_file())
+    data = {f"cli/data/{path.relative_to(ROOT / 'data')}" for path in files}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {path for path in listed.stdout.split() if (ROOT / path).exists()} | data <= names
