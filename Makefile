@@ -22,11 +22,17 @@ include compose.mk ansible/ansible.mk benchmarks/bench.mk
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.installed ## 1,000 real images through a real Kafka and a real Triton, measured (TASK=detect: boxes)
+# A torch for GPUs, 5 GB, is of no use to a machine without one: the demo then does without it.
+# SMALL=1 or SMALL= says otherwise.
+GPU := $(wildcard /proc/driver/nvidia/version /dev/nvidiactl /dev/dxg)
+SMALL ?= $(if $(GPU)$(TORCH_INDEX)$(filter detect,$(TASK))$(wildcard $(VENV)/.installed),,1)
+
+demo: $(if $(SMALL),$(VENV)/.small,$(VENV)/.installed) ## 1,000 real images through a real Kafka and a real Triton, measured (TASK=detect: boxes)
 	$(BIN)/python scripts/demo.py $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and all tests on real servers
-	$(BIN)/python -m pytest --durations 20
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not soak"
+	$(BIN)/python -m pytest -m "slow and not soak" --durations 20
 
 test-fast: $(VENV)/.installed ## the tests that start no server and export no model: about a minute
 	FUZZ_INPUTS=100 $(BIN)/python -m pytest -q -n auto --dist loadfile --hypothesis-profile quick \
@@ -40,7 +46,7 @@ test-schemas: $(VENV)/.installed ## only the tests of schema registries, with a 
 
 test-kubernetes: $(VENV)/.installed ## the chart on a real API server, and KEDA on a real Kafka (builds both: an hour, once)
 	$(BIN)/python -m tests.kubernetes.tools
-	KUBERNETES_REQUIRED=1 $(BIN)/python -m pytest tests/kubernetes -m "soak or not soak" --timeout 900 --durations 5
+	KUBERNETES_REQUIRED=1 $(BIN)/python -m pytest tests/kubernetes tests/faults/test_pods.py -m "soak or not soak" --timeout 900 --durations 5
 
 chart: $(VENV)/.installed ## package the Helm chart into results/ (needs helm)
 	@mkdir -p results
@@ -92,6 +98,15 @@ $(VENV)/.installed: requirements/all.lock | prerequisites
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --build-constraints requirements/build.lock -e .
 	@touch $@
 
+# What the demo takes where there is no GPU.
+$(VENV)/.small: requirements/demo.lock | prerequisites
+	@echo "setting up $(VENV) for the demo, without torch (once, about 0.6 GB)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $<
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --build-constraints requirements/build.lock -e .
+	@touch $@
+
 # DALI, 1 GB, in an environment of its own: nothing else needs it.
 .cache/dali/.installed: exporter/decoding/requirements.lock | $(VENV)/.installed
 	@echo "setting up .cache/dali (once, about 1 GB)"
@@ -103,6 +118,9 @@ $(VENV)/.installed: requirements/all.lock | prerequisites
 lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras -o requirements/all.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links -c requirements/all.lock \
+		--extra client --extra stack --extra onnx -o requirements/demo.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --group pyproject.toml:build \
 		-o requirements/build.lock

@@ -55,6 +55,7 @@ def judge(found: Found) -> list[Goal]:
         *_as_before(found.get("baseline")),
         *_batches(throughput, latency),
         *_bridges(found.get("bridges"), overhead),
+        *_tritons(found.get("tritons")),
         *_formats(formats),
         *_photos(found.get("photos")),
         *_gpu(throughput, found.get("photos")),
@@ -243,6 +244,13 @@ def _batches(throughput: Section | None, latency: Section | None) -> Iterator[Go
     yield _at_most(
         f"mean batch in Triton at {LOW:.0%} load", [one["mean_batch"] for one in lone], 1.1, 2
     )
+
+
+def _tritons(section: Section | None) -> Iterator[Goal]:
+    yield _at_least(
+        "2 Tritons ÷ one, behind one bridge, each with its share of a core",
+        rates(section, "2"), rates(section, "1"), 1.8,
+    )  # fmt: skip
 
 
 def _bridges(section: Section | None, overhead: Section | None) -> Iterator[Goal]:

@@ -37,6 +37,18 @@ def parse_stat(text: str) -> tuple[int, int, int]:
 
 def tree_usage(roots: Iterable[int]) -> Usage:
     """Sum over `roots` and what they started; a process that has ended counts nothing."""
+    processes = _tree(roots)
+    ticks = sum(one.ticks for one in processes.values())
+    pages = sum(one.pages for one in processes.values())
+    return Usage(ticks / TICKS, pages * PAGE)
+
+
+def tree(roots: Iterable[int]) -> set[int]:
+    """`roots` and what they started, as far as it runs."""
+    return set(_tree(roots))
+
+
+def _tree(roots: Iterable[int]) -> dict[int, _Process]:
     processes: dict[int, _Process] = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit():
@@ -49,6 +61,4 @@ def tree_usage(roots: Iterable[int]) -> Usage:
     while frontier:
         frontier = {p for p, one in processes.items() if one.parent in frontier} - wanted
         wanted |= frontier
-    ticks = sum(processes[pid].ticks for pid in wanted)
-    pages = sum(processes[pid].pages for pid in wanted)
-    return Usage(ticks / TICKS, pages * PAGE)
+    return {pid: processes[pid] for pid in wanted}

@@ -26,6 +26,7 @@ TITLES = {
     "floats": "By the type of a model's input, 224x224, against a null model",
     "baseline": "Classification, beside the bridge of another commit",
     "bridges": "Several bridges against a null model, each with its share of a core",
+    "tritons": "Several Tritons behind one bridge, each with its share of a core",
     "batches": "Triton alone, by size of the requests",
     "formats": "Triton alone, by the model's format and precision",
     "photos": "Photos, decoded by the bridge or in Triton",

@@ -18,6 +18,7 @@ from benchmarks.repeats import repeat
 from benchmarks.rig import ENSEMBLE, MODEL, Rig
 from benchmarks.rivals.section import prepare, rivals
 from benchmarks.subjects import AT_LEAST_ONCE, EXACTLY_ONCE
+from benchmarks.tritons import tritons
 from benchmarks.window import Watch, Window, drain, load
 from producer.encoding import Encoding
 
@@ -111,6 +112,7 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "floats": floats,
     "baseline": baseline,
     "bridges": bridges,
+    "tritons": tritons,
     "latency": latency,
     "freshness": freshness,
     "batches": batches,

@@ -1,26 +1,30 @@
-"""A bridge with a share of a core, as containers have it: by Linux's control groups."""
+"""A bridge or a Triton with a share of a core, as containers have it: by Linux's control groups."""
 
+import time
 from pathlib import Path
 
+from benchmarks.procfs import tree
 from stack.bridge import Bridge
 from stack.errors import StackError
+from stack.service import Service
+from stack.triton import Triton
 
 SHARE = 0.25
-"""Of a core, for each bridge: small enough that the broker and Triton find room beside several."""
+"""Of a core, for each: small enough that the broker and the others find room beside several."""
 PERIOD_US = 100_000
+LEAVE_S = 20.0
 ROOT = Path("/sys/fs/cgroup")
 
 
-class SharedBridge(Bridge):
-    """Runs for `SHARE` of each tenth of a second, its decoders included."""
+class Shared(Service):
+    """Runs for `SHARE` of each tenth of a second, with all that it starts."""
 
-    def launch(self) -> None:
-        """Start it, confined.
+    def confine(self) -> None:
+        """Hold it, and what it has started, to its share from now on.
 
         Raises:
             StackError: it cannot be confined; it does not run then.
         """
-        super().launch()
         try:
             self._confine()
         except OSError as error:
@@ -38,8 +42,9 @@ class SharedBridge(Bridge):
         else:
             (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
             (group / "cpu.cfs_quota_us").write_text(f"{SHARE * PERIOD_US:.0f}")
-        # Its threads, and the decoders that it starts from now on.
-        (group / "cgroup.procs").write_text(str(self.pid))
+        # Its threads, and what it starts from now on.
+        for pid in tree([self.pid]):
+            (group / "cgroup.procs").write_text(str(pid))
 
     @property
     def _group(self) -> Path:
@@ -49,5 +54,33 @@ class SharedBridge(Bridge):
 
     def _clean_up(self) -> None:
         super()._clean_up()
-        if self._group.is_dir():
-            self._group.rmdir()
+        # What it had started ends a moment after it.
+        deadline = time.monotonic() + LEAVE_S
+        while self._group.is_dir():
+            try:
+                self._group.rmdir()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+
+class SharedBridge(Shared, Bridge):
+    """Confined from its start, its decoders included."""
+
+    def launch(self) -> None:
+        """Start it, confined.
+
+        Raises:
+            StackError: it cannot be confined; it does not run then.
+        """
+        super().launch()
+        self.confine()
+
+
+class SharedTriton(Shared, Triton):
+    """Confined by `confine`, once it is ready: loading the model would take minutes of a share."""
+
+    def __init__(self, model_repository: Path, directory: Path, name: str) -> None:
+        super().__init__(model_repository, directory)
+        self.name = name

@@ -3,7 +3,6 @@
 import platform
 import random
 import threading
-import time
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -48,8 +47,6 @@ SETTLE_S = 30.0
 OF_KAFKA = (KafkaException, FencedError)
 """Errors after which nothing can be committed, or must not be. A record that Kafka refuses is not
 one: what is complete would be sent again, with the same end, at each start."""
-KAFKA_ERROR_S = 10.0
-"""Between two log lines of the same error of Kafka's client."""
 
 
 class App:
@@ -82,12 +79,11 @@ class App:
         self._metrics.build.labels(
             version(), platform.python_version(), str(libversion()[0]), settings.digest
         ).set(1)
-        self._kafka_errors: dict[str, float] = {}
         self._membership = Membership(settings.group)
         self._waits: dict[str, str] = {}
         """What a start waits for, with the reason."""
         self._serializer: Serializer | None = None
-        """Of predictions; None: JSON, or not known yet."""
+        """Writes predictions; None while it is not known, and where they are JSON."""
         self._reads_committed = consumer_option(settings, "isolation.level") == "read_committed"
         self._parts: Parts | None = None
         check_client(settings)
@@ -248,11 +244,7 @@ class App:
     def _kafka_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._membership.brokers(up=False)
-        # Connecting is tried many times a second: one line tells as much as all of them.
-        now = time.monotonic()
-        if now - self._kafka_errors.get(error.name(), -KAFKA_ERROR_S) >= KAFKA_ERROR_S:
-            self._kafka_errors[error.name()] = now
-            log.warning("kafka_error", code=error.name(), error=error.str())
+        log.warning("kafka_error", code=error.name(), error=error.str())
         if error.fatal():
             self._fail(KafkaException(error))
 

@@ -24,6 +24,7 @@ from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.kafka.group import commit_metadata
 from bridge.kafka.intake import Intake
 from bridge.kafka.membership import Membership
+from bridge.kafka.statistics import read_statistics
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
@@ -45,13 +46,13 @@ if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 BUFFERED_BATCHES = 8
-"""Batches held for each that Triton may have: one being answered, one waiting, two
-on their way in, and as much again being published or in a transaction."""
+"""Batches that are held for each request that Triton may have: one is being answered, one waits,
+two are on their way in, and as many again are being published or are in a transaction."""
 
 
 FETCHES_IN_FLIGHT = 256
-"""Images that may be in flight besides, where some are fetched: twice as many as are fetched at a
-time, so that the next ones are known when one has come."""
+"""Images that may be in flight in addition, where some are fetched from object storage. It is twice
+as many as are fetched at a time, so that the next ones are known when one has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +208,12 @@ def _make_delivery(
     events: Events,
 ) -> Delivery:
     metadata = commit_metadata(model)
+
+    def statistics(text: str) -> None:
+        metrics.tell_client("producer", read_statistics(text))
+
     if settings.delivery == "at-least-once":
-        producer = make_producer(settings, events.kafka_error, {})
+        producer = make_producer(settings, events.kafka_error, statistics, {})
         return AtLeastOnce(consumer, producer, assignment, metrics, events.failed, metadata)
     timeout_ms = int(settings.transaction_timeout_s * 1000)
     extra = {
@@ -219,7 +224,7 @@ def _make_delivery(
     }
     return ExactlyOnce(
         consumer,
-        make_producer(settings, events.transactions_error, extra),
+        make_producer(settings, events.transactions_error, statistics, extra),
         assignment,
         metrics,
         events.failed,

@@ -23,6 +23,7 @@ from bridge.setting_types import (
     RouteBy,
     TritonAddresses,
 )
+from cli.options import broker_list
 from schemas.settings import check_url
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 from wire.wrappings.unwrap import ValueFormat, Wrapping
@@ -49,7 +50,9 @@ class Settings(BaseSettings):
 
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
-    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
+    brokers: Annotated[str, AfterValidator(broker_list)] = Field(
+        "127.0.0.1:9092", description="Kafka bootstrap servers, comma separated"
+    )
     images_topic: str = Field(IMAGES, min_length=1, description="topic that images arrive on")
     predictions_topic: str = Field(
         PREDICTIONS, min_length=1, description="topic that predictions go to"
@@ -273,7 +276,7 @@ class Settings(BaseSettings):
         if self.value_format == "json" and not self.image_field:
             raise ValueError("value_format json needs image_field: the field that has the image")
         if self.image_field and self.value_format not in ("auto", "json"):
-            raise ValueError(f"image_field is of no use with value_format {self.value_format}")
+            raise ValueError(f"image_field has no effect with value_format {self.value_format}")
         if self.retry_max_s < self.retry_min_s:
             raise ValueError("retry_max_s is below retry_min_s")
         if self.max_image_bytes > self.max_buffered_bytes:

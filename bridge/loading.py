@@ -14,7 +14,7 @@ from pydantic_settings import SettingsError
 from bridge.config import ConfigError, Settings, toml_path
 
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_.*)?")
-"""What Kubernetes tells every container of a service named "bridge"."""
+"""Names of the variables that Kubernetes sets in every container for a service named "bridge"."""
 
 
 def _refuse_unknown_variables(environment: Iterable[str]) -> None:
@@ -39,7 +39,8 @@ def _find_toml(flags: Mapping[str, object]) -> Path | None:
         return None
     path = Path(str(name))
     if not path.is_file():
-        raise ConfigError(f"config: no such file: {path}")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise ConfigError(f"config: {what}: {path}")
     return path
 
 
@@ -58,7 +59,10 @@ def load(flags: Mapping[str, object]) -> Settings:
     try:
         return Settings(**flags)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigError("; ".join(map(_problem, error.errors(include_url=False)))) from None
+        problems = [
+            _in_file(one, flags, path) + _problem(one) for one in error.errors(include_url=False)
+        ]
+        raise ConfigError("; ".join(problems)) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     except (UnicodeDecodeError, OSError) as error:
@@ -69,9 +73,21 @@ def load(flags: Mapping[str, object]) -> Settings:
         toml_path.reset(token)
 
 
+def _in_file(error: ErrorDetails, flags: Mapping[str, object], path: Path | None) -> str:
+    """The file, where the setting stands there and nothing that wins over it was given."""
+    name = str(error["loc"][0]) if error["loc"] else ""
+    given = {variable.upper().partition("__")[0] for variable in os.environ}
+    if path is None or not name or name in flags or f"BRIDGE_{name.upper()}" in given:
+        return ""
+    return f"{path}: "
+
+
 def _problem(error: ErrorDetails) -> str:
     where = ".".join(str(part) for part in error["loc"])
     text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, Settings.model_fields, 1)
+        return f"{where}: no such setting{f' ({near[0]}?)' if near else ''}"
     if not where:
         return text
     given = error["input"]

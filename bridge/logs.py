@@ -2,11 +2,17 @@
 
 import logging
 import sys
+from threading import Lock
 
 import structlog
 
-REPEAT_S = 60.0
-"""Between two lines of the same complaint of a library."""
+from bridge.repeats import Repeats
+
+ABOUT = (
+    "event", "status", "code", "kind", "reason", "facility", "stage", "server", "host", "topic",
+    "partition",
+)  # fmt: skip
+"""What tells complaints apart; a text would not do, which may be another each time."""
 
 
 def configure(level: str, style: str) -> None:
@@ -25,6 +31,7 @@ def configure(level: str, style: str) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            *([] if level == "debug" else [_Once()]),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
@@ -36,19 +43,32 @@ def configure(level: str, style: str) -> None:
     logging.getLogger("opentelemetry").handlers = [_Forward(logging.WARNING)]
 
 
+class _Once:
+    """Lets a warning that is repeated through once a minute, with how often it was not told."""
+
+    def __init__(self) -> None:
+        self._repeats = Repeats()
+        self._lock = Lock()
+
+    def __call__(
+        self, _logger: object, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        if method != "warning":
+            return event
+        about = [str(event.get(name)) for name in ABOUT]
+        if str(event["event"]).startswith("waiting_for"):
+            about.append(str(event.get("error")))  # what it waits for may become something else
+        with self._lock:
+            unsaid = self._repeats.unsaid(tuple(about))
+        if unsaid is None:
+            raise structlog.DropEvent
+        return {**event, "repeated": unsaid} if unsaid else event
+
+
 class _Forward(logging.Handler):
-    """What OpenTelemetry logs, as an event of ours.
-
-    A collector that is away is told of at each try: the same is said once in `REPEAT_S`.
-    """
-
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
-        self._said: dict[str, float] = {}
+    """What OpenTelemetry logs, as an event of ours: of a collector that is away, at each try."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = str(record.msg)  # the template, of which there are few
-        if record.created - self._said.get(text, -REPEAT_S) < REPEAT_S:
-            return
-        self._said[text] = record.created
-        structlog.get_logger().warning("tracing", error=record.getMessage()[:300])
+        # The template, of which there are few.
+        log = structlog.get_logger()
+        log.warning("tracing", reason=str(record.msg), error=record.getMessage()[:300])

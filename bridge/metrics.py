@@ -2,6 +2,7 @@
 
 from collections import Counter as Occurrences
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,12 +14,13 @@ from prometheus_client import (
 
 from bridge.accounts import Accounts
 from bridge.histogram import BatchHistogram
+from bridge.kafka.statistics import Statistics
 
 _SECONDS = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 MAX_LABELS, MAX_LABEL = 100, 100
-"""Labels of a model that have a series of their own, and the characters of each."""
+"""Labels of a model that have a series of their own, and the most characters of each."""
 OTHER = "other"
 PROCESS = (
     "process_virtual_memory_bytes",
@@ -150,6 +152,31 @@ class Metrics:
         self.brokers_up = gauge(
             "bridge_kafka_brokers_up", "Brokers of Kafka that this bridge is connected to."
         )
+        self.rtt = gauge(
+            "bridge_kafka_rtt_seconds",
+            "Mean time from a request of this bridge's producer to its answer, of the broker that "
+            "takes longest, in the last five seconds.",
+        )
+        self.throttle = gauge(
+            "bridge_kafka_throttle_seconds",
+            "The longest that a broker has delayed an answer to this client (consumer or producer) "
+            "because of a quota, in the last five seconds.",
+            "client",
+        )
+        self.client_requests = gauge(
+            "bridge_kafka_requests_waiting",
+            "Requests of this client (consumer or producer) that no broker has answered yet.",
+            "client",
+        )
+        self.queued = gauge(
+            "bridge_kafka_queued_records",
+            "Records in the queue of this client: fetched and not taken yet (consumer), or not "
+            "acknowledged yet (producer).",
+            "client",
+        )
+        self.queued_bytes = gauge(
+            "bridge_kafka_queued_bytes", "Bytes of the records in that queue.", "client"
+        )
         self.partitions = gauge(
             "bridge_partitions_assigned", "Partitions that are assigned to this bridge."
         )
@@ -219,6 +246,15 @@ class Metrics:
                 else:
                     shown = OTHER
             self.predictions.labels(shown).inc(count)
+
+    def tell_client(self, client: Literal["consumer", "producer"], seen: Statistics) -> None:
+        """What a client of Kafka's says of itself; called every five seconds."""
+        if client == "producer":
+            self.rtt.set(seen.rtt_s)
+        self.throttle.labels(client).set(seen.throttle_s)
+        self.client_requests.labels(client).set(seen.requests)
+        self.queued.labels(client).set(seen.records)
+        self.queued_bytes.labels(client).set(seen.record_bytes)
 
     def forget_server(self, server: str) -> None:
         for metric in (self.server_up, self.server_in_flight, self.server_requests):

@@ -16,7 +16,8 @@ from bridge.triton.addresses import Address
 from bridge.triton.client import Tls, TritonServer
 from bridge.triton.model import ModelSpec, Wanted
 from bridge.triton.pool import Pool
-from cli.topics import missing_topics
+from cli.clients import reason
+from cli.topics import why_absent
 from schemas.formats import FORMATS, FramedSerializer, MissingPackageError, avro_schema
 from schemas.registry import (
     Registry,
@@ -107,7 +108,7 @@ def wait_for_topics(
         known = consumer.list_topics(timeout=5).topics
         missing = [topic for topic in settings.topics if topic not in known]
         if missing:
-            raise ConfigError(missing_topics(settings.brokers, missing))
+            raise ConfigError(why_absent(consumer, settings.brokers, missing, 5))
 
         state = read_group(settings)
         check_group(settings, state)
@@ -243,7 +244,8 @@ def _retry(
             return found
         except passing as error:
             wait = backoff.next_wait()
-            waits[part] = str(error)[:300]
-            log.warning(event, error=str(error)[:300], retry_in_s=round(wait, 2))
+            text = reason(error)[:300]
+            waits[part] = text
+            log.warning(event, error=text, retry_in_s=round(wait, 2))
             stop.wait(wait)
     raise StoppedError

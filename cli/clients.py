@@ -7,11 +7,15 @@ from typing import Any, Protocol, TypeVar
 
 import typer
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
+
+from cli.peer import not_kafka
 
 log = logging.getLogger("kafka")
 
 REPEAT_S = 60.0
-"""Between two lines of the same complaint: connecting is tried many times a second."""
+"""Time between two lines of the same complaint, in seconds: connecting is tried many times a
+second."""
 
 C = TypeVar("C")
 
@@ -116,11 +120,63 @@ def connected(config: Mapping[str, Any]) -> None:
         config["logger"].connected()
 
 
-def explain(client: Polled, config: Mapping[str, Any], error: Exception) -> str:
-    """Why a call failed: what the client said of its brokers where it did, else the error."""
+CONNECT_S, REFUSED_S = 10.0, 3.0
+"""How long Kafka is waited for by a command: a slow one, and one that says that it is not there."""
+FIRST_LOOK_S = 1.0
+"""Of the first question to Kafka; each further one waits twice as long."""
+
+
+class Asked(Polled, Protocol):
+    """A client that says what topics there are."""
+
+    def list_topics(self, topic: str = ..., timeout: float = ...) -> ClusterMetadata: ...
+
+
+def reach(
+    client: Asked, config: Mapping[str, Any], timeout_s: float | None = None, *, topic: str = ""
+) -> ClusterMetadata:
+    """What Kafka says of its topics: the first question of each command.
+
+    Args:
+        config: of the client.
+        timeout_s: how long Kafka is waited for, whatever happens; None: `CONNECT_S`, or `REFUSED_S`
+            where its addresses refuse the connection.
+        topic: the only one to ask for; empty: all.
+
+    Raises:
+        KafkaException: no broker answers; `explain` says why.
+    """
+    begun = time.monotonic()
+    wait = FIRST_LOOK_S
+    while True:
+        limit = CONNECT_S if timeout_s is None else timeout_s
+        if timeout_s is None and _complaint(client, config):
+            limit = REFUSED_S
+        left = begun + limit - time.monotonic()
+        try:
+            asked = {"topic": topic} if topic else {}
+            return client.list_topics(timeout=max(min(wait, left), 0.1), **asked)
+        except KafkaException:
+            if time.monotonic() >= begun + limit or (timeout_s is None and _stranger(config)):
+                raise
+        wait *= 2
+
+
+def _complaint(client: Polled, config: Mapping[str, Any]) -> str:
     client.poll(0)
     kept = config.get("logger")
-    return kept.last if isinstance(kept, ClientLog) and kept.last else reason(error)
+    return kept.last if isinstance(kept, ClientLog) else ""
+
+
+def _stranger(config: Mapping[str, Any]) -> str | None:
+    """What answers at the first of the addresses, where it is not Kafka."""
+    first = str(config.get("bootstrap.servers", "")).partition(",")[0].rpartition("://")[2].strip()
+    return not_kafka(first) if ":" in first else None
+
+
+def explain(client: Polled, config: Mapping[str, Any], error: Exception) -> str:
+    """Why a call failed: what the client said of its brokers where it did, else the error."""
+    return _complaint(client, config) or _stranger(config) or reason(error)
 
 
 def reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ Nothing but the standard library is imported before `main` runs, so that an inte
 that is still being loaded without a traceback.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -57,7 +58,9 @@ COMMANDS = {
     "topics": Entry("cli.topics_command", "Create the topics on a Kafka of your own."),
     "stack": Entry("stack.command", "Run a local Kafka and Triton without Docker.", "stack"),
     "demo": Entry(
-        "stack.demo.command", "Send 1,000 images through all of it and measure them.", "stack"
+        "stack.demo.command",
+        "Send 1,000 images through all of it and measure them.",
+        "client,model,stack",
     ),
 }
 PACKAGES = {entry.module.partition(".")[0] for entry in COMMANDS.values()} | {
@@ -79,6 +82,8 @@ def run(command: str = "", program: str = "") -> None:
         command: one of `COMMANDS`; empty: the first argument says which.
         program: how it was called, for its messages; empty: by its path.
     """
+    # gRPC's own lines, of each connection that fails, would stand between ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until a command runs, there is nothing to clean up: end without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -5,13 +5,45 @@ from typing import Annotated
 
 import typer
 
+from cli.clients import CONNECT_S, REFUSED_S
+
 KAFKA = "Kafka"
-"""The panel of what every command that talks to Kafka has."""
+"""The panel of the options that every command which talks to Kafka has."""
+
+PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+
+
+def broker_list(text: str) -> str:
+    """Kafka's addresses; ValueError, which says why, for what is none."""
+    given = [one for one in map(str.strip, text.split(",")) if one]
+    if not given:
+        raise ValueError("no address of a broker: HOST:PORT")
+    for one in given:
+        protocol, separator, address = one.rpartition("://")
+        if separator and protocol.lower() not in PROTOCOLS:
+            raise ValueError(f"{one!r} is the address of something else: Kafka's is HOST:PORT")
+        host, colon, port = address.rpartition(":")
+        if not colon or address.endswith("]"):  # the port is 9092 then; an IPv6 address has colons
+            host, port = address, "9092"
+        if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{one!r} is not HOST:PORT")
+    return text
+
+
+def _brokers(text: str) -> str:
+    try:
+        return broker_list(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
 
 Brokers = Annotated[
     str,
     typer.Option(
-        metavar="HOST:PORT", help="Kafka brokers, comma separated.", rich_help_panel=KAFKA
+        metavar="HOST:PORT",
+        help="Kafka brokers, comma separated.",
+        rich_help_panel=KAFKA,
+        callback=_brokers,
     ),
 ]
 BROKERS = "127.0.0.1:9092"
@@ -38,11 +70,12 @@ OldTopic = Annotated[
     str | None, typer.Option("--topic", hidden=True, help="The former name of the topic's flag.")
 ]
 ConnectTimeout = Annotated[
-    float,
+    float | None,
     typer.Option(
         min=0.1,
         metavar="SECONDS",
         help="Seconds to reach Kafka and find the topics.",
+        show_default=f"{CONNECT_S:.0f}, or {REFUSED_S:.0f} where Kafka's address refuses",
         rich_help_panel=KAFKA,
     ),
 ]
@@ -71,7 +104,9 @@ def topic_names(text: str) -> list[str]:
     """The topics in a comma-separated list; a usage error where there is none."""
     names = [name for name in (one.strip() for one in text.split(",")) if name]
     if not names:
-        raise typer.BadParameter("no topic of the predictions", param_hint="--predictions-topic")
+        raise typer.BadParameter(
+            "no topic is given for the predictions", param_hint="--predictions-topic"
+        )
     return names
 
 

@@ -2,23 +2,26 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, TimeElapsedColumn
+from rich.text import Text
 
 LINE_SECONDS = 5.0
-"""Between two plain lines: enough to see life in a log, few enough to read it."""
+"""Time between two plain lines, in seconds: enough to see life in a log, few enough to read it."""
 REDRAW_SECONDS = 0.1
+
+
+class _AboveText(Progress):
+    """A bar, and below it the text, which wraps where the terminal is narrow."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.description)
 
 
 class LiveLine:
@@ -35,12 +38,9 @@ class LiveLine:
         self._counted = 0
         self._progress: Progress | None = None
         if sys.stderr.isatty():
-            bar: tuple[ProgressColumn, ...] = (
-                (SpinnerColumn(),) if total is None else (BarColumn(), MofNCompleteColumn())
-            )
-            text = TextColumn("{task.description}")
-            self._progress = Progress(
-                *bar, text, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+            bar = SpinnerColumn() if total is None else BarColumn()
+            self._progress = _AboveText(
+                bar, TimeElapsedColumn(), console=Console(stderr=True), transient=True
             )
             self._task = self._progress.add_task(waiting, total=total)
         self._interval = REDRAW_SECONDS if self._progress else LINE_SECONDS

@@ -8,11 +8,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from cli.clients import explain, make_client, reason
+from cli.clients import CONNECT_S, Asked, explain, make_client, reach, reason
 
 PAUSE_S = 0.2
 POLL_S = 0.02
-"""Between two looks at whether a broker knows a new topic."""
+"""Time between two looks at whether a broker knows a new topic, in seconds."""
 UNKNOWN_S = 2.0
 """How long a topic that the broker does not know is looked for: it may just have been created."""
 TIMEOUT_S = 30.0
@@ -31,19 +31,38 @@ def missing_topics(brokers: str, topics: Sequence[str]) -> str:
     )
 
 
+def why_absent(client: Asked, brokers: str, topics: Sequence[str], timeout_s: float) -> str:
+    """Why topics are not in the list of all: there are none such, or this user may not see them.
+
+    Raises:
+        KafkaException: no broker answers.
+    """
+    found = {name: client.list_topics(name, timeout=timeout_s).topics[name] for name in topics}
+    for name, topic in found.items():
+        if topic.error is not None and topic.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return f"topic {name!r} on {brokers} cannot be used: {topic.error.str()}"
+    return missing_topics(brokers, topics)
+
+
 def find_partitions(
-    client: Consumer | Producer, brokers: str, topic: str, timeout_s: float
+    client: Consumer | Producer, config: Mapping[str, Any], topic: str, timeout_s: float | None
 ) -> list[int]:
     """The partitions of a topic; one that was just created is waited for.
+
+    Args:
+        config: of the client.
+        timeout_s: to reach Kafka; None: as `reach` says.
 
     Raises:
         TopicError: there is no such topic, or it may not be used.
         KafkaException: no broker answers.
     """
-    deadline = time.monotonic() + timeout_s
-    unknown = time.monotonic() + min(timeout_s, UNKNOWN_S)
+    brokers = config["bootstrap.servers"]
+    patience = CONNECT_S if timeout_s is None else timeout_s
+    deadline = time.monotonic() + patience
+    unknown = time.monotonic() + min(patience, UNKNOWN_S)
     while True:
-        found = client.list_topics(topic, timeout=timeout_s).topics[topic]
+        found = reach(client, config, timeout_s, topic=topic).topics[topic]
         if found.error is None:
             return sorted(found.partitions)
         absent = found.error.code() in (
@@ -115,7 +134,7 @@ def create_topics(
     ]
     done = NewTopics([], [])
     try:
-        admin.list_topics(timeout=timeout_s)
+        reach(admin, config)
     except KafkaException as error:
         why = explain(admin, config, error)
         raise TopicError(f"cannot use Kafka at {brokers}: {why}") from None

@@ -13,7 +13,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from cli.clients import client_config, connected, explain, make_client, reason
+from cli.clients import CONNECT_S, client_config, connected, explain, make_client, reason
 from cli.topics import TopicError, end_offset, find_partitions
 from wire.clock import kafka_time
 from wire.record import StoredRecord, read_record
@@ -69,7 +69,7 @@ class TopicReader:
     """Reads every partition that the topics have when it is made; belongs to no group."""
 
     def __init__(
-        self, config: Mapping[str, Any], topics: Sequence[str], start: Start, timeout: float
+        self, config: Mapping[str, Any], topics: Sequence[str], start: Start, timeout: float | None
     ) -> None:
         """Connect and stand at the start: once made, nothing that is sent later is missed.
 
@@ -77,7 +77,7 @@ class TopicReader:
             config: librdkafka options.
             topics: what to read.
             start: latest: only what comes from now on.
-            timeout: seconds to reach Kafka and find the topics.
+            timeout: seconds to reach Kafka and find the topics; None: as `reach` says.
 
         Raises:
             KafkaSettingError: a setting that librdkafka refuses.
@@ -88,7 +88,7 @@ class TopicReader:
         self._ended: set[tuple[str | None, int | None]] = set()
         self._consumer = make_client(Consumer, config)
         try:
-            self._consumer.assign(self._assignment(topics, brokers, start, timeout))
+            self._consumer.assign(self._assignment(topics, config, start, timeout))
         except KafkaException as error:
             why = explain(self._consumer, config, error)
             self._consumer.close()
@@ -140,13 +140,13 @@ class TopicReader:
         return Received(record, stored_ns and stored_ns + 1_000_000, stored=True)
 
     def _assignment(
-        self, topics: Sequence[str], brokers: str, start: Start, timeout: float
+        self, topics: Sequence[str], config: Mapping[str, Any], start: Start, timeout: float | None
     ) -> list[TopicPartition]:
         """Where to stand; a topic that is being created is waited for."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (CONNECT_S if timeout is None else timeout)
         found = []
         for topic in topics:
-            for partition in find_partitions(self._consumer, brokers, topic, timeout):
+            for partition in find_partitions(self._consumer, config, topic, timeout):
                 at = TopicPartition(topic, partition, OFFSET_BEGINNING)
                 # OFFSET_END would be looked up at the first fetch: too late by then.
                 end = end_offset(self._consumer, at, deadline)

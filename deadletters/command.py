@@ -18,6 +18,7 @@ from cli.options import (
     OldTopic,
     kafka_options,
 )
+from cli.terminal import tell
 from deadletters.progress import group_prefix, replays
 from deadletters.reading import DeadLetterError, DeadLetters, Originals, make_config
 from deadletters.resend import Resender
@@ -40,8 +41,10 @@ app = make_app(
     no_args_is_help=True, help="List dead letters by reason, and send them again after a fix."
 )
 
+INDENT = 10
+"""Of what follows a count."""
 WHICH = "Which dead letters"
-"""A panel of its help."""
+"""A panel of the command's help."""
 
 Reasons = Annotated[
     list[str] | None,
@@ -146,12 +149,13 @@ def list_letters(
         typer.echo(orjson.dumps(groups, option=orjson.OPT_INDENT_2).decode())
         return
     for name, found in sorted(groups.items(), key=lambda pair: -pair[1].count):
-        typer.echo(
+        tell(
             f"{found.count:>8,}  {name}  {moment(found.first_ms)} to {moment(found.last_ms)}, "
-            f"{found.open:,} open"
+            f"{found.open:,} open",
+            INDENT,
         )
         for sample in found.samples:
-            typer.echo(f"          {sample}")
+            tell(f"{'':{INDENT}}{sample}", INDENT)
     if not groups:
         typer.echo("no dead letters")
 
@@ -196,7 +200,6 @@ def replay(
     sent = gone = 0
     try:
         config = make_config(brokers, options)
-        resender = None if dry_run else Resender(config, name)
         said = "would be sent" if dry_run else "sent"
         columns = TextColumn(
             f"{{task.completed:,}} letters read, {{task.fields[sent]:,}} {said} again"
@@ -206,6 +209,7 @@ def replay(
             DeadLetters(config, dead_letters_topic, name) as letters,
             Progress(columns, console=Console(stderr=True)) as progress,
         ):
+            resender = None if dry_run else Resender(config, name)
             task = progress.add_task("replay", total=None, sent=0)
             for chunk in letters.chunks():
                 records: list[tuple[str, Outgoing]] = []
@@ -235,7 +239,7 @@ def _again(record: StoredRecord, letter: DeadLetter, originals: Originals) -> Ou
     """The message as it first arrived; None, and a line about it, when that cannot be had."""
     if record.unreadable is not None:
         place = f"{record.topic()}/{record.partition()}/{record.offset()}"
-        typer.echo(f"passed over: the letter at {place}: {record.unreadable}", err=True)
+        typer.echo(f"skipped: the dead letter at {place}: {record.unreadable}", err=True)
         return None
     if not is_omitted(record):
         return _identified(record, record, letter)
@@ -258,5 +262,5 @@ def _identified(original: StoredRecord, record: StoredRecord, letter: DeadLetter
 
 def _origin(letter: DeadLetter) -> str:
     if not letter.topic:
-        raise DeadLetterError("a letter that does not say where it came from: use --to TOPIC")
+        raise DeadLetterError("a dead letter that does not say where it came from: use --to TOPIC")
     return letter.topic

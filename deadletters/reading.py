@@ -40,7 +40,7 @@ DECIDED = (
     "acks",
     "request.required.acks",
 )
-"""Options that would lose letters or send them twice, or send those of transactions that were
+"""Options that would lose dead letters, send them twice, or send those of transactions that were
 aborted."""
 
 
@@ -89,7 +89,7 @@ class DeadLetters:
             },
         )
         try:
-            self._partitions = find_partitions(self._consumer, brokers, topic, TIMEOUT_S)
+            self._partitions = find_partitions(self._consumer, config, topic, None)
         except TopicError as error:
             self._consumer.close()
             raise DeadLetterError(str(error)) from None

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from exporter.errors import ExportError
+from exporter.errors import ArgumentError
 
 MAX_SIDE = 16384
 MAX_LABELS = 1_000_000
@@ -12,7 +12,7 @@ MAX_LABELS = 1_000_000
 def read_name(name: str) -> str:
     """A model's name, which is a folder's, too."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name):
-        raise ExportError(
+        raise ArgumentError(
             f"a model's name is 1 to 200 letters, digits, dots, underscores and hyphens, not "
             f"{name[:200]!r}"
         )
@@ -24,7 +24,7 @@ def read_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     sides = [int(side) for side in found.groups()] if found else []
     if not sides or not all(0 < side <= MAX_SIDE for side in sides):
-        raise ExportError(f"--size is HEIGHTxWIDTH in pixels, such as 224x224, not {text[:40]!r}")
+        raise ArgumentError(f"--size is HEIGHTxWIDTH in pixels, such as 224x224, not {text[:40]!r}")
     return sides[0], sides[1]
 
 
@@ -36,9 +36,9 @@ def read_numbers(flag: str, text: str, channels: int) -> tuple[float, ...]:
     except ValueError:
         values = ()
     if len(values) not in (1, channels):
-        raise ExportError(f"{flag} is {wanted} for all, not {text[:60]!r}")
+        raise ArgumentError(f"{flag} is {wanted} for all, not {text[:60]!r}")
     if flag == "--std" and not all(value > 0 for value in values):
-        raise ExportError(f"--std divides: each must be above 0, not {text[:60]!r}")
+        raise ArgumentError(f"--std divides: each must be above 0, not {text[:60]!r}")
     return values
 
 
@@ -47,10 +47,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"no labels can be read from {path}: {error}") from None
+        raise ArgumentError(f"no labels can be read from {path}: {error}") from None
     names = [line.strip() for line in lines]
     while names and not names[-1]:
         names.pop()
     if not names or len(names) > MAX_LABELS or not all(names):
-        raise ExportError(f"{path} has to have a class name on each line, and no empty line")
+        raise ArgumentError(f"{path} has to have a class name on each line, and no empty line")
     return tuple(names)

@@ -77,7 +77,7 @@ def main(
         raise typer.BadParameter("--dali decodes for the ensemble: it needs --ensemble")
     form = model_format or _form_for(backend)
     with importing("export"):  # late: torch takes seconds, and --help should not
-        from exporter.errors import ExportError  # noqa: PLC0415
+        from exporter.errors import ArgumentError, ExportError  # noqa: PLC0415
         from exporter.export import export  # noqa: PLC0415
         from exporter.formats import find_format  # noqa: PLC0415
         from exporter.own import own_model  # noqa: PLC0415
@@ -104,6 +104,8 @@ def main(
                 model, repository, version=version, max_batch_size=max_batch_size or 64,
                 decoders=decoders, dali=dali, device=device.value, report=say,
             )  # fmt: skip
+    except ArgumentError as error:
+        raise typer.BadParameter(str(error)) from None
     except ExportError as error:
         fail(error)
     typer.echo(done.directory)

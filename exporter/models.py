@@ -12,7 +12,7 @@ from torch import nn
 
 from cli.paths import DATA
 from exporter.cifar_resnet import DEPTHS, CifarResNet
-from exporter.errors import ExportError
+from exporter.errors import ArgumentError, ExportError
 
 CIFAR10_LABELS = (
     "airplane",
@@ -114,7 +114,7 @@ def find(name: str | Model, *, weights: str | Path | None = None, task: str | No
         return zoo.model(name, weights=weights, task=task)
     known = (*CIFAR_NAMES, DETECTOR, *zoo.CLASSIFIERS, *zoo.DETECTORS)
     near = difflib.get_close_matches(name, known, 6)
-    raise ExportError(
+    raise ArgumentError(
         f"no model is named {name[:80]!r}; there are {', '.join(CIFAR_NAMES)}, and torchvision's "
         f"classifiers and detectors ({'such as ' + ', '.join(near) if near else 'resnet50, …'}). "
         "Any torch.nn.Module can be exported under any name: --network FILE.py:NAME --size "

@@ -4,11 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from cli.clients import client_config, connected, explain, make_client
+from cli.clients import CONNECT_S, client_config, connected, explain, make_client
 from cli.topics import TopicError, end_offset, find_partitions
 from producer.naming import Names
 from wire.deadletter import EXPIRED, decode_dead_letter
@@ -108,7 +108,7 @@ class Listener:
         names: Names,
         labels: Sequence[str | None],
         limit: int,
-        timeout: float,
+        timeout: float | None,
         decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
     ) -> None:
         """Stand at the end of both topics before the first image is sent.
@@ -122,7 +122,7 @@ class Listener:
             names: the ids of the images.
             labels: true class names; image i has label i modulo their number.
             limit: sequence numbers from here on are not of this run, whatever a record claims.
-            timeout: seconds to reach Kafka.
+            timeout: seconds to reach Kafka; None: as `reach` says.
             decode: reads a prediction.
 
         Raises:
@@ -145,7 +145,7 @@ class Listener:
         )
         self._consumer = make_client(Consumer, config)
         try:
-            self._assign((*predictions_topics, dead_letters_topic), brokers, timeout)
+            self._assign((*predictions_topics, dead_letters_topic), config, timeout)
         except TopicError as error:
             self._consumer.close()
             raise ListenError(f"cannot listen for results: {error}") from None
@@ -175,13 +175,15 @@ class Listener:
         self._thread.join()
         self._consumer.close()
 
-    def _assign(self, topics: Sequence[str], brokers: str, timeout: float) -> None:
+    def _assign(
+        self, topics: Sequence[str], config: Mapping[str, Any], timeout: float | None
+    ) -> None:
         # Explicit end offsets: OFFSET_END would be looked up only at the first fetch, and what
         # comes in between would be missed.
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (CONNECT_S if timeout is None else timeout)
         assignment = []
         for topic in topics:
-            for partition in find_partitions(self._consumer, brokers, topic, timeout):
+            for partition in find_partitions(self._consumer, config, topic, timeout):
                 at = TopicPartition(topic, partition)
                 at.offset = end_offset(self._consumer, at, deadline)
                 assignment.append(at)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from producer.listener import Tally
 
+INDENT = 15
+"""Where the facts of a report begin, behind their names."""
 NOBODY = ": nothing was answered; does a bridge run for this topic? (tkb bridge)"
 DROPPED = " (among them all that a bridge with --expired drop has dropped)"
 

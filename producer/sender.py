@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from cli.clients import client_config, connected, explain, make_client, reason
+from cli.clients import CONNECT_S, client_config, connected, explain, make_client, reason
 from cli.topics import TopicError, find_partitions
 from wire.record import Outgoing
 
@@ -48,7 +48,11 @@ class Sender:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], topic: str, queue_timeout: float, connect_timeout: float
+        self,
+        config: Mapping[str, Any],
+        topic: str,
+        queue_timeout: float,
+        connect_timeout: float | None,
     ) -> None:
         """Connect.
 
@@ -56,7 +60,7 @@ class Sender:
             config: librdkafka options.
             topic: where images go.
             queue_timeout: seconds that a full local queue is waited for.
-            connect_timeout: seconds to reach a broker and find the topic.
+            connect_timeout: seconds to reach a broker and find the topic; None: as `reach` says.
 
         Raises:
             KafkaSettingError: a setting that librdkafka refuses.
@@ -73,14 +77,14 @@ class Sender:
             Producer, {**config, "on_delivery": self._delivered, "stats_cb": self._statistics}
         )
         try:
-            find_partitions(self._producer, brokers, topic, connect_timeout)
+            find_partitions(self._producer, config, topic, connect_timeout)
         except TopicError as error:
             raise SendError(str(error)) from None
         except KafkaException as error:
             why = explain(self._producer, config, error)
             raise SendError(f"cannot use Kafka at {brokers}: {why}") from None
         connected(config)
-        self._await_producer_id(connect_timeout)
+        self._await_producer_id(CONNECT_S if connect_timeout is None else connect_timeout)
 
     @property
     def pending(self) -> int:

@@ -37,6 +37,7 @@ OTHER_UNITS = {
     "bridge_predictions": "predictions",
     "bridge_decoder_deaths": "processes",
     "bridge_kafka_brokers_up": "brokers",
+    "bridge_kafka_queued_records": "records",
     "process_open_fds": "file descriptors",
     "process_max_fds": "file descriptors",
     "bridge_ready": "0 or 1",

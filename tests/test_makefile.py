@@ -9,9 +9,9 @@ import pytest
 from stack.paths import ROOT
 
 
-def recipe(*arguments: str) -> str:
+def recipe(*arguments: str, target: str = ".venv/.installed") -> str:
     done = subprocess.run(
-        ["make", "-n", "-B", ".venv/.installed", *arguments],
+        ["make", "-n", "-B", target, *arguments],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout
@@ -37,6 +37,31 @@ def test_a_torch_from_another_index_leaves_out_what_is_for_gpus_and_nothing_else
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_without_it_all_is_as_the_lock_file_says() -> None:
     assert "--require-hashes -r requirements/all.lock" in recipe()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_demo_does_without_torch_where_there_is_no_gpu() -> None:
+    fresh = "VENV=no-such-folder"
+    whole, small = "-r requirements/all.lock", "-r requirements/demo.lock"
+    for arguments, lock in (
+        (["GPU="], small),
+        (["GPU=/dev/nvidiactl"], whole),
+        (["GPU=", "SMALL="], whole),
+        (["GPU=/dev/nvidiactl", "SMALL=1"], small),
+        (["GPU=", "TASK=detect"], whole),
+    ):
+        said = recipe(fresh, *arguments, target="demo")
+        assert [one for one in (whole, small) if one in said] == [lock], arguments
+
+
+def test_what_the_demo_takes_has_no_torch_and_else_the_same_versions() -> None:
+    def packages(name: str) -> set[str]:
+        lock = (ROOT / "requirements" / name).read_text()
+        return set(re.findall(r"^[a-z0-9][a-z0-9._-]*==[^ ;]+", lock, re.MULTILINE))
+
+    demo = packages("demo.lock")
+    assert demo <= packages("all.lock")
+    assert not any(re.match(r"torch|triton==|cuda-|nvidia-(?!pytriton)", name) for name in demo)
 
 
 def read_by(target: str) -> set[str]:

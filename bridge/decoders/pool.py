@@ -19,7 +19,8 @@ SLICE_BYTES = 256 << 10
 """A slice of encoded images takes a decoder some milliseconds: long enough that handing it over
 costs little, short enough that the first image of it need not wait for the last."""
 SLOW_S = 1.0
-"""At one image: then the others of its slice go to another decoder, which is started for that."""
+"""Time at one image, in seconds, after which the others of its slice go to another decoder, which
+is started for that."""
 UNBLAMED = 5
 """Decoders that may die one after the other with images in flight and at none of them."""
 
@@ -258,7 +259,7 @@ class Decoders(Generic[T]):
         if not decoder.started:
             raise DecoderError(f"a decoder process cannot start: {how}")
         if self._unblamed > UNBLAMED:
-            raise DecoderError(f"decoder processes die at no image: {how}")
+            raise DecoderError(f"decoder processes keep dying, and no image is the cause: {how}")
         log.warning("decoder_died", how=how)
         if len(self._idle) + len(self._working) < self._count:
             self._add_decoder()

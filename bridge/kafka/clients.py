@@ -50,6 +50,7 @@ _PRODUCER_DEFAULTS = {
     # A dead letter is an image and its reason: the broker's limit is what counts.
     "message.max.bytes": 64 << 20,
     "queue.buffering.max.kbytes": 256 * 1024,
+    "statistics.interval.ms": 5_000,
 }
 
 
@@ -169,7 +170,10 @@ def make_consumer(
 
 
 def make_producer(
-    settings: Settings, on_error: Callable[[KafkaError], None], extra: Mapping[str, object]
+    settings: Settings,
+    on_error: Callable[[KafkaError], None],
+    on_statistics: Callable[[str], None],
+    extra: Mapping[str, object],
 ) -> Producer:
     """A producer for predictions and dead letters.
 
@@ -177,7 +181,7 @@ def make_producer(
         KafkaSettingError: an option that cannot be used.
     """
     merged = _merge(settings, _PRODUCER_DEFAULTS, settings.kafka_producer)
-    config = {**_common(settings, on_error), **merged, **extra}
+    config = {**_common(settings, on_error), **merged, **extra, "stats_cb": on_statistics}
     return make_client(Producer, config)
 
 

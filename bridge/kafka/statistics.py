@@ -1,4 +1,4 @@
-"""What the bridge reads of the statistics of Kafka's client."""
+"""What librdkafka says of itself every few seconds, as far as the bridge wants it. Pure."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,21 @@ class Statistics(NamedTuple):
     """What the bridge wants of librdkafka's statistics.
 
     Attributes:
+        rtt_s: mean seconds from a request to its answer, of the broker that takes longest. A
+            consumer's say little: its brokers hold a request back while there is nothing to fetch.
+        throttle_s: the longest that a broker has delayed an answer by its quotas.
+        requests: that no broker has answered yet.
+        records, record_bytes: in the client's queue: fetched and not taken, or not acknowledged.
         ends: the offset at which this consumer finds nothing more, by (topic, partition): the last
             stable offset, or the high watermark for one that reads what is not committed, too.
     """
 
     brokers_up: int
+    rtt_s: float
+    throttle_s: float
+    requests: int
+    records: int
+    record_bytes: int
     ends: dict[tuple[str, int], int]
 
 
@@ -25,11 +35,26 @@ def read_statistics(text: str, *, committed: bool = True) -> Statistics:
     """
     body = orjson.loads(text)
     brokers = body.get("brokers", {}).values()
-    end = "ls_offset" if committed else "hi_offset"
-    ends = {
-        (topic, one["partition"]): one[end]
+    partitions = [
+        (topic, one)
         for topic, of_topic in body.get("topics", {}).items()
         for one in of_topic.get("partitions", {}).values()
-        if one.get(end, -1) >= 0
-    }
-    return Statistics(sum(one.get("state") == "UP" for one in brokers), ends)
+    ]
+    end = "ls_offset" if committed else "hi_offset"
+    # Of a window: microseconds and milliseconds.
+    rtt_us = max((one.get("rtt", {}).get("avg", 0) for one in brokers), default=0)
+    throttle_ms = max((one.get("throttle", {}).get("max", 0) for one in brokers), default=0)
+    return Statistics(
+        brokers_up=sum(one.get("state") == "UP" for one in brokers),
+        rtt_s=rtt_us / 1e6,
+        throttle_s=throttle_ms / 1e3,
+        requests=sum(one.get("outbuf_cnt", 0) + one.get("waitresp_cnt", 0) for one in brokers),
+        records=body.get("msg_cnt", 0) + sum(one.get("fetchq_cnt", 0) for _, one in partitions),
+        record_bytes=body.get("msg_size", 0)
+        + sum(one.get("fetchq_size", 0) for _, one in partitions),
+        ends={
+            (topic, one["partition"]): one[end]
+            for topic, one in partitions
+            if one.get(end, -1) >= 0
+        },
+    )

@@ -15,16 +15,18 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bridge.inference import Answer, Done, Failure, InferenceError, Sends
 from bridge.tasks.classify import Classify, ClassifyHeads, parse_class
+from bridge.tasks.task import AnswerError
 from bridge.triton.messages import make_request, parse_answer, texts
 from bridge.triton.model import ModelSpec, UnservableModelError, Wanted, read_spec
-from bridge.triton.peer import tls_mismatch
+from cli.peer import tls_mismatch
 from imaging.rules import Input, Size
 from imaging.tensor import to_tensor
 from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
 NO_MEMORY = InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer")
-"""Made beforehand: there may be none for it."""
+"""The error of an answer for which there is no memory. It is made beforehand, since there may be
+none for the error either."""
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),
@@ -130,6 +132,20 @@ class TritonServer:
             raise InferenceError("UNAVAILABLE", str(error)) from None
         return self._version or max(versions, key=lambda one: (len(one), one), default="")
 
+    def last_answer(self, timeout_s: float) -> float | None:
+        """When the model last answered, by Triton's own clock; epoch seconds, None: never.
+
+        Raises:
+            InferenceError: Triton does not say.
+        """
+        request = service_pb2.ModelStatisticsRequest(name=self._model, version=self._version)
+        try:
+            answer = self._stub.ModelStatistics(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise _failed(error) from None
+        last_ms = max((one.last_inference for one in answer.model_stats), default=0)
+        return last_ms / 1000 if last_ms else None
+
     def _with_labels(self, spec: ModelSpec, timeout_s: float) -> ModelSpec:
         """Where Triton does not find the best classes, it can still say once what all are called.
 
@@ -166,7 +182,8 @@ class TritonServer:
         except grpc.RpcError as error:  # an operator may restrict it
             raise InferenceError(
                 "UNAVAILABLE",
-                f"model {self._model!r} is not ready, and why is not told: {error.details()}",
+                f"model {self._model!r} is not ready, and Triton does not say why: "
+                f"{error.details()}",
             ) from None
         known = sorted({str(one["name"]) for one in models})
         if self._model not in known and ask("ServerReady").get("ready"):
@@ -178,6 +195,8 @@ class TritonServer:
             for one in models
             if one["name"] == self._model
         ]
+        if self._version:
+            states.insert(0, f"version {self._version} is asked for")
         raise InferenceError(
             "UNAVAILABLE", f"model {self._model!r} is not ready: {'; '.join(states)}".strip()
         )
@@ -265,6 +284,11 @@ def probe(inference: Sends, spec: ModelSpec, timeout_s: float = 30) -> Answer:
         if result.failure is Failure.INVALID:
             raise UnservableModelError(f"model {spec.name!r} fails on a probe image: {result}")
         raise result
+    answer = next(iter(result.results), None)
+    if isinstance(answer, AnswerError) and answer.kind == "bad_shape":
+        raise UnservableModelError(
+            f"model {spec.name!r} cannot be used for the task {spec.task.name}: {answer}"
+        )
     return result
 
 

@@ -10,7 +10,7 @@ from bridge.inference import Done, Failure, InferenceError, Sends
 from bridge.triton.addresses import Address
 from bridge.triton.client import probe
 from bridge.triton.model import ModelSpec, UnservableModelError
-from bridge.triton.peer import speaks_http
+from cli.peer import not_triton
 from imaging.rules import Input, Size
 
 
@@ -110,12 +110,9 @@ def examine(member: Member, max_attempts: int, timeout_s: float) -> tuple[ModelS
     try:
         spec = server.load_spec()
     except InferenceError as error:
-        if error.status != "UNAVAILABLE" or not speaks_http(member.name):
+        text = not_triton(member.name) if error.status == "UNAVAILABLE" else None
+        if text is None:
             raise
-        text = (
-            f"{member.name} speaks HTTP and not gRPC: Triton's gRPC port is 8001 by default, "
-            "8000 is its HTTP port"
-        )
         # A proxy whose server is away says it in HTTP, too; one that stays so is a mistake.
         member.strangers += 1
         if member.strangers < max_attempts:

@@ -61,7 +61,7 @@ REPORT, SUMMARY = "latency_report.html", "latency_summary.json"
 app = make_app("CONSUMER")
 
 WHAT, END, RESULT = "What is measured", "When it ends", "Results"
-"""The panels of its help."""
+"""The panels of the command's help."""
 
 
 class StartAt(StrEnum):
@@ -200,7 +200,7 @@ def main(  # one parameter an option: this signature is the command's help
     images_topic: ImagesTopic = IMAGES,
     predictions_topic: PredictionsTopic = PREDICTIONS,
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
-    connect_timeout: ConnectTimeout = 10.0,
+    connect_timeout: ConnectTimeout = None,
     kafka: KafkaOptions = None,
     schema_registry_url: SchemaRegistryUrl = "",
     schema_registry_user: SchemaRegistryUser = "",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
+from cli.peer import not_triton
 from consumer.summary import TritonStages
 
 TIMEOUT_SECONDS = 5.0
@@ -58,7 +59,8 @@ def _ask(address: str, what: str, question: Callable[..., Any]) -> Any:
         with grpcclient.InferenceServerClient(address) as client:
             return question(client, as_json=True, client_timeout=TIMEOUT_SECONDS)
     except InferenceServerException as error:
-        raise TritonError(f"no {what} from Triton at {address}: {error.message()}") from None
+        why = not_triton(address) or error.message()
+        raise TritonError(f"no {what} from Triton at {address}: {why}") from None
 
 
 def difference(

@@ -72,7 +72,7 @@ def main(
     brokers: Brokers = BROKERS,
     predictions_topic: PredictionsTopic = PREDICTIONS,
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
-    connect_timeout: ConnectTimeout = 10.0,
+    connect_timeout: ConnectTimeout = None,
     kafka: KafkaOptions = None,
     schema_registry_url: SchemaRegistryUrl = "",
     schema_registry_user: SchemaRegistryUser = "",

@@ -23,11 +23,13 @@ from consumer.report.comparison import caveats, compare
 from consumer.report.confusion import confusion
 from consumer.report.distribution import Distribution, distribution
 from consumer.report.gallery import Place
+from consumer.report.stories import stories
 from consumer.report.svg import draw
 from consumer.summary import Stage, Summary
 from consumer.units import clipped, duration
 
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("theme.js", "find.js")
 NAME_LENGTH = 80
 """Characters of an id or a label: a longer one says no more and breaks the layout."""
 
@@ -85,6 +87,7 @@ def write_report(
         slowest=gallery.cards(rows, gallery.slowest(chosen), pictures, answers),
         detected=detected,
         neighbours=neighbours,
+        stories=stories(rows),
     )
 
 
@@ -140,7 +143,7 @@ def _distribution(summary: Summary) -> Distribution | None:
 
 
 def _write(file: BinaryIO, template: str, **content: object) -> None:
-    script = (TEMPLATES / "theme.js").read_text()
+    script = "".join((TEMPLATES / name).read_text() for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template(template)
     text = page.render(

@@ -8,17 +8,20 @@ import tempfile
 import time
 from contextlib import ExitStack
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bridge.inference import InferenceError
-from cli.app import fail, make_app
+from cli.app import fail, install, make_app
 from cli.child import command
 from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.summary import Summary
 from exporter.detector.score import Score
+from exporter.errors import ExportError
+from exporter.shipped import install_shipped
 from stack.bridge import Bridge
 from stack.demo.detections import draw_examples, judge, number_of
 from stack.demo.rate import sustainable_rate
@@ -28,7 +31,7 @@ from stack.errors import DemoError, StackError
 from stack.kafka import Kafka, jars
 from stack.paths import STACKS
 from stack.topics import create_topics
-from stack.triton import Triton
+from stack.triton import Triton, package
 from wire.answers import Detections
 from wire.prediction import decode_prediction
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
@@ -76,6 +79,10 @@ def main(
     0.65.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        require_programs()
+    except StackError as error:
+        fail(error)
     STACKS.mkdir(parents=True, exist_ok=True)
     # A folder of its own, so that demos can run side by side and never see old messages.
     directory = Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
@@ -84,7 +91,7 @@ def main(
         with ExitStack() as running:
             summary, score = run(directory, output, rate, delivery.value, subject, running)
             console.print("stopping")
-    except (StackError, DemoError, InferenceError, ReadError) as error:
+    except (StackError, DemoError, InferenceError, ReadError, ExportError) as error:
         fail(error)
     except KeyboardInterrupt:
         console.print("stopped")
@@ -96,13 +103,26 @@ def main(
     shutil.rmtree(directory)  # logs and data: of use only where something went wrong
 
 
+def require_programs() -> None:
+    """Find out at once what would be missing after minutes.
+
+    Raises:
+        StackError: something is; the text says what.
+    """
+    if find_spec("torch") is None:  # found, not imported: that takes seconds
+        raise StackError(f"tkb demo needs torch, which is not installed: {install('model')}")
+    package()
+    jars.java()
+    if not jars.is_cached():
+        jars.maven()
+
+
 def run(
     directory: Path, output: Path, rate: float, delivery: str, subject: Subject, running: ExitStack
 ) -> tuple[Summary, Score | None]:
     """Bring everything up, send, measure; what was started is stopped by `running`."""
     repository = STACKS / "model_repository"
-    step("exporting the model to TorchScript (a minute the first time)")
-    script("export", subject.model, "--backend", "python", "--repository", repository)
+    provide_model(subject, repository)
 
     step("starting Kafka and Triton" if jars.is_cached() else "fetching and starting Kafka, Triton")
     # So many are right in float32. TF32, which torch uses on a GPU, may move one or two.
@@ -160,6 +180,22 @@ def run(
     said = read_detections(kafka.bootstrap, run_id, subject.count)
     draw_examples(subject.detecting, said, output / EXAMPLES)
     return summary, judge(subject.detecting, said)
+
+
+def provide_model(subject: Subject, repository: Path) -> None:
+    """Have the model in the repository, ready to be served.
+
+    Raises:
+        DemoError: it cannot be had.
+    """
+    if find_spec("torch") is not None:
+        step("exporting the model to TorchScript (a minute the first time)")
+        script("export", subject.model, "--backend", "python", "--repository", repository)
+    elif subject.detecting is not None:
+        raise DemoError(f"the detector needs torch: {install('model')}")
+    else:
+        step("taking the model as it comes, in ONNX (torch is not installed)")
+        install_shipped(repository)
 
 
 def read_detections(bootstrap: str, run_id: str, count: int) -> dict[int, Detections]:

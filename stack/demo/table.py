@@ -1,5 +1,6 @@
 """The table that the demo ends with."""
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,8 @@ score of 0.25 on, but another processor rounds differently, and a box near that 
 go."""
 EXAMPLES = "detections.png"
 
-console = Console(highlight=False, soft_wrap=True)
+# Piped, a line stays one line.
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def report(summary: Summary, output: Path, subject: Subject, score: Score | None) -> None:
@@ -61,4 +63,4 @@ def report(summary: Summary, output: Path, subject: Subject, score: Score | None
         "latency_report.html",
         *([] if score is None else [EXAMPLES]),
     ):
-        console.print(f"{output / name}", markup=False)
+        console.print(f"{output / name}", markup=False, soft_wrap=True)

@@ -65,6 +65,17 @@ def test_bridges_are_to_add_up(tmp_path: Path, two: float, verdict: str) -> None
     assert [path.name for path in tmp_path.glob("*.png")] == ["throughput_by_bridges.png"]
 
 
+@pytest.mark.parametrize(("two", "verdict"), [(370.0, "yes"), (350.0, "**no**")])
+def test_tritons_are_to_add_up(tmp_path: Path, two: float, verdict: str) -> None:
+    section = {
+        **ABOUT, "counts": [1, 2], "share": 0.25,
+        "measurements": {"1": [window(200.0)] * 2, "2": [window(two)] * 2},
+    }  # fmt: skip
+    found = verdicts(report.write(tmp_path, {"tritons": section}))
+    what = "2 Tritons ÷ one, behind one bridge, each with its share of a core"
+    assert found[what] == verdict
+
+
 def rivals(**theirs: tuple[str, float, float]) -> dict[str, Any]:
     """The section, of rivals by their guarantee, images/s and p99; ours: 1,000 and 10 ms."""
     all_of_them = {"bridge": ("at least once", 1000.0, 10.0), **theirs}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.share import PERIOD_US, ROOT, SHARE, SharedBridge
+from benchmarks.procfs import tree
+from benchmarks.share import PERIOD_US, ROOT, SHARE, SharedBridge, SharedTriton
 from stack.errors import StackError
 
 pytestmark = pytest.mark.slow
@@ -30,6 +31,19 @@ def test_the_kernel_holds_it_to_its_share(bridge: SharedBridge) -> None:
         assert int(quota.read_text().split()[0]) == SHARE * PERIOD_US
     finally:
         bridge.kill()
+    assert not GROUP.exists()
+
+
+@pytest.mark.skipif(not os.access(GROUP.parent, os.W_OK), reason="no control groups to make")
+def test_a_triton_is_confined_with_the_processes_that_run_its_models(
+    model_repository: Path, tmp_path: Path
+) -> None:
+    triton = SharedTriton(model_repository, tmp_path, NAME)
+    with triton:
+        triton.confine()
+        confined = {int(pid) for pid in (GROUP / "cgroup.procs").read_text().split()}
+        assert len(confined) > 1
+        assert confined >= tree([triton.pid])
     assert not GROUP.exists()
 
 

@@ -63,8 +63,13 @@ def test_health_is_on_loopback_unless_it_is_told_otherwise() -> None:
         (["--retry-min-s", "9"], "retry_max_s is below retry_min_s"),
         (["--max-image-bytes", "999999999"], "could never be held"),
         (["--config", "/nonexistent.toml"], "no such file"),
+        (["--config", "/"], "config: is a folder: /"),
+        (["--brokers", ""], "brokers: no address of a broker"),
+        (["--brokers", "http://kafka:9092"], "'http://kafka:9092' is the address of something"),
+        (["--brokers", "kafka:9092,kafka:none"], "'kafka:none' is not HOST:PORT"),
+        (["--brokers", "kafka:99999"], "'kafka:99999' is not HOST:PORT"),
         (["--value-format", "json"], "needs image_field"),
-        (["--value-format", "base64", "--image-field", "a"], "of no use with value_format base64"),
+        (["--value-format", "base64", "--image-field", "a"], "no effect with value_format base64"),
         (["--pass-headers", "camera,ce_id"], "ce_id cannot be passed on"),
         (["--route-by", "camera"], "neither label nor header:NAME"),
         (["--route-by", "header:"], "needs the header's name"),
@@ -130,7 +135,21 @@ def test_models_share_no_group_unless_they_are_told_to() -> None:
 def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bridge.toml"
     path.write_text("tok_k = 4\n")
-    with pytest.raises(ConfigError, match="tok_k"):
+    with pytest.raises(ConfigError, match=rf"^{path}: tok_k: no such setting \(top_k\?\)$"):
+        read("--config", str(path))
+
+
+def test_what_is_wrong_in_the_file_names_it_but_not_what_wins_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text('top_k = "many"\n')
+    with pytest.raises(ConfigError, match=f"^{path}: top_k: "):
+        read("--config", str(path))
+    with pytest.raises(ConfigError, match=r"^top_k: "):
+        read("--config", str(path), "--top-k", "few")
+    monkeypatch.setenv("BRIDGE_TOP_K", "few")
+    with pytest.raises(ConfigError, match=r"^top_k: "):
         read("--config", str(path))
 
 

@@ -1,6 +1,8 @@
 """`tkb doctor` against a real Kafka and a real Triton."""
 
+import re
 import socket
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -56,7 +58,7 @@ def test_what_the_bridge_would_do_is_said_and_what_is_wrong_ends_with_1(
     assert code == 1
     assert "no such topic" in said
     assert "tkb topics create" in said
-    assert "it speaks HTTP and not gRPC" in said
+    assert f"{triton.http} speaks HTTP and not gRPC" in said
 
     code, said = doctor({**given, "--model": "nobody"})
     assert code == 1
@@ -73,6 +75,27 @@ def test_without_kafka_and_triton_each_is_named(
     assert code == 1
     assert f"wrong  Kafka at {address}: " in said
     assert f"ok     Triton at {triton.grpc}" in said
+
+
+def test_clocks_that_differ_are_told(
+    kafka: Kafka, triton: Triton, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(kafka, triton, topics)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    producer.produce(topics.images, b"image", timestamp=int(time.time() * 1000) - 5000)
+    assert producer.flush(60) == 0
+    code, said = doctor(given)
+    assert code == 0, said
+    assert f"ok     the newest record of {topics.images} is " in said
+    assert "clock" not in said
+
+    monkeypatch.setattr("bridge.checks.clock_s", lambda: time.time() - 3600)
+    code, said = doctor(given)
+    assert code == 0, said
+    (record,) = re.findall(r"note   the newest record of \S+ is dated ([\d,.]+) s after", said)
+    assert 3000 < float(record.replace(",", "")) < 3600
+    (server,) = re.findall(r"note   Triton at \S+: its clock is ([\d,.]+) s ahead of", said)
+    assert 3500 < float(server.replace(",", "")) < 3700
 
 
 @pytest.mark.parametrize("wrong", [{"--top-k": "many"}, {"--kafka": "nonsense=1"}])

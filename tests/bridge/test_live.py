@@ -437,3 +437,18 @@ def _holds(condition: Any) -> bool:
 
 def send_signal(pid: int, number: signal.Signals) -> None:
     os.kill(pid, number)
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_what_kafkas_clients_say_of_themselves_is_scraped(
+    kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
+) -> None:
+    bridge = start_bridge(delivery=delivery)
+    send(kafka.bootstrap, topics.images, as_records(cifar10(Encoding.RAW)[:50]))
+    collect_answers(kafka, topics, 50)
+    wait_for(lambda: bridge.metrics()["bridge_kafka_rtt_seconds"] > 0)
+    found = bridge.metrics()
+    assert found["bridge_kafka_brokers_up"] >= 1
+    for client in ("consumer", "producer"):
+        for name in ("throttle_seconds", "requests_waiting", "queued_records", "queued_bytes"):
+            assert found[f'bridge_kafka_{name}{{client="{client}"}}'] >= 0

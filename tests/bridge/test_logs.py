@@ -29,3 +29,26 @@ def test_the_same_complaint_is_logged_once(capsys: pytest.CaptureFixture[str]) -
         ("tracing", "no collector, attempt 0"),
         ("tracing", "spans dropped"),
     ]
+
+
+def test_a_warning_that_is_repeated_is_one_line_but_not_while_debugging(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def say() -> list[str]:
+        log = structlog.get_logger()
+        for attempt in range(3):
+            log.warning("commit_failed", error=f"attempt {attempt}")
+            log.warning("waiting_for_triton", error="refused" if attempt else "not there")
+            log.warning("triton_left_alone", server=f"triton-{attempt}")
+            log.info("rebalanced")
+            log.error("refused")
+        return [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+
+    configure("info", "json")
+    said = say()
+    assert len(said) == 12
+    assert said.count("commit_failed") == 1
+    assert said.count("waiting_for_triton") == 2
+    structlog.reset_defaults()
+    configure("debug", "json")
+    assert len(say()) == 15

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import COMMANDS, load, main, root
+from cli.options import broker_list
 
 ROOT = Path(__file__).resolve().parents[2]
 TKB = [sys.executable, str(ROOT / "cli")]
@@ -48,6 +49,10 @@ def test_each_file_that_users_run_is_a_command(file: str, name: str) -> None:
     assert load(name).name == name
 
 
+GOOD_BROKERS = (
+    "kafka", "kafka:9092", "a:1, b:2,", "SSL://kafka:9093", "sasl_ssl://kafka", "[::1]:9092",
+    "[::1]",
+)  # fmt: skip
 WRONG = (
     (["bridg"], "Did you mean 'bridge'?"),
     (["bridge", "--kafka", "security.protocol"], "'security.protocol' is not KEY=VALUE"),
@@ -68,6 +73,11 @@ WRONG = (
     (["watch", "--port", "70000"], "--port"),
     (["export", "--backend", "pythn"], "Did you mean 'python'?"),
     (["dead-letters", "list", "--kafka", "x"], "'x' is not KEY=VALUE"),
+    (["read", "--brokers", "http://localhost:9092"], "'http://localhost:9092' is the address of"),
+    (["dead-letters", "list", "--brokers", "kafka:x"], "'kafka:x' is not HOST:PORT"),
+    (["doctor", "--brokers", "kafka:0"], "'kafka:0' is not HOST:PORT"),
+    (["export", "--size", "32"], "--size is HEIGHTxWIDTH"),
+    (["export", "resnet51"], "no model is named 'resnet51'"),
     (["dead-letters", "lst"], "Did you mean 'list'?"),
     (["topics", "create", "--partitions", "0"], "--partitions"),
     (["stack", "up", "--name", "../x"], "letters, digits"),
@@ -145,3 +155,8 @@ def test_the_same_thing_has_the_same_flag_everywhere() -> None:
     assert ours["--dead-letters-topic"] == everywhere | {"read", "dead-letters"}
     assert ours["--brokers"] == everywhere | {"read", "dead-letters", "topics"}
     assert "--topic" not in ours
+
+
+@pytest.mark.parametrize("text", GOOD_BROKERS)
+def test_an_address_that_kafkas_client_takes_is_taken(text: str) -> None:
+    assert broker_list(text) == text

@@ -1,5 +1,6 @@
 """The colours of the stages: the same wherever they are drawn, and told apart by everyone."""
 
+import json
 import re
 from itertools import combinations
 from pathlib import Path
@@ -90,3 +91,21 @@ def test_the_live_view_has_the_same_colours() -> None:
     style = (ROOT / "consumer/liveview/page/style.css").read_text()
     for name, colour in STAGE_COLOURS.items():
         assert re.findall(rf"--{name}: (#\w+)", style) == [colour.light, colour.dark]
+
+
+def test_the_dashboard_has_the_same_colours() -> None:
+    """Those of a dark page, as Grafana's own theme is; the bridge does not see `kafka_out`."""
+    file = ROOT / "observability/grafana/dashboards/pipeline.json"
+    (panel,) = (
+        one
+        for one in json.loads(file.read_text())["panels"]
+        if "{{stage}}" in [target["legendFormat"] for target in one.get("targets", ())]
+    )
+    shown = {
+        override["matcher"]["options"]: override["properties"][0]["value"]["fixedColor"]
+        for override in panel["fieldConfig"]["overrides"]
+        if override["matcher"]["id"] == "byName"
+    }
+    assert shown == {
+        name: colour.dark for name, colour in STAGE_COLOURS.items() if name != "kafka_out"
+    }

@@ -171,9 +171,11 @@ def test_kafka_with_tls_and_a_user(settings: Any) -> None:
     assert "secret" not in json.dumps(one(manifests, "ConfigMap", "bridge"))
 
 
-def test_strimzis_user_may_do_what_the_bridge_does(settings: Any) -> None:
-    manifests = render(STRIMZI)
+@pytest.mark.parametrize("routes", [{}, {"cat": "cats", "dog": "1", "cow": "cats"}], ids=len)
+def test_strimzis_user_may_do_what_the_bridge_does(settings: Any, routes: dict[str, str]) -> None:
+    manifests = render({**STRIMZI, "bridge": {"settings": {"routes": routes}}})
     read = settings(manifests)
+    assert read.routes == routes
     assert read.brokers == f"{RELEASE}-kafka-kafka-bootstrap.{NAMESPACE}.svc:9093"
     user = one(manifests, "KafkaUser", "bridge")
     rights = {
@@ -183,12 +185,13 @@ def test_strimzis_user_may_do_what_the_bridge_does(settings: Any) -> None:
     assert rights == {
         ("topic", read.images_topic): {"Read", "Describe"},
         ("topic", read.predictions_topic): {"Write", "Describe"},
+        **{("topic", topic): {"Write", "Describe"} for topic in routes.values()},
         ("topic", read.dead_letters_topic): {"Write", "Describe"},
         ("group", read.group): {"Read", "Describe"},
         ("transactionalId", read.transactional_id.removesuffix("-1")): {"Write", "Describe"},
     }
-    topics = {m["spec"]["topicName"] for m in manifests if m["kind"] == "KafkaTopic"}
-    assert topics == {read.images_topic, read.predictions_topic, read.dead_letters_topic}
+    topics = [m["spec"]["topicName"] for m in manifests if m["kind"] == "KafkaTopic"]
+    assert sorted(topics) == sorted(read.topics)
     assert read.kafka["sasl.username"] == user["metadata"]["name"]
 
 
@@ -373,7 +376,7 @@ def test_kafkas_client_takes_the_options() -> None:
     options = {"session.timeout.ms": 30000, "group.instance.id": f"{NAMESPACE}.{POD}"}
     read = load({"kafka_consumer": options})
     make_consumer(read, print, print, print).close()
-    make_producer(read, print, {}).flush(0)
+    make_producer(read, print, print, {}).flush(0)
 
 
 @pytest.mark.parametrize(
@@ -403,6 +406,13 @@ def test_kafkas_client_takes_the_options() -> None:
         ({"kafka": {"sasl": {"mechanism": "SCRAM"}}}, "'SCRAM-SHA-512'"),
         ({"kafka": {"tls": {"caSecret": "ca"}}}, "kafka.tls.enabled is false"),
         ({"kafka": {"topics": {"images": "my images"}}}, "does not match pattern"),
+        ({"kafka": {"topics": {"images": "predictions"}}}, "are three topics"),
+        ({"bridge": {"settings": {"routes": {"cat": "images"}}}}, "cat goes to"),
+        ({"bridge": {"settings": {"routes": {"cat": "my cats"}}}}, "cat goes to"),
+        (
+            {**STRIMZI, "bridge": {"settings": {"routes": {"a": "a_cat", "b": "A-cat"}}}},
+            "topics A-cat and a_cat differ only in letters",
+        ),
         ({"triton": {"modelRepository": {"source": "git"}}}, "'objectStorage'"),
         ({"triton": {"modelRepository": {"source": "objectStorage"}}}, "url is empty"),
         ({"triton": {"modelRepository": {"source": "image"}}}, "repository is empty"),

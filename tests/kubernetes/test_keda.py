@@ -3,6 +3,7 @@
 import json
 import math
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from cli.topics import end_offset
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.bridge import Bridge
@@ -114,7 +116,7 @@ def commit(kafka: str, topic: str, group: str, done: int) -> None:
     offsets = []
     for partition in range(PARTITIONS):
         place = TopicPartition(topic, partition)
-        _, end = consumer.get_watermark_offsets(place, timeout=20)
+        end = end_offset(consumer, place, time.monotonic() + 20)
         offsets.append(TopicPartition(topic, partition, min(done, end)))
     consumer.commit(offsets=offsets, asynchronous=False)
     consumer.close()

@@ -56,7 +56,7 @@ def test_a_bridge_on_another_host_signs_in_and_every_broker_has_its_copy(
     monkeypatch.setenv("BRIDGE_KAFKA", json.dumps(client.kafka))
     monkeypatch.setenv("BRIDGE_KAFKA_PASSWORD", client.password)
     settings = load({"model": "m", "images_topic": topic})
-    producer = make_producer(settings, print, {})
+    producer = make_producer(settings, print, print, {})
     failures: list[object] = []
     producer.produce(topic, b"image", on_delivery=lambda error, _: failures.append(error))
     assert producer.flush(60) == 0

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from bridge.app import App
 from bridge.config import Settings
-from bridge.kafka.client_log import REPEAT_S, KafkaLog
+from bridge.kafka.client_log import KafkaLog
 from bridge.kafka.clients import consumer_option, make_consumer, make_producer
 from bridge.kafka.group import commit_metadata, read_model
 from bridge.kafka.statistics import read_statistics
@@ -53,7 +53,7 @@ def test_a_producer_that_could_lose_an_answer_is_refused(where: str, option: Opt
     wanted = settings(producer=option) if where == "producer" else settings(both=option)
     (name,) = option
     with pytest.raises(KafkaSettingError, match=f"{name}=.* is refused: .*; leave it out"):
-        make_producer(wanted, lambda _: None, {})
+        make_producer(wanted, lambda _: None, lambda _: None, {})
 
 
 @pytest.mark.parametrize("where", ["kafka", "kafka_producer", "kafka_consumer"])
@@ -75,7 +75,7 @@ def test_it_is_refused_however_it_is_said_and_before_anything_is_waited_for(
 
 @pytest.mark.parametrize("option", [{"acks": "all"}, {"acks": -1}, {"enable.idempotence": True}])
 def test_a_promise_may_be_said_again(option: Options) -> None:
-    make_producer(settings(producer=option), lambda _: None, {})
+    make_producer(settings(producer=option), lambda _: None, lambda _: None, {})
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_only_a_program_can_set_is_refused_in_one_line(where: str, name: st
         if where == "consumer":
             consumer_of(wanted)
         else:
-            make_producer(wanted, lambda _: None, {})
+            make_producer(wanted, lambda _: None, lambda _: None, {})
 
     with pytest.raises(KafkaSettingError, match=r"leave it out|refuses its settings") as refused:
         make()
@@ -159,21 +159,33 @@ def test_the_end_is_that_of_what_this_consumer_can_read(committed: bool, end: in
     assert found.ends == {("images", 0): end}
 
 
-def test_warnings_of_kafkas_client_are_warnings_and_do_not_fill_the_log() -> None:
-    now = 0.0
-    taken = KafkaLog(lambda: now)
+def test_what_the_client_says_of_itself_is_that_of_its_slowest_broker() -> None:
+    def broker(rtt_us: int, throttle_ms: int) -> dict[str, object]:
+        window = {"rtt": {"avg": rtt_us}, "throttle": {"max": throttle_ms}}
+        return {"state": "UP", "outbuf_cnt": 1, "waitresp_cnt": 2, **window}
+
+    partition = {"partition": 0, "fetchq_cnt": 3, "fetchq_size": 300}
+    found = read_statistics(
+        orjson.dumps(
+            {
+                "msg_cnt": 7,
+                "msg_size": 700,
+                "brokers": {"1": broker(1500, 0), "2": broker(4000, 250), "coordinator": {}},
+                "topics": {"images": {"partitions": {"0": partition, "1": {"partition": 1}}}},
+            }
+        ).decode()
+    )
+    assert (found.rtt_s, found.throttle_s) == (0.004, 0.25)
+    assert (found.requests, found.records, found.record_bytes) == (6, 10, 1000)
+
+
+def test_warnings_of_kafkas_client_are_warnings() -> None:
+    taken = KafkaLog()
     with capture_logs() as events:
         structlog.get_logger()
-        for _ in range(3):
-            taken.log(logging.WARNING, "%s [%s] %s", "OFFSET", "bridge#consumer-1", "reset")
-        taken.log(logging.WARNING, "%s [%s] %s", "GETPID", "bridge#producer-2", "retrying")
+        taken.log(logging.WARNING, "%s [%s] %s", "OFFSET", "bridge#consumer-1", "reset")
         taken.log(logging.INFO, "%s [%s] %s", "MEMBERID", "bridge#consumer-1", "new")
-        now = REPEAT_S
-        taken.log(logging.WARNING, "%s [%s] %s", "OFFSET", "bridge#consumer-1", "again")
-    said = [event["message"] for event in events if event["log_level"] == "warning"]
-    assert said == [
-        "OFFSET [bridge#consumer-1] reset",
-        "GETPID [bridge#producer-2] retrying",
-        "OFFSET [bridge#consumer-1] again",
+    assert [(one["log_level"], one["facility"], one["message"]) for one in events] == [
+        ("warning", "OFFSET", "OFFSET [bridge#consumer-1] reset"),
+        ("debug", "MEMBERID", "MEMBERID [bridge#consumer-1] new"),
     ]
-    assert len(events) == 6

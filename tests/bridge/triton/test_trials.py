@@ -21,7 +21,7 @@ POISON = b"poison"
 @pytest.fixture(autouse=True)
 def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a server that is away speaks HTTP would be asked of real hosts of these names."""
-    monkeypatch.setattr(bridge.triton.member, "speaks_http", lambda _address: False)
+    monkeypatch.setattr(bridge.triton.member, "not_triton", lambda _address: None)
 
 
 class Mortal(FakeServer):

@@ -53,7 +53,7 @@ def test_a_page_opens_without_an_error_asks_for_nothing_and_has_two_themes(
     page.goto(path.as_uri())
     background = "getComputedStyle(document.body).backgroundColor"
     shades = {"auto": page.evaluate(background)}
-    button = page.get_by_role("button")
+    button = page.locator("#theme")
     for theme in ("light", "dark"):
         button.click()
         assert button.inner_text() == f"theme: {theme}"
@@ -109,4 +109,28 @@ def test_an_image_of_the_report_tells_its_story(browser: Browser, pages: dict[st
     for text in ("image-895", "UTC", "triton", "91.2 ms", "dog, score 0.500", "true label\tdog"):
         assert text in story
     assert "topic images, partition 0, offset 895" in story
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("image-895", ("image-895", "91.2 ms", "dog, score 0.5", "true label\tdog", "offset 895")),
+        ("-895", ("image-895", "partition 0, offset 895")),
+        ("nobody", ("none of 1000 images has this id",)),
+        ("5", ("of 1000 images end so",)),
+    ],
+)
+def test_any_image_is_found_by_its_id(
+    asked: str, said: tuple[str, ...], browser: Browser, pages: dict[str, Path]
+) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.set_default_timeout(WAIT_MS)
+    page.goto(pages["report usual"].as_uri())
+    page.get_by_role("searchbox").fill(asked)
+    page.keyboard.press("Enter")
+    story = page.locator("#find").inner_text()
+    for text in said:
+        assert text in story
+    assert faults(page) == []
     page.close()

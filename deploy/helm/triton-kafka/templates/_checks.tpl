@@ -29,6 +29,25 @@
 {{- if and .Values.triton.scaling.enabled (gt (int .Values.triton.scaling.minReplicas) (int .Values.triton.scaling.maxReplicas)) -}}
 {{- fail "triton.scaling.minReplicas is above triton.scaling.maxReplicas" -}}
 {{- end -}}
+{{- $topics := .Values.kafka.topics -}}
+{{- if lt (len (list $topics.images $topics.predictions $topics.deadLetters | uniq)) 3 -}}
+{{- fail "kafka.topics.images, .predictions and .deadLetters are three topics: a bridge would read what it wrote" -}}
+{{- end -}}
+{{- range $value, $topic := .Values.bridge.settings.routes | default dict -}}
+{{- if or (has $topic (list $topics.images $topics.deadLetters)) (not (regexMatch "^[a-zA-Z0-9._-]{1,249}$" $topic)) -}}
+{{- fail (printf "bridge.settings.routes: %s goes to %q: it must be a topic of predictions" $value $topic) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.strimzi.enabled -}}
+{{- $resources := dict -}}
+{{- range prepend (include "triton-kafka.written" . | fromJsonArray) $topics.images -}}
+{{- $name := include "triton-kafka.topic" (dict "cluster" "" "topic" .) -}}
+{{- if hasKey $resources $name -}}
+{{- fail (printf "topics %s and %s differ only in letters that the names of their KafkaTopics cannot have: rename one" (get $resources $name) .) -}}
+{{- end -}}
+{{- $_ := set $resources $name . -}}
+{{- end -}}
+{{- end -}}
 {{- if not .Values.strimzi.enabled -}}
 {{- $sasl := .Values.kafka.sasl -}}
 {{- if and $sasl.mechanism (not (and $sasl.username $sasl.passwordSecret.name)) -}}

@@ -84,6 +84,18 @@ sasl:
 {{- end -}}
 {{- end -}}
 
+{{/* The topics that a bridge writes: those of its routes, too. A list in JSON. */}}
+{{- define "triton-kafka.written" -}}
+{{- $topics := .Values.kafka.topics -}}
+{{- $routes := .Values.bridge.settings.routes | default dict | values | sortAlpha -}}
+{{- concat (list $topics.predictions $topics.deadLetters) $routes | uniq | toJson -}}
+{{- end -}}
+
+{{/* The name of a topic's resource: names of topics may hold what those of resources may not. */}}
+{{- define "triton-kafka.topic" -}}
+{{- printf "%s-%s" .cluster .topic | lower | replace "_" "-" -}}
+{{- end -}}
+
 {{- define "triton-kafka.group" -}}
 {{- .Values.bridge.settings.group | default (printf "bridge-%s" .Values.triton.model) -}}
 {{- end -}}

@@ -6,10 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 import trustme
+from typer.testing import CliRunner
 
+from bridge.doctor import app as doctor
 from bridge.inference import InferenceError
 from bridge.triton.client import Tls, TritonServer
-from bridge.triton.peer import speaks_http, tls_mismatch
+from cli.peer import not_kafka, not_triton, speaks_grpc, speaks_http, tls_mismatch
+from consumer.reading.command import app as read
+from stack.kafka import Kafka
+from stack.triton import Triton
 
 
 @pytest.fixture(params=["plain", "TLS"])
@@ -49,3 +54,41 @@ def test_tls_that_is_missing_or_too_much_is_told(server: tuple[str, bool]) -> No
 def test_where_nothing_listens_no_advice_is_given() -> None:
     assert tls_mismatch("127.0.0.1:1", tls=True) is None
     assert tls_mismatch("127.0.0.1:1", tls=False) is None
+
+
+def test_grpc_where_kafka_should_be_is_told(server: tuple[str, bool]) -> None:
+    address, tls = server
+    assert speaks_grpc(address) is not tls
+    if not tls:
+        assert not_kafka(address) == (
+            f"{address} speaks gRPC, as Triton does: are the addresses of the two swapped?"
+        )
+    assert not_triton(address) is None
+
+
+def test_of_what_says_nothing_nothing_is_told() -> None:
+    for address in ("127.0.0.1:1", "nowhere.invalid:9092"):
+        assert not_kafka(address) is None
+        assert not_triton(address) is None
+
+
+@pytest.mark.slow
+def test_kafka_where_triton_should_be_is_told_and_the_other_way_round(
+    kafka: Kafka, triton: Triton
+) -> None:
+    assert not_kafka(kafka.bootstrap) is None
+    assert not_triton(triton.grpc) is None
+    swapped = "are the addresses of the two swapped?"
+    assert not_triton(kafka.bootstrap) == f"{kafka.bootstrap} is Kafka, not Triton: {swapped}"
+    assert not_kafka(triton.grpc) == f"{triton.grpc} speaks gRPC, as Triton does: {swapped}"
+    assert not_kafka(triton.http) == f"{triton.http} speaks HTTP and not Kafka's protocol"
+
+
+@pytest.mark.slow
+def test_swapped_addresses_are_said_by_the_commands(kafka: Kafka, triton: Triton) -> None:
+    done = CliRunner().invoke(read, ["--brokers", triton.grpc])
+    assert done.exit_code == 1
+    assert "are the addresses of the two swapped?" in done.stderr
+    done = CliRunner().invoke(doctor, ["--brokers", triton.grpc, "--triton", kafka.bootstrap])
+    assert done.exit_code == 1
+    assert done.stdout.count("are the addresses of the two swapped?") == 2
