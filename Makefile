@@ -31,7 +31,8 @@ demo: $(if $(SMALL),$(VENV)/.small,$(VENV)/.installed) ## 1,000 real images thro
 	$(BIN)/python scripts/demo.py $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.installed lint test-ansible-short test-dali ## lint, types, and all tests on real servers
-	$(BIN)/python -m pytest --durations 20
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not soak"
+	$(BIN)/python -m pytest -m "slow and not soak" --durations 20
 
 test-fast: $(VENV)/.installed ## the tests that start no server and export no model: about a minute
 	FUZZ_INPUTS=100 $(BIN)/python -m pytest -q -n auto --dist loadfile --hypothesis-profile quick \

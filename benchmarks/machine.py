@@ -20,7 +20,9 @@ def describe(device: str) -> dict[str, object]:
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
         "device": _nvidia("name") if device == "cuda" else CPU,
         **({"driver": _nvidia("driver_version")} if device == "cuda" else {}),
-        "commit": _run("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD") or "unknown",
+        # Where the sources are without their repository, whoever brought them may say which.
+        "commit": _run("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
+        or os.environ.get("COMMIT", "unknown"),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": {

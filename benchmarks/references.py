@@ -4,8 +4,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import pytest
-
 from benchmarks import subjects
 from benchmarks.models import NULL
 from benchmarks.null_model import START_S, enough, warm_broker
@@ -17,7 +15,6 @@ from benchmarks.window import Window, drain
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from producer.uploading import parse_prefix, upload
-from tests.storage.server import BUCKET, ObjectServer
 
 FETCHED = 2500
 """Images/s that a bridge is expected to fetch at most: what the backlog is made for."""
@@ -30,6 +27,11 @@ def references(rig: Rig, plan: Plan, progress: Progress) -> Result:
     The server takes cores of the same machine, so the rates beside each other mean little; the CPU
     of the bridge for each image does.
     """
+    # What the tests need is not on every machine that measures something else.
+    import pytest  # noqa: PLC0415
+
+    from tests.storage.server import BUCKET, ObjectServer  # noqa: PLC0415
+
     rate = warm_broker(rig)
     raw = rig.backlog(enough(rate, plan.watch), Encoding.RAW)
     count = int(FETCHED * (START_S + plan.watch.warm_s + plan.watch.window_s))

@@ -83,7 +83,7 @@ class App:
         self._waits: dict[str, str] = {}
         """What a start waits for, with the reason."""
         self._serializer: Serializer | None = None
-        """Of predictions; None: JSON, or not known yet."""
+        """Writes predictions; None while it is not known, and where they are JSON."""
         self._reads_committed = consumer_option(settings, "isolation.level") == "read_committed"
         self._parts: Parts | None = None
         check_client(settings)

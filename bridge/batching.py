@@ -15,9 +15,9 @@ from bridge.inference import InferenceError
 T = TypeVar("T")
 
 TAKEN_DOWN = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
-"""What is said of a request whose server died, or hangs."""
+"""gRPC statuses of a request whose server died or hangs."""
 BUSY = ("RESOURCE_EXHAUSTED",)
-"""What a server says that does not take a request now, or not one as large."""
+"""gRPC statuses of a server that does not take a request now, or not one as large."""
 
 
 @dataclass(slots=True)

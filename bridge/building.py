@@ -46,13 +46,13 @@ if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 BUFFERED_BATCHES = 8
-"""Batches held for each that Triton may have: one being answered, one waiting, two
-on their way in, and as much again being published or in a transaction."""
+"""Batches that are held for each request that Triton may have: one is being answered, one waits,
+two are on their way in, and as many again are being published or are in a transaction."""
 
 
 FETCHES_IN_FLIGHT = 256
-"""Images that may be in flight besides, where some are fetched: twice as many as are fetched at a
-time, so that the next ones are known when one has come."""
+"""Images that may be in flight in addition, where some are fetched from object storage. It is twice
+as many as are fetched at a time, so that the next ones are known when one has come."""
 
 
 @dataclass(frozen=True, slots=True)

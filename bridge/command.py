@@ -47,7 +47,7 @@ PANELS = {
     "retry_min_s": "When something fails",
     "tracing": "How it is operated",
 }
-"""The panels of its help, by the setting that each begins with."""
+"""The panels of the command's help, by the setting that each begins with."""
 METAVARS = {
     "brokers": "HOST:PORT", "triton": "HOST:PORT", "group": "NAME", "model": "NAME",
     "model_version": "VERSION", "transactional_id": "ID", "kafka_password": "PASSWORD",

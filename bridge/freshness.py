@@ -6,8 +6,9 @@ from dataclasses import dataclass
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?")
 GRACE = 0.1
-"""Of the age, for an image that was young enough when its decoding began: else, where decoding is
-what is short, every image would be decoded at the last moment, and be too old after it."""
+"""Share of the age that is added for an image that was young enough when its decoding began.
+Without it, where decoding is the bottleneck, every image would be decoded at the last moment, and
+be too old after it."""
 
 
 def seconds(value: object) -> object:

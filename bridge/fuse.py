@@ -4,8 +4,8 @@ from collections import deque
 from threading import Lock
 
 FIRST = 10
-"""Dead letters in a row that blow it while no image has been answered yet: nothing says so far that
-this deployment can answer any."""
+"""Dead letters in a row that blow the fuse while no image has been answered yet: nothing says so
+far that this deployment can answer any."""
 
 
 class FuseBlownError(Exception):

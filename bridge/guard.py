@@ -11,7 +11,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 MAX_KINDS = 256
-"""Kinds that are told apart: what is raised may be of a stranger's making."""
+"""Kinds of errors that are told apart. The number is bounded because a stranger's images may cause
+many."""
 
 
 class Unforeseen:

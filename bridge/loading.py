@@ -14,7 +14,7 @@ from pydantic_settings import SettingsError
 from bridge.config import ConfigError, Settings, toml_path
 
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_.*)?")
-"""What Kubernetes tells every container of a service named "bridge"."""
+"""Names of the variables that Kubernetes sets in every container for a service named "bridge"."""
 
 
 def _refuse_unknown_variables(environment: Iterable[str]) -> None:

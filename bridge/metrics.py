@@ -20,7 +20,7 @@ _SECONDS = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 MAX_LABELS, MAX_LABEL = 100, 100
-"""Labels of a model that have a series of their own, and the characters of each."""
+"""Labels of a model that have a series of their own, and the most characters of each."""
 OTHER = "other"
 PROCESS = (
     "process_virtual_memory_bytes",

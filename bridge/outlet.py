@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 EXPIRED_LOG_NS = 60_000_000_000
-"""Between two log lines that say so: in an overload, every other image is."""
+"""Time between two log lines about expired images, in nanoseconds: in an overload, every other
+image is one."""
 
 
 class Outlet:
@@ -58,7 +59,8 @@ class Outlet:
         self._freshness = freshness
         self._expired = 0
         self._told_at_ns = 0
-        """Images that were too old since that was last logged, and when."""
+        """Images that were too old since the last log line about them, and the time of that
+        line."""
         self._dead_letters_topic = dead_letters_topic
         self._delivery = delivery
         self._assignment = assignment

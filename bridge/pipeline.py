@@ -33,10 +33,11 @@ QUIET_S = 5.0
 """Without news of Triton for that long, it is asked: else nothing would tell that it has gone, or
 that it has come back, while no image comes."""
 CHECK_AGAIN_S = 1.0
-"""While it does not answer."""
+"""Time between two such questions while Triton does not answer, in seconds."""
 
 NO_MEMORY_S = 0.05
-"""Between two tries to hand over what became of a request, while there is no memory to do so."""
+"""Time between two tries to hand over the outcome of a request while there is no memory to do so,
+in seconds."""
 
 
 class Check(NamedTuple):

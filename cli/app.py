@@ -31,6 +31,7 @@ def fail(error: object) -> NoReturn:
 
 
 def install(extra: str) -> str:
-    """How an extra is installed, for the message that it is missing."""
+    """How an extra, or several with commas, is installed; for the message that it is missing."""
     package = "." if CHECKOUT else APP
-    return f"install the project with its '{extra}' extra (pip install {package}[{extra}])"
+    names, more = extra.replace(",", "', '"), "s" if "," in extra else ""
+    return f"install the project with its '{names}' extra{more} (pip install {package}[{extra}])"

@@ -14,7 +14,8 @@ from cli.peer import not_kafka
 log = logging.getLogger("kafka")
 
 REPEAT_S = 60.0
-"""Between two lines of the same complaint: connecting is tried many times a second."""
+"""Time between two lines of the same complaint, in seconds: connecting is tried many times a
+second."""
 
 C = TypeVar("C")
 

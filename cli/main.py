@@ -58,7 +58,9 @@ COMMANDS = {
     "topics": Entry("cli.topics_command", "Create the topics on a Kafka of your own."),
     "stack": Entry("stack.command", "Run a local Kafka and Triton without Docker.", "stack"),
     "demo": Entry(
-        "stack.demo.command", "Send 1,000 images through all of it and measure them.", "stack"
+        "stack.demo.command",
+        "Send 1,000 images through all of it and measure them.",
+        "client,model,stack",
     ),
 }
 PACKAGES = {entry.module.partition(".")[0] for entry in COMMANDS.values()} | {

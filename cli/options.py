@@ -8,7 +8,7 @@ import typer
 from cli.clients import CONNECT_S, REFUSED_S
 
 KAFKA = "Kafka"
-"""The panel of what every command that talks to Kafka has."""
+"""The panel of the options that every command which talks to Kafka has."""
 
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 

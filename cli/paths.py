@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-"""What the packages are in."""
+"""The folder that the packages are in."""
 CHECKOUT = (ROOT / "pyproject.toml").is_file()
 DATA = ROOT / "data" if CHECKOUT else Path(__file__).with_name("data")
 """The images and the weights that come with the project."""
@@ -18,6 +18,7 @@ def _user_folder(variable: str, fallback: str) -> Path:
 
 
 CACHE = ROOT / ".cache" if CHECKOUT else _user_folder("XDG_CACHE_HOME", ".cache")
-"""What was fetched; it may be deleted."""
+"""The folder of what was fetched; it may be deleted."""
 STATE = ROOT / ".stack" if CHECKOUT else _user_folder("XDG_STATE_HOME", ".local/state")
-"""What runs leave: data, logs, models of the local stack; it may be deleted when none runs."""
+"""The folder of what runs leave: data, logs, models of the local stack. It may be deleted when none
+runs."""

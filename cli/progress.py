@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TimeElapsedColumn
 from rich.text import Text
 
 LINE_SECONDS = 5.0
-"""Between two plain lines: enough to see life in a log, few enough to read it."""
+"""Time between two plain lines, in seconds: enough to see life in a log, few enough to read it."""
 REDRAW_SECONDS = 0.1
 
 

@@ -12,7 +12,7 @@ from cli.clients import CONNECT_S, Asked, explain, make_client, reach, reason
 
 PAUSE_S = 0.2
 POLL_S = 0.02
-"""Between two looks at whether a broker knows a new topic."""
+"""Time between two looks at whether a broker knows a new topic, in seconds."""
 UNKNOWN_S = 2.0
 """How long a topic that the broker does not know is looked for: it may just have been created."""
 TIMEOUT_S = 30.0

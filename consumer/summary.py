@@ -6,7 +6,7 @@ import orjson
 from pydantic import TypeAdapter
 
 VERSION = 1
-"""Of the JSON's layout; raised when a field changes its meaning."""
+"""Version of the JSON's layout; it is raised when a field changes its meaning."""
 
 
 class SummaryError(ValueError):

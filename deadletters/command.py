@@ -44,7 +44,7 @@ app = make_app(
 INDENT = 10
 """Of what follows a count."""
 WHICH = "Which dead letters"
-"""A panel of its help."""
+"""A panel of the command's help."""
 
 Reasons = Annotated[
     list[str] | None,

@@ -40,7 +40,7 @@ DECIDED = (
     "acks",
     "request.required.acks",
 )
-"""Options that would lose letters or send them twice, or send those of transactions that were
+"""Options that would lose dead letters, send them twice, or send those of transactions that were
 aborted."""
 
 

@@ -10,7 +10,7 @@ from deadletters.reading import TIMEOUT_S, DeadLetterError
 from wire.record import Outgoing, StoredRecord
 
 MAX_MESSAGE = 64 << 20
-"""Bytes: the broker's limit is what counts."""
+"""Bytes of a record, at the most: it is the broker's limit that counts."""
 
 
 class Resender:

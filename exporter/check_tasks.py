@@ -21,7 +21,7 @@ to the last bits; but boxes with scores that are nearly equal may change places,
 suppressed the other may be suppressed by it."""
 
 LOST_BOXES = 0.01
-"""Share of the boxes that may have no counterpart, for that reason."""
+"""Share of the boxes that may have no counterpart, for the same reason."""
 
 
 def compare_as(

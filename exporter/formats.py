@@ -16,7 +16,8 @@ from exporter.apart import Apart, Predict
 from exporter.errors import ExportError
 
 MAX_BATCH_SIZE = 4096
-"""Beyond this a batch is a mistake: Triton would warm up with it."""
+"""The largest batch that may be asked for: a larger one is a mistake, and Triton would warm up with
+it."""
 
 
 class ModelFormat(Protocol):

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 PACKAGES = ("exporter", "imaging", "wire")
-"""Of the project: where it is installed, everybody's packages are under the same folder."""
+"""The project's own packages: where it is installed, everybody's are under the same folder."""
 
 
 def needed_files(start: Path, root: Path) -> set[Path]:

@@ -14,7 +14,8 @@ from exporter.apart import Predict
 from exporter.errors import ExportError
 
 OPSET = 17
-"""What ONNX Runtime has read since 1.12 (2022), and has all that torchvision's networks need."""
+"""Version of ONNX's operators. ONNX Runtime has read it since 1.12 (2022), and it has all that
+torchvision's networks need."""
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
 

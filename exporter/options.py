@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 SERVING, NETWORK, ENSEMBLE = "How it is served", "The network", "Encoded images"
-"""The panels of its help."""
+"""The panels of the command's help."""
 
 
 class BackendName(StrEnum):

@@ -22,7 +22,8 @@ from wire.image import NDARRAY, ImageEvent
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "I;16", "I;16B", "I;16L")
 """What the formats that are decoded can hold."""
 MAX_ASPECT = 100
-"""Longer side by shorter side: beyond it a resize would blow up one side of the image."""
+"""Longer side by shorter side, at the most: beyond it a resize would blow up one side of the
+image."""
 _END = b"\xff\xd9"
 _OTHER_BITS = b"\x5b\xa6\x3d\xd2\x9c\x65\x4e\xb1" * 8
 # The bound is ours, checked on the header; Pillow's own warns at one size and raises at another.

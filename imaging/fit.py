@@ -15,7 +15,7 @@ _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 LETTERBOX_GREY = 114
-"""As the YOLO family pads in training."""
+"""The grey with which the YOLO family pads images in training."""
 
 
 class Placement(NamedTuple):

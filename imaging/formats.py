@@ -29,7 +29,8 @@ _HEIF_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"
 )
 _FTYP_BYTES = 256
-"""Of a file type box: it lists brands of four bytes, and real ones have some ten."""
+"""Bytes of a file type box that are read: it lists brands of four bytes, and real ones have some
+ten."""
 
 
 def format_of(value: bytes) -> str | None:

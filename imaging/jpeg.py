@@ -13,12 +13,13 @@ from imaging.orientation import UPRIGHT, read_orientation
 from imaging.rules import ImageError
 
 MAX_SCANS = 50
-"""Each is another pass over the whole picture. Encoders write some ten; a script by hand has been
-seen with thirty."""
+"""Scans of a JPEG at the most: each is another pass over the whole picture. Encoders write some
+ten; a hand-written script has been seen with thirty."""
 
 _EXIF = b"Exif\0\0"
 MAX_SEGMENTS = 10_000
-"""Each is a step here; a file of 16 MB has some 300 where they are as long as they may be."""
+"""Segments of a JPEG at the most: each is a step here. A file of 16 MB has some 300 where they are
+as long as they may be."""
 
 _EOI, _SOS, _COM, _APP1 = 0xD9, 0xDA, 0xFE, 0xE1
 _APP = range(0xE0, 0xF0)

@@ -22,7 +22,7 @@ TRANSPOSE = {
 }
 """What makes a picture of each orientation upright."""
 LYING = 5
-"""From here on, width and height change places."""
+"""The first orientation of those in which width and height change places."""
 
 
 def read_orientation(exif: bytes) -> int:

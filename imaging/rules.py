@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.tensor import PLAIN, Array, TensorRules
+from wire.reason import ReasonError
 
 Pixels = npt.NDArray[np.uint8]
 Input = Array | bytes
@@ -23,16 +24,8 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 FITS = ("cover", "exact", "letterbox")
 
 
-class ImageError(ValueError):
-    """An image that cannot become the model's input, ever.
-
-    Attributes:
-        kind: a short, fixed name for the reason, safe as a metric label.
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+class ImageError(ReasonError, ValueError):
+    """An image that cannot become the model's input, ever."""
 
 
 @dataclass(frozen=True, slots=True)

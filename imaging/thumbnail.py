@@ -17,7 +17,8 @@ from wire.image import NDARRAY
 
 MAX_BYTES = 16 << 20
 MAX_PIXELS = 50_000_000
-"""The bridge's defaults; looked at before anything is decoded."""
+"""Pixels of an image that is decoded: the bridge's default. It is checked before anything is
+decoded."""
 
 
 class Thumbnail(NamedTuple):

@@ -25,6 +25,7 @@ from cli.options import (
     require_distinct,
     topic_names,
 )
+from cli.paths import CACHE, CHECKOUT
 from cli.signals import StopSignal
 from cli.terminal import tell
 from producer import sources
@@ -54,15 +55,18 @@ if TYPE_CHECKING:
     from producer.tracing import ProducerTracing
 
 MAX_RUN_ID = 200
-"""Characters: an id is the run id and a sequence number, 256 bytes at most by the contract."""
+"""Characters of a run id. An image's id is the run id and a sequence number, and by the contract
+has 256 bytes at most."""
+
+DOWNLOAD = CACHE / "cifar10"
 
 SHOWN = 10
-"""Names of skipped files; more would hide what matters."""
+"""Names of skipped files that are shown; more would hide what matters."""
 
 app = make_app("PRODUCER")
 
 RATE, SOURCES, RESULTS = "How much", "The images", "Results of this run"
-"""The panels of its help."""
+"""The panels of the command's help."""
 
 
 class Source(StrEnum):
@@ -189,9 +193,10 @@ def main(  # one parameter an option: this signature is the command's help
         typer.Option(
             metavar="FOLDER",
             help="cifar10 --full: where the download is kept.",
+            show_default=".cache/cifar10" if CHECKOUT else str(DOWNLOAD),
             rich_help_panel=SOURCES,
         ),
-    ] = Path(".cache/cifar10"),
+    ] = DOWNLOAD,
     distinct: Annotated[
         int,
         typer.Option(

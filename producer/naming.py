@@ -10,9 +10,9 @@ from typing import Protocol
 from wire.image import MAX_ID
 
 MAX_DIGITS = 15
-"""Of a number in an id: what a stranger wrote must not become a huge integer."""
+"""Digits of a number in an id: what a stranger wrote must not become a huge integer."""
 _AGAIN = "#"
-"""Before the number of a file's repetition: photo.jpg, photo.jpg#2, photo.jpg#3."""
+"""What stands before the number of a file's repetition: photo.jpg, photo.jpg#2, photo.jpg#3."""
 _REPETITION = re.compile(rf"(.+){_AGAIN}([2-9]|[1-9][0-9]{{1,{MAX_DIGITS - 1}}})", re.DOTALL)
 _ROOM = MAX_ID - len(_AGAIN) - MAX_DIGITS
 _DIGEST = 12

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 SECOND = 1_000_000_000
-"""Nanoseconds."""
+"""Nanoseconds of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Timer:
     # The kernel wakes a sleeper some 50 us late, a Kafka poll up to about 1 ms late.
     _POLL_MARGIN_NS = 2_000_000
     _LONGEST_POLL = 0.1
-    """Seconds; how long a request to stop may go unnoticed."""
+    """How long a request to stop may go unnoticed, in seconds."""
 
     def __init__(self) -> None:
         self.start_wall_ns = time.time_ns()

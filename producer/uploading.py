@@ -11,7 +11,7 @@ from storage.objects import RefusedError, StoreSettingError, UnavailableError
 from wire.reference import Reference, make_reference
 
 UPLOADS = 32
-"""At a time."""
+"""Images that are uploaded at a time."""
 TIMEOUT_S = 60.0
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/bmp": ".bmp"}
 

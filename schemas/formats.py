@@ -179,6 +179,6 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }  # fmt: skip
-"""By the name that settings have."""
+"""The formats, by the names that the settings have."""
 
 RECORD_NAME = PREDICTION.full_name

@@ -7,7 +7,7 @@ from wire.record import ContractError
 
 MAGIC = b"\x00"
 ID_BYTES = 4
-"""Unsigned, the highest first."""
+"""Bytes of a schema's id, which is unsigned; the highest comes first."""
 FIRST_MESSAGE = b"\x00"
 """Protobuf's list of message indexes [0], in its short form."""
 

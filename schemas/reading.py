@@ -25,7 +25,8 @@ MAX_SCHEMAS = 1000
 ASK_S = 10.0
 """How long a reader waits for a registry that is away; then what it reads is unreadable."""
 AGAIN_S = 10.0
-"""Before a registry that was away is asked again: not for each record."""
+"""Time before a registry that was away is asked again, in seconds: it is not asked for each
+record."""
 PAUSE_S = 0.5
 
 _BY_TYPE = {one.content_type: one for one in FORMATS.values()}
@@ -57,7 +58,7 @@ class PredictionReader:
         self._clock = clock
         self._sleep = sleep
         self._writers: dict[int, Any] = {}
-        """By id, the schema; or why there is none, which stays so."""
+        """The schema of each id, or why there is none, which stays so."""
         self._away_until = float("-inf")
         self._warned: set[str] = set()
 

@@ -9,7 +9,7 @@ from wire.answers import FLOAT32
 from wire.record import ContractError
 
 Body = dict[str, Any]
-"""As `wire.prediction` writes it as JSON."""
+"""A prediction as `wire.prediction` writes it as JSON."""
 Row = dict[str, Any]
 """Fields of `schemas.model.PREDICTION`; what is absent may be left out. No tuple is in it:
 fastavro takes one for a union's branch."""

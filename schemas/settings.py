@@ -32,7 +32,7 @@ class RegistrySettings:
 
 
 TIMEOUT_S = 5
-"""Of a request; what waits for a registry asks again."""
+"""Bound on a request to the registry, in seconds; what waits for a registry asks again."""
 
 
 def check_url(text: str) -> str:

@@ -15,7 +15,7 @@ from stack import state
 from stack.errors import StackError
 from stack.kafka import Kafka, jars
 from stack.liveview import LiveView
-from stack.paths import STACKS
+from stack.paths import SHOWN, STACKS
 from stack.service import Service
 from stack.topics import create_topics
 from stack.triton import Triton
@@ -24,7 +24,7 @@ from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WATCH_S = 0.5
 DOWN_TIMEOUT_S = 70.0
-"""Two servers, each with its own bound, and some."""
+"""Time for two servers to end, each of which has a bound of its own, and some more."""
 
 app = make_app(help=__doc__, no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
@@ -46,7 +46,13 @@ Port = Annotated[
 ]
 
 
-@app.command()
+UP = f"""Start Kafka and Triton, and stop them on Ctrl-C or SIGTERM.
+
+Data and logs stay in {SHOWN}/NAME. Nothing outlives this command, even when it is killed.
+"""
+
+
+@app.command(help=UP)
 def up(
     name: Name = "default",
     kafka_port: Port = None,
@@ -54,7 +60,7 @@ def up(
     triton_http_port: Port = None,
     triton_metrics_port: Port = None,
     model_repository: Annotated[
-        Path, typer.Option(help="What Triton serves.", show_default=".stack/model_repository")
+        Path, typer.Option(help="What Triton serves.", show_default=f"{SHOWN}/model_repository")
     ] = STACKS / "model_repository",
     partitions: Annotated[int, typer.Option(min=1, max=1000, help="Of each topic.")] = 4,
     kafka: Annotated[bool, typer.Option(help="Run Kafka.")] = True,
@@ -64,10 +70,6 @@ def up(
     ] = False,
     ui_port: Port = None,
 ) -> None:
-    """Start Kafka and Triton, and stop them on Ctrl-C or SIGTERM.
-
-    Data and logs stay in .stack/NAME. Nothing outlives this command, even when it is killed.
-    """
     if not kafka and not triton:
         raise typer.BadParameter("nothing to run with both --no-kafka and --no-triton")
     if ui and not kafka:

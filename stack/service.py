@@ -14,10 +14,12 @@ from stack.process import Child
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 120.0
-"""A cold disk and a model that warms up at many batch sizes; a child that died is seen at once."""
+"""Time that a server may take to start, in seconds: the disk may be cold, and a model warms up at
+many batch sizes. A child that died is noticed at once."""
 
 STOP_TIMEOUT_S = 30.0
-"""Both servers drain in less; whoever does not is killed."""
+"""Time that a server may take to end, in seconds: both need less. One that does not end is
+killed."""
 
 POLL_S = 0.05
 

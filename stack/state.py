@@ -1,4 +1,4 @@
-"""Which named stacks run, and where: one folder each under `.stack/`."""
+"""Which named stacks run, and where: one folder each under `stack.paths.STACKS`."""
 
 import fcntl
 import json

@@ -84,9 +84,9 @@ class Triton(Service):
         for name, port in self._ports.items():
             require_free(port, f"Triton's {name}")
         self._clean_up()
-        package = _package()
+        installed = package()
         backends = self.directory / "backends"
-        _assemble_python_backend(package, backends / "python")
+        _assemble_python_backend(installed, backends / "python")
         options = {
             "--model-repository": str(self._plain(self.model_repository)),
             "--backend-directory": str(self._plain(backends)),
@@ -99,12 +99,12 @@ class Triton(Service):
         given = {argument.split("=")[0] for argument in self._arguments}
         return Command(
             [
-                str(package / "tritonserver/bin/tritonserver"),
+                str(installed / "tritonserver/bin/tritonserver"),
                 *(f"{name}={value}" for name, value in options.items() if name not in given),
                 f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
                 *self._arguments,
             ],
-            _environment(package),
+            _environment(installed),
         )
 
     def _plain(self, folder: Path) -> Path:
@@ -140,7 +140,12 @@ class Triton(Service):
                 region.unlink()
 
 
-def _package() -> Path:
+def package() -> Path:
+    """The folder of the package that Triton comes with.
+
+    Raises:
+        StackError: it is not installed; the text says how it can be.
+    """
     # Found, not imported: importing it starts its own machinery.
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:

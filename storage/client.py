@@ -35,7 +35,8 @@ _WAITED_FOR = frozenset(
         "TokenRefreshRequired",
     }
 )  # fmt: skip
-"""Codes, whatever the status, that say nothing about the object: of credentials, clocks, load."""
+"""Codes that say nothing about the object, whatever the status: they are about credentials, clocks
+or load."""
 _BUSY = frozenset({"SlowDown", "ThrottlingException", "ServerBusy"})
 
 

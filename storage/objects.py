@@ -2,19 +2,12 @@
 
 from typing import Protocol
 
+from wire.reason import ReasonError
 from wire.reference import Reference
 
 
-class RefusedError(Exception):
-    """An object that can never be had; the text says why.
-
-    Attributes:
-        kind: a short, fixed name for the reason, safe as a metric label.
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+class RefusedError(ReasonError):
+    """An object that can never be had; the text says why."""
 
 
 class UnavailableError(Exception):

@@ -22,7 +22,7 @@ _HOSTS = {
     "az": (".core.windows.net", ".core.chinacloudapi.cn", ".core.usgovcloudapi.net",
            "login.microsoftonline.com"),
 }  # fmt: skip
-"""Of the stores themselves, and where their clients get credentials."""
+"""Hosts of the stores themselves, and those where their clients get credentials."""
 _CREDENTIALS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal")
 """Where a machine in a cloud gets credentials: by plain HTTP, which clients of stores that are
 asked by HTTPS alone refuse as the goal of a redirect."""

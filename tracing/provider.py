@@ -15,8 +15,8 @@ EXPORTERS: dict[str, Callable[[], SpanExporter] | None] = {
     "console": ConsoleSpanExporter,
     "none": None,
 }
-"""By `OTEL_TRACES_EXPORTER`. The SDK reads the other variables itself: endpoint, headers, time out,
-sampler, limits, batching."""
+"""The exporters, by the value of `OTEL_TRACES_EXPORTER`. The SDK reads the other variables itself:
+endpoint, headers, time out, sampler, limits, batching."""
 PROTOCOL = "http/protobuf"
 
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 STOP_S = 5.0
-"""For the last spans to be sent: a collector that is away must not hold up a stop."""
+"""Time for the last spans to be sent, in seconds: a collector that is away must not hold up a
+stop."""
 
 
 class TracingError(Exception):

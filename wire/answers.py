@@ -13,10 +13,10 @@ from wire.tensors import OutputTensor, read_tensor
 
 TASKS = ("classify", "detect", "embed", "raw")
 MAX_DETECTIONS = 1000
-"""Of an image."""
+"""Objects in the answer about an image, at the most."""
 
 FLOAT32 = "<f4"
-"""Of an embedding, as numpy says it: float32, little-endian."""
+"""The type of an embedding's numbers, in numpy's words: float32, little-endian."""
 
 
 class Detection(TypedDict):
@@ -95,9 +95,9 @@ class Tensors:
 
 
 TOLD = 5
-"""Of objects or tensors that `describe` names."""
+"""Objects or tensors that `describe` names."""
 MAX_WORDS = 200
-"""Characters of `describe`."""
+"""Characters of what `describe` says."""
 
 
 OtherAnswer = Detections | Embedding | Tensors

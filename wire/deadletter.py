@@ -10,7 +10,7 @@ MAX_MESSAGE = 512
 """Characters of an error text in a header: it may quote what a stranger sent."""
 
 MAX_DIGITS = 19
-"""Of a number that a letter says: as many as 64 bits have."""
+"""Digits of a number in a dead letter's headers: as many as 64 bits have."""
 
 INTERNAL = "internal"
 """The error class of an image that met an error which has no rule of its own."""
@@ -20,19 +20,21 @@ EXPIRED = "expired"
 
 PREFIX = "dlq."
 OMITTED = "dlq.value.omitted"
-"""Marks a letter whose image was too large to be kept with it; its value is the image's size."""
+"""The header of a dead letter whose image was too large to be kept in it; its value is the image's
+size."""
 OMITTED_HEADERS = "dlq.headers.omitted"
-"""Marks one without (all of) the image's headers; its value is how many are left out."""
+"""The header of a dead letter without (all of) the image's headers; its value is how many are left
+out."""
 OMITTED_KEY = "dlq.key.omitted"
-"""Marks one without the image's key; its value is the key's size."""
+"""The header of a dead letter without the image's key; its value is the key's size."""
 _MARKS = (OMITTED, OMITTED_HEADERS, OMITTED_KEY)
 
 _NAMING = ("ce_id", "ce_runid", TRACEPARENT)
-"""Headers by which readers find the image: the last to go."""
+"""Headers by which readers find the image; they are left out last."""
 _MAX_NAMING = 256
-"""Bytes of one of them that is kept longer than the others."""
+"""Bytes of such a header that is kept longer than the others."""
 _SHORT_MESSAGE = 64
-"""Bytes of the error text in the smallest letter."""
+"""Bytes of the error text in the smallest dead letter."""
 
 
 class DeadLetter(NamedTuple):

@@ -30,7 +30,8 @@ MAX_HEADER = 1024
 """Bytes of any header that is read: they are small by contract, whatever a stranger sends."""
 DATAREF = "ce_dataref"
 LETTER_ID = "dlq.id"
-"""Of a dead letter: the id of its image, where the message itself does not say it."""
+"""The header of a dead letter that has the id of its image, where the message itself does not say
+it."""
 MAX_RANK = 8
 
 _COMMON = (

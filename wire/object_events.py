@@ -17,7 +17,7 @@ from wire.record import ContractError
 from wire.reference import BadReferenceError, Reference, make_reference, parse_reference
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""Of a message that is read for what it refers to."""
+"""Bytes of a message that is read for what it refers to."""
 MAX_OBJECTS = 1000
 """Objects that one message may refer to."""
 
@@ -27,7 +27,7 @@ _FINALIZED = ("OBJECT_FINALIZE", "google.cloud.storage.object.v1.finalized")
 """How Google Cloud Storage calls an object that was created: in Pub/Sub's attributes, and as the
 type of a CloudEvent."""
 _GOOGLE_TYPES = ("eventType", "ce_type")
-"""Headers that say so."""
+"""Headers that say that an object was created."""
 
 Json = Mapping[str, Any]
 

@@ -21,9 +21,10 @@ from wire.record import (
 from wire.trace import TRACEPARENT, read_traceparent
 
 CLASSIFICATION_TYPE = "triton-kafka-bridge.prediction.v1"
-"""Of classifications, which version 1 had alone: its readers still read them."""
+"""CloudEvents type of a classification. Version 1 of the contract had no other, and its readers
+still read this one."""
 PREDICTION_TYPE = "triton-kafka-bridge.prediction.v2"
-"""Of any task: `task` says which, and what else is in it."""
+"""CloudEvents type of a prediction of any task: `task` says which, and what else is in it."""
 _TYPES = (CLASSIFICATION_TYPE, PREDICTION_TYPE)
 MAX_PREDICTION = 1 << 20
 """Bytes of a prediction that a reader accepts."""

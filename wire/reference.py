@@ -4,10 +4,12 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
+from wire.reason import ReasonError
 from wire.record import ContractError
 
 SCHEMES = ("s3", "gs", "az")
-"""Amazon S3 and what speaks its protocol; Google Cloud Storage; Azure Blob Storage."""
+"""URL schemes that are accepted: of Amazon S3 and what speaks its protocol, of Google Cloud
+Storage, and of Azure Blob Storage."""
 MAX_URL = 4096
 """Bytes of a URL that is read: a key has up to 1,024, and percent-encoding triples them."""
 MAX_KEY = 1024
@@ -21,16 +23,8 @@ _NO_VERSION = ("", "null")
 """What S3 calls the version of an object whose bucket keeps none."""
 
 
-class BadReferenceError(ContractError):
-    """A reference that names no object which could be fetched.
-
-    Attributes:
-        kind: a short, fixed name for the reason, safe as a metric label.
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+class BadReferenceError(ReasonError, ContractError):
+    """A reference that names no object which could be fetched."""
 
 
 class Reference(NamedTuple):

@@ -12,13 +12,13 @@ ITEM_BYTES = {
     "BOOL": 1, "UINT8": 1, "INT8": 1, "UINT16": 2, "INT16": 2, "FP16": 2, "BF16": 2,
     "UINT32": 4, "INT32": 4, "FP32": 4, "UINT64": 8, "INT64": 8, "FP64": 8,
 }  # fmt: skip
-"""Of one value of Triton's types; those of BYTES differ."""
+"""Bytes of one value of each of Triton's types; those of BYTES differ."""
 
 ENCODINGS = ("data", "data_base64", "png_base64")
 """Fields of `OutputTensor` that hold its values: one of them."""
 
 MAX_MASK_SIDE = 16384
-"""Pixels of a side of a PNG."""
+"""Pixels of a side of a mask's PNG, at the most."""
 
 _PNG_HEAD = struct.Struct(">8sI4sIIBB")
 _PNG_START = b"\x89PNG\r\n\x1a\n"

@@ -9,7 +9,8 @@ TRACEPARENT = "traceparent"
 
 _LENGTH = 55
 _MAX_LENGTH = 256
-"""Later versions may append fields, which are cut off; what is longer is not looked at."""
+"""Characters of a traceparent that are looked at. Later versions may append fields, which are cut
+off."""
 _FORM = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 

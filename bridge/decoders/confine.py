@@ -15,8 +15,9 @@ from imaging.rules import ImageRules
 BASE_BYTES = 2 << 30
 """Address space of Python, numpy and Pillow, most of which is never touched."""
 BYTES_A_PIXEL = 40
-"""At the most: a progressive JPEG's coefficients (12), its picture (4), and that turned and
-converted (8); an AVIF's planes of 16 bits, twice, and its picture."""
+"""Bytes that decoding takes for a pixel, at the most: a progressive JPEG has coefficients (12), its
+picture (4), and that picture turned and converted (8); an AVIF has planes of 16 bits, twice, and
+its picture."""
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446

@@ -21,7 +21,7 @@ MAX_READY_BYTES = 100
 _SIZES = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 MAX_ERROR_BYTES = 4096
-"""Of one image: its kind, its message, and its place."""
+"""Bytes of the error of one image: its kind, its message, and its place."""
 
 MAX_KIND = 40
 """Characters of an error's kind: it becomes a metric's label."""

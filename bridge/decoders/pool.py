@@ -19,7 +19,8 @@ SLICE_BYTES = 256 << 10
 """A slice of encoded images takes a decoder some milliseconds: long enough that handing it over
 costs little, short enough that the first image of it need not wait for the last."""
 SLOW_S = 1.0
-"""At one image: then the others of its slice go to another decoder, which is started for that."""
+"""Time at one image, in seconds, after which the others of its slice go to another decoder, which
+is started for that."""
 UNBLAMED = 5
 """Decoders that may die one after the other with images in flight and at none of them."""
 

@@ -44,17 +44,18 @@ INHERITED = ("LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
 
 SLICE_IMAGES = 64
 START_S = 60.0
-"""For a decoder to start: it takes a fifth of a second where the machine has nothing else to do."""
+"""Time that a decoder may take to start, in seconds. It takes a fifth of a second where the machine
+has nothing else to do."""
 HANG_S = 60.0
-"""For one image by the clock, for what hangs without using CPU time."""
+"""Time that one image may take by the clock, in seconds, for what hangs without using CPU time."""
 LAST_WORDS_S = 5.0
-"""For a decoder that has closed its socket to end, with its traceback."""
+"""Time for a decoder that has closed its socket to end, with its traceback, in seconds."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 IDLE = -1
 PLACE = struct.Struct("<q")
 """Where a decoder says which image of its slice it is at."""
 OUT_OF_MEMORY = 70
-"""Exit status."""
+"""Exit status of a decoder that ran out of memory."""
 
 
 def cpu_limit_s(rules: ImageRules) -> float:

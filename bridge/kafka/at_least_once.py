@@ -24,7 +24,8 @@ log = structlog.get_logger()
 REPORTS_S = 0.02
 """How often acknowledgements are looked for while no batch comes that brings them along."""
 FLUSH_S = 0.01
-"""Bound on a lone image's flush: should many follow, they are sent in large requests again."""
+"""Bound on the flush of a lone image, in seconds: should many follow, they are sent in large
+requests again."""
 
 
 class AtLeastOnce:
@@ -36,7 +37,7 @@ class AtLeastOnce:
     """
 
     problem: str | None = None
-    """Commits that are refused are the group's to tell."""
+    """Always None: refused commits are reported as a problem of the group."""
 
     def __init__(
         self,
@@ -57,11 +58,11 @@ class AtLeastOnce:
         self._acknowledged: deque[Sequence[Settled]] = deque()
         self._refused: deque[_Refused] = deque()
         self._sending = Lock()
-        """Held by whoever hands records to the client: what was refused is sent with none beside
-        it, so that what becomes of it is about it."""
+        """Held by whoever hands records to the client. A record that was refused is sent again with
+        none beside it, so that the outcome is about that record alone."""
         self._matching = RLock()
-        """Held while reports are told apart and counted, which come on whichever thread calls the
-        client, and while what was sent is still being noted."""
+        """Held while reports are matched with records and counted, and while what was sent is still
+        being noted. Reports come on whichever thread calls the client."""
         self._stopping = Event()
         self._lone = Event()
         self._idle = Thread(target=self._serve_idle, name="delivery", daemon=True)

@@ -26,7 +26,7 @@ PACE = 3.0
 took. Each one costs the broker about as much as 200 images (measured: 4 ms of CPU), so that one
 for every batch of 64 took a tenth of the throughput."""
 LONGEST_PAUSE_S = 0.2
-"""However long the last one took."""
+"""Bound on the pause between two transactions in seconds, however long the last one took."""
 FOR_GOOD = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,

@@ -17,11 +17,13 @@ from bridge.metrics import Metrics
 log = structlog.get_logger()
 
 FULL_S = 0.5
-"""With no room for that long, partitions are paused; shorter, the client's queue just fills.
-Pausing drops what the client has prefetched, so it must not follow every full batch."""
+"""Time without room, in seconds, after which partitions are paused. For a shorter time the client's
+queue just fills: pausing drops what the client has prefetched, so it must not follow every full
+batch."""
 DRAIN_SLICE_S = 0.2
 FLUSH_S = 5.0
-"""Bound on what was published becoming safe, where images are left that will not be answered."""
+"""Bound on the wait until what was published is safe, in seconds, where images are left that will
+not be answered."""
 
 
 class Intake:
@@ -76,7 +78,8 @@ class Intake:
         self._delivery = delivery
         self._paused: set[tuple[str, int]] = set()
         self._uncommitted = False
-        """Whether partitions went with answers that were not committed, since the stop."""
+        """Whether partitions were taken away after the stop, with answers that were not
+        committed."""
         self._stopping = Event()
         self._at_once = Event()
         self._thread = Thread(target=self._run, name="intake", daemon=True)

@@ -12,7 +12,7 @@ QUIET_S = 10.0
 """Without news of the group for that long it is asked: a right that was taken away, or a broker
 that has gone, shows in nothing else while no image comes."""
 ASK_AGAIN_S = 2.0
-"""While something is wrong."""
+"""Time between two such questions while something is wrong, in seconds."""
 
 _OF_THE_TOPIC = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -45,7 +45,7 @@ class Membership:
         self._heard_at = clock()
         self._tried_at = clock()
         self.positions: dict[Key, int] = {}
-        """Of each partition, the offset of the next record to read, as far as it is known."""
+        """The offset of the next record to read of each partition, as far as it is known."""
 
     @property
     def problem(self) -> str | None:

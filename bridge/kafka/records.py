@@ -47,7 +47,7 @@ class Records:
         self._largest = 0
         """Bytes of the largest record of the last fetch: the next ones may be like it."""
         self._begun: list[ReceivedRecord] = []
-        """Taken and not yet handed on."""
+        """Records that were taken and not yet handed on."""
         self.resize(max_images)
 
     def resize(self, max_images: int) -> None:

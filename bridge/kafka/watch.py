@@ -16,8 +16,8 @@ from cli.clients import KafkaSettingError
 log = structlog.get_logger()
 
 NOBODYS = 2**31 - 1
-"""A partition that is not there: an offset that waits for the end of a transaction would hold the
-group's answer up."""
+"""Number of a partition that does not exist. Asking about a real one could wait for the end of a
+transaction, which would delay the group's answer."""
 ASK_TIMEOUT_S = 2.0
 """Bound on a question to the group's coordinator, which usually takes a millisecond."""
 
@@ -171,4 +171,4 @@ _REFUSALS = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
-"""Of a commit: what the next one will meet, too. A rebalance's errors pass."""
+"""Errors of a commit that the next commit will meet, too. Errors of a rebalance pass."""

@@ -13,7 +13,8 @@ T = TypeVar("T")
 MAX_FETCHES = 128
 """Objects that are fetched at a time: a store that takes 50 ms to answer gives 2,500 a second."""
 FIRST_GUESS = 64 << 10
-"""Bytes of an object whose size is not known, until one was fetched; no more than it may have."""
+"""Bytes that an object of unknown size is assumed to have until one was fetched; never more than it
+may have."""
 GIVE_UP_S = 60.0
 """An object is given up no sooner than so long after its first failure, so that a network which
 comes and goes costs none."""
@@ -76,7 +77,7 @@ class Schedule(Generic[T]):
         self._guess = min(FIRST_GUESS, max_object)
         self.in_flight = 0
         self.wants_room = False
-        """Whether the last `next` left an object waiting for want of room."""
+        """Whether the last `next` left an object waiting because there was no room for it."""
 
     @property
     def waiting(self) -> int:

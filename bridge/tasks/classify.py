@@ -30,7 +30,7 @@ from wire.prediction import Head, ScoredLabel
 
 ACTIVATIONS = ("none", "softmax", "sigmoid")
 BY_TRITON = ("FP32", "FP64")
-"""Of outputs of these types Triton itself finds the best classes, and knows their names."""
+"""Types of outputs of which Triton itself finds the best classes, and knows their names."""
 
 
 @dataclass(frozen=True, slots=True)

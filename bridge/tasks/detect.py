@@ -26,8 +26,8 @@ from imaging.tensor import number
 from wire.answers import MAX_DETECTIONS, Detection, Detections, ImageSize
 
 BOXES = ("corners", "centre", "corner_size", "corners_yx")
-"""left, top, right, bottom; centre x, y, width, height; left, top, width, height; and TensorFlow's
-top, left, bottom, right."""
+"""Layouts of a box's four numbers: left, top, right, bottom; centre x, y, width, height; left, top,
+width, height; and TensorFlow's top, left, bottom, right."""
 UNITS = ("pixels", "unit")
 
 

@@ -15,9 +15,10 @@ from wire.tensors import MAX_MASK_SIDE
 Mask = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 MOST_PIXELS = 1 << 24
-"""Of a mask: bounds the time that it takes, whatever becomes of it when it is compressed."""
+"""Pixels of a mask at the most. They bound the time that it takes, however well it can be
+compressed."""
 LEVEL = 3
-"""Of zlib: masks are large areas, of which a higher level makes hardly less."""
+"""Compression level of zlib. Masks are large areas, of which a higher level makes hardly less."""
 
 _WHOLE = ("BOOL", "UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "UINT64", "INT64")
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")

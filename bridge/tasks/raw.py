@@ -34,7 +34,7 @@ from wire.tensors import ITEM_BYTES, OutputTensor
 
 ENCODINGS = ("list", "base64", "png")
 LEAST_BYTES = 2
-"""Of a number in JSON, with the comma behind it."""
+"""Bytes that a number takes in JSON at least, with the comma behind it."""
 
 
 @dataclass(frozen=True, slots=True)

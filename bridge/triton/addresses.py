@@ -12,7 +12,8 @@ log = structlog.get_logger()
 
 DNS = "dns:///"
 MAX_SERVERS = 64
-"""Each has a connection, a thread and its series of metrics."""
+"""Servers that are used at a time: each has a connection, a thread and series of metrics of its
+own."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 """IP addresses of a host name; raises OSError where DNS does not answer, or knows none."""

@@ -25,7 +25,8 @@ from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
 NO_MEMORY = InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer")
-"""Made beforehand: there may be none for it."""
+"""The error of an answer for which there is no memory. It is made beforehand, since there may be
+none for the error either."""
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),

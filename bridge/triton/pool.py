@@ -32,10 +32,12 @@ from imaging.rules import Input, Size
 log = structlog.get_logger()
 
 CHECK_TIMEOUT_S = 2.0
-"""Triton answers a check by itself in a millisecond, however busy the model is. Where the whole
-machine is too busy for that, the answers to images show that it is not frozen."""
+"""Bound on a check, in seconds. Triton answers one by itself in a millisecond, however busy the
+model is. Where the whole machine is too busy for that, the answers to images show that it is not
+frozen."""
 MAY_DIFFER = {"instances", "max_batch"}
-"""Between the models of the servers: how fast each is, which the balance sees to."""
+"""Fields in which the models of the servers may differ: they say how fast each server is, which the
+balance takes into account."""
 
 
 class Pool:

@@ -12,9 +12,11 @@ from bridge.triton.pool import Pool
 log = structlog.get_logger()
 
 CHECK_EVERY_S = 1.0
-"""With the check's own bound, a frozen server's batches are with others after three seconds."""
+"""Time between two checks of a server, in seconds. With the bound on a check, the batches of a
+frozen server are with others after three seconds."""
 RESOLVE_EVERY_S = 5.0
-"""Kubernetes tells of a new pod in about a second, and lets DNS answers be kept for five to 30."""
+"""Time between two look-ups of the addresses, in seconds. Kubernetes tells of a new pod in about a
+second, and lets DNS answers be kept for five to 30."""
 
 
 class PoolWatch:

@@ -43,7 +43,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 app = make_app("LIVEVIEW")
 
 PAGE = "The page"
-"""A panel of its help."""
+"""A panel of the command's help."""
 
 
 def _listen(host: str, port: int) -> socket.socket:

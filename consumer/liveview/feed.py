@@ -16,10 +16,11 @@ log = logging.getLogger("liveview")
 
 POLL_SECONDS = 0.1
 CONNECT_SECONDS = 3.0
-"""A try that takes longer is given up and made again; also how long a stop may take."""
+"""Bound on one try to connect, in seconds; then it is made again. A stop may take as long."""
 RETRY_SECONDS = 2.0
 REPEAT_SECONDS = 60.0
-"""Between two log lines while Kafka is away: each broker that is tried has a reason of its own."""
+"""Time between two log lines while Kafka is away, in seconds: each broker that is tried has a
+reason of its own."""
 MAX_BEHIND = 20_000
 """Records not yet read, in all partitions: seconds of delay, which would look like latency."""
 

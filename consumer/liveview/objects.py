@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_FETCHES = 4
-"""At a time: with `max_bytes`, the bound on their memory."""
+"""Objects that are fetched at a time: together with `max_bytes`, this bounds their memory."""
 TIMEOUT_S = 10.0
 
 

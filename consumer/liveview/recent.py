@@ -19,7 +19,8 @@ letter does. An id alone is not enough: a camera may send every image under one 
 MAX_ITEMS = 4096
 MAX_PICTURE_BYTES = 64 << 20
 MAX_PICTURE = 16 << 20
-"""As large as the bridge takes an image by default; a larger one is listed without its picture."""
+"""Bytes of an image whose picture is kept, at the most: as many as the bridge takes by default. A
+larger one is listed without its picture."""
 
 
 class Picture(NamedTuple):

@@ -20,12 +20,12 @@ from wire.prediction import Prediction, decode_prediction
 from wire.record import ContractError, KafkaRecord
 
 FRAME_SECONDS = 0.25
-"""Between two frames: four a second look alive, and cost a browser little."""
+"""Time between two frames, in seconds: four a second look alive, and cost a browser little."""
 
 WALL, WALL_PER_SECOND = 24, 12.0
 """Places for whatever passes by, and how many of them change in a second: each stays for two."""
 ROW, ROW_PER_SECOND = 10, 2.0
-"""The same for the wrong and for the dead-lettered ones, which deserve a longer look."""
+"""The same for wrongly answered and for dead-lettered images, which deserve a longer look."""
 
 ALIKE = 6
 """Images shown beside one that they are like."""

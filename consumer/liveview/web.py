@@ -27,13 +27,16 @@ PAGE = Path(__file__).parent / "page"
 MAX_VIEWERS = 16
 """Open pages; one more is told so instead of slowing all others."""
 MAX_SIDE = 480
-"""Pixels: as large as the page shows an image on a screen of double density."""
+"""Longest side of a picture in pixels: as large as the page shows it on a screen of double
+density."""
 MAX_DECODING = 2
-"""Pictures decoded at a time: bounds their memory, and leaves processors to others."""
+"""Pictures that are decoded at a time: this bounds their memory, and leaves processors to
+others."""
 MAX_CONNECTIONS = 128
-"""Six of each browser and some; more are refused."""
+"""Connections that are open at a time: six of each browser and some more; others are refused."""
 STOP_SECONDS = 2
-"""For pages that do not read what they are sent: then they are cut off."""
+"""Time at a stop for pages that do not read what they are sent, in seconds; then they are cut
+off."""
 
 _HEADERS = {
     # Nothing but the page's own files, whatever a label may say.

@@ -11,7 +11,8 @@ from consumer.measuring.statistics import LONGEST_US, STAGES
 
 HISTORY_SECONDS = 120
 SUMMARY_SECONDS = 10
-"""What the headline figures are taken over: short enough to follow, long enough to be steady."""
+"""The time over which the headline figures are taken, in seconds: short enough to follow, long
+enough to be steady."""
 DIGITS = 2
 """Significant digits of a percentile: what a chart shows, at 30 kB a second that is kept."""
 PERCENTILES = (50.0, 90.0, 99.0)

@@ -14,13 +14,14 @@ Vector = npt.NDArray[np.float32]
 FIRST = 500
 """Images whose answers are kept: the first ones."""
 SLOWEST = 12
-"""And the slowest of those with boxes, which the report shows too."""
+"""Images with boxes, the slowest ones, whose answers are kept in addition: the report shows them,
+too."""
 MAX_BOXES = 20
-"""Of an image, the surest."""
+"""Boxes that are kept of an image: those with the highest scores."""
 MAX_LABEL = 80
-"""Characters."""
+"""Characters that are kept of a label."""
 MAX_DIMENSIONS = 4096
-"""Of a vector; of a longer one the first so many count."""
+"""Numbers that are kept of a vector: the first ones of a longer one."""
 
 
 @dataclass(slots=True)

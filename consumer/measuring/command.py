@@ -61,7 +61,7 @@ REPORT, SUMMARY = "latency_report.html", "latency_summary.json"
 app = make_app("CONSUMER")
 
 WHAT, END, RESULT = "What is measured", "When it ends", "Results"
-"""The panels of its help."""
+"""The panels of the command's help."""
 
 
 class StartAt(StrEnum):

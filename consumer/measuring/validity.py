@@ -9,11 +9,12 @@ from consumer.measuring.matching import Int64
 WINDOWS = 10
 """Parts of a run whose median latencies are compared."""
 MIN_IMAGES = 10 * WINDOWS
-"""Fewer images show no trend."""
+"""Images that a run must have for a trend to be looked for."""
 MIN_RISE_MS = 100.0
 """A rise that users would notice; less is within what a scheduler or a garbage collector does."""
 MIN_RISE_SHARE = 0.5
-"""Of the lowest window's median: a path whose latency is seconds anyway may vary by more."""
+"""The least rise that counts, as a share of the lowest window's median: a path whose latency is
+seconds anyway may vary by more."""
 
 
 @dataclass(frozen=True, slots=True)

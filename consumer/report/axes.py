@@ -1,6 +1,6 @@
 """Axes of a chart: how much fits on them, their scales and their labels."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,22 +71,35 @@ def set_axis(
     )
 
 
-def label_axis(room: Room, axis: str, ticks: Iterable[tuple[float, str]]) -> None:
-    """Put these texts at an axis; along x only those that neither touch nor leave the axes."""
-    panel = room.panel
+def label_axis(
+    room: Room, axis: str, ticks: Sequence[tuple[float, str]], *, even: bool = True
+) -> None:
+    """Put these texts at an axis; along x no more than fit side by side.
+
+    Args:
+        even: leave out every second one, or two of three...; else whichever has no room.
+    """
     shown = list(ticks)
+    if axis == "x" and even:
+        strides = (shown[::step] for step in range(1, len(shown) + 1))
+        shown = next((some for some in strides if len(_apart(room, some)) == len(some)), shown[:1])
     if axis == "x":
-        low, high = panel.get_xlim()
-        place = np.log if panel.get_xscale() == "log" else np.asarray
-        reach = float(place(high) - place(low))
-        free, apart = -room.letters(4), []
-        for at, text in shown:
-            middle = float(place(at) - place(low)) / reach * room.width
-            half = room.letters(len(text)) / 2
-            if middle - half >= free and middle + half <= room.width + room.letters(2):
-                apart.append((at, text))
-                free = middle + half + room.letters(1)
-        shown = apart
-    target = panel.xaxis if axis == "x" else panel.yaxis
+        shown = _apart(room, shown)
+    target = room.panel.xaxis if axis == "x" else room.panel.yaxis
     target.set_ticks([at for at, _ in shown], [text for _, text in shown])
     target.set_minor_locator(NullLocator())
+
+
+def _apart(room: Room, ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Those along x, from the left, whose texts neither touch nor leave the axes by much."""
+    low, high = room.panel.get_xlim()
+    place = np.log if room.panel.get_xscale() == "log" else np.asarray
+    reach = float(place(high) - place(low))
+    free, found = -room.letters(4), []
+    for at, text in ticks:
+        middle = float(place(at) - place(low)) / reach * room.width
+        half = room.letters(len(text)) / 2
+        if middle - half >= free and middle + half <= room.width + room.letters(2):
+            found.append((at, text))
+            free = middle + half + room.letters(1)
+    return found

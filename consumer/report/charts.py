@@ -29,7 +29,8 @@ MARK_LINES = 1.2
 """Height of a percentile's label, in font sizes: two of them may lie on one place."""
 CURVE_POINTS = 400
 LONG_TAIL = 20.0
-"""Longest by median latency, from where a linear axis hides everything but the tail."""
+"""The longest latency by the median one from which on the axis is logarithmic: a linear axis would
+show nothing but the tail."""
 DOT = 1e-4
 """Length of a dot, as a share of the axis: its round ends make it one."""
 SHARES = (
@@ -152,7 +153,7 @@ def by_percentile(room: Room, runs: Sequence[tuple[str, Distribution]]) -> Chart
     panel.set_xscale("log")
     panel.set_xlim(1, max(reach, 4))
     ticks = [(at, f"{text} %") for at, text in SHARES if at <= reach]
-    label_axis(room, "x", ticks)
+    label_axis(room, "x", ticks, even=False)
     set_axis(room, "y", bottom, top, duration, log=log)
     return Chart(
         "By percentile",

@@ -18,7 +18,8 @@ from consumer.units import clipped
 
 SUMMARY = "latency_summary.json"
 MAX_BYTES = 16 << 20
-"""Of a summary: one with every histogram full has a hundredth of it."""
+"""Bytes of a summary that is read, at the most: one in which every histogram is full has a
+hundredth of it."""
 STYLES = {"better": "green", "worse": "red", "": ""}
 
 app = make_app()

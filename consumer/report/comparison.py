@@ -10,9 +10,10 @@ Better = Literal["lower", "higher", "neither"]
 Verdict = Literal["better", "worse", ""]
 
 NOTICEABLE = 0.05
-"""Relative change; less, two runs of one set-up differ by, and it is called neither."""
+"""The relative change from which on a figure is called better or worse. Two runs of the same set-up
+differ by less."""
 MANY_TIMES = 10
-"""From here on a factor says more than per cent."""
+"""The factor from which on a change is written as a factor, not in per cent."""
 FEW = 10
 """Images beyond a percentile; with fewer, one image more or less moves it."""
 

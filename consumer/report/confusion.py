@@ -8,7 +8,8 @@ import numpy.typing as npt
 from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, UNCLASSED, Int64, Rows
 
 MAX_CLASSES = 20
-"""More make a matrix that nobody reads; the commonest confusions are listed then."""
+"""Classes of a matrix at the most. Nobody reads a larger one: the most frequent confusions are
+listed then."""
 MAX_PAIRS = 20
 
 

@@ -13,7 +13,7 @@ from consumer.report.overlay import Overlay, overlay
 from wire.answers import Detections
 
 SLOWEST, WRONG = 12, 24
-"""Images shown at most: a look, not a data set."""
+"""Images that are shown at most, of the slowest and of the wrong ones."""
 
 Place = tuple[int, int]
 """Partition and offset of an image on its topic."""

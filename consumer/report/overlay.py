@@ -10,9 +10,9 @@ from consumer.measuring.matching import NO_OFFSET, Rows
 from wire.answers import Detections
 
 DETECTED = 12
-"""Images shown with their boxes."""
+"""Images that are shown with their boxes."""
 QUERIES, NEAREST = 6, 5
-"""Images of which the most alike are shown, and how many of those."""
+"""Images whose nearest neighbours are shown, and how many neighbours of each."""
 MAX_SIDE = 1 << 20
 """Pixels: what a stranger says of an image's size is held to what SVG can draw."""
 COLOURS = 6

@@ -12,13 +12,14 @@ from wire.record import ContractError, KafkaRecord
 from wire.wrappings.unwrap import read_image
 
 SECONDS = 10.0
-"""For all of them: a report without pictures is better than one that never comes."""
+"""Time for fetching all pictures: a report without pictures is better than one that never comes."""
 SIDE = 144
 """Longest side of a picture, in pixels."""
 EXACT_SIDE = 64
-"""Up to here an image is kept to the pixel; of a larger one an impression is enough."""
+"""Longest side, in pixels, up to which an image is kept as it is; a larger one is scaled down."""
 FETCH_BYTES = 1 << 16
-"""Of a partition at a time: what follows an image is not wanted. A larger image comes whole."""
+"""Bytes that are fetched of a partition at a time: what follows an image is not needed. A larger
+image comes whole."""
 
 
 def fetch_pictures(

@@ -21,7 +21,7 @@ from consumer.units import clipped, duration
 
 INK, DIM, BAD = (PAGE_COLOURS[name].light for name in ("ink", "dim", "bad"))
 INSIDE_TRITON = "#8fcdb0"
-"""Paler than the stage that it is part of."""
+"""The colour of the parts of Triton's stage, paler than the stage itself."""
 FONT = 9.5
 PANEL = (370.0, 190.0)
 """Width and height of the area within the axes of a panel, in points, about: the layout decides."""
@@ -62,8 +62,9 @@ def _entitle(panel: Axes, chart: Chart) -> None:
         handles = [_handle(entry.kind) for entry in chart.legend]
         panel.legend(
             handles, [entry.name for entry in chart.legend], loc="lower right",
-            bbox_to_anchor=(1, 1), ncols=len(handles), frameon=False, borderaxespad=1.7, fontsize=9,
-            handlelength=1.6, handletextpad=0.5, columnspacing=1.2,
+            bbox_to_anchor=(1, 1.09), ncols=len(handles), frameon=False, borderaxespad=0,
+
+            fontsize=9, handlelength=1.6, handletextpad=0.5, columnspacing=1.2,
         )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class Frame:
 
 WIDE = Frame("wide", 600.0, 290.0)
 NARROW = Frame("narrow", 310.0, 250.0)
-"""For a phone: scaled down, the labels of the wide one could not be read."""
+"""The size for a phone: scaled down that far, the labels of the wide drawing could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ LABELS = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 MOST = 4
-"""Objects on a canvas; there is at least one."""
+"""Objects on a canvas at the most; there is at least one."""
 SIDES = (36, 72)
 """Shortest and longest side of an object, pixels."""
 ASPECT = 1.3
@@ -27,7 +27,7 @@ GAP = 2
 TRIES = 30
 """Places that are tried for an object before it is left out."""
 TRAINED = 700
-"""Of the 1,000 images the first so many are for training; the others are held out."""
+"""How many of the 1,000 images are for training, the first ones; the others are held out."""
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -31,7 +31,7 @@ from stack.errors import DemoError, StackError
 from stack.kafka import Kafka, jars
 from stack.paths import STACKS
 from stack.topics import create_topics
-from stack.triton import Triton
+from stack.triton import Triton, package
 from wire.answers import Detections
 from wire.prediction import decode_prediction
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
@@ -79,6 +79,10 @@ def main(
     0.65.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        require_programs()
+    except StackError as error:
+        fail(error)
     STACKS.mkdir(parents=True, exist_ok=True)
     # A folder of its own, so that demos can run side by side and never see old messages.
     directory = Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
@@ -97,6 +101,20 @@ def main(
     if not (summary.valid and right and summary.answered == subject.count):
         raise typer.Exit(1)
     shutil.rmtree(directory)  # logs and data: of use only where something went wrong
+
+
+def require_programs() -> None:
+    """Find out at once what would be missing after minutes.
+
+    Raises:
+        StackError: something is; the text says what.
+    """
+    if find_spec("torch") is None:  # found, not imported: that takes seconds
+        raise StackError(f"tkb demo needs torch, which is not installed: {install('model')}")
+    package()
+    jars.java()
+    if not jars.is_cached():
+        jars.maven()
 
 
 def run(

@@ -21,7 +21,7 @@ COLOURS = (
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#9c755f", "#b07aa1", "#76b7b2", "#d37295",
     "#3b6fd4", "#8c6d00",
 )  # fmt: skip
-"""By class; each is read under white text."""
+"""Colours of the boxes, by class; white text can be read on each."""
 
 
 @dataclass(frozen=True, slots=True)

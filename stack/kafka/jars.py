@@ -17,7 +17,8 @@ MIN_JAVA = 17
 """Oldest Java that a Kafka 4 broker runs on."""
 
 FETCH_TIMEOUT_S = 900
-"""45 MB in some 50 files; a mirror that hangs must not hang us."""
+"""Bound on fetching the jars, in seconds: they are 45 MB in some 50 files, and a mirror that hangs
+must not hang us."""
 
 
 def java() -> str:
@@ -80,20 +81,30 @@ def _libs() -> Path:
     return CACHE / "kafka" / hashlib.sha256(POM.read_bytes()).hexdigest()[:16] / "libs"
 
 
-def _fetch(libs: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
+def maven() -> str:
+    """The path of Maven, which fetches the jars.
+
+    Raises:
+        StackError: there is none.
+    """
+    found = shutil.which("mvn")
+    if found is None:
         raise StackError(
             "Kafka's jars come through Maven and there is no mvn on the PATH: "
             "install Maven (Debian: apt install maven)"
         )
+    return found
+
+
+def _fetch(libs: Path) -> None:
+    program = maven()
     with tempfile.TemporaryDirectory(dir=libs.parent, prefix="fetch-") as scratch:
         fetched = Path(scratch) / "libs"
         goal = "dependency:copy-dependencies"
         options = ["-DincludeScope=runtime", f"-DoutputDirectory={fetched}"]
         try:
             done = subprocess.run(
-                [maven, "-q", "-B", "-f", str(POM), goal, *options],
+                [program, "-q", "-B", "-f", str(POM), goal, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from cli.paths import APP, CACHE
 from cli.version import version
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
+from stack.kafka.jars import class_path
 from stack.triton import Triton
 from tests.conftest import MODEL, Topics
 from tests.kafka_client import collect, send
@@ -59,6 +62,27 @@ def tkb(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin/tkb"
 
 
+@pytest.fixture
+def whole(wheel: Path, tmp_path: Path) -> Path:
+    """The command, in an environment with everything that the project may need."""
+    folder = tmp_path / "venv"
+    uv("venv", "--quiet", "--python", sys.executable, folder)
+    (found,) = folder.glob("lib/python*/site-packages")
+    (found / "others.pth").write_text(sysconfig.get_path("purelib"))
+    uv("pip", "install", "--quiet", "--python", folder / "bin/python", "--no-deps", wheel)
+    return folder / "bin/tkb"
+
+
+def at_home(folder: Path) -> dict[str, str]:
+    """The environment of a user whose files are in this folder, Kafka's jars among them."""
+    cached = folder / "cache" / APP
+    cached.mkdir(parents=True)
+    (cached / "kafka").symlink_to(CACHE / "kafka")
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    folders = {"XDG_CACHE_HOME": folder / "cache", "XDG_STATE_HOME": folder / "state"}
+    return {**kept, **{name: str(path) for name, path in folders.items()}}
+
+
 def run(tkb: Path, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "HOME": str(folder), "COLUMNS": "100", "TERM": "dumb"}
     environment.pop("PYTHONPATH", None)
@@ -89,7 +113,10 @@ def test_it_says_its_version_and_explains_itself(tkb: Path, tmp_path: Path) -> N
 
 
 def test_a_command_without_its_extra_names_it(tkb: Path, tmp_path: Path) -> None:
-    for name, extra in (("measure", "client"), ("export", "model"), ("stack", "stack")):
+    for name, extra in (
+        ("measure", "client"), ("export", "model"), ("stack", "stack"),
+        ("demo", "client,model,stack"),
+    ):  # fmt: skip
         done = run(tkb, tmp_path, name)
         assert done.returncode == 1
         assert done.stderr.startswith(f"error: tkb {name} needs ")
@@ -118,3 +145,37 @@ def test_it_serves_an_image_from_another_folder(
             bridge.terminate()
             assert bridge.wait(60) == 0
     assert decode_prediction(answer).top[0]["label"] == image.label
+
+
+@pytest.mark.slow
+def test_a_stack_leaves_its_files_with_the_user_and_none_where_it_is_run(
+    whole: Path, tmp_path: Path
+) -> None:
+    assert class_path()  # fetched now, if ever
+    work, environment = tmp_path / "work", at_home(tmp_path)
+    work.mkdir()
+    command: list[str | Path] = [whole, "stack", "up", "--no-triton"]
+    with subprocess.Popen(
+        command, cwd=work, env=environment, stdout=subprocess.PIPE, text=True
+    ) as stack:
+        try:
+            assert stack.stdout is not None
+            ready = next((line for line in stack.stdout if "Ctrl-C" in line), None)
+        finally:
+            stack.terminate()
+    assert ready
+    assert list(work.iterdir()) == []
+    assert (tmp_path / "state" / APP / "default" / "kafka").is_dir()
+
+
+@pytest.mark.soak  # a minute and more; `make demo` runs the same from a checkout
+def test_the_demo_runs_in_an_empty_folder(whole: Path, tmp_path: Path) -> None:
+    assert class_path()
+    work, environment = tmp_path / "work", at_home(tmp_path)
+    work.mkdir()
+    done = subprocess.run(
+        [whole, "demo"], cwd=work, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.name for path in work.iterdir()] == ["results"]
+    assert (work / "results" / "latency_report.html").is_file()

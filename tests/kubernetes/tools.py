@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from stack.paths import ROOT
+from tests.go_programs import GoError, install, program
 
 HELM = ("helm.sh/helm/v4/cmd/helm", "v4.3.1")
 KUBECONFORM = ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0")
@@ -45,7 +46,7 @@ class ToolError(Exception):
 
 def installed(module: str, version: str) -> Path:
     """Where a program is, or will be."""
-    return CACHE / version / Path(module).name
+    return program(CACHE, module, version)
 
 
 def built(module: Path, name: str) -> Path:
@@ -104,12 +105,6 @@ def _say(*command: str | Path, cwd: Path = Path("/"), **environment: str) -> str
     if done.returncode:
         raise ToolError(f"{command[0]} {command[1]} ended with {done.returncode}")
     return done.stdout
-
-
-def _install(module: str, version: str) -> None:
-    # Outside any module, whose go.mod would have a say.
-    folder = str(installed(module, version).parent)
-    _say("go", "install", "-ldflags=-s -w", f"{module}@{version}", GOBIN=folder)
 
 
 LINKED = f"-s -w -X k8s.io/component-base/version.gitVersion={NEWEST}"
@@ -227,12 +222,11 @@ def prepare() -> None:
     """Build and fetch what is not there yet.
 
     Raises:
-        ToolError: one of them cannot be had.
+        ToolError, GoError: one of them cannot be had.
     """
-    for program in (HELM, KUBECONFORM, KWOK):
-        if not installed(*program).is_file():
-            print(f"building {program[0]} {program[1]}", flush=True)
-            _install(*program)
+    for module, version in (HELM, KUBECONFORM, KWOK):
+        print(f"building {module} {version}", flush=True)
+        install(CACHE, module, version)
     if not stages().is_file():
         _fetch_stages()
     for version in KUBERNETES:
@@ -252,5 +246,5 @@ def prepare() -> None:
 if __name__ == "__main__":
     try:
         prepare()
-    except ToolError as problem:
+    except (ToolError, GoError) as problem:
         sys.exit(f"test-kubernetes: {problem}")

@@ -2,8 +2,6 @@
 
 import http.client
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +13,7 @@ from stack.paths import CACHE
 from stack.ports import HOST, free_ports
 from stack.probe import status
 from stack.service import Command, Service
+from tests.go_programs import GoError, install
 
 VERSITYGW = ("github.com/versity/versitygw/cmd/versitygw", "v1.8.0")
 BUCKET = "photos"
@@ -27,21 +26,10 @@ BUILD_S = 600
 @cache
 def gateway() -> Path:
     """The program, built once; the test is skipped where that is not possible."""
-    module, version = VERSITYGW
-    path = CACHE / "versitygw" / version / Path(module).name
-    if path.is_file():
-        return path
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("Go is not installed, which builds the S3 server")
-    # Outside any module, whose go.mod would have a say.
-    done = subprocess.run(
-        [go, "install", f"{module}@{version}"], cwd="/", capture_output=True, text=True,
-        env={**os.environ, "GOBIN": str(path.parent)}, timeout=BUILD_S, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"go install {module}@{version}: {done.stderr.strip()[-300:]}")
-    return path
+    try:
+        return install(CACHE / "versitygw", *VERSITYGW, timeout_s=BUILD_S)
+    except GoError as error:
+        pytest.skip(f"the S3 server: {error}")
 
 
 class ObjectServer(Service):

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from wire.reason import ReasonError
 from wire.record import ContractError
 
 MAX_BESIDE = 1 << 20
@@ -18,16 +19,11 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _SPACES = b" \t\r\n"
 
 
-class WrappingError(ContractError):
-    """A wrapped image that cannot be taken out.
-
-    Attributes:
-        kind: a short, fixed name for the reason, safe as a metric label.
-    """
+class WrappingError(ReasonError, ContractError):
+    """A wrapped image that cannot be taken out."""
 
     def __init__(self, message: str, kind: str = "wrapping") -> None:
-        super().__init__(message)
-        self.kind = kind
+        super().__init__(kind, message)
 
 
 class TooLargeError(WrappingError):

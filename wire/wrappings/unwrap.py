@@ -15,7 +15,7 @@ ValueFormat = Literal["auto", "image", "cloudevents", "json", "base64", "kserve"
 VALUE_FORMATS: tuple[str, ...] = get_args(ValueFormat)
 
 MAX_BYTES = 16 << 20
-"""Of an image, for readers that have no setting for it."""
+"""Bytes of an image, for readers that have no setting for it."""
 
 _BY_TYPE: dict[str, ValueFormat] = {
     STRUCTURED: "cloudevents",

@@ -33,10 +33,10 @@ public final class FlinkTriton {
     }
   }
 
-  /** The bytes of an image as text. */
+  /** The bytes of an image as text; of a lone text the provider forgets the batch's dimension. */
   public static final class Text extends ScalarFunction {
-    public String eval(byte[] pixels) {
-      return Base64.getEncoder().encodeToString(pixels);
+    public String[] eval(byte[] pixels) {
+      return new String[] {Base64.getEncoder().encodeToString(pixels)};
     }
   }
 
@@ -113,7 +113,7 @@ public final class FlinkTriton {
             + " 'properties.transaction.timeout.ms' = '60000',"
             + " 'properties.linger.ms' = '1', 'properties.compression.type' = 'lz4')");
     sql.executeSql(
-        "CREATE MODEL network INPUT (`INPUT__0` " + (array ? "ARRAY<FLOAT NOT NULL>" : "STRING")
+        "CREATE MODEL network INPUT (`INPUT__0` " + (array ? "ARRAY<FLOAT NOT NULL>" : "ARRAY<STRING>")
             + ") OUTPUT (`OUTPUT__0` ARRAY<FLOAT NOT NULL>) WITH ('provider' = 'triton-that-runs',"
             + " 'endpoint' = 'http://" + args[4] + "/v2/models', 'model-name' = '" + model + "',"
             + " 'model-version' = '1')");

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from consumer.measuring.matching import UNCLASSED
@@ -50,7 +52,7 @@ def test_confusions_are_counted_by_true_and_predicted_class() -> None:
 
 def test_what_was_not_classified_has_no_score() -> None:
     run = make_run([1000, 2000])
-    run.rows.state[1] |= UNCLASSED
-    shown = gallery.cards(run.rows, np.array([0, 1]), {})
+    rows = replace(run.rows, state=run.rows.state | np.array([0, UNCLASSED], np.uint8))
+    shown = gallery.cards(rows, np.array([0, 1]), {})
     assert shown[0].score is not None
     assert shown[1].score is None
