@@ -54,7 +54,7 @@ chart: $(VENV)/.installed ## package the Helm chart into results/ (needs helm)
 
 soak: $(VENV)/.installed ## the fault suite and the fuzzing in their long form; renews docs/reliability.md
 	FAULT_IMAGES=20000 FUZZ_INPUTS=100000 FAULT_TABLE=docs/reliability.md \
-		$(BIN)/python -m pytest tests/faults tests/fuzz -m "soak or not soak" --timeout 7200
+		$(BIN)/python -m pytest tests/faults tests/fuzz tests/bridge/test_quiet.py -m "soak or not soak" --timeout 7200
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .

@@ -75,9 +75,8 @@ def test_a_healthy_day_is_ten_lines(
     assert said[-1]["event"] == "stopped"
 
 
-@pytest.mark.parametrize(
-    "delivery", ["at-least-once", pytest.param("exactly-once", marks=pytest.mark.soak)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
 def test_half_a_minute_without_triton_is_twenty_lines(
     kafka: Kafka, triton: Triton, topics: Topics, start_bridge: StartBridge, delivery: str
 ) -> None:
