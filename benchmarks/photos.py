@@ -130,7 +130,7 @@ def _bridge(rig: Rig, source: str, target: str, model: str) -> list[Service]:
 
 def _models(rig: Rig, network: str, max_batch: int, precision: str, *, with_dali: bool) -> Path:
     """A repository with the network, a null model, and their ensembles."""
-    from exporter.models import Model  # noqa: PLC0415 - torch takes seconds
+    from exporter.model import Model  # noqa: PLC0415 - torch takes seconds
     from exporter.passthrough import export_ensemble  # noqa: PLC0415
 
     # Where a GPU runs the network, it decodes too.

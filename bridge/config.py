@@ -276,7 +276,7 @@ class Settings(BaseSettings):
         if self.value_format == "json" and not self.image_field:
             raise ValueError("value_format json needs image_field: the field that has the image")
         if self.image_field and self.value_format not in ("auto", "json"):
-            raise ValueError(f"image_field is of no use with value_format {self.value_format}")
+            raise ValueError(f"image_field has no effect with value_format {self.value_format}")
         if self.retry_max_s < self.retry_min_s:
             raise ValueError("retry_max_s is below retry_min_s")
         if self.max_image_bytes > self.max_buffered_bytes:

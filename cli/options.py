@@ -104,7 +104,9 @@ def topic_names(text: str) -> list[str]:
     """The topics in a comma-separated list; a usage error where there is none."""
     names = [name for name in (one.strip() for one in text.split(",")) if name]
     if not names:
-        raise typer.BadParameter("no topic of the predictions", param_hint="--predictions-topic")
+        raise typer.BadParameter(
+            "no topic is given for the predictions", param_hint="--predictions-topic"
+        )
     return names
 
 

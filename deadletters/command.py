@@ -188,7 +188,8 @@ def replay(
     """Send dead letters again, as they first arrived: same key, id, value and headers.
 
     Each goes once, however often this is repeated or interrupted. Exit code 1 when some could not
-    go: they were too large for a whole letter and the original is gone, or cannot be read.
+    go: they were too large for a whole letter and the original is gone, cannot be read, or do not
+    say where they came from.
     """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
@@ -217,11 +218,12 @@ def replay(
                     letter = read_letter(record)
                     if not selection.takes(record, letter):
                         continue
-                    again = _again(record, letter, originals)
+                    goes_to = to or letter.topic
+                    again = _again(record, letter, originals, goes_to)
                     if again is None:
                         gone += 1
                     else:
-                        records.append((to or _origin(letter), again))
+                        records.append((goes_to, again))
                 if resender is not None:
                     resender.send(records, chunk, letters.group_metadata(), note)
                 sent += len(records)
@@ -235,18 +237,31 @@ def replay(
         raise typer.Exit(1)
 
 
-def _again(record: StoredRecord, letter: DeadLetter, originals: Originals) -> Outgoing | None:
+def _place(letter: DeadLetter) -> str:
+    """Where the image was."""
+    return f"{letter.topic}/{letter.partition}/{letter.offset}"
+
+
+def _again(
+    record: StoredRecord, letter: DeadLetter, originals: Originals, goes_to: str
+) -> Outgoing | None:
     """The message as it first arrived; None, and a line about it, when that cannot be had."""
+    place = f"{record.topic()}/{record.partition()}/{record.offset()}"
     if record.unreadable is not None:
-        place = f"{record.topic()}/{record.partition()}/{record.offset()}"
-        typer.echo(f"passed over: the letter at {place}: {record.unreadable}", err=True)
+        typer.echo(f"skipped: the dead letter at {place}: {record.unreadable}", err=True)
+        return None
+    if not goes_to:
+        typer.echo(
+            f"skipped: the dead letter at {place}: it does not say where it came from (--to "
+            "TOPIC with a new --group sends it)",
+            err=True,
+        )
         return None
     if not is_omitted(record):
         return _identified(record, record, letter)
     original = originals.record(letter.topic, letter.partition, letter.offset)
     if original is None:
-        place = f"{letter.topic}/{letter.partition}/{letter.offset}"
-        typer.echo(f"gone: the image at {place}", err=True)
+        typer.echo(f"gone: the image at {_place(letter)}", err=True)
         return None
     return _identified(original, record, letter)
 
@@ -254,13 +269,7 @@ def _again(record: StoredRecord, letter: DeadLetter, originals: Originals) -> Ou
 def _identified(original: StoredRecord, record: StoredRecord, letter: DeadLetter) -> Outgoing:
     """As it first arrived; what has neither key nor id was known by its place, and stays so."""
     again = restored(original)
-    place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+    place = _place(letter)
     if image_id(record) != place or len(place.encode()) > MAX_ID:
         return again
     return again._replace(headers=[*again.headers, ("ce_id", place.encode())])
-
-
-def _origin(letter: DeadLetter) -> str:
-    if not letter.topic:
-        raise DeadLetterError("a letter that does not say where it came from: use --to TOPIC")
-    return letter.topic

@@ -10,7 +10,8 @@ from torch.nn import functional
 from cli.paths import DATA
 from exporter.apart import Predict
 from exporter.errors import ExportError
-from exporter.models import CIFAR10_LABELS, Model
+from exporter.model import Model
+from exporter.models import CIFAR10_LABELS
 
 BATCH = 50
 LARGE_SAMPLE = 8

@@ -16,7 +16,7 @@ from exporter.check_tasks import compare_as
 from exporter.errors import ExportError
 from exporter.formats import MAX_BATCH_SIZE, ModelFormat, TorchScript
 from exporter.graph import PRECISIONS, wrapped
-from exporter.models import Model
+from exporter.model import Model
 from exporter.outputs import require_output
 from exporter.repository import install, is_current
 from exporter.triton_config import (

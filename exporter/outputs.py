@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter.errors import ExportError
-from exporter.models import Model
+from exporter.model import Model
 
 RECIPE = (
     "wrap it in a module of yours that gives that: docs/bring-your-own-model.md, "

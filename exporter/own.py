@@ -6,7 +6,7 @@ from pathlib import Path
 from exporter import models, zoo
 from exporter.arguments import read_labels, read_name, read_numbers, read_size
 from exporter.errors import ExportError
-from exporter.models import TASKS, Model
+from exporter.model import TASKS, Model
 from exporter.source import find_source
 
 

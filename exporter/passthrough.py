@@ -12,7 +12,7 @@ from pathlib import Path
 from exporter import models
 from exporter.errors import ExportError
 from exporter.imports import needed_files
-from exporter.models import Model
+from exporter.model import Model
 from exporter.repository import install, is_current
 from exporter.triton_config import (
     DEVICES,

@@ -14,7 +14,7 @@ from exporter.config_text import (
     WARMUP,
     WHAT,
 )
-from exporter.models import Model
+from exporter.model import Model
 from exporter.outputs import Output, outputs_of
 
 INPUT, OUTPUT, LABELS = "INPUT__0", "OUTPUT__0", "labels.txt"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter.errors import ExportError
-from exporter.models import DEFAULT, RANDOM, Model
+from exporter.model import DEFAULT, RANDOM, Model
 
 DOWNLOAD_TIMEOUT_S = 30.0
 """Silence after which a download counts as unreachable: torch.hub itself waits for ever."""

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from exporter.errors import ExportError
-from exporter.models import DEFAULT, Model
+from exporter.model import DEFAULT, Model
 
 CLASSIFIERS = tuple(list_models(module=torchvision.models))
 DETECTORS = tuple(list_models(module=torchvision.models.detection))

@@ -124,7 +124,7 @@ class PredictionReader:
                     self._away_until = self._clock() + AGAIN_S
                 else:
                     self._sleep(PAUSE_S)
-        raise ContractError("the schema registry is away")
+        raise ContractError("the schema registry cannot be reached")
 
     def _lasting(self, text: str) -> ContractError:
         self._tell(text)
@@ -144,5 +144,7 @@ def make_reader(settings: RegistrySettings, warn: Callable[[str], object]) -> Pr
         RegistrySettingError: the settings cannot work.
     """
     if not settings.url and (settings.options or settings.user or settings.password):
-        raise RegistrySettingError("--schema-registry-url is missing: the other options are for it")
+        raise RegistrySettingError(
+            "--schema-registry-url is missing: the other options of the schema registry need it"
+        )
     return PredictionReader(Registry(settings) if settings.url else None, warn)

@@ -122,7 +122,7 @@ class Registry:
             # What it answered is no JSON, or not of this protocol.
             raise RegistryRefusedError(
                 f"schema registry {self.url}: cannot {what}: what answers there is no registry "
-                "that speaks Confluent's protocol (of Apicurio, the URL ends in /apis/ccompat/v7)"
+                "that speaks Confluent's protocol (for Apicurio, the URL ends in /apis/ccompat/v7)"
             ) from None
 
 

@@ -47,7 +47,7 @@ def check_url(text: str) -> str:
             raise ValueError("not http://HOST:PORT or https://HOST:PORT of a schema registry")
         if parts.username or parts.password:
             raise ValueError(
-                "user and password do not belong into the URL: use schema_registry_user and "
+                "user and password do not belong in the URL: use schema_registry_user and "
                 "schema_registry_password"
             )
     return text

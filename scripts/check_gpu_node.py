@@ -68,8 +68,10 @@ def triton(model: str) -> Seen:
     get(address, "/v2/health/ready")
     config = get(address, f"/v2/models/{model}/config")
     kinds = sorted({str(group.get("kind")) for group in config.get("instance_group", [])})
-    # The Python backend's instances say AUTO; the pytorch backend's say where they are.
-    if kinds == ["KIND_CPU"]:
+    # The pytorch backend's instances say where they are. Those of the Python backend are on the CPU
+    # for Triton, whatever they do: with DEVICE=auto the model takes the GPU that it sees.
+    device = config.get("parameters", {}).get("DEVICE", {}).get("string_value")
+    if kinds == ["KIND_CPU"] and device != "auto":
         raise MissingError(
             f"{model} runs on the CPU: set MODEL_DEVICE=cuda in .env, then start anew"
         )
@@ -77,6 +79,7 @@ def triton(model: str) -> Seen:
         "server": get(address, "/v2")["version"],
         "image": said("docker", "compose", "images", "--format=json", "triton"),
         "instances": kinds,
+        "device": device,
         "backend": config.get("backend") or config.get("platform"),
     }
 

@@ -74,7 +74,7 @@ class KafkaCluster:
             undo.pop_all()
 
     def kill(self) -> None:
-        """SIGKILL for all: the last ones would wait in vain for a majority to let them go."""
+        """SIGKILL for all: the last ones would wait forever for a majority that lets them go."""
         for broker in self.brokers:
             broker.kill()
 

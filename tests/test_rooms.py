@@ -52,3 +52,31 @@ def test_the_rules_name_every_package() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages - {"benchmarks", "scripts", "tests"} <= ALLOWED.keys()
     assert all((ROOT / package).is_dir() for package in ALLOWED)
+
+
+def modules() -> dict[str, set[str]]:
+    """By module, those of the same package that it imports, at its top or later."""
+    names = {
+        str(path.relative_to(ROOT).with_suffix("")).replace("/", "."): path
+        for package in ALLOWED
+        for path in (ROOT / package).rglob("*.py")
+    }
+    found: dict[str, set[str]] = {}
+    for name, path in names.items():
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            # What is imported for the types alone is not there when the program runs.
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        wanted = {node.module or "" for node in imports}
+        wanted |= {f"{node.module}.{one.name}" for node in imports for one in node.names}
+        found[name] = wanted & names.keys()
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    left = modules()
+    while ends := {name for name, wanted in left.items() if not wanted}:
+        left = {name: wanted - ends for name, wanted in left.items() if name not in ends}
+    assert sorted(left) == []

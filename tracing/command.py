@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tracing.start import TracingError, start_tracing
+from tracing.errors import TracingError
+from tracing.start import start_tracing
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

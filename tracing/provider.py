@@ -8,7 +8,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
-from tracing.start import TracingError
+from tracing.errors import TracingError
 
 EXPORTERS: dict[str, Callable[[], SpanExporter] | None] = {
     "otlp": OTLPSpanExporter,

@@ -4,6 +4,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from cli.app import install
+from tracing.errors import TracingError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -12,10 +13,6 @@ if TYPE_CHECKING:
 STOP_S = 5.0
 """Time for the last spans to be sent, in seconds: a collector that is away must not hold up a
 stop."""
-
-
-class TracingError(Exception):
-    """Tracing was asked for and can't be had; the text says what to do."""
 
 
 def start_tracing(service: str) -> "TracerProvider":

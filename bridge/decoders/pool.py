@@ -259,7 +259,7 @@ class Decoders(Generic[T]):
         if not decoder.started:
             raise DecoderError(f"a decoder process cannot start: {how}")
         if self._unblamed > UNBLAMED:
-            raise DecoderError(f"decoder processes die at no image: {how}")
+            raise DecoderError(f"decoder processes keep dying, and no image is the cause: {how}")
         log.warning("decoder_died", how=how)
         if len(self._idle) + len(self._working) < self._count:
             self._add_decoder()

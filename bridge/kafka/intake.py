@@ -177,7 +177,7 @@ class Intake:
         self._delivery.generation_changed()
         if not self._at_once.is_set():
             if begun := self._records.take_begun():
-                # Called from within a fetch: what it began would be waited for in vain.
+                # Called from within a fetch: the drain below would never see what it began.
                 self._take(begun)
             # What is in flight is finished while the partitions are still ours, so that the next
             # owner need not do it again; not when Triton is away and it may take for ever.

@@ -61,7 +61,7 @@ class Fetcher:
         self._told: str | None = None
         self._thread = Thread(target=self._run, name="fetcher", daemon=True)
         self.problem: str | None = None
-        """Why a store gives nothing; None while none is waited for in vain."""
+        """Why a store gives nothing; None while no object waits for a store that is away."""
 
     def start(self, reply: Callable[[Fetched], None]) -> None:
         """Start fetching.
@@ -213,7 +213,7 @@ class Fetcher:
         again = self._schedule.failed(task, now, text, busy=busy)
         self._hold(wanted, -held)
         if not again:
-            message = f"fetched {task.failures} times in vain, while others were: {text}"
+            message = f"could not be fetched in {task.failures} tries, while others could: {text}"
             self._give(wanted, RefusedError("failing", message))
 
     def _hold(self, wanted: Wanted, more: int) -> None:

@@ -182,7 +182,8 @@ class TritonServer:
         except grpc.RpcError as error:  # an operator may restrict it
             raise InferenceError(
                 "UNAVAILABLE",
-                f"model {self._model!r} is not ready, and why is not told: {error.details()}",
+                f"model {self._model!r} is not ready, and Triton does not say why: "
+                f"{error.details()}",
             ) from None
         known = sorted({str(one["name"]) for one in models})
         if self._model not in known and ask("ServerReady").get("ready"):

@@ -13,7 +13,7 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 from cli.paths import DATA
 from exporter.detector.canvases import Canvas, Images, canvases
 from exporter.detector.network import CifarDetector, centres
-from exporter.models import IMAGENET_MEAN, IMAGENET_STD
+from exporter.model import IMAGENET_MEAN, IMAGENET_STD
 
 SEED = 0
 BATCH = 32

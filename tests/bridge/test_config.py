@@ -69,7 +69,7 @@ def test_health_is_on_loopback_unless_it_is_told_otherwise() -> None:
         (["--brokers", "kafka:9092,kafka:none"], "'kafka:none' is not HOST:PORT"),
         (["--brokers", "kafka:99999"], "'kafka:99999' is not HOST:PORT"),
         (["--value-format", "json"], "needs image_field"),
-        (["--value-format", "base64", "--image-field", "a"], "of no use with value_format base64"),
+        (["--value-format", "base64", "--image-field", "a"], "no effect with value_format base64"),
         (["--pass-headers", "camera,ce_id"], "ce_id cannot be passed on"),
         (["--route-by", "camera"], "neither label nor header:NAME"),
         (["--route-by", "header:"], "needs the header's name"),

@@ -112,6 +112,23 @@ def test_an_image_too_large_for_its_letter_is_taken_from_where_it_was(
     assert (back.key(), back.value()) == (b"image-0", VALUE)
 
 
+def test_a_letter_that_does_not_say_where_it_came_from_holds_up_no_other(
+    kafka: Kafka, topics: Topics
+) -> None:
+    nowhere = Outgoing(b"of another program", b"hello", [])
+    whole = [letter(topics, number, "color") for number in range(4)]
+    send(kafka.bootstrap, topics.dead_letters, [*whole[:2], nowhere, *whole[2:]])
+    done = CliRunner().invoke(
+        app,
+        ["replay", "--brokers", kafka.bootstrap, "--dead-letters-topic", topics.dead_letters],
+    )
+    assert (done.exit_code, done.stdout) == (1, "4 sent again, 1 gone\n"), done.stderr
+    assert "it does not say where it came from" in done.stderr
+    back = collect(kafka.bootstrap, [topics.images], lambda messages: len(messages) == 4)
+    assert {one.key() for one in back} == {f"image-{n}".encode() for n in range(4)}
+    assert command(kafka, topics, "replay") == "0 sent again, 0 gone\n"
+
+
 def test_a_replay_ends_where_the_topic_ended_when_it_began(kafka: Kafka, topics: Topics) -> None:
     count = CHUNK + 50
     send(kafka.bootstrap, topics.dead_letters, [letter(topics, n, "color") for n in range(count)])

@@ -7,7 +7,7 @@ from torch import nn
 
 from exporter.check import sample
 from exporter.graph import Pixels
-from exporter.models import Model
+from exporter.model import Model
 
 FILE = '''
 import torch

@@ -15,7 +15,7 @@ from exporter import weights as checkpoints
 from exporter.export import export
 from exporter.formats import find_format
 from exporter.graph import wrapped
-from exporter.models import Model
+from exporter.model import Model
 from exporter.own import own_model
 from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10

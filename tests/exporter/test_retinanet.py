@@ -11,7 +11,8 @@ from torch import nn
 from exporter.check import sample
 from exporter.export import export
 from exporter.graph import Pixels
-from exporter.models import Model, find
+from exporter.model import Model
+from exporter.models import find
 from producer.encoding import EncodedImage
 from stack.kafka import Kafka
 from stack.triton import Triton

@@ -32,7 +32,7 @@ class Proxy:
         self._lock = threading.Lock()
 
     def cut(self) -> None:
-        """Drop every connection, and accept none until `mend`."""
+        """Drop every connection, and accept none until `restore`."""
         self._open.clear()
         with self._lock:
             for pair in self._pairs:
@@ -49,7 +49,7 @@ class Proxy:
         """Let only `DRIP_BYTES` through each `DRIP_EVERY_S`."""
         self._drip = True
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self._delay_s = 0.0
         self._drip = False
         self._open.set()

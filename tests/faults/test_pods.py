@@ -81,7 +81,7 @@ def test_bridges_as_pods(
             says_what_it_lacks(bridge)
             # A restart would not bring Triton, so it stays live; and nobody counts on it.
             assert (health(bridge, "live"), health(bridge, "ready")) == (200, 503)
-        proxy.mend()
+        proxy.restore()
         for bridge in (first, second):
             bridge.wait_ready()
         eventually(lambda: partitions(first) == partitions(second) == PARTITIONS / 2, "two halves")

@@ -231,13 +231,13 @@ def bad_network(trial: Trial, proxy: Proxy) -> None:
     trial.flowing(bridge)
     proxy.cut()
     trial.unready(bridge)
-    proxy.mend()
+    proxy.restore()
     trial.flowing(bridge)
     proxy.slow(0.2)
     trial.flowing(bridge)
     proxy.drip()
     trial.flowing(bridge, 20)
-    proxy.mend()
+    proxy.restore()
 
 
 @contextmanager

@@ -154,6 +154,24 @@ def test_a_model_on_the_cpu_is_not_well(
     assert "resnet20_cifar10 runs on the CPU" in seen["triton"]["failed"]
 
 
+def test_a_model_of_the_python_backend_takes_the_gpu_whatever_triton_calls_it(
+    machine: Machine,
+    answers: Answers,
+    pages: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pages[CONFIG] = {
+        "backend": "python",
+        "instance_group": [{"kind": "KIND_CPU"}],
+        "parameters": {"DEVICE": {"string_value": "auto"}},
+    }
+    machine.program("docker", answers)
+    status, seen = run(tmp_path, monkeypatch)
+    assert status == 0, seen
+    assert seen["triton"]["device"] == "auto"
+
+
 def test_a_machine_without_anything_says_so_without_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tracing.start import TracingError, start_tracing, stop_tracing
+from tracing.errors import TracingError
+from tracing.start import start_tracing, stop_tracing
 
 pytestmark = pytest.mark.slow
 
