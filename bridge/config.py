@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     )
     schema_registry: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
-        description="any options of Confluent's client of it: ssl.ca.location=ca.pem",
+        description="any options of Confluent's client for the registry: ssl.ca.location=ca.pem",
     )
     schema_subject: Literal["topic", "record", "topic-record"] = Field(
         "topic", description="subject of the schema; topic: TOPIC-value"
@@ -220,7 +220,7 @@ class Settings(BaseSettings):
         "500ms; 0: none is too old",
     )
     expired: Literal["dead-letter", "drop"] = Field(
-        "dead-letter", description="what becomes of them; drop: nothing tells of it but a metric"
+        "dead-letter", description="what becomes of them; drop: only a metric counts it"
     )
 
     retry_min_s: float = Field(0.1, gt=0, description="first wait before sending to Triton again")
@@ -255,7 +255,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        # Of its own for each model: two models in one group would share the images in silence.
+        # Each model has a group of its own: two models in one would share the images in silence.
         self.group = self.group or f"bridge-{self.model}"
         topics = [self.images_topic, self.predictions_topic, self.dead_letters_topic]
         if len(set(topics)) < len(topics):

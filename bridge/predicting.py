@@ -158,7 +158,7 @@ def at_least(result: Result, score: float) -> Result:
 
 
 def _classes(result: Result) -> Sequence[ScoredLabel]:
-    """Of a classification, all classes that it tells of."""
+    """All classes that a classification names; none of another answer."""
     if isinstance(result, Heads):
         return [one for head in result.heads for one in head["top"]]
     return result if isinstance(result, tuple) else ()

@@ -25,7 +25,7 @@ class Routes:
         self._topics = dict(topics)
 
     def topic(self, result: Result, headers: Headers | None) -> str:
-        """Of one prediction."""
+        """The topic that a prediction goes to."""
         if not self._topics:
             return self.default
         value = first_label(result) if self._header is None else self._header_of(headers)

@@ -123,7 +123,7 @@ def connected(config: Mapping[str, Any]) -> None:
 CONNECT_S, REFUSED_S = 10.0, 3.0
 """How long Kafka is waited for by a command: a slow one, and one that says that it is not there."""
 FIRST_LOOK_S = 1.0
-"""Of the first question to Kafka; each further one waits twice as long."""
+"""Bound on the first question to Kafka, in seconds; each further one waits twice as long."""
 
 
 class Asked(Polled, Protocol):

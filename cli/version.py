@@ -7,7 +7,7 @@ from cli.paths import APP, CHECKOUT, ROOT
 
 
 def version() -> str:
-    """Of this checkout, else of what is installed."""
+    """The version of this checkout, else of what is installed."""
     if CHECKOUT:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         return str(project["version"])

@@ -42,7 +42,7 @@ app = make_app(
 )
 
 INDENT = 10
-"""Of what follows a count."""
+"""Columns that what follows a count is indented by."""
 WHICH = "Which dead letters"
 """A panel of the command's help."""
 

@@ -112,7 +112,7 @@ class DeadLetters:
 
     def _end(self, partition: int) -> int:
         place = TopicPartition(self._topic, partition)
-        # Of a reader of what is committed, it is the last stable offset.
+        # For a reader of committed records, this is the last stable offset.
         return self._consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)[1]
 
     def chunks(self) -> Iterator[list[StoredRecord]]:

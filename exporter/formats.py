@@ -65,7 +65,8 @@ class TorchScript:
                 # Second choice: a trace freezes the device and every branch of its example.
                 reason = str(error).strip().partition("\n")[0]
                 with warnings.catch_warnings():
-                    # Of branches that a trace freezes: the check on other images finds those.
+                    # It warns of branches that a trace freezes: the check on other images finds
+                    # those.
                     warnings.simplefilter("ignore")
                     compiled = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]  # untyped
                 how = f"traced, because scripting failed ({reason})"

@@ -35,7 +35,7 @@ WANTED = {
 
 
 def outputs_of(model: Model, size: int) -> list[Output]:
-    """Of a model.
+    """The outputs of a model, as its configuration for Triton lists them.
 
     Args:
         size: number of classes, of a vector's numbers, or of boxes.

@@ -81,7 +81,7 @@ class TensorRules:
         return _ITEM_BYTES[self.dtype]
 
     def dims(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Of one image of `shape` (height, width, channels), as the model takes it."""
+        """The dims of one image of `shape` (height, width, channels), as the model takes it."""
         height, width, channels = shape
         return (channels, height, width) if self.channels_first else shape
 

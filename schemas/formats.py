@@ -83,7 +83,7 @@ def _fastavro() -> Any:
 
 @cache
 def avro_schema() -> Any:
-    """Of a prediction, as fastavro reads it.
+    """The Avro schema of a prediction, as fastavro reads it.
 
     Raises:
         MissingPackageError: there is no fastavro.

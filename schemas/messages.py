@@ -62,7 +62,7 @@ def class_of(record: Record) -> type[Message]:
 
 @cache
 def prediction_class() -> type[Message]:
-    """Of a prediction."""
+    """The Protobuf class of a prediction."""
     return class_of(PREDICTION)
 
 

@@ -91,5 +91,5 @@ def _json_field(field: Field) -> dict[str, Any]:
 
 
 def text_of(value: dict[str, Any]) -> str:
-    """Of a schema in JSON: always the same, so that a registry knows it again."""
+    """The text of a schema in JSON: always the same, so that a registry recognizes it."""
     return json.dumps(value, indent=2) + "\n"

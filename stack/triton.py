@@ -62,7 +62,7 @@ class Triton(Service):
         }
         self._arguments = tuple(arguments)
         self._links: Path | None = None
-        # Of this directory alone: what a killed server leaves in memory can be told and removed.
+        # One for each directory: what a killed server leaves in memory can be found and removed.
         digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         self._shared_memory_prefix = f"triton_stack_{digest}_"
 

@@ -33,7 +33,7 @@ class Detection(TypedDict):
 
 
 class ImageSize(TypedDict):
-    """Of the image as it is looked at (turned as its EXIF data says), in pixels."""
+    """The size of an image as it is looked at (turned as its EXIF data says), in pixels."""
 
     width: int
     height: int

@@ -42,7 +42,7 @@ def schema_of(hint: Any) -> Schema:
 
 
 def _body(task: str, fields: Schema, required: Sequence[str]) -> Schema:
-    """Of the prediction of a task, whose own fields these are."""
+    """The schema of the predictions of a task, whose own fields these are."""
     nanoseconds = {"type": "integer", "minimum": 0}
     told = {"type": "string", "const": task}
     common: Schema = {

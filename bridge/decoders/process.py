@@ -139,7 +139,7 @@ class Decoder:
 
     @property
     def place(self) -> int | None:
-        """Of the image that it is at; None: none."""
+        """Place of the image that the decoder is at, in its slice; None: it is at none."""
         (place,) = PLACE.unpack_from(self._at)
         return None if place < 0 else int(place)
 

@@ -149,7 +149,7 @@ class Membership:
         self._brokers_up = up
 
     def lags(self, ends: Mapping[Key, int], in_flight: Mapping[Key, int]) -> dict[Key, int]:
-        """Of each partition owned, the records that are not done with: unread, and in flight.
+        """The records of each owned partition that are not done with: unread, and in flight.
 
         Args:
             ends: where readers find nothing more: the last stable offset for those that read what

@@ -41,7 +41,7 @@ def read_statistics(text: str, *, committed: bool = True) -> Statistics:
         for one in of_topic.get("partitions", {}).values()
     ]
     end = "ls_offset" if committed else "hi_offset"
-    # Of a window: microseconds and milliseconds.
+    # Both are taken over a window; microseconds and milliseconds.
     rtt_us = max((one.get("rtt", {}).get("avg", 0) for one in brokers), default=0)
     throttle_ms = max((one.get("throttle", {}).get("max", 0) for one in brokers), default=0)
     return Statistics(

@@ -147,7 +147,7 @@ def _yolov10(outputs: Sequence[Array], _: str) -> Candidates:
 
 
 def _classes_beside(others: int) -> Callable[[Sequence[int]], int | None]:
-    """Of a matrix of boxes and scores, whose shorter side has so many numbers beside scores."""
+    """How many classes a matrix of boxes and scores has, beside `others` more numbers a row."""
 
     def classes(dims: Sequence[int]) -> int | None:
         return min(dims) - others if len(dims) == 2 and min(dims) > others else None

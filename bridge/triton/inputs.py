@@ -32,7 +32,7 @@ class ModelInput:
     leading: int | None = None
 
     def request_shape(self, images: int, batched: bool) -> Sequence[int]:
-        """Of the tensor that so many images make."""
+        """The shape of the tensor that so many images make."""
         dims = (1,) if self.shape is None else self.tensor.dims(self.shape)
         return (images, *dims) if batched or self.leading is not None else dims
 

@@ -153,7 +153,7 @@ def _bounded(number: int, largest: int) -> int:
 
 
 def _unit(answer: Embedding) -> npt.NDArray[np.float32] | None:
-    """Of length 1; None: it has no direction."""
+    """A vector scaled to length 1; None: it has no direction."""
     values = np.frombuffer(answer.values, FLOAT32)[:MAX_DIMENSIONS].astype(np.float64)
     length = float(np.linalg.norm(values))
     return (values / length).astype(np.float32) if length else None

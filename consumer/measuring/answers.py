@@ -26,7 +26,7 @@ MAX_DIMENSIONS = 4096
 
 @dataclass(slots=True)
 class Answers:
-    """Of a run.
+    """The answers of a run that are kept for its report.
 
     Attributes:
         boxes: by image id.

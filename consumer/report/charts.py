@@ -97,7 +97,7 @@ def histogram(room: Room, runs: Sequence[tuple[str, Distribution]], *, marks: bo
     tallest = 0.0
     for number, (_, run) in enumerate(runs):
         counts, _ = np.histogram(np.maximum(run.ms, low), edges, weights=run.counts)
-        # Of runs of different lengths the shapes are compared, not the sizes.
+        # Where runs have different lengths, the shapes are compared, not the sizes.
         shown = counts if len(runs) == 1 else counts * 100 / run.total
         tallest = max(tallest, float(shown.max()))
         colour = SERIES[number]

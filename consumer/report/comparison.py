@@ -99,7 +99,7 @@ def compare(a: Summary, b: Summary) -> list[Line]:
         alike = same or name != "dead_lettered"
         if name != "expired" or any(counts):  # most bridges have no --max-age
             lines.append(Line("images", text, *counts, "", "lower", least=0, alike=alike))
-    # Of the same images: there is no noise in it.
+    # This is about the same images, so there is no noise in it.
     shares = (_correct(a), _correct(b))
     lines.append(Line("images", "correct", *shares, "%", "higher", least=0, alike=same))
     stages = [{stage.name: stage.mean_ms for stage in run.stages} for run in (a, b)]

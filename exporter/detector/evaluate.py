@@ -33,7 +33,7 @@ def evaluate(path: Path, images: Images, count: int = CANVASES) -> Score:
 
 
 def _found(rows: torch.Tensor) -> Found:
-    """Of one canvas: [cells, 4 + classes] to what stays of it."""
+    """The boxes that stay of one canvas's rows, [cells, 4 + classes]."""
     scores, classes = rows[:, 4:].max(dim=1)
     likely = scores >= LEAST_SCORE
     rows, scores, classes = rows[likely], scores[likely], classes[likely]

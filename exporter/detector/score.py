@@ -83,7 +83,7 @@ def score(truths: Sequence[Found], said: Sequence[Found], threshold: float = 0.5
 def _matches(
     truths: Sequence[Found], said: Sequence[Found], kind: int
 ) -> tuple[Floats, Floats, int]:
-    """Of all boxes of a class, the surest first: whether each found an object that none before it
+    """For all boxes of a class, by falling score: whether each found an object that none before it
     had, and its score; and how many objects there are.
 
     A box is held to the object that it overlaps most, as Pascal VOC does: where that one has been

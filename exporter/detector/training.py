@@ -19,7 +19,8 @@ SEED = 0
 BATCH = 32
 STEPS = 320
 RATE, BACKBONE_RATE = 3e-3, 6e-4
-"""Of the head, which starts from nothing, and of ResNet-20's layers, which know CIFAR-10."""
+"""Learning rates: of the head, which starts from nothing, and of ResNet-20's layers, which know
+CIFAR-10."""
 DECAY = 1e-3
 CORE = 0.5
 """Cells whose middle lies in this part of a box, across and down, are the ones that find it."""

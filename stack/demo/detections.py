@@ -42,7 +42,7 @@ def write_canvases(folder: Path, count: int) -> Detecting:
 
 
 def number_of(id: str) -> int:
-    """Of a canvas, by its image's id, which is the name of its file."""
+    """The number of a canvas, from its image's id, which is the name of its file."""
     return int(id.removesuffix(".png"))
 
 
