@@ -111,7 +111,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "first_arrived",
         ],
         "The tests break things while images flow, and then compare every id that was sent with "
-        "every id that came back: in 54 trials of 20,000 images or more (processes killed and "
+        "every id that came back: in 56 trials of 20,000 images or more (processes killed and "
         "frozen, networks cut, disks full, rebalances), none was lost.": [
             "tests/test_promises.py::test_the_table_of_trials_holds_what_is_said_of_it",
         ],
