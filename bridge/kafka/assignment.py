@@ -252,9 +252,9 @@ class Assignment(Generic[T]):
         """Whether `take_completed` would give anything; the caller holds `changed`."""
         return any(tracker.completed for tracker in self._trackers.values())
 
-    def has_unfinished(self) -> bool:
-        """Whether an image in flight is still to become something; the caller holds `changed`."""
-        return any(tracker.unfinished for tracker in self._trackers.values())
+    def unfinished(self) -> int:
+        """Images in flight that are still to become something; the caller holds `changed`."""
+        return sum(tracker.unfinished for tracker in self._trackers.values())
 
     def wait_finished(self, partitions: Iterable[TopicPartition], timeout_s: float) -> bool:
         """Wait until nothing of these partitions is in flight; False if time ran out."""

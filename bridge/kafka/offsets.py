@@ -131,9 +131,9 @@ class PartitionTracker(Generic[T]):
         return bool(self._entries) and self._entries[0].finished
 
     @property
-    def unfinished(self) -> bool:
-        """Whether an image in flight is still to become something."""
-        return bool(self._by_offset)
+    def unfinished(self) -> int:
+        """Images in flight that are still to become something."""
+        return len(self._by_offset)
 
     def release(self, entry: Entry[T]) -> None:
         """A finished record no longer holds memory."""
