@@ -8,6 +8,8 @@ import pytest
 from benchmarks import report
 from benchmarks.plan import SEVERAL_BRIDGES
 from benchmarks.rivals.table import compare
+from benchmarks.sections import SECTIONS
+from stack.paths import ROOT
 
 ABOUT: dict[str, Any] = {
     "machine": {
@@ -310,3 +312,8 @@ def test_growth_shows_cost_memory_and_starts(tmp_path: Path) -> None:
     )
     assert "| 10,000 | 1.5 (1.0 to 2.0) | 2.0 (1.5 to 2.5) | 101 (100 to 102) |" in text
     assert "| 10,000,000 | 3.0 (3.0 to 3.0) | 3.5 (3.5 to 3.5) | 99 (99 to 99) |" in text
+
+
+def test_the_page_on_performance_names_every_section() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+    assert [name for name in SECTIONS if f"\n| `{name}` | " not in page] == []
