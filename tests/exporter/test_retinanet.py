@@ -28,12 +28,16 @@ NAME = "retinanet_resnet50_fpn"
 
 
 def weights(model: Model, path: Path) -> Path:
-    """Random ones that find boxes: its own would have to be downloaded."""
+    """Random ones that find boxes near their anchors: its own would have to be downloaded.
+
+    Boxes far from them would lie outside of the image, and what has no area is no detection.
+    """
     torch.manual_seed(1)
     network: Any = model.build()
     images = Pixels(model, torch.float32)(sample(model).pixels)
     head = network.head.classification_head.cls_logits
-    seen: list[torch.Tensor] = []
+    boxes = network.head.regression_head.bbox_reg
+    seen: dict[nn.Module, list[torch.Tensor]] = {head: [], boxes: []}
     norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
     with torch.no_grad():
         for norm in norms:
@@ -43,11 +47,12 @@ def weights(model: Model, path: Path) -> Path:
             assert norm.running_var is not None
             norm.running_var.clamp_(min=1e-3)
             norm.eps = 0.0
-        handle = head.register_forward_hook(lambda _, __, found: seen.append(found.flatten()))
+        for layer, found in seen.items():
+            layer.register_forward_hook(lambda _, __, out, into=found: into.append(out.flatten()))
         network.eval()(list(images))
-        handle.remove()
-        head.weight.mul_(2 / torch.cat(seen).std())
+        head.weight.mul_(2 / torch.cat(seen[head]).std())
         head.bias.fill_(-6)
+        boxes.weight.mul_(0.1 / torch.cat(seen[boxes]).std())
     torch.save(network.state_dict(), path)
     return path
 
