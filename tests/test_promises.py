@@ -120,11 +120,11 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "docs/reliability.md": {
-        "At-least-once delivery answers an image twice when the bridge or the broker ends after "
-        "Kafka has the prediction and before it has the offset.": [
+        "With at-least-once delivery, an image has two predictions if the bridge or the broker ends "
+        "after Kafka has the prediction and before Kafka has the offset.": [
             f"{FAULTS}/test_bridge_faults.py::test_bridge_killed_ten_times",
         ],
-        "Readers recognise the second answer by its `id`.": [
+        "Readers recognise the second prediction by its `id`.": [
             "tests/consumer/measuring/test_matching.py::test_counts_add_up_under_any_interleaving",
         ],
         "With exactly-once delivery, read with `isolation.level=read_committed`.": [
