@@ -28,8 +28,8 @@ class BridgeTracing:
         receive IMAGES      sent to received: Kafka
         process IMAGES      received until its answer was handed to Kafka's client; parent of
           decode            received to decoded, its wait for that included
-          wait              decoded to requested: for a slot
-          infer             requested to inferred; linked to the call
+          slot_wait         decoded to requested
+          triton            requested to inferred; linked to the call
           send PREDICTIONS  inferred to handed over; what the prediction's `traceparent` names
 
     A call of Triton, which belongs to many images, is a span in the trace of the first of them

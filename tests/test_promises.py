@@ -62,7 +62,11 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "tests/bridge/triton/test_trials.py::test_one_server_at_most_goes_down_more_than_once_"
             "for_an_image",
         ],
-        "**Old images** are answered like all others, unless you set `--max-age 2s`: then an image that is older when its turn comes is not worked on, and becomes a dead letter (or is dropped, `--expired drop`).": [
+        "**Old images** are answered like all others, unless you set `--max-age 2s`.": [
+            "tests/bridge/test_freshness.py::test_an_old_image_never_reaches_the_model",
+        ],
+        "Then an image that is older when its turn comes is not worked on: it becomes a dead letter, "
+        "or is dropped with `--expired drop`.": [
             "tests/bridge/test_freshness.py::test_an_old_image_never_reaches_the_model",
             "tests/bridge/test_messages_as_people_have_them.py::test_what_is_too_old_is_not_answered_and_its_offset_is_committed",
         ],
@@ -78,8 +82,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "A second SIGTERM ends it at once.": [
             f"{LIVE}::test_a_second_signal_stops_at_once_and_leaves_the_rest_uncommitted",
         ],
-        "Exit codes: 0 stopped, 1 stopped by an error (what is complete is committed, and nothing "
-        "past it), 2 settings or a model that cannot work.": [
+        "The exit code is 0 after a normal stop, 1 after an error (what is complete is committed, "
+        "and nothing past it), and 2 if the settings or the model cannot work.": [
             f"{LIVE}::test_sigterm_in_the_middle_drains_and_the_next_bridge_goes_on_where_it_was",
             "tests/bridge/kafka/test_intake.py::test_what_is_complete_is_committed_after_a_failure_"
             "that_is_not_kafkas",
@@ -98,10 +102,13 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "tests/bridge/test_config.py::test_health_is_on_loopback_unless_it_is_told_otherwise",
             "tests/bridge/test_live.py::test_what_a_stranger_writes_forges_no_log_line_and_no_metric",
         ],
-        "A bridge is ready when it has joined its group, reads, and Triton answers, also while no "
-        "image arrives; otherwise the body says why not.": [
+        "A bridge is ready when it has joined its group and reads, and when Triton answers, also "
+        "while no image arrives.": [
             "tests/bridge/kafka/test_membership.py::test_a_bridge_is_ready_once_it_has_joined_and_"
             "read",
+            "tests/bridge/test_readiness.py::test_a_triton_that_dies_while_no_image_comes_is_said",
+        ],
+        "If it is not ready, the body of the response says why.": [
             "tests/bridge/test_readiness.py::test_a_triton_that_dies_while_no_image_comes_is_said",
         ],
         "After a fix, `tkb dead-letters list` counts the dead letters by reason, and `replay` sends "
@@ -120,11 +127,11 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "docs/reliability.md": {
-        "At-least-once delivery answers an image twice when the bridge or the broker ends after "
-        "Kafka has the prediction and before it has the offset.": [
+        "With at-least-once delivery, an image has two predictions if the bridge or the broker ends "
+        "after Kafka has the prediction and before Kafka has the offset.": [
             f"{FAULTS}/test_bridge_faults.py::test_bridge_killed_ten_times",
         ],
-        "Readers recognise the second answer by its `id`.": [
+        "Readers recognise the second prediction by its `id`.": [
             "tests/consumer/measuring/test_matching.py::test_counts_add_up_under_any_interleaving",
         ],
         "With exactly-once delivery, read with `isolation.level=read_committed`.": [
