@@ -47,7 +47,7 @@ class Delivery(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why answers cannot be published or committed just now; None when they can."""
+        """Why outcomes cannot be published or committed now; None when they can."""
         ...
 
     def close(self, *, flush: bool) -> None: ...
