@@ -131,7 +131,7 @@ def check_options(settings: RegistrySettings) -> None:
     """Check the user and the password.
 
     Raises:
-        ValueError: only one of them is set, or HTTP cannot carry the user.
+        ValueError: there is a password without a user, or the user has a colon.
     """
     if ":" in settings.user:
         raise ValueError("schema_registry_user has a colon, which basic authentication forbids")
