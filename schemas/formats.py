@@ -38,7 +38,8 @@ class Format:
         schema_type: its name in the registry's protocol.
         content_type: content type of its records, which differs from those of other programs.
         text: returns the schema as the registry takes it.
-        write: returns a row's payload."""
+        write: returns a row's payload.
+    """
 
     name: FormatName
     schema_type: Literal["JSON", "AVRO", "PROTOBUF"]
