@@ -165,8 +165,8 @@ def _modes(section: Section | None) -> Iterator[Goal]:
 
 
 def _rivals(section: Section | None) -> Iterator[Goal]:
-    """The goals against rivals of the same guarantee: twice the rate, three times with the null model,
-    and no higher p99."""
+    """The goals against rivals of the same guarantee: twice the rate, three times with the null
+    model, and no higher p99."""
     if section is None:
         yield Goal("bridge ÷ each rival of the same guarantee", "≥ 2")
         return

@@ -25,7 +25,7 @@ MANY = PARTITIONS[-1]
 BRIDGES = (2, 4)
 BROKERS = 3
 SIDES = (32, 102, 323, 584)
-"""Sides of square images in pixels: 3 KB, 31 KB, 313 KB and 1 MB raw. A broker takes up to 1 MiB."""
+"""Sides of square images in pixels: 3 KB, 31 KB, 313 KB and 1 MB raw. A broker takes 1 MiB."""
 TINY = 4
 """Side of the images of long backlogs: ten million images of 3 KB would fill 40 GB."""
 MOST_BYTES = 3 << 30
