@@ -153,7 +153,7 @@ def _bounded(number: int, largest: int) -> int:
 
 
 def _unit(answer: Embedding) -> npt.NDArray[np.float32] | None:
-    """A vector scaled to length 1; None: its length is 0 or not finite."""
+    """A vector scaled to length 1; None: its length is 0."""
     values = np.frombuffer(answer.values, FLOAT32)[:MAX_DIMENSIONS].astype(np.float64)
     length = float(np.linalg.norm(values))
     return (values / length).astype(np.float32) if length else None
