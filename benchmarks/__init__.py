@@ -1,1 +1,1 @@
-"""What the bridge costs: ratios between things measured side by side, alternating, in one run."""
+"""Measures what the bridge costs, as ratios of alternating measurements within one run."""

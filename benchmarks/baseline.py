@@ -1,4 +1,4 @@
-"""This checkout's bridge beside that of another commit, on the same broker and the same Triton."""
+"""Compares this checkout's bridge with that of another commit, on the same Kafka and Triton."""
 
 import io
 import subprocess
@@ -27,7 +27,7 @@ class OtherBridge(Bridge):
     """The bridge of another checkout, with this one's packages."""
 
     def __init__(self, checkout: Path, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type] # those of `Bridge`
+        super().__init__(*arguments)  # type: ignore[arg-type] # the arguments of `Bridge`
         self._checkout = checkout
 
     def _prepare(self) -> Command:
@@ -37,7 +37,7 @@ class OtherBridge(Bridge):
 
 
 def baseline(rig: Rig, plan: Plan, progress: Progress) -> Result:
-    """CPU of the bridge for each image, of classification, beside that of `plan.baseline`.
+    """CPU of the bridge for each image in a classification, beside that of `plan.baseline`.
 
     Raises:
         StackError: there is no such commit.

@@ -4,28 +4,28 @@ import math
 from dataclasses import dataclass
 
 HEADROOM = 0.6
-"""Share of what a part can do that is planned with: the rest is for peaks, rebalances, and a part
-that is lost."""
+"""Share of a part's capacity that is planned with: the rest is for peaks, rebalances, and the loss
+of a part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one of each part does. Where each figure comes from is in docs/scaling.md.
+    """The capacity and cost of one of each part. docs/scaling.md has the source of each figure.
 
     Attributes:
-        image_bytes: of an image's record, headers included.
-        prediction_bytes: of a prediction's record.
+        image_bytes: bytes of an image's record, including its headers.
+        prediction_bytes: bytes of a prediction's record.
         bridge_rate: images/s of one bridge process.
         bridge_core_us: CPU microseconds of the bridge for each image.
-        triton_core_us: CPU microseconds of Triton for each image, its decoding included.
+        triton_core_us: CPU microseconds of Triton for each image, including its decoding.
         broker_core_us: CPU microseconds of a broker for each image and its prediction, each copy.
         gpu_rate: images/s of the network on one GPU, through Triton.
         broker_bytes: bytes/s that one broker writes.
-        broker_cores: of one broker.
+        broker_cores: CPU cores of one broker.
         partition_bytes: bytes/s of one partition.
         replication: copies of each record.
-        gpu_watts, core_watts, broker_watts: at that load; of a GPU its card alone, its host is in
-            the cores.
+        gpu_watts, core_watts, broker_watts: power at that load; for a GPU only that of its card,
+            since its host is counted in the cores.
     """
 
     image_bytes: int
@@ -58,13 +58,13 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a stream needs.
+    """The parts that a stream needs.
 
     Attributes:
         cores: CPU cores of the bridges and of Triton.
         ingress_gbit: images into Kafka, before replication, Gbit/s.
-        first: the part with the least room: what saturates first.
-        watt_hours_per_million: for a million images.
+        first: the part with the least room, which saturates first.
+        watt_hours_per_million: watt-hours for a million images.
     """
 
     bridges: int
@@ -81,7 +81,7 @@ def plan(rate: float, costs: Costs) -> Plan:
     """Size everything for `rate` images/s, with `HEADROOM`.
 
     Raises:
-        ValueError: a rate that is not positive.
+        ValueError: the rate is not positive.
     """
     if rate <= 0:
         raise ValueError(f"a rate is positive, not {rate}")
@@ -91,10 +91,10 @@ def plan(rate: float, costs: Costs) -> Plan:
         "broker": rate / (costs.broker_rate * HEADROOM),
     }
     bridges, gpus = math.ceil(exact["bridge"]), math.ceil(exact["GPU"])
-    # A record has as many copies as brokers to keep them.
+    # A record cannot have more copies than there are brokers.
     brokers = max(costs.replication, math.ceil(exact["broker"]))
     counts = {"bridge": bridges, "GPU": gpus, "broker": brokers}
-    # Twice as many as bridges, so that bridges can be added without touching the topic.
+    # Twice as many partitions as bridges, so that bridges can be added without changing the topic.
     partitions = max(2 * bridges, math.ceil(rate / (costs.partition_rate * HEADROOM)))
     cores = math.ceil(rate * (costs.bridge_core_us + costs.triton_core_us) / 1e6 / HEADROOM)
     watts = gpus * costs.gpu_watts + cores * costs.core_watts + brokers * costs.broker_watts

@@ -1,4 +1,4 @@
-"""Topics full of images."""
+"""Fills topics with images."""
 
 import base64
 import json
@@ -17,11 +17,11 @@ from wire.record import Outgoing
 
 FILL_S = 120.0
 SHARE = 20_000
-"""Images that are worth a process of their own, which takes a second to start."""
+"""Fewest images for which a further process is started, since a start takes a second."""
 
 
 def fill(bootstrap: str, topic: str, records: Iterable[Outgoing]) -> None:
-    """Produce, and wait until the broker has them all.
+    """Produce the records, and wait until the broker has them all.
 
     Raises:
         StackError: the broker did not take all of them.
@@ -42,7 +42,7 @@ def fill(bootstrap: str, topic: str, records: Iterable[Outgoing]) -> None:
 def fill_images(
     bootstrap: str, topic: str, images: Sequence[EncodedImage], count: int, processes: int
 ) -> None:
-    """Produce `count` images, these over and over, by as many processes as are worth their start.
+    """Produce `count` images, repeating these, with as many processes as are worth their start.
 
     Raises:
         StackError: the broker did not take all of them.
@@ -52,7 +52,7 @@ def fill_images(
         fill(bootstrap, topic, image_records(images, count))
         return
     starts = [count * part // processes for part in range(processes + 1)]
-    # Not forked: this process has clients of Kafka and gRPC, whose threads a fork leaves behind.
+    # Not forked: a fork would leave behind the threads of this process's Kafka and gRPC clients.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         parts = [
             pool.submit(_fill_part, bootstrap, topic, images, first, end - first)
@@ -84,7 +84,7 @@ def image_records(images: Sequence[EncodedImage], count: int, first: int = 0) ->
 
 
 def mlserver_records(images: Sequence[EncodedImage], count: int, model: str) -> Iterator[Outgoing]:
-    """Records as MLServer wants them: a JSON inference request, the image in base64."""
+    """Records as MLServer needs them: a JSON inference request, the image in base64."""
     headers: list[tuple[str, bytes | None]] = [("mlserver-model", model.encode())]
     for index in range(count):
         text = base64.b64encode(images[index % len(images)].value).decode()

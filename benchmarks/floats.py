@@ -1,4 +1,4 @@
-"""What it costs that a model takes floating-point numbers: the bridge makes them."""
+"""The cost of a model that takes floating-point numbers, which the bridge has to make."""
 
 from collections.abc import Callable
 from math import prod
@@ -20,7 +20,7 @@ from producer.encoding import Encoding, encode
 SHAPE = (SIDE, SIDE, 3)
 TYPES = ("UINT8", "FP32", "FP16")
 FIRST = 500
-"""Images that are answered before anything is measured, to see how fast that goes."""
+"""Images that are answered before anything is measured, to find the rate."""
 
 
 def floats(rig: Rig, plan: Plan, progress: Progress) -> Result:

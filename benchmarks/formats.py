@@ -1,4 +1,4 @@
-"""Triton alone by how the model was exported: its rate, and how many answers are right."""
+"""Triton alone by the format of the exported model: its rate, and its right answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,12 +27,12 @@ FORMATS: Mapping[str, Sequence[str]] = MappingProxyType(
     }
 )
 EXPORT_S = {"TorchScript": 15.0, "pt2": 90.0}
-"""What an export takes on a machine with a GPU: 9 and 57 s were seen, of the check's end."""
+"""Seconds of an export on a machine with a GPU: 9 and 57 s were measured, including the check."""
 TIMEOUT_S = 60.0
 
 
 def formats(rig: Rig, plan: Plan, progress: Progress) -> Result:
-    """Images/s of Triton by how the model was exported; fp16 is for GPUs."""
+    """Images/s of Triton by the format of the exported model; fp16 is for GPUs."""
     images = 2 * rig.max_batch * rig.instances
     todo: dict[str, Callable[[], Window]] = {}
     missing, right = {}, {}
@@ -49,7 +49,7 @@ def formats(rig: Rig, plan: Plan, progress: Progress) -> Result:
     for name, options in FORMATS.items():
         if "fp16" in options and rig.device != "cuda":
             continue
-        # Those that were exported are to be measured, too.
+        # Time is kept for measuring the formats that are exported already.
         if not progress.has_time(EXPORT_S[name.split(",")[0]] + FIRST_S * (len(todo) + 1)):
             missing[name] = NO_TIME
             progress.say(f"{name}: {NO_TIME}")
@@ -65,7 +65,7 @@ def formats(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
 
 def right_answers(address: str, batch: int) -> int:
-    """Of the shipped images, those whose class Triton gives as the first.
+    """Number of shipped images for which Triton's first class is the right one.
 
     Raises:
         StackError: Triton does not answer.

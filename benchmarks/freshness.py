@@ -1,4 +1,4 @@
-"""Twice the images that the bridge can answer, and how old what it answers is with --max-age."""
+"""Offers twice the images that the bridge can answer, and measures the age of its answers."""
 
 from functools import partial
 
@@ -13,13 +13,13 @@ from producer.encoding import Encoding
 
 MAX_AGE_S = 2.0
 OVERLOAD = 2.0
-"""Of the bridge's own throughput."""
+"""Offered rate as a multiple of the bridge's own throughput."""
 AGES = 10
-"""Times the age that a measurement lasts at least: the first of them fills the backlog."""
+"""Length of a measurement as a multiple of --max-age: its first part fills the backlog."""
 
 
 def freshness(rig: Rig, plan: Plan, progress: Progress) -> Result:
-    """Latency from the intended time of what is answered, and the share that is."""
+    """Latency of the answered images from their intended time, and their share of all images."""
     backlog = rig.backlog(min(plan.images, BACKLOG), Encoding.RAW)
     target = rig.topic("out")
     top = drain(

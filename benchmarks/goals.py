@@ -1,4 +1,4 @@
-"""What is promised, beside what was measured. Pure: a goal without a measurement says so."""
+"""Compares the goals with the measurements. Pure: a goal without a measurement says so."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -14,24 +14,26 @@ DECODING = (
     "null model, decoded in Triton by DALI",
     "null model, decoded in Triton",
 )
-"""Decoding alone, as the ensemble beside a GPU does it: by DALI where it is there."""
+"""Measurements of decoding alone, as in the ensemble beside a GPU: by DALI where it is there."""
 RIGHT, MAY_LOSE = 915, 2
-"""Of the 1,000 shipped images in float32; and by two tenths of a point fewer with fewer bits."""
+"""Right answers for the 1,000 shipped images in float32, and how many fewer lower precision may
+have."""
 FLAT = 0.05
-"""Growth of resident memory over one window that still counts as none."""
+"""Share by which resident memory may grow in one window and still count as constant."""
 SAME = 1.03
-"""Times its former CPU that an image may cost: what repeats differ by."""
+"""Factor by which the CPU for an image may differ from before: repeated runs differ by that."""
 FRESH = 1.2
-"""Times --max-age that an answer may be old: the age, and what the model takes."""
+"""Highest age of an answer as a multiple of --max-age: the age itself, and the model's time."""
 AT_ONCE_MS = 1.0
-"""A lone image goes to Triton in less: what a busy machine's scheduler may add, no timer would."""
+"""Milliseconds within which a single image must go to Triton: more than a busy scheduler adds, but
+less than any timer would."""
 
 
 class Goal(NamedTuple):
     """One line of the verdict.
 
     Attributes:
-        met: None where there is nothing to judge.
+        met: whether the goal is met; None where there is nothing to judge.
     """
 
     what: str
@@ -78,7 +80,7 @@ def _photos(section: Section | None) -> Iterator[Goal]:
 
 
 def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
-    """What is promised of a GPU; no lines for the CPU."""
+    """The goals for a GPU; none for a CPU."""
     if throughput is not None and _on_gpu(throughput):
         ours = {name: rates(throughput, name) for name in ("bridge", SEVERAL_BRIDGES)}
         best = max(filter(None, ours.values()), key=lambda one: Spread.of(one).median, default=[])
@@ -97,7 +99,7 @@ def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
         for name in DECODING:
             decoding = rates(photos, name)
             if decoding and ceiling and Spread.of(decoding).median < Spread.of(ceiling).median:
-                # It cannot answer more photos than are decoded with nothing behind.
+                # The bridge cannot answer more photos than are decoded with no network behind.
                 limit, what = decoding, f"{name}, which is less than the ceiling"
                 break
         yield _at_least(
@@ -120,7 +122,7 @@ def _formats(section: Section | None) -> Iterator[Goal]:
 
 
 def _at_least(what: str, ours: Sequence[float], theirs: Sequence[float], goal: float) -> Goal:
-    # A run that was stopped, or short of time, has more repeats of the first than of the others.
+    # A run that was stopped early may have more repeats of the first measurement than of others.
     repeats = min(len(ours), len(theirs))
     if not repeats:
         return Goal(what, f"≥ {goal:g}")
@@ -163,7 +165,8 @@ def _modes(section: Section | None) -> Iterator[Goal]:
 
 
 def _rivals(section: Section | None) -> Iterator[Goal]:
-    """Twice each of those that promise as much, three times the framework, and sooner."""
+    """The goals against rivals of the same guarantee: twice the rate, three times with the null
+    model, and no higher p99."""
     if section is None:
         yield Goal("bridge ÷ each rival of the same guarantee", "≥ 2")
         return
@@ -223,7 +226,7 @@ def _floats(section: Section | None) -> Iterator[Goal]:
 
 
 def _as_before(section: Section | None) -> Iterator[Goal]:
-    if section is None:  # no commit was told
+    if section is None:  # no commit was given
         return
     for kind in ("raw", "PNG"):
         what = f"bridge's CPU per image, {kind}: now ÷ {section['settings']['before']}"

@@ -1,4 +1,4 @@
-"""How busy a GPU is and what it draws, several times a second, by nvidia-smi."""
+"""Measures how busy a GPU is and its power, several times a second, with nvidia-smi."""
 
 import subprocess
 import time
@@ -14,11 +14,11 @@ QUERY = (
 
 
 class Sample(NamedTuple):
-    """Of the GPU that Triton uses, the machine's first.
+    """A sample of the GPU that Triton uses, which is the machine's first.
 
     Attributes:
-        at: of `time.monotonic`.
-        utilisation: per cent of the time in which it did anything.
+        at: time of `time.monotonic` in seconds.
+        utilisation: per cent of the time in which the GPU did anything.
     """
 
     at: float
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
 
 class Gpu:
-    """Samples until the context ends. Where there is no nvidia-smi, there are none."""
+    """Samples until the context ends. Without nvidia-smi, there are no samples."""
 
     def __init__(
         self, query: Sequence[str] = QUERY, clock: Callable[[], float] = time.monotonic
@@ -60,7 +60,7 @@ class Gpu:
             self._process.stdout.close()
 
     def between(self, begin: float, end: float) -> dict[str, float] | None:
-        """Means over this time; None where there is no sample of it."""
+        """Means over this time; None where there is no sample in it."""
         samples = [one for one in list(self._samples) if begin <= one.at <= end]
         if not samples:
             return None
@@ -75,6 +75,6 @@ class Gpu:
         for line in self._process.stdout:
             try:
                 utilisation, watts, memory_mib = map(float, line.split(","))
-            except ValueError:  # "[N/A]": a card that does not tell
+            except ValueError:  # "[N/A]": the card does not report it
                 continue
             self._samples.append(Sample(self._clock(), utilisation, watts, memory_mib))

@@ -1,4 +1,4 @@
-"""How the cost of an image grows with partitions, bridges, brokers, its size and the backlog."""
+"""Measures how the cost of an image grows with partitions, bridges, brokers, size and backlog."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -25,21 +25,21 @@ MANY = PARTITIONS[-1]
 BRIDGES = (2, 4)
 BROKERS = 3
 SIDES = (32, 102, 323, 584)
-"""Of a square image in pixels: 3 KB, 31 KB, 313 KB and 1 MB of raw pixels. A broker takes 1 MiB."""
+"""Sides of square images in pixels: 3 KB, 31 KB, 313 KB and 1 MB raw. A broker takes 1 MiB."""
 TINY = 4
-"""Side of the images of the long backlogs: ten million of 3 KB would fill 40 GB of a disk."""
+"""Side of the images of long backlogs: ten million images of 3 KB would fill 40 GB."""
 MOST_BYTES = 3 << 30
-"""Of a backlog of large images."""
+"""Most bytes of a backlog of large images."""
 DISTINCT = 8
-"""Large images that differ; the same ones over and over."""
+"""Number of different large images, which are repeated."""
 SPARE = 1.5
-"""Times as many images as are expected to be answered."""
+"""Size of a backlog as a multiple of the images that are expected to be answered."""
 FIRST = 400
-"""Images that are answered before anything is measured, to see how fast that goes."""
+"""Images that are answered before anything is measured, to find the rate."""
 
 
 def growth(rig: Rig, plan: Plan, progress: Progress) -> Result:
-    """Images/s, CPU and memory by what there is more of, against models that answer at once."""
+    """Images/s, CPU and memory by what grows, against models that answer at once."""
     rate = warm_broker(rig)
     todo: dict[str, Callable[[], Window]] = {}
     images = cifar10(Encoding.RAW)
@@ -91,7 +91,7 @@ def _drained(
 
 
 def _of_size(rig: Rig, side: int, plan: Plan) -> Callable[[], Window]:
-    """Fewer images where they are large, and watched for as long as these last."""
+    """Measures large images with a smaller backlog, for as long as it lasts."""
     images = _raw(side)
     first, target = _backlog(rig, images, FIRST, 1), rig.topic("out")
     rate = answer_all(rig, subjects.bridges(rig, first, target, model=_model(side)), first, target)
@@ -118,7 +118,7 @@ def _raw(side: int) -> list[EncodedImage]:
 
 @contextmanager
 def _three_brokers(rig: Rig) -> Iterator[Rig]:
-    """The same rig with a cluster of brokers, which replicate every record to all of them."""
+    """The same rig with a cluster of brokersthat replicate every record to all brokers."""
     other = copy(rig)
     with KafkaCluster(rig.directory / "cluster", BROKERS) as other.kafka:
         other.replicas = BROKERS
@@ -126,7 +126,7 @@ def _three_brokers(rig: Rig) -> Iterator[Rig]:
 
 
 def _starts(rig: Rig, plan: Plan, progress: Progress) -> Iterator[dict[str, float]]:
-    """How soon a bridge answers when that many images wait for it."""
+    """The time until a bridge answers when a backlog of a given size waits for it."""
     images = _raw(TINY)
     for waiting in plan.backlogs:
         source = _backlog(rig, images, waiting, MANY)

@@ -1,4 +1,4 @@
-"""How the cost of an image grows, as tables. Pure."""
+"""Tables of how the cost of an image grows. Pure."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,11 +8,11 @@ from benchmarks.spread import Spread
 MIB = 1 << 20
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
-"""Head and rows."""
+"""Head and rows of a table."""
 
 
 def tables(section: Section) -> Iterator[Table]:
-    """What there is more of beside what an image costs; then how soon a bridge answers."""
+    """The cost of an image by what grows; then the time until a bridge answers."""
     yield (
         ("", "images/s", "bridge's CPU, µs/image", "Kafka's", "bridge's memory, MiB"),
         [

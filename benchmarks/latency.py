@@ -1,4 +1,4 @@
-"""Latency of single images by offered load: Triton alone, and the bridge."""
+"""Latency of single images by offered load, of Triton alone and of the bridge."""
 
 import json
 import math
@@ -22,20 +22,21 @@ from stack.errors import StackError
 from stack.service import Service
 
 WARM_LOAD, WARM_TIMES = 0.25, 3
-"""Load, and times a point's length, of lone images before any is measured. A broker took three
-times as long for the first thousand as for the third, until Java had compiled what they need."""
+"""Load, and length as a multiple of a point's, of the images before any measurement. A broker took
+three times as long for the first thousand as for the third, until Java had compiled the code."""
 BACKLOG = 400_000
-"""Images at most, of which a single bridge's throughput is taken: on a GPU some 21,000 a second."""
+"""Most images from which a single bridge's throughput is measured: on a GPU some 21,000 a
+second."""
 KAFKA_RATE, STRAIGHT_RATE = 4000.0, 1500.0
-"""Images/s of one probe, through Kafka and straight at Triton; at more it falls behind its own due
-times: an image takes 100 to 250 µs of it."""
+"""Most images per second of one probe, through Kafka and straight to Triton; with more it would
+fall behind its own schedule, as an image takes it 100 to 250 µs."""
 MOST_PROBES = 8
 SETTLE_S = 10.0
 PROBE_S = 180.0
-"""What a probe may take beside its seconds: its start, first images that may wait for a bridge, and
-last answers."""
+"""Bound on a probe's time in addition to its measurement: its start, its first images, which may
+wait for a bridge, and the last answers."""
 AROUND_S = 10.0
-"""What a point takes beside its seconds, usually."""
+"""Usual seconds that a point takes in addition to its measurement."""
 
 
 def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
@@ -66,7 +67,7 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
                 try:
                     point = offer(rig, starts[name], share * ours, plan.latency_s)
                 except StackError as error:
-                    # The other points still count; what failed is told in the results.
+                    # The other points still count; the results name those that failed.
                     failures[what] = str(error)
                     progress.say(f"{name} at {share:.0%}: failed: {error}")
                     continue
@@ -79,19 +80,20 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
 
 Start = Callable[[str, str], list[Service]] | None
-"""(source, target) to what is started between them; None: load straight at Triton."""
+"""From (source, target), starts the services between them; None: the load goes straight to
+Triton."""
 
 
 def offer(
     rig: Rig, start: Start, rate: float, seconds: float, settle_s: float = SETTLE_S
 ) -> Result:
-    """One subject at one rate.
+    """Measure one subject at one rate.
 
     Args:
-        settle_s: how long the last answers may take.
+        settle_s: seconds that the last answers may take.
 
     Raises:
-        StackError: it answered nothing, or could not be measured.
+        StackError: the subject answered nothing, or could not be measured.
     """
     probes = probes_for(rate, straight=start is None)
     argv = [
@@ -136,7 +138,7 @@ def offer(
 
 
 def probes_for(rate: float, *, straight: bool, cores: int = CORES) -> int:
-    """As many as can send at this rate without being late, where the cores have room for them."""
+    """Number of probes that can send at this rate without being late, if the cores suffice."""
     wanted = math.ceil(rate / (STRAIGHT_RATE if straight else KAFKA_RATE))
     return max(1, min(wanted, MOST_PROBES, cores // 2))
 
@@ -144,7 +146,7 @@ def probes_for(rate: float, *, straight: bool, cores: int = CORES) -> int:
 def run_probes(
     argv: Sequence[str], directory: Path, probes: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """What each of several probes found.
+    """The results of several probes.
 
     Raises:
         StackError: one of them failed.

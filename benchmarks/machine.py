@@ -1,4 +1,4 @@
-"""Which machine the figures are from."""
+"""Describes the machine of the measurements."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 from stack.paths import ROOT
 
 CPU = "CPU"
-"""The device where there is no other."""
+"""The device of a machine without a GPU."""
 
 
 def describe(device: str) -> dict[str, object]:
@@ -20,7 +20,7 @@ def describe(device: str) -> dict[str, object]:
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
         "device": _nvidia("name") if device == "cuda" else CPU,
         **({"driver": _nvidia("driver_version")} if device == "cuda" else {}),
-        # Where the sources are without their repository, whoever brought them may say which.
+        # Sources without their repository may come with the name of their commit.
         "commit": _run("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
         or os.environ.get("COMMIT", "unknown"),
         "kernel": platform.release(),
@@ -42,13 +42,13 @@ def _cpu() -> str:
 
 
 def _nvidia(what: str) -> str:
-    """Of each GPU, by nvidia-smi's name of it."""
+    """A property of each GPU, by nvidia-smi's name for it."""
     found = _run("nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader")
     return ", ".join(found.splitlines()) or "no GPU found"
 
 
 def _run(*command: str) -> str:
-    """What it prints; nothing where it cannot be run, or fails."""
+    """The output of a command; empty where it cannot be run or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

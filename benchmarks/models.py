@@ -1,4 +1,4 @@
-"""The null model: takes images, answers at once, so that what is left is the bridge's own cost."""
+"""The null model: it answers at once, so that what remains is the bridge's own cost."""
 
 from pathlib import Path
 

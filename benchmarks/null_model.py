@@ -1,4 +1,4 @@
-"""The bridge alone: sections against a model that answers at once."""
+"""Sections that measure the bridge against a model that answers at once."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,15 +16,16 @@ from producer.encoding import Encoding
 
 WARM_IMAGES = 100_000
 START_S = 2.0
-"""What a subject may take from its first answer until it is watched."""
+"""Seconds that a subject may take from its first answer until its measurement begins."""
 SPARE = 4
-"""Times as many images as one bridge is expected to answer: a relay, or several, answer more."""
+"""Size of a backlog as a multiple of one bridge's answers: a relay, or several bridges, answer
+more."""
 
 
 def overhead(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """CPU of the bridge for each image, beside that of Kafka's client alone."""
     rate = warm_broker(rig)
-    # Memory is judged too: Kafka's client takes a few seconds to fetch ahead all that it may.
+    # Memory is measured too: Kafka's client takes a few seconds until it has fetched its fill.
     watch = plan.watch._replace(warm_s=2 * plan.watch.warm_s)
     raw, png = (
         rig.backlog(enough(rate, watch), encoding) for encoding in (Encoding.RAW, Encoding.PNG)
@@ -40,7 +41,7 @@ def overhead(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
         return run
 
-    # It answers several times as many.
+    # The relay answers several times as many images.
     short = Watch(plan.watch.warm_s / 4, plan.watch.window_s / 4)
 
     def client_alone() -> Window:
@@ -63,8 +64,8 @@ def overhead(rig: Rig, plan: Plan, progress: Progress) -> Result:
 def bridges(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Several bridges of one group, each with its share of a core.
 
-    With whole cores, a few bridges, the broker and Triton would soon want more of them than there
-    are; and how bridges add up is to be seen, not where this machine ends.
+    With whole cores, a few bridges, the broker and Triton would need more cores than there are. The
+    section shows how bridges add up, and not the limit of this machine.
     """
     rate = warm_broker(rig)
     todo: dict[str, Callable[[], Window]] = {}
@@ -85,18 +86,18 @@ def bridges(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
 
 def enough(rate: float, watch: Watch) -> int:
-    """Images of a backlog that is still there when a subject of about this rate was watched."""
+    """Images of a backlog that lasts until a subject of about this rate has been measured."""
     return int(SPARE * rate * (START_S + watch.warm_s + watch.window_s))
 
 
 def warm_broker(rig: Rig) -> float:
     """Have Java compile what the broker runs often, before anything is measured.
 
-    A broker that had just started was seen to spend six times the CPU on an image, and took it
-    from whatever was measured first.
+    A broker that had just started spent six times the CPU on an image, which slowed down whatever
+    was measured first.
 
     Returns:
-        Images/s of one bridge, at least once, meanwhile.
+        Images per second that one bridge answered meanwhile, or more.
     """
     backlog = rig.backlog(WARM_IMAGES, Encoding.RAW)
     rate = 0.0

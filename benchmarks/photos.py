@@ -1,4 +1,4 @@
-"""Photos: JPEGs whose decoding costs as much as a network, decoded by the bridge or in Triton."""
+"""Photos: JPEGs whose decoding costs as much as a network, decoded by the bridge or by Triton."""
 
 import io
 import shutil
@@ -29,19 +29,19 @@ from stack.service import Service
 from wire.image import ImageEvent
 
 NETWORKS = {"cpu": ("resnet18", 16, "fp32"), "cuda": ("resnet50", 128, "fp16")}
-"""What fits the device, its largest batch and precision; random weights, which cost the same."""
+"""Network, largest batch and precision by device; weights are random, which cost the same."""
 FASTEST = 8000.0
-"""Images/s of pixels that a topic of them is made for at most: 150 kB each, some 10 GB."""
+"""Highest rate for which a topic of pixels is filled: 150 kB for each image, some 10 GB in all."""
 NULL, NULL_DALI = "null_photo", "null_photo_dali"
 RAW_SPARE = 2
-"""Times as many pixels as are answered: large, and of a rate that is known."""
+"""Size of a backlog of pixels as a multiple of the images that are answered, at a known rate."""
 WIDTH, HEIGHT = 500, 375
 NOISE = 16
-"""Added to each shipped image, enlarged: a JPEG has then the 100 kB of a photo, and its cost."""
+"""Noise that is added to each enlarged shipped image: as a JPEG it then has a photo's 100 kB."""
 DISTINCT = 256
 SIDE, RESIZE = 224, 256
 FIRST = 1000
-"""Photos that are answered before anything is measured, to see how fast that goes."""
+"""Photos that are answered before anything is measured, to find the rate."""
 
 
 def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
@@ -67,7 +67,7 @@ def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
         @cache
         def raw_backlog() -> str:
-            # None of them is faster than Triton alone, and each starts at the first.
+            # No subject is faster than Triton alone, and each begins at the start of the topic.
             if not ceilings:
                 raise StackError("how many are needed is not known: the ceiling was not measured")
             rate = min(max(ceilings), FASTEST)
@@ -100,7 +100,7 @@ def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
             ceilings.append(window.rate)
             return window
 
-        # What is judged comes first: there may not be time for all of it.
+        # What the goals need comes first: there may not be time for everything.
         todo = {"ceiling": ceiling, "bridge, raw": raw(1)}
         if rig.device == "cuda":
             todo[f"{SEVERAL_BRIDGES}, raw"] = raw(int(SEVERAL_BRIDGES.split()[0]))
@@ -133,7 +133,7 @@ def _models(rig: Rig, network: str, max_batch: int, precision: str, *, with_dali
     from exporter.model import Model  # noqa: PLC0415 - torch takes seconds
     from exporter.passthrough import export_ensemble  # noqa: PLC0415
 
-    # Where a GPU runs the network, it decodes too.
+    # Where a GPU runs the network, it also decodes.
     dali = ("--dali",) if with_dali and rig.device == "cuda" else ()
     kept = rig.export(
         f"photos-{precision}", "--weights", "none", "--max-batch-size", str(max_batch),
@@ -167,7 +167,7 @@ def photo_images() -> list[EncodedImage]:
 
 
 def pixels_of(path: Path, images: Sequence[EncodedImage]) -> Path:
-    """A file of them as the network gets them."""
+    """Write a file of the images as the network's input."""
     limit = 1 << 30
     rules = ImageRules((SIDE, SIDE, 3), Preprocess(RESIZE), max_bytes=limit, max_pixels=limit)
     event = ImageEvent("", None, None, None, 0, 0)

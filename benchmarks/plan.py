@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""How much is measured: repeats, lengths and sizes."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,10 +7,10 @@ from benchmarks.window import Watch
 
 Result = dict[str, Any]
 LOW = 0.1
-"""The share of the throughput at which the latency of lone images is judged."""
+"""The share of the throughput at which the latency of single images is judged."""
 
 SEVERAL_BRIDGES = "4 bridges"
-"""Measured in front of a GPU, which may answer more than one bridge sends."""
+"""Measurement in front of a GPU, which may answer more than one bridge can send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +18,18 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        repeats: of each comparison, alternating.
-        watch: of throughput measurements.
+        repeats: repeats of each comparison, alternating.
+        watch: lengths of throughput measurements.
         images: backlog for the real model.
-        rates: shares of the measured throughput at which latency is taken.
-        latency_s: seconds of load at each.
-        backlogs: images that wait for a bridge when it starts.
-        more_repeats: beyond the others, where a twentieth is judged, or an absolute figure, and the
-            machine wavers.
-        budget_s: for everything; None: as long as it takes.
+        rates: shares of the measured throughput at which latency is measured.
+        latency_s: seconds of load at each of them.
+        backlogs: numbers of images that wait for a bridge when it starts.
+        more_repeats: additional repeats where a difference of a twentieth or an absolute figure is
+            judged and the machine varies.
+        budget_s: seconds for everything; None: as long as it takes.
         baseline: the commit whose bridge ours is compared with; empty: none.
-        essential: only what is promised of a GPU, not what is compared with others.
+        essential: whether only the goals for a GPU are measured, without the comparison with
+            others.
     """
 
     repeats: int
@@ -53,7 +54,7 @@ QUICK_CUDA = replace(
     QUICK, images=CUDA_IMAGES, rates=(LOW, 0.5, 0.75), latency_s=4.0, more_repeats=0,
     budget_s=450.0, essential=True,
 )  # fmt: skip
-"""Ends within eight minutes, its servers' last one included: GPUs are lent for minutes."""
+"""A run that ends within eight minutes, including the stop of its servers: GPUs are scarce."""
 
 
 def plan_for(device: str, *, quick: bool) -> Plan:

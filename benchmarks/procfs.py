@@ -11,10 +11,10 @@ PROC = Path("/proc")
 
 
 class Usage(NamedTuple):
-    """Of a process and all its descendants.
+    """The use of a process and all its descendants.
 
     Attributes:
-        cpu_s: user and system time in seconds since each process began, its threads included.
+        cpu_s: user and system time in seconds since each process began, including its threads.
         rss_bytes: resident memory; pages shared between processes count more than once.
     """
 
@@ -30,13 +30,13 @@ class _Process(NamedTuple):
 
 def parse_stat(text: str) -> tuple[int, int, int]:
     """(parent, clock ticks of CPU, resident pages) from the text of /proc/PID/stat."""
-    # The name, in parentheses, may itself hold spaces and parentheses.
+    # The name, in parentheses, may itself contain spaces and parentheses.
     fields = text.rpartition(")")[2].split()
     return int(fields[1]), int(fields[11]) + int(fields[12]), int(fields[21])
 
 
 def tree_usage(roots: Iterable[int]) -> Usage:
-    """Sum over `roots` and what they started; a process that has ended counts nothing."""
+    """Sum over `roots` and their descendants; a process that has ended is not counted."""
     processes = _tree(roots)
     ticks = sum(one.ticks for one in processes.values())
     pages = sum(one.pages for one in processes.values())
@@ -44,7 +44,7 @@ def tree_usage(roots: Iterable[int]) -> Usage:
 
 
 def tree(roots: Iterable[int]) -> set[int]:
-    """`roots` and what they started, as far as it runs."""
+    """`roots` and their descendants that still run."""
     return set(_tree(roots))
 
 

@@ -1,4 +1,4 @@
-"""What a section tells while it runs, and how long it may go on."""
+"""Reports a section's progress, and limits its time."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from benchmarks.plan import Result
 
 
 class Progress:
-    """A section's way to whoever watches, and its time.
+    """Reports of a running section, and its time.
 
     Args:
         say: shows a line.
-        keep: takes what there is so far; called whenever there is more, each time with all of it.
-        deadline: of `clock`, when the section has to be done; None: it takes the time it takes.
+        keep: called with all results so far whenever there are more.
+        deadline: time of `clock` when the section must be done; None: there is no limit.
     """
 
     def __init__(
@@ -28,7 +28,8 @@ class Progress:
         self._clock = clock
 
     def part(self, share: float, about: Result) -> "Progress":
-        """For a part of a section: its share of the time left, and what is kept beside it."""
+        """The progress of a part of a section: its share of the time left, and results kept with
+        it."""
         left = self.left_s
         deadline = None if left is None else self._clock() + share * left
         return Progress(
@@ -37,11 +38,11 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until it has to be done; None: as many as it likes."""
+        """Seconds until it must be done; None: there is no limit."""
         return None if self._deadline is None else max(0.0, self._deadline - self._clock())
 
     def has_time(self, seconds: float) -> bool:
-        """Whether something that takes so long is done in time."""
+        """Whether there is time for something that takes this long."""
         left = self.left_s
         return left is None or seconds <= left
 

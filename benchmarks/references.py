@@ -1,4 +1,4 @@
-"""What it costs the bridge to fetch an image, beside one that came in the message."""
+"""The cost for the bridge of fetching an image, compared with an image in the message."""
 
 import uuid
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from producer.sources import cifar10
 from producer.uploading import parse_prefix, upload
 
 FETCHED = 2500
-"""Images/s that a bridge is expected to fetch at most: what the backlog is made for."""
+"""Most images per second that a bridge is expected to fetch; the backlog is made for this."""
 MISSING = "no S3 server could be built here"
 
 
 def references(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """CPU of the bridge for each small raw image: in the message, and in a local S3 server.
 
-    The server takes cores of the same machine, so the rates beside each other mean little; the CPU
-    of the bridge for each image does.
+    The server runs on cores of the same machine, so that the rates mean little; the CPU of the
+    bridge for each image is what counts.
     """
-    # What the tests need is not on every machine that measures something else.
+    # The packages of the tests may be missing on a machine that measures something else.
     import pytest  # noqa: PLC0415
 
     from tests.storage.server import BUCKET, ObjectServer  # noqa: PLC0415

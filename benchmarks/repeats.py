@@ -1,4 +1,4 @@
-"""The same subjects again and again, in alternating order."""
+"""Measures the same subjects repeatedly, in alternating order."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ from benchmarks.window import Window
 from stack.errors import StackError
 
 FIRST_S = 15.0
-"""What a subject is taken to need before it has been measured: it starts, warms up, and stops."""
+"""Seconds that a subject is expected to need before its first measurement: start, warm-up, stop."""
 SLOWER = 1.2
-"""Times what it took before that it may take again."""
+"""Factor by which a subject may take longer than the last time."""
 NO_TIME = "no time left"
 
 
@@ -23,10 +23,10 @@ def repeat(
     settings: Mapping[str, object] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Result:
-    """Every subject once in each repeat, every second repeat in reverse, while there is time.
+    """Measure each subject once in each repeat, every second repeat in reverse, while time is left.
 
-    Where there is not time for all, the last repeats of some are missing; each that there is
-    belongs to the same repeat of the others, by its place.
+    If time is short, the last repeats of some subjects are missing; the others can be compared by
+    their index, which is the number of the repeat.
 
     Args:
         settings: kept with the result.
@@ -45,7 +45,7 @@ def repeat(
             try:
                 window = todo[name]()
             except StackError as error:
-                # The rest still counts; what failed is told in the results.
+                # The rest still counts; the results name what failed.
                 failures[name] = str(error)
                 progress.say(f"{name}: failed: {error}")
             else:

@@ -1,4 +1,4 @@
-"""From the sections' JSON to a Markdown table, with what is promised beside what was measured."""
+"""Makes a Markdown table from the sections' JSON: the goals beside the measurements."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ TITLES = {
 
 
 def write(folder: Path, found: Found) -> str:
-    """Write README.md and the plots into `folder`; the table's text."""
+    """Write README.md and the plots into `folder`; returns the text of the table."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = plots.draw(folder, found)
     rows = [(*goal[:3], VERDICT[goal.met]) for goal in goals.judge(found)]
@@ -86,7 +86,7 @@ def _about(found: Found) -> Iterator[str]:
 
 
 def _made(section: Section) -> Iterator[str]:
-    """How, and with what; of results that say so."""
+    """The conditions of the measurements, for results that name them."""
     about = section["machine"]
     if "form" in section:
         yield section["form"]

@@ -1,4 +1,4 @@
-"""What the sections found, as it lies in a folder: one JSON file for each, below `raw/`."""
+"""The results of the sections in a folder: one JSON file for each section, below `raw/`."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 Section = Mapping[str, Any]
 PARTIAL = ".partial"
 RAW = "raw"
-"""Beside the page and the figures that people read."""
+"""Folder of the raw results, beside the page and the plots."""
 Found = Mapping[str, Section]
 """Sections by their name."""
 
@@ -27,12 +27,12 @@ def save(folder: Path, name: str, section: Section) -> None:
 
 
 class Kept:
-    """One section's results while they come: in a file of their own until they are all there.
+    """One section's results while they come: in a file of their own until they are complete.
 
-    A run that is stopped leaves the results of the run before as they were, and its own beside.
+    A run that is stopped leaves the results of the last run unchanged, and its own in that file.
 
     Args:
-        about: goes with each of them.
+        about: facts that are added to each result.
     """
 
     def __init__(self, folder: Path, name: str, about: Section) -> None:
@@ -45,22 +45,22 @@ class Kept:
         return path_of(self._folder, self._name + PARTIAL)
 
     def partial(self, result: Section) -> None:
-        """Keep what there is so far."""
+        """Keep the results so far."""
         save(self._folder, self._name + PARTIAL, {**result, **self._about, "unfinished": True})
 
     def finish(self, result: Section) -> None:
-        """Keep all of it, in place of the run's before."""
+        """Keep the complete results in place of those of the last run."""
         save(self._folder, self._name, {**result, **self._about})
         self._path.unlink(missing_ok=True)
 
     def where(self) -> str:
-        """What a run that is stopped leaves, for whoever stopped it."""
+        """The place of the results of a run that was stopped, for the person who stopped it."""
         return f"what there is: {self._path}" if self._path.exists() else "nothing was measured yet"
 
 
 def read(folder: Path, names: Iterable[str]) -> Found:
-    """The sections that there are; unfinished ones where there is nothing else."""
-    # The whole one comes last, in place of the other.
+    """The sections that have results; unfinished ones only where there is no complete one."""
+    # The complete results come last and so replace the unfinished ones.
     return {
         name: json.loads(path.read_text())
         for name in names

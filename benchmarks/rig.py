@@ -31,7 +31,7 @@ from wire.record import Outgoing
 
 MODEL = "resnet20_cifar10"
 ENSEMBLE = f"{MODEL}_jpeg"
-"""The same network behind a step that decodes."""
+"""The same network behind a decoding step."""
 IMAGES = CIFAR10_FILE
 CORES = len(os.sched_getaffinity(0))
 PARTITIONS = max(4, CORES)
@@ -39,11 +39,11 @@ PARTITIONS = max(4, CORES)
 READ_S = 30.0
 POLL_S = 0.1
 FILLERS = max(1, min(6, CORES // 2))
-"""Processes that fill a topic: one produces some 60,000 small images/s, a GPU answers more."""
+"""Processes that fill a topic: one produces some 60,000 small images/s, but a GPU answers more."""
 
 
 class Rig:
-    """Kafka and Triton, and scratch; all of it ends with the context.
+    """Kafka, Triton and a temporary folder; the end of the context ends them all.
 
     Args:
         device: auto, cpu or cuda, as the exporter takes it.
@@ -57,7 +57,7 @@ class Rig:
         self.repository = self.directory / "models"
         self.gpu = Gpu()
         self.replicas = 1
-        """Of each topic."""
+        """Number of replicas of each topic."""
         self.kafka: Kafka | KafkaCluster
         self._running = ExitStack()
 
@@ -89,7 +89,7 @@ class Rig:
 
     @property
     def kafka_pids(self) -> list[int]:
-        """Of each broker."""
+        """Process id of each broker."""
         kafka = self.kafka
         return [one.pid for one in (kafka.brokers if isinstance(kafka, KafkaCluster) else [kafka])]
 
@@ -110,7 +110,7 @@ class Rig:
         """A model repository with the model in it.
 
         Raises:
-            StackError: the exporter refused; says why.
+            StackError: the exporter failed; the text says why.
         """
         # Kept between runs: an export that was done before writes nothing.
         kept = STACKS / f"bench-{name}-{self.device}"
@@ -126,14 +126,15 @@ class Rig:
 
     @contextmanager
     def other_triton(self, repository: Path) -> Iterator["Rig"]:
-        """The same rig with a Triton of its own for these models."""
+        """The same rig with another Triton for these models."""
         other = copy.copy(self)
         directory = self.directory / f"triton-{uuid.uuid4().hex[:8]}"
         with Triton(repository, directory) as other.triton:
             yield other
 
     def topic(self, name: str, partitions: int = PARTITIONS) -> str:
-        """A new topic; the broker stamps its records, so that a rate needs no one else's clock."""
+        """Make a new topic; the broker stamps its records, so that rates need only the broker's
+        clock."""
         unique = f"{name}-{uuid.uuid4().hex[:8]}"
         create_topics(
             self.kafka.bootstrap,
@@ -150,11 +151,11 @@ class Rig:
         return topic
 
     def fill_images(self, topic: str, images: Sequence[EncodedImage], count: int) -> None:
-        """Produce `count` images, these over and over, by several processes."""
+        """Produce `count` images with several processes, repeating these."""
         fill_images(self.kafka.bootstrap, topic, images, count, FILLERS)
 
     def fill(self, topic: str, records: Iterable[Outgoing]) -> None:
-        """Produce, and wait until the broker has them all."""
+        """Produce the records, and wait until the broker has them all."""
         fill(self.kafka.bootstrap, topic, records)
 
     def counters(self, model: str) -> ModelCounters:
@@ -213,7 +214,7 @@ def _end(consumer: Consumer, partition: TopicPartition) -> int:
         try:
             return int(consumer.get_watermark_offsets(partition, timeout=READ_S)[1])
         except KafkaException as error:
-            # A topic that was just made: not every node knows its leader yet.
+            # For a topic that was just made, not every broker knows its leader yet.
             leaderless = error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION
             if not leaderless or time.monotonic() > deadline:
                 raise

@@ -1,4 +1,4 @@
-"""The sections of the benchmark. Each has its own servers and gives one JSON-able result."""
+"""The sections of the benchmark. Each has its own servers and gives a result for JSON."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,7 +23,7 @@ from benchmarks.window import Watch, Window, drain, load
 from producer.encoding import Encoding
 
 ESSENTIAL = ("bridge", "ceiling", "ceiling with broker load")
-"""What a GPU is judged by, with several bridges."""
+"""Measurements that the goals for a GPU need, besides that of several bridges."""
 
 
 def throughput(rig: Rig, plan: Plan, progress: Progress) -> Result:
@@ -43,7 +43,7 @@ def throughput(rig: Rig, plan: Plan, progress: Progress) -> Result:
         subject = subjects.bridges(rig, source, target, count, model, settings)
         return drain(rig, subject, source, target, plan.watch, model=MODEL)
 
-    # Not among those that are judged: the broker has not answered a real model yet.
+    # Not among the measurements that are judged: the broker has not served a real model yet.
     our_rate = ours().rate
 
     def ceiling_beside() -> Window:

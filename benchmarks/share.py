@@ -1,4 +1,4 @@
-"""A bridge or a Triton with a share of a core, as containers have it: by Linux's control groups."""
+"""Runs a bridge or a Triton with a share of a core, as containers do, by Linux's control groups."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ from stack.service import Service
 from stack.triton import Triton
 
 SHARE = 0.25
-"""Of a core, for each: small enough that the broker and the others find room beside several."""
+"""Share of a core for each: small enough to leave room for the broker beside several of them."""
 PERIOD_US = 100_000
 LEAVE_S = 20.0
 ROOT = Path("/sys/fs/cgroup")
@@ -42,19 +42,19 @@ class Shared(Service):
         else:
             (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
             (group / "cpu.cfs_quota_us").write_text(f"{SHARE * PERIOD_US:.0f}")
-        # Its threads, and what it starts from now on.
+        # Applies to its threads, and to processes that it starts from now on.
         for pid in tree([self.pid]):
             (group / "cgroup.procs").write_text(str(pid))
 
     @property
     def _group(self) -> Path:
-        # The older kind has a hierarchy for each controller.
+        # The older version of control groups has a hierarchy for each controller.
         older = ROOT / "cpu"
         return (older if older.is_dir() else ROOT) / self.name
 
     def _clean_up(self) -> None:
         super()._clean_up()
-        # What it had started ends a moment after it.
+        # Processes that it had started end a moment after it.
         deadline = time.monotonic() + LEAVE_S
         while self._group.is_dir():
             try:

@@ -9,7 +9,7 @@ class Spread(NamedTuple):
     """A figure over several repeats.
 
     Attributes:
-        values: one for each repeat, in order.
+        values: one value for each repeat, in order.
     """
 
     median: float
@@ -25,13 +25,13 @@ class Spread(NamedTuple):
         return cls(median(values), min(values), max(values), tuple(values))
 
     def text(self, digits: int = 2) -> str:
-        """Median (low to high)."""
+        """The median, with the lowest and the highest value."""
         low, high = f"{self.low:,.{digits}f}", f"{self.high:,.{digits}f}"
         return f"{self.median:,.{digits}f} ({low} to {high})"
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """Repeat by repeat, so that whatever slowed the machine during one repeat slowed both.
+    """Ratio of each repeat, so that whatever slowed down one repeat slowed down both.
 
     Raises:
         ValueError: not as many repeats of one as of the other, or none.

@@ -1,4 +1,4 @@
-"""What is measured: each takes images from one topic and puts answers on another."""
+"""The subjects of measurements: each takes images from one topic and writes answers to another."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from stack.paths import CACHE, ROOT
 from stack.service import Command, Service
 
 RIVALS = CACHE / "rivals"
-"""The virtual environment of what ours is compared with; `make bench-rivals` makes it."""
+"""The virtual environment of the rivals; `make bench-rivals` creates it."""
 
 
 LOADS = max(1, min(4, CORES // 4))
@@ -38,7 +38,7 @@ class Program(Service):
         return Command(self._argv, {**os.environ, "PYTHONPATH": str(ROOT), **(self._env or {})})
 
     def _is_ready(self) -> bool:
-        return True  # what it does shows elsewhere: in a topic, or in Triton's counters
+        return True  # its work shows in a topic, or in Triton's counters
 
 
 class OneOfSeveral(Program):
@@ -91,7 +91,7 @@ def triton_load(
 ) -> list[Service]:
     """Load straight at Triton's gRPC, by several processes: `in_flight` requests in all, or more.
 
-    A single Python client was the limit of a GPU: 7,800 images/s of 224x224, 9,000 lone ones.
+    A single Python client limited a GPU to 7,800 images/s of 224x224, or to 9,000 single images/s.
     """
     each = -(-in_flight // LOADS)
     argv = [

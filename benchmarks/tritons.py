@@ -1,4 +1,4 @@
-"""Several Tritons behind one bridge, each with its share of a core."""
+"""Several Triton servers behind one bridge, each with its share of a core."""
 
 import copy
 import uuid
@@ -22,8 +22,8 @@ COUNTS = (1, 2)
 def tritons(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Images/s of the real model behind one bridge, which is not confined.
 
-    With whole cores, the second Triton would take those of the first, of the bridge and of the
-    broker; and how Tritons add up is to be seen, not where this machine ends.
+    With whole cores, the second Triton would take cores from the first, the bridge and the broker.
+    The section shows how Triton servers add up, and not the limit of this machine.
     """
     warm_broker(rig)
     backlog = rig.backlog(plan.images, Encoding.RAW)

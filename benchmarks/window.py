@@ -1,4 +1,4 @@
-"""One measurement: start the subject, let it warm up, watch it for a while, stop it."""
+"""One measurement: starts the subject, lets it warm up, watches it for a while, and stops it."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,21 +15,21 @@ from stack.service import Service
 FIRST_ANSWER_S = 120.0
 POLL_S = 0.1
 LEAST_IMAGES = 500
-"""A window lasts until it holds so many: the rate of fewer would be chance."""
+"""Fewest images of a window: the rate of fewer images would be chance."""
 LONGEST = 10
-"""Times its length that a window may last for that."""
+"""Factor by which a window may be longer than planned to hold them."""
 
 
 class Window(NamedTuple):
     """What happened in `seconds`.
 
     Attributes:
-        images: answered.
+        images: number of answered images.
         cpu_s: CPU seconds of the subject, of the broker, and of Triton.
         rss_bytes: resident memory of the subject at the window's begin and end.
         mean_batch: images in an execution of Triton, None where it did nothing.
-        queue_ms, compute_ms: of a request in Triton, on average.
-        gpu: its means of utilisation (per cent), watts and memory_mib; None without one.
+        queue_ms, compute_ms: mean milliseconds of a request in Triton.
+        gpu: means of utilisation (per cent), watts and memory_mib; None without a GPU.
     """
 
     seconds: float
@@ -86,12 +86,12 @@ def drain(
     Args:
         source: the topic of the backlog.
         target: a topic of this measurement alone.
-        model: whose counters in Triton are read.
+        model: the model whose counters in Triton are read.
         after_start: called when the subject's processes run.
-        settle_s: for one that does not commit when it is stopped.
+        settle_s: seconds to wait at the end, for a subject that does not commit when it stops.
 
     Raises:
-        StackError: it died, it did not answer, or it had answered everything too soon.
+        StackError: the subject died, did not answer, or answered everything too soon.
     """
     with running(subject):
         after_start()
@@ -102,7 +102,7 @@ def drain(
         watched = _watch(rig, subject, watch.window_s, model, lambda: rig.ends(target))
         for part in subject:
             part.require_alive()
-        # Answers of the window's last moments may still be on their way, or uncommitted.
+        # The last answers of the window may still be on their way, or uncommitted.
         time.sleep(settle_s)
         for part in subject:
             part.stop()
@@ -128,7 +128,7 @@ def answer_all(rig: Rig, subject: Sequence[Service], source: str, target: str) -
 
 @contextmanager
 def running(subject: Sequence[Service]) -> Iterator[None]:
-    """The subject is ready; whatever happens, nothing of it is left."""
+    """Run the subject until the end of the context; whatever happens, none of it is left."""
     with ExitStack() as running:
         for part in subject:
             running.callback(part.kill)

@@ -13,18 +13,18 @@ Reason = tuple[str, str]
 
 
 SKIPPED: Reason = ("", "skipped")
-"""The reason of what is no dead letter either: a record that has no image, and needs no answer."""
+"""The reason of a record that has no image and needs no answer. It is not a dead letter."""
 
 
 class Became(Protocol):
-    """What an image became: a prediction, or, with its reason, a dead letter."""
+    """What an image became: a prediction, or a dead letter with its reason."""
 
     @property
     def reason(self) -> Reason | None: ...
 
     @property
     def silent(self) -> bool:
-        """Nothing was published of it."""
+        """Whether nothing was published for the image."""
         ...
 
 
@@ -32,11 +32,11 @@ class Accounts(Collector):
     """Counts of images: received = answered + dead-lettered + expired + dropped + skipped + in
     flight.
 
-    An image is answered, or a dead letter, once that is safe: acknowledged by Kafka, or committed
-    with its transaction. Whoever counts holds `lock`, and so does each scrape.
+    An image is counted as answered or as dead-lettered once its outcome is safe: acknowledged by
+    Kafka, or committed with its transaction. Whoever counts holds `lock`, and so does each scrape.
 
     Attributes:
-        bytes: memory that the images in flight take.
+        bytes: memory in bytes that the images in flight take.
     """
 
     LABELS: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -63,19 +63,19 @@ class Accounts(Collector):
         self.bytes = 0
 
     def begin(self, size: int) -> None:
-        """One more image is in flight."""
+        """Count one more image in flight, which takes `size` bytes."""
         self.received += 1
         self.in_flight += 1
         self.bytes += size
 
     def split(self, count: int, more: int) -> None:
-        """What was counted as one image is that many, which hold so many bytes more."""
+        """Count what was one image as `count` images, which hold `more` bytes more."""
         self.received += count - 1
         self.in_flight += count - 1
         self.bytes += more
 
     def end(self, size: int, became: Became | None) -> None:
-        """An image is no longer in flight; None: it is no longer this bridge's."""
+        """Count an image that is no longer in flight; None: another bridge has it now."""
         self.in_flight -= 1
         self.bytes -= size
         if became is None:
@@ -90,7 +90,7 @@ class Accounts(Collector):
             self.dead[became.reason] += 1
 
     def close(self) -> None:
-        """All that is in flight is dropped: the bridge ends, or is built again."""
+        """Count all that is in flight as dropped: the bridge ends, or is built again."""
         self.dropped += self.in_flight
         self.in_flight = self.bytes = 0
 

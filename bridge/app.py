@@ -1,4 +1,4 @@
-"""The life of a bridge: it waits for what it needs, serves, says how it is, and ends in order."""
+"""The life of a bridge: it waits for what it needs, serves, reports its state and ends in order."""
 
 import platform
 import random
@@ -43,20 +43,21 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SETTLE_S = 30.0
-"""Bound on committing what is complete after a failure."""
+"""Bound on committing the completed prefixes after a failure, in seconds."""
 OF_KAFKA = (KafkaException, FencedError)
 """Errors after which nothing can be committed, or must not be. A record that Kafka refuses is not
-one: what is complete would be sent again, with the same end, at each start."""
+one of them: without that commit, what is complete would be sent again at each start, and fail at
+the same record."""
 
 
 class App:
     """One bridge.
 
     Args:
-        tracing: None where it is off.
+        tracing: None where tracing is off.
 
     Raises:
-        ConfigError: settings that cannot work together with what is there.
+        ConfigError: settings that do not fit each other, or do not fit what is there.
         KafkaSettingError: an option of Kafka's client that would undo what the bridge promises.
     """
 
@@ -64,7 +65,7 @@ class App:
         check_promises(settings)  # before anything is waited for
         self._settings = settings
         self._tracing = tracing
-        # The same for every producer of this process: a new one puts its predecessor out at once.
+        # The same for every producer of this process: a new one fences the one before it at once.
         self._transactional_id = settings.transactional_id or f"{settings.group}-{uuid4()}"
         self._metrics = Metrics()
         self._metrics.ready.set_function(lambda: float(not self._not_ready()))
@@ -72,7 +73,7 @@ class App:
         self._stop = Event()
         self._failure: Exception | None = None
         self._blown: str | None = None
-        """Why the fuse has blown."""
+        """Why the fuse has blown; None while it has not."""
         self._started = False
         self._metrics.names.labels(settings.images_topic, settings.group).set(1)
         self._metrics.oldest.set_function(self._oldest_age)
@@ -81,9 +82,9 @@ class App:
         ).set(1)
         self._membership = Membership(settings.group)
         self._waits: dict[str, str] = {}
-        """What a start waits for, with the reason."""
+        """What the bridge waits for at start, each with its reason."""
         self._serializer: Serializer | None = None
-        """Writes predictions; None while it is not known, and where they are JSON."""
+        """Writes predictions; None until it is known, and where predictions are JSON."""
         self._reads_committed = consumer_option(settings, "isolation.level") == "read_committed"
         self._parts: Parts | None = None
         check_client(settings)
@@ -105,7 +106,7 @@ class App:
         return 0.0 if self._parts is None else self._parts.assignment.oldest_age()
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Ask the bridge to drain and end; `at_once`: to end without draining."""
+        """Ask the bridge to drain and end; with `at_once`, to end without draining."""
         self._stop.set()
         if self._parts is not None:
             self._parts.intake.stop(at_once=at_once)
@@ -116,8 +117,8 @@ class App:
         """Serve until stopped.
 
         Raises:
-            Exception: what made it impossible to go on; nothing past it was committed. After a
-                `FuseBlownError`, once the bridge is stopped.
+            Exception: the error that made it impossible to go on; nothing past it was committed.
+                A `FuseBlownError` is raised only once the bridge is stopped.
             UnservableModelError: the model is not one that the bridge can feed.
         """
         previous, threading.excepthook = threading.excepthook, self._thread_died
@@ -130,8 +131,8 @@ class App:
                 raise self._failure from None
             log.info("stopped")
         except FuseBlownError as error:
-            # Up, so that nothing starts it again and again into the same failure; not ready, so
-            # that no deployment goes on from here.
+            # The process stays alive, so that nothing restarts it again and again into the same
+            # failure; it is not ready, so that no deployment goes on from here.
             self._blown = str(error)
             self._metrics.blown.set(1)
             log.error("fuse_blown", error=self._blown)  # noqa: TRY400 - the text is the whole story
@@ -147,7 +148,7 @@ class App:
             try:
                 return self._serve()
             except FencedError as error:
-                # Everything is built again, from what the broker says is committed.
+                # Everything is built again, from the offsets that the broker says are committed.
                 wait = backoff.next_wait()
                 self._waits["transactions"] = str(error)
                 log.warning("fenced", error=str(error), retry_in_s=round(wait, 2))
@@ -180,7 +181,7 @@ class App:
             pool_watch.start()
             wait_for_topics(consumer, settings, self._stop, self._waits, self._group_error)
             self._membership.brokers(up=True)
-            if self._serializer is None:  # kept where all is built again: the registry may be away
+            if self._serializer is None:  # a rebuild keeps it: the registry may be away
                 self._serializer = wait_for_schema(consumer, settings, self._stop, self._waits)
             self._run_with(pool, spec, consumer)
         finally:
@@ -234,12 +235,12 @@ class App:
         self._ended.set()
 
     def _thread_died(self, died: threading.ExceptHookArgs) -> None:
-        """A thread that is no more is a failure of the service, whichever it is."""
+        """Treat the end of any thread by an error as a failure of the service."""
         if died.exc_value is not None and not isinstance(died.exc_value, SystemExit):
             name = "unknown" if died.thread is None else died.thread.name
             log.error("thread_died", thread=name, exc_info=died.exc_value)
             self._fail(ThreadDiedError(f"thread {name}: {died.exc_value!r}"))
-            self._stop.set()  # also where it waits: for Triton, or, its fuse blown, for a restart
+            self._stop.set()  # ends its waits, too: for Triton, or for a restart after a blown fuse
 
     def _kafka_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
@@ -279,7 +280,7 @@ class App:
 
 
 class ThreadDiedError(Exception):
-    """A thread of the bridge ended by an error of its own."""
+    """A thread of the bridge was ended by an error."""
 
 
 class NotDrainedError(Exception):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Exponential waits with jitter, so that bridges do not all come back at one moment."""
+    """Exponential waits with jitter, so that bridges do not all try again at the same moment."""
 
     def __init__(self, minimum_s: float, maximum_s: float, rng: Callable[[], float]) -> None:
         self._minimum_s = minimum_s

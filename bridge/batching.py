@@ -1,6 +1,6 @@
-"""Batching without timers: images gather while Triton is busy and go when a slot frees.
+"""Batching without timers: images wait while Triton is busy, and are sent when a slot is free.
 
-A lone image goes at once; under load batches grow by themselves, up to the model's limit.
+A single image is sent at once; under load, batches grow by themselves up to the model's limit.
 """
 
 import random
@@ -15,20 +15,20 @@ from bridge.inference import InferenceError
 T = TypeVar("T")
 
 TAKEN_DOWN = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
-"""gRPC statuses of a request whose server died or hangs."""
+"""gRPC statuses of a request whose server has died or hangs."""
 BUSY = ("RESOURCE_EXHAUSTED",)
-"""gRPC statuses of a server that does not take a request now, or not one as large."""
+"""gRPC statuses of a server that accepts no request now, or none of that size."""
 
 
 @dataclass(slots=True)
 class Suspect(Generic[T]):
-    """A batch that was with the server alone when the server went away, or did not answer.
+    """A batch that was the server's only one when the server went away or did not answer.
 
     Attributes:
-        why: what the last request said.
-        failures: requests of the same images that only they failed in.
-        doubtful: it has failed, and no other request has been answered since: the server may have
-            gone by itself.
+        why: the error of the last request.
+        failures: requests that failed while only these images were with the server.
+        doubtful: the last request failed, and no other request has been answered since: the server
+            may have gone away for another reason.
     """
 
     batch: Sequence[T]
@@ -40,21 +40,22 @@ class Suspect(Generic[T]):
 class Batcher(Generic[T]):
     """Decides what goes to Triton next. Pure: the caller passes the time.
 
-    An image may take the server down with it, or have the model say what is otherwise said of a
-    server, and no error tells it from a server that went by itself. So a batch that was alone with
-    a server that went goes behind the others, and is held against its images only once others, or
-    a check, were answered after it; then it is halved, and the image that is left is the culprit.
-    While the server is simply away nothing is answered, so nothing is held against anyone.
+    An image may take the server down, or make the model report an error that otherwise means that
+    the server is away; no error tells this apart from a server that went away for another reason.
+    So a batch that was alone with a server when it went away is put behind the others. It counts
+    as a failure of these images only once other images, or a check, were answered after it; then
+    the batch is halved, and the single image that is left in the end is the culprit. While the
+    server is simply away nothing is answered, so no image is blamed.
 
     Args:
-        max_failures: requests in which an image alone may take the server down.
+        max_failures: requests in which a single image may take the server down.
 
     Attributes:
         waiting: images ready to go, oldest first.
-        in_flight: requests with Triton.
-        parked: those of them that wait for one of several servers, to be tried there by themselves:
-            nothing else waits for them. Any thread may set it.
-        not_before: monotonic seconds; nothing is sent earlier (set after a transient failure).
+        in_flight: requests that were sent to Triton and not answered yet.
+        parked: requests in flight that the pool of several servers keeps until they can be tried
+            alone on one of them; nothing else waits for them. Any thread may set it.
+        not_before: monotonic seconds before which nothing is sent; set after a transient failure.
     """
 
     def __init__(
@@ -73,27 +74,28 @@ class Batcher(Generic[T]):
         self.parked = 0
         self.not_before = 0.0
         self._alone: deque[Sequence[T]] = deque()
-        # Halved by each outage and doubled by each answer: a server too slow to answer a full
-        # batch within the request's time is not asked for one for ever.
+        # Halved by each outage and doubled by each answer: a server that is too slow to answer a
+        # full batch before the timeout must not be sent full batches for ever.
         self._size = max_batch
         self._backoff = Backoff(retry_min_s, retry_max_s, rng)
         self._max_failures = max_failures
         self._suspects: deque[Suspect[T]] = deque()
         self._culprits: list[Suspect[T]] = []
         self._tried: Suspect[T] | None = None
-        """The suspect that is with the server now, with nothing beside it."""
+        """The suspect that is with the server now; no other request is."""
         self._solo = False
         """Whether the request in flight has been the only one since it was sent."""
         self._careful = self._careful_sent = 0
-        """Images that were with the server together when it went, to be sent one batch at a time,
-        and how many of them are with it now."""
+        """`_careful`: images that were with the server together when it went away, and are now sent
+        one batch at a time. `_careful_sent`: how many of them are with the server now."""
         self._answered = self._well = True
-        """Whether the server has answered a request, or at least a check, since one last failed."""
+        """`_answered`: whether a request was answered since one last failed; `_well`: whether a
+        request or at least a check was."""
         self._gone = False
-        """Whether a check has failed since then."""
+        """Whether a check has failed since a request last failed."""
         self._asked = True
-        """Whether there was a check since then: the first one goes at once, as a server that is
-        started again may soon be back."""
+        """Whether there was a check since a request last failed. The first check is sent at once,
+        as a server that is restarted may soon be back."""
 
     @property
     def idle(self) -> bool:
@@ -119,12 +121,13 @@ class Batcher(Generic[T]):
         self.waiting.append(item)
 
     def next_batch(self, now: float, *, more: bool = False) -> Sequence[T] | None:
-        """The batch to send now, counted as in flight; None while there is none, or no slot.
+        """The batch to send now, counted as in flight; None while there is no batch or no free
+        slot.
 
         Args:
             now: monotonic seconds.
-            more: others are about to be added; while the server has work, a batch that is not full
-                waits for them.
+            more: whether more images are about to be added; while the server has work, a batch that
+                is not full waits for them.
         """
         if self._active >= self.max_inflight or now < self.not_before or self._tried is not None:
             return None
@@ -132,7 +135,7 @@ class Batcher(Generic[T]):
             return None  # one request at a time probes a server that has just failed
         if self._suspects:
             if not self._well:
-                return None  # a check says first whether the server is there
+                return None  # first, a check has to show whether the server is there
             if self._answered or not (self._alone or self.waiting):
                 if self._active > 0:
                     return None
@@ -154,7 +157,8 @@ class Batcher(Generic[T]):
         return batch
 
     def wants_check(self, now: float) -> bool:
-        """Whether a check has to find out if the server is there, before an image is sent again."""
+        """Whether a check must find out whether the server is there before an image is sent
+        again."""
         return (
             bool(self._suspects)
             and not (self._well or self._active > 0)
@@ -162,14 +166,14 @@ class Batcher(Generic[T]):
         )
 
     def checked(self, now: float, *, well: bool) -> None:
-        """A check was answered, or not."""
+        """Note the result of a check; `well`: it was answered."""
         self._asked = True
         if not well:
             self._gone = True
             if now >= self.not_before:
                 self.not_before = now + self._backoff.next_wait()
             return
-        # One that refuses only some requests, being busy, was well all the time.
+        # A busy server that refuses only some requests was well all the time.
         if self._gone:
             self._hold_against()
             self.not_before = 0.0
@@ -179,10 +183,10 @@ class Batcher(Generic[T]):
             self.not_before = 0.0
 
     def succeeded(self, *, in_parts: bool = False) -> None:
-        """A request was answered: its slot is free, the server is well.
+        """Note that a request was answered: its slot is free, and the server is well.
 
         Args:
-            in_parts: the batch was too much as a whole; the next ones are smaller.
+            in_parts: whether the batch was too much as a whole; the next batches are smaller.
         """
         self.in_flight -= 1
         self._tried = None
@@ -195,7 +199,7 @@ class Batcher(Generic[T]):
         self._gone = False
 
     def _hold_against(self) -> None:
-        """The server is well without those that it went with."""
+        """Count a failure against each suspect, as the server is well without them."""
         suspects, self._suspects = self._suspects, deque()
         for one in suspects:
             if not one.doubtful:
@@ -212,12 +216,13 @@ class Batcher(Generic[T]):
                 self._culprits.append(Suspect(one.batch, one.why, failures))
 
     def take_culprits(self) -> list[tuple[T, InferenceError, int]]:
-        """Images that took the server down, each time alone: what was said, and how often."""
+        """Images that took the server down, each while it was alone: the image, the last error, and
+        the number of failures."""
         culprits, self._culprits = self._culprits, []
         return [(one.batch[0], one.why, one.failures) for one in culprits]
 
     def discard(self, gone: Callable[[T], bool]) -> list[T]:
-        """Take out of what waits the images that need no answer any more; returns them."""
+        """Take the images that need no answer any more out of what waits; returns them."""
         groups = [self.waiting, *self._alone, *(one.batch for one in self._suspects)]
         found = [item for group in groups for item in group if gone(item)]
         if found:
@@ -230,29 +235,31 @@ class Batcher(Generic[T]):
         return found
 
     def skip_while(self, gone: Callable[[T], bool]) -> None:
-        """Take out of what waits the oldest images as long as they are gone."""
+        """Remove the oldest waiting images for as long as `gone` says that they are gone."""
         while self.waiting and gone(self.waiting[0]):
             self.waiting.popleft()
 
     def refused(self, batch: Sequence[T]) -> None:
-        """A request failed for what is in it: each half goes again by itself to find the culprit.
+        """Note that a request failed because of its images: each half is sent alone to find the
+        culprit.
 
-        A batch of one must not be given back: it is the culprit.
+        Must not be called with a batch of one image: that image is the culprit.
         """
         self.succeeded()
         middle = len(batch) // 2
         self._alone.extend((batch[:middle], batch[middle:]))
 
     def dropped(self) -> None:
-        """A request was cancelled: its slot is free, which says nothing about the server."""
+        """Note that a request was cancelled: its slot is free; this says nothing about the
+        server."""
         self.in_flight -= 1
         self._tried = None
 
     def unavailable(self, batch: Sequence[T], now: float, why: InferenceError) -> float:
-        """A request failed for reasons outside it, it seems: it goes again, after a wait.
+        """Note that a request seems to have failed for reasons outside it: it is sent again later.
 
         Returns:
-            The wait in seconds.
+            The time to wait, in seconds.
         """
         self.in_flight -= 1
         self._answered = self._well = self._asked = False
@@ -263,7 +270,7 @@ class Batcher(Generic[T]):
             self._tried = None
         elif why.status in BUSY:
             if self._solo and len(batch) == 1 and self._backoff.failures:
-                self.waiting.append(batch[0])  # it may be that image alone that is too much
+                self.waiting.append(batch[0])  # this image alone may be too large for the server
             else:
                 self._careful += 0 if self._solo else len(batch)
                 self.waiting.extendleft(reversed(batch))
@@ -274,14 +281,15 @@ class Batcher(Generic[T]):
             self._careful += len(batch)
             self.waiting.extendleft(reversed(batch))
         if now < self.not_before:
-            return self.not_before - now  # several requests of one outage are one failure
+            return self.not_before - now  # several failed requests of one outage count as one
         wait = self._backoff.next_wait()
         self.not_before = now + wait
         self._size = max(1, self._size // 2)
         return wait
 
     def _suspect(self, batch: Sequence[T], why: InferenceError) -> None:
-        # Two batches that are no suspects yet, and fail one after the other: it is the server.
+        # Two batches that were no suspects before, and fail one after the other, point to the
+        # server.
         kept: deque[Suspect[T]] = deque()
         for one in self._suspects:
             one.doubtful = False

@@ -1,4 +1,4 @@
-"""Puts a bridge together from its settings and what Triton says of the model."""
+"""Builds a bridge from its settings and from Triton's description of the model."""
 
 import os
 import platform
@@ -46,23 +46,24 @@ if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 BUFFERED_BATCHES = 8
-"""Batches that are held for each request that Triton may have: one is being answered, one waits,
-two are on their way in, and as many again are being published or are in a transaction."""
+"""Batches that may be in flight for each request that Triton may have: one is being answered, one
+waits, two are being received or decoded, and as many again are being published or are in a
+transaction."""
 
 
 FETCHES_IN_FLIGHT = 256
-"""Images that may be in flight in addition, where some are fetched from object storage. It is twice
-as many as are fetched at a time, so that the next ones are known when one has come."""
+"""Images that may be in flight in addition where some are fetched from object storage. It is twice
+the number of simultaneous fetches, so that the next images are known when one has been fetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What a bridge's parts tell whoever runs them; called on any thread.
+    """What the parts of a bridge report to their owner; each may be called on any thread.
 
     Attributes:
-        failed: what makes it impossible to go on.
-        has_failed: whether that was called.
-        kafka_error: an error of Kafka's client.
+        failed: called with the error that makes it impossible to go on.
+        has_failed: whether `failed` was called.
+        kafka_error: called with an error of Kafka's client.
     """
 
     failed: Callable[[Exception], None]
@@ -70,9 +71,9 @@ class Events:
     kafka_error: Callable[[KafkaError], None]
 
     def transactions_error(self, error: KafkaError) -> None:
-        """An error of a producer with transactions."""
+        """Report an error of a transactional producer."""
         if not error.fatal():
-            self.kafka_error(error)  # a fatal one is met, and handled, at the next call
+            self.kafka_error(error)  # the next call raises a fatal one, which is handled there
 
 
 def build(
@@ -91,11 +92,11 @@ def build(
     """Put a bridge together; nothing is started.
 
     Args:
-        serializer: of predictions; None: JSON.
-        tracing: None where it is off.
+        serializer: writes predictions; None: they are JSON.
+        tracing: None where tracing is off.
 
     Raises:
-        KafkaSettingError: an option that Kafka's client does not take.
+        KafkaSettingError: Kafka's client does not accept an option.
     """
     allowed = parse_allow_list(settings.reference_allow)
     assignment: Assignment[Publication] = Assignment(metrics.images)
@@ -111,7 +112,7 @@ def build(
     def max_images(slots: int) -> int:
         default = BUFFERED_BATCHES * spec.max_batch * slots
         if allowed:
-            default += FETCHES_IN_FLIGHT  # more are in flight while a store is far away
+            default += FETCHES_IN_FLIGHT  # a distant store needs more images in flight
         return settings.max_buffered_images or default
 
     batcher: Batcher[DecodedImage] = Batcher(
@@ -219,7 +220,7 @@ def _make_delivery(
     extra = {
         "transactional.id": transactional_id,
         "transaction.timeout.ms": timeout_ms,
-        # A transaction that cannot be delivered in time is given up as a whole.
+        # A transaction that cannot be delivered in time is aborted as a whole.
         "message.timeout.ms": timeout_ms,
     }
     return ExactlyOnce(
@@ -235,10 +236,10 @@ def _make_delivery(
 
 
 def check_client(settings: Settings) -> None:
-    """Refuse settings that let images be fetched, where what fetches them is not installed.
+    """Refuse settings that allow fetching images while the package for it is not installed.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the package is not installed.
     """
     if parse_allow_list(settings.reference_allow) and find_spec("obstore") is None:
         raise ConfigError(
@@ -254,10 +255,10 @@ def _make_fetcher(
     metrics: Metrics,
     events: Events,
 ) -> "Fetcher | None":
-    """What fetches images that lie in object storage; None where none may be fetched."""
+    """The fetcher of images in object storage; None where no image may be fetched."""
     if not allowed:
         return None
-    # What neither the client nor its event loop are imported for without it.
+    # Imported here, so that a bridge without references needs neither the client nor its loop.
     from bridge.references.fetcher import Fetcher  # noqa: PLC0415
     from bridge.references.schedule import Schedule  # noqa: PLC0415
     from storage.client import Objects  # noqa: PLC0415

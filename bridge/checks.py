@@ -1,4 +1,4 @@
-"""What `tkb doctor` looks at: Kafka and Triton as they are, beside the settings of a bridge."""
+"""What `tkb doctor` checks: the real Kafka and Triton against the settings of a bridge."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -34,9 +34,10 @@ from cli.topics import missing_topics
 
 TIMEOUT_S = 10.0
 SKEW_S = 1.0
-"""Clocks that differ by less are taken to agree: what is asked takes its time, too."""
+"""Difference between two clocks, in seconds, up to which they are taken to agree: asking for the
+time takes time, too."""
 STATISTICS_S = 1.0
-"""How long Triton may take to count the grey image."""
+"""How long Triton may take to count the grey image, in seconds."""
 
 clock_s = time.time
 
@@ -45,14 +46,14 @@ Verdict = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `wrong`: the bridge would not answer images as it is set."""
+    """The result of one check; `wrong`: with these settings the bridge would not answer images."""
 
     verdict: Verdict
     text: str
 
 
 def check_kafka(settings: Settings) -> Iterator[Finding]:
-    """Brokers, topics, rights, limits and clocks, and where the group would begin."""
+    """Check brokers, topics, rights, limits and clocks, and where the group would begin."""
     check_promises(settings)
     kept = ClientLog()
     heard = {"bootstrap.servers": settings.brokers, "logger": kept}
@@ -92,7 +93,8 @@ def _check_kafka(
 def _topics(
     settings: Settings, admin: AdminClient, partitions: dict[str, list[int]]
 ) -> Iterator[Finding]:
-    """The topics, and what this user may do with them; notes the partitions of those there are."""
+    """Check the topics and this user's rights on them; adds the partitions of those that exist to
+    `partitions`."""
     asked = admin.describe_topics(
         TopicCollection(list(settings.topics)),
         include_authorized_operations=True,
@@ -119,12 +121,12 @@ def _topics(
 
 
 def _may(operation: AclOperation, allowed: Collection[AclOperation] | None) -> bool:
-    """Whether a right is there; a broker that does not say has nothing against it."""
+    """Whether the user has a right; a broker that does not report rights is taken to allow it."""
     return not allowed or bool({operation, AclOperation.ALL} & set(allowed))
 
 
 def _group(settings: Settings, admin: AdminClient) -> Iterator[Finding]:
-    """The rights that go beyond topics."""
+    """Check the rights that are not about topics."""
     asked = admin.describe_consumer_groups(
         [settings.group], include_authorized_operations=True, request_timeout=TIMEOUT_S
     )
@@ -144,7 +146,7 @@ def _group(settings: Settings, admin: AdminClient) -> Iterator[Finding]:
 
 
 def _limits(settings: Settings, admin: AdminClient) -> Iterator[Finding]:
-    """Which records the topics take, beside which images the bridge does."""
+    """Compare the record sizes that the topics accept with the images that the bridge accepts."""
     names = (settings.images_topic, settings.dead_letters_topic)
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     asked = admin.describe_configs(resources, request_timeout=TIMEOUT_S)
@@ -171,7 +173,7 @@ def _limits(settings: Settings, admin: AdminClient) -> Iterator[Finding]:
 
 
 def _clock(admin: AdminClient, places: list[TopicPartition]) -> Iterator[Finding]:
-    """Whether an image is dated later than now: of a clock that is behind, nothing can be seen."""
+    """Whether an image is dated in the future. A producer's clock that is behind cannot be seen."""
     newest: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
     wanted = dict.fromkeys(places, newest)
     asked = admin.list_offsets(wanted, request_timeout=TIMEOUT_S)
@@ -214,7 +216,7 @@ def _beginning(settings: Settings, consumer: Consumer, places: list[TopicPartiti
 
 
 def check_triton(settings: Settings) -> Iterator[Finding]:
-    """Each server, its model, one grey image through it, and its clock."""
+    """Check each server: its model, one grey image through it, and its clock."""
     addresses = Addresses(settings.triton)
     servers = addresses.now()
     if not servers:
@@ -249,11 +251,11 @@ def _last_answer(server: TritonServer) -> float | None:
 def _clock_of(
     server: TritonServer, name: str, before_s: float, counted_s: float | None
 ) -> Iterator[Finding]:
-    """Triton dates its last answer, which is the grey image's or a later one's.
+    """Compare clocks by the time of Triton's last answer: that of the grey image, or a later one.
 
     Args:
-        before_s: our time before that image.
-        counted_s: the date of the answer before it.
+        before_s: our time before that image was sent, in epoch seconds.
+        counted_s: time of the answer before it, in epoch seconds; None: there was none.
     """
     deadline = time.monotonic() + STATISTICS_S
     while (last_s := _last_answer(server)) == counted_s:

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 GARBAGE = (50_000, 20, 20)
-"""When Python looks for reference cycles. Images make none, but thousands in flight are looked
-through each time: with Python's own thresholds, a third of the bridge's CPU time went there."""
+"""Thresholds of Python's garbage collector. Images make no reference cycles, but the collector
+looks through thousands of them each time: with the default thresholds it took a third of the
+bridge's CPU time."""
 
 PANELS = {
     "config": "Settings",
@@ -47,7 +48,7 @@ PANELS = {
     "retry_min_s": "When something fails",
     "tracing": "How it is operated",
 }
-"""The panels of the command's help, by the setting that each begins with."""
+"""The panels of the command's help, by the first setting of each."""
 METAVARS = {
     "brokers": "HOST:PORT", "triton": "HOST:PORT", "group": "NAME", "model": "NAME",
     "model_version": "VERSION", "transactional_id": "ID", "kafka_password": "PASSWORD",
@@ -76,7 +77,7 @@ def _metavar(name: str, field: FieldInfo) -> str | None:
 
 
 def _flag(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
-    """What typer makes the flag of; its text is read as a setting's, like the environment's."""
+    """The flag of a setting, as typer wants it; its text is parsed as in the environment."""
     kind: Any = str
     default = field.get_default(call_default_factory=True, validated_data={})
     metavar = _metavar(name, field)
@@ -112,7 +113,7 @@ def _signature() -> inspect.Signature:
 
 
 def flags(main: F) -> F:
-    """Give a command the bridge's settings as flags; it takes `context` and `**flags`."""
+    """Give a command the bridge's settings as flags; it must take `context` and `**flags`."""
     main.__signature__ = _signature()  # type: ignore[attr-defined]
     main.__annotations__ = {
         name: parameter.annotation for name, parameter in _signature().parameters.items()
@@ -121,7 +122,7 @@ def flags(main: F) -> F:
 
 
 def given(context: typer.Context) -> dict[str, object]:
-    """The settings that the command line names; the others are the environment's and the file's."""
+    """The settings that were given as flags; the others come from the environment and the file."""
     found = {
         name: value
         for name, value in context.params.items()
@@ -146,7 +147,7 @@ def _pairs(name: str, texts: list[str]) -> Mapping[str, object]:
         if not text.startswith("{"):
             pairs |= kafka_options([text], f"--{name.replace('_', '-')}")
             continue
-        try:  # as the environment has it
+        try:  # JSON, as in the environment
             pairs |= orjson.loads(text)
         except ValueError:
             raise typer.BadParameter(f"{text!r} is neither KEY=VALUE nor JSON") from None
@@ -171,7 +172,7 @@ def main(context: typer.Context, **_flags: object) -> int:
     except (ConfigError, KafkaSettingError) as error:
         raise typer.BadParameter(str(error)) from None
     gc.collect()
-    gc.freeze()  # what was imported stays
+    gc.freeze()  # imported modules live as long as the process
     gc.set_threshold(*GARBAGE)
     try:
         with on_signals(lambda count: bridge.stop(at_once=count > 1)):
@@ -184,7 +185,7 @@ app.command()(main)
 
 
 def serve(bridge: App) -> int:
-    """Run the bridge until it is stopped; returns the exit code."""
+    """Run the bridge until it is stopped, and return the exit code."""
     log = structlog.get_logger()
     try:
         bridge.run()

@@ -255,7 +255,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        # Each model has a group of its own: two models in one would share the images in silence.
+        # Each model has its own group: two models in one group would share out the images
+        # unnoticed.
         self.group = self.group or f"bridge-{self.model}"
         topics = [self.images_topic, self.predictions_topic, self.dead_letters_topic]
         if len(set(topics)) < len(topics):
@@ -285,7 +286,7 @@ class Settings(BaseSettings):
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """All that the bridge needs, each once."""
+        """Names of all topics that the bridge needs, each once."""
         names = (self.images_topic, self.predictions_topic, self.dead_letters_topic)
         return tuple(dict.fromkeys((*names, *self.routes.values())))
 
@@ -299,7 +300,7 @@ class Settings(BaseSettings):
 
     @property
     def digest(self) -> str:
-        """The same for the same settings; no password is in it."""
+        """A digest that is equal for equal settings; it does not depend on any password."""
         plain = self.model_dump(mode="json", exclude={"config", "kafka_password"})
         for name in ("kafka", "kafka_consumer", "kafka_producer"):
             plain[name] = {
@@ -325,4 +326,4 @@ toml_path: ContextVar[Path | None] = ContextVar("toml_path", default=None)
 
 
 class ConfigError(Exception):
-    """Settings that cannot be used; the text names each one."""
+    """Settings that cannot be used; the text names each of them."""

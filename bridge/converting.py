@@ -1,4 +1,4 @@
-"""Raw pixels become the numbers of a model beside the loop, which goes on meanwhile."""
+"""Converts raw pixels into the model's input numbers on a thread beside the pipeline's loop."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from imaging.rules import ImageRules
 from imaging.tensor import Array, to_tensor
 
 SLICE_BYTES = 256 << 10
-"""Of pixels that are converted together: less than a millisecond, so that the first image of them
-need not wait for the last."""
+"""Bytes of pixels that are converted together. They take less than a millisecond, so the first
+image of them hardly waits for the last."""
 JOIN_S = 10.0
 
 
 class RawPixels(Protocol):
-    """Something that has the uint8 pixels [height, width, channels] of an image."""
+    """Something that holds an image's pixels, uint8 [height, width, channels]."""
 
     @property
     def value(self) -> bytes: ...
@@ -29,18 +29,18 @@ T = TypeVar("T", bound=RawPixels)
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What became of some images: inputs [images, *dims], or why there are none."""
+    """The result for some images: the inputs [images, *dims], or the error that prevented them."""
 
     items: Sequence[Any]
     result: Array | Exception
 
 
 class Converter(Generic[T]):
-    """One thread that converts; all else is for the thread that owns the images.
+    """One thread that converts; all methods are for the thread that owns the images.
 
-    A decoder process would do it, too, but to bring float32 numbers back from one costs the bridge
-    more than to make them: 0.7 ms of its CPU time for an image of 224 x 224 instead of 0.15 ms.
-    While numpy works here, it lets the other threads of the bridge run.
+    A decoder process could do this, too, but getting float32 numbers back from a process costs the
+    bridge more than making them: 0.7 ms of its CPU time for an image of 224 x 224 instead of
+    0.15 ms. numpy lets the bridge's other threads run while it converts.
     """
 
     def __init__(self, rules: ImageRules) -> None:
@@ -50,20 +50,20 @@ class Converter(Generic[T]):
         self._jobs: SimpleQueue[Sequence[T] | None] = SimpleQueue()
         self._thread: Thread | None = None
         self.pending = 0
-        """Images that were added and not taken."""
+        """Images that were added and whose result was not taken yet."""
 
     def start(self, reply: Callable[[Converted], None]) -> None:
-        """Start the thread, where a model needs it.
+        """Start the thread, if the model needs conversion.
 
         Args:
-            reply: called on that thread; it may only enqueue, for `take`.
+            reply: called on that thread with each result; it may only enqueue it for `take`.
         """
         if self._rules.shape is not None and not self._rules.tensor.plain:
             self._thread = Thread(target=self._run, args=(reply,), name="converter", daemon=True)
             self._thread.start()
 
     def add(self, item: T) -> None:
-        """One more image; its pixels are as many as the model's input has."""
+        """Add one image, with as many pixels as the model's input has."""
         self.pending += 1
         self._waiting.append(item)
         self._bytes += len(item.value)
@@ -71,17 +71,17 @@ class Converter(Generic[T]):
             self.feed()
 
     def feed(self) -> None:
-        """Hand over what was added."""
+        """Hand over to the thread what was added."""
         if self._waiting:
             self._jobs.put(self._waiting)
             self._waiting, self._bytes = [], 0
 
     def take(self, converted: Converted) -> None:
-        """Count what was handed back."""
+        """Note that a result has arrived: its images are no longer pending."""
         self.pending -= len(converted.items)
 
     def close(self) -> None:
-        """End the thread; what it still has is not converted."""
+        """End the thread; images that still wait are not converted."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join(JOIN_S)
@@ -91,7 +91,7 @@ class Converter(Generic[T]):
             result: Array | Exception
             try:
                 result = self._convert([item.value for item in items])
-            except Exception as error:  # its images' to bear, or the bridge's: not this thread's
+            except Exception as error:  # the pipeline handles it; this thread goes on
                 result = error
             reply(Converted(items, result))
 

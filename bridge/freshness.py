@@ -1,4 +1,4 @@
-"""How old an image may be when it is worked on. Pure."""
+"""How old an image may be for work on it to begin. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?")
 GRACE = 0.1
-"""Share of the age that is added for an image that was young enough when its decoding began.
-Without it, where decoding is the bottleneck, every image would be decoded at the last moment, and
-be too old after it."""
+"""Share of the maximum age that is added for an image that was young enough when its decoding
+began. Without it, where decoding is the bottleneck, every image would be decoded at the last
+moment and then be too old for the model."""
 
 
 def seconds(value: object) -> object:
-    """A duration such as 2s, 500ms or 1.5 (seconds) as a number of seconds.
+    """The number of seconds in a duration such as 2s, 500ms or 1.5 (seconds).
 
     Raises:
-        ValueError: text that is none.
+        ValueError: the text is not a duration.
     """
     if not isinstance(value, str):
         return value
@@ -27,30 +27,31 @@ def seconds(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """What is too old, counted from the intended time.
+    """Which images are too old, counted from their intended time.
 
     Attributes:
-        max_age_ns: 0: nothing is.
-        drop: what is too old is dropped; else it becomes a dead letter.
+        max_age_ns: maximum age in nanoseconds; 0: no image is too old.
+        drop: whether an expired image is dropped; otherwise it becomes a dead letter.
     """
 
     max_age_ns: int = 0
     drop: bool = False
 
     def expired(self, intended_ns: int, now_ns: int) -> bool:
-        """Whether work on an image is not to begin.
+        """Whether an image is too old for work on it to begin. Times are epoch nanoseconds.
 
-        An image whose time is not known (0) is never too old, nor is one from the future, as a
-        clock that runs ahead makes it.
+        An image whose intended time is unknown (0) is never too old. Neither is one from the
+        future, which a clock that runs ahead produces.
         """
         return 0 < self.max_age_ns < now_ns - intended_ns and intended_ns > 0
 
     def overdue(self, intended_ns: int, now_ns: int, *, decoded: bool) -> bool:
-        """Whether an image is not to be sent to the model; `decoded`: here, by a decoder."""
+        """Whether an image is too old for the model; `decoded`: a decoder of the bridge decoded
+        it."""
         grace_ns = int(GRACE * self.max_age_ns) if decoded else 0
         return self.expired(intended_ns, now_ns - grace_ns)
 
     def text(self, intended_ns: int, now_ns: int) -> str:
-        """For a person, why it is too old."""
+        """The reason why an image is too old, for people to read."""
         age_s = (now_ns - intended_ns) / 1e9
         return f"{age_s:,.1f} s old, {self.max_age_ns / 1e9:g} s are allowed (--max-age)"

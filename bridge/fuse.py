@@ -4,8 +4,8 @@ from collections import deque
 from threading import Lock
 
 FIRST = 10
-"""Dead letters in a row that blow the fuse while no image has been answered yet: nothing says so
-far that this deployment can answer any."""
+"""Dead letters in a row that blow the fuse while no image has been answered yet: until then,
+nothing shows that this deployment can answer any."""
 
 
 class FuseBlownError(Exception):
@@ -16,9 +16,9 @@ class Fuse:
     """Counts dead letters against answers, on any thread.
 
     Args:
-        consecutive: dead letters in a row that blow it; 0: any number.
-        ratio: share of dead letters among the last `window` images that blows it; 0: any share.
-        window: images that the share is taken over; it is not judged before there are that many.
+        consecutive: dead letters in a row that blow it; 0: it never blows for that reason.
+        ratio: share of dead letters among the last `window` images that blows it; 0: no share does.
+        window: number of images over which the share is taken; with fewer it is not judged.
     """
 
     def __init__(self, consecutive: int, ratio: float, window: int) -> None:
@@ -33,8 +33,8 @@ class Fuse:
     def holds(self) -> bool:
         """Whether one more dead letter would be too many before the first answer.
 
-        It waits for that answer: images are read, and refused, long before those beside them are
-        answered.
+        Such a dead letter waits for that answer: images are read, and refused, long before their
+        neighbours are answered.
         """
         with self._lock:
             return bool(
@@ -42,10 +42,10 @@ class Fuse:
             )
 
     def blow(self, waiting: int, reason: str) -> None:
-        """No answer will come before the dead letters that wait for one.
+        """Blow: no image that could be answered before the waiting dead letters is left.
 
         Raises:
-            FuseBlownError: says how many there were.
+            FuseBlownError: always; the text says how many dead letters there were.
         """
         raise FuseBlownError(
             f"{self._in_a_row + waiting} images in a row could not be processed, and none was "
@@ -64,7 +64,7 @@ class Fuse:
         """Count one dead letter.
 
         Raises:
-            FuseBlownError: it is one too many.
+            FuseBlownError: this dead letter is one too many.
         """
         with self._lock:
             self._dead(reason)

@@ -1,4 +1,4 @@
-"""What nobody foresaw, raised for one image: told once a kind, with its traceback."""
+"""Unforeseen errors that one image caused: logged once for each kind, with a traceback."""
 
 import traceback
 from collections.abc import Callable
@@ -11,21 +11,21 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 MAX_KINDS = 256
-"""Kinds of errors that are told apart. The number is bounded because a stranger's images may cause
-many."""
+"""Kinds of errors that are told apart. The number is bounded because the images of strangers may
+cause many kinds."""
 
 
 class Unforeseen:
-    """Notes errors that one image caused, so that they cost that image and not the service."""
+    """Notes errors that one image caused, so that only that image fails and not the service."""
 
     def __init__(self) -> None:
         self._known: set[tuple[str, str, str]] = set()
 
     def note(self, stage: str, error: Exception) -> str:
-        """Log an error, with its traceback the first time; returns a line about it.
+        """Log an error, the first of its kind with its traceback; returns one line about it.
 
         Raises:
-            MemoryError: the error is one; that says nothing about an image.
+            MemoryError: the error is one, which says nothing about the image.
         """
         if isinstance(error, MemoryError):
             raise error
@@ -39,7 +39,8 @@ class Unforeseen:
         return line
 
     def shield(self, stage: str, call: Callable[[], T], default: T) -> T:
-        """What `call` returns; `default` where it raises. For what is told beside an image."""
+        """What `call` returns, or `default` where it raises. For reports that an image can do
+        without."""
         try:
             return call()
         except Exception as error:

@@ -13,14 +13,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 log = structlog.get_logger()
 
 Checks = Callable[[], dict[str, str]]
-"""Returns what is wrong, by name; nothing wrong is an empty dictionary."""
+"""Returns the problems, a reason by name; the dictionary is empty when all is well."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """A probe that hangs up before it has its answer is no event; all else is one line."""
+        """A probe that hangs up before it has its answer is no event; any other error is logged in
+        one line."""
         error = sys.exception()
         if not isinstance(error, OSError):
             log.error("health_request_failed", exc_info=error)
@@ -30,7 +31,7 @@ class HealthServer:
     """Serves /health/live, /health/ready and /metrics.
 
     Args:
-        port: 0 for any free one; `port` then says which.
+        port: 0 for any free port; the attribute `port` says which one it is.
 
     Raises:
         OSError: the address cannot be bound.
@@ -40,7 +41,7 @@ class HealthServer:
         self, host: str, port: int, registry: CollectorRegistry, live: Checks, ready: Checks
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
-            timeout = 5  # a client that sends nothing does not hold a thread for ever
+            timeout = 5  # a client that sends nothing must not hold a thread for ever
 
             def do_GET(self) -> None:
                 path = self.path.split("?")[0]

@@ -11,13 +11,14 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 PENDING = 2048
-"""Observations that are counted together: numpy's calls cost more than what they count."""
+"""Observations that are counted together: for a few, numpy's calls cost more than the counting."""
 
 
 class BatchHistogram(Collector):
     """A histogram that takes many observations in one call.
 
-    The library's own costs a few microseconds an observation, several of them for each image.
+    The library's own histogram costs a few microseconds for each observation, and there are several
+    observations for each image.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class BatchHistogram(Collector):
         registry.register(self)
 
     def observe(self, values: Sequence[float], label: str = "") -> None:
-        """Add observations under one label value (which the program names, never a message)."""
+        """Add observations under one label value, which must never come from a message."""
         with self._lock:
             pending = self._pending.setdefault(label, [])
             pending.extend(values)
@@ -46,7 +47,7 @@ class BatchHistogram(Collector):
                 self._count(label)
 
     def _count(self, label: str) -> None:
-        # Clocks are set back now and then: a negative time would make a sum fall.
+        # Clocks are set back now and then: a negative time would make the sum fall.
         array = np.maximum(np.asarray(self._pending.pop(label), np.float64), 0)
         places = np.searchsorted(self._bounds, array)
         counts = np.bincount(places, minlength=len(self._bounds) + 1)

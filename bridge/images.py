@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class Publication(NamedTuple):
-    """What an image became, and where that goes.
+    """What an image became, and where it is published.
 
     Attributes:
-        instead: gives what goes in its place where Kafka refuses it for what it is; it is called
-            with the class of the refusal, such as too_large, on any thread; None: nothing does.
+        instead: returns what is published in its place if Kafka refuses the record for what it is.
+            It is called on any thread with the class of the refusal, such as too_large. None:
+            nothing can take its place.
         reason: stage and class of a dead letter; None: it is a prediction.
-        silent: nothing is published: the image is dropped for that reason, and its offset counts.
+        silent: nothing is published: the image is dropped for `reason`, and its offset counts.
     """
 
     topic: str
@@ -33,20 +34,21 @@ class Publication(NamedTuple):
 
 
 NOTHING = Publication("", Outgoing(None, None, []), reason=SKIPPED, silent=True)
-"""What a record becomes that has no image, and needs no answer: it is not published."""
+"""The publication of a record that has no image and needs no answer: nothing is published."""
 
 
 @dataclass(slots=True)
 class ReceivedRecord:
-    """A record taken.
+    """A record that was taken from Kafka.
 
     Attributes:
-        record: of one of several images that a record refers to: a message about it alone.
-        key: what its tracker knows it by.
+        record: the record; for one of several images that a record refers to, a message about that
+            image alone.
+        key: its key in its tracker.
         received_ns: when Kafka's client handed it over; epoch nanoseconds.
-        span: where it is traced.
-        id: of the image, where the record's key and headers do not say it.
-        fetched: bytes that were fetched for it and are still held.
+        span: the span of its trace; None: it is not traced.
+        id: the image's id, where the record's key and headers do not give it.
+        fetched: number of bytes that were fetched for it and are still held.
     """
 
     record: StoredRecord
@@ -63,10 +65,10 @@ class DecodedImage:
     """A decoded image.
 
     Attributes:
-        array: what the model takes.
+        array: the model's input for this image.
         decoded_ns: when it was decoded; epoch nanoseconds.
-        size: of the image; None: what came is what the model takes.
-        attempts: requests that carried it and failed for reasons that may lie in it.
+        size: width and height of the original image; None: the image came as the model takes it.
+        attempts: failed requests that carried it and whose failure may lie in it.
     """
 
     arrival: ReceivedRecord
@@ -79,10 +81,10 @@ class DecodedImage:
 
 @dataclass(frozen=True, slots=True)
 class EndedRequest:
-    """What became of a request to Triton; times are epoch nanoseconds.
+    """A request to Triton that has ended; times are epoch nanoseconds.
 
     Attributes:
-        call: where it is traced.
+        call: the span of the request; None: it is not traced.
     """
 
     batch: Sequence[DecodedImage]

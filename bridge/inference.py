@@ -1,4 +1,4 @@
-"""What the pipeline needs of an inference server, and how a request to it can fail."""
+"""What the pipeline needs from an inference server, and how a request to it can fail."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from imaging.rules import ImageError, Input, Size
 
 
 class Failure(Enum):
-    """What a failed request says about trying again."""
+    """What a failed request means for trying again."""
 
     TRANSIENT = "transient"
-    """Nothing about the images: try again for ever."""
+    """It says nothing about the images: try again for ever."""
     INVALID = "invalid"
     """Something in the batch can never succeed."""
     INTERNAL = "internal"
-    """The model failed: perhaps on an image, perhaps by itself; try a bounded number of times."""
+    """The model failed, perhaps because of an image: try a bounded number of times."""
 
 
 _FAILURES = {
@@ -37,19 +37,20 @@ class InferenceError(Exception):
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
         self.status = status
-        # All else (UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, NOT_FOUND while a model
-        # is reloaded, UNAUTHENTICATED while a certificate is renewed...) may pass.
+        # All other statuses may pass: UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, NOT_FOUND
+        # while a model is reloaded, UNAUTHENTICATED while a certificate is renewed, and so on.
         self.failure = _FAILURES.get(status, Failure.TRANSIENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a batch was answered, in the batch's order.
+    """The answer to a batch, in the batch's order.
 
     Attributes:
         version: the model version that answered.
-        results: of each image; or why the model can never use it, or its answer not be used.
-        in_parts: the batch as a whole was not answered.
+        results: for each image, its result, or the error for which the model can never use it or
+            its answer cannot be used.
+        in_parts: whether the batch was not answered as a whole, but in parts.
     """
 
     version: str
@@ -58,13 +59,14 @@ class Answer:
 
 
 Done = Callable[[Answer | InferenceError], None]
-"""Called once for each request, on a thread of the client's: it may only enqueue."""
+"""Called once for each request, on a thread of the client; it may only enqueue."""
 Checked = Callable[[InferenceError | None], None]
-"""Called once for each check, with why the model does not answer; likewise it may only enqueue."""
+"""Called once for each check, with the reason why the model does not answer, or None; it may only
+enqueue."""
 
 
 class Sends(Protocol):
-    """What takes batches."""
+    """Something that batches can be sent to."""
 
     def infer(
         self,
@@ -76,12 +78,13 @@ class Sends(Protocol):
         """Send one batch of at most `max_batch` images; returns at once.
 
         Args:
-            traceparent: the server's own spans, where it makes any, continue this one.
-            sizes: of the images that these inputs were made of; left out, or None: they came as
-                they are.
+            done: called once with the answer or the error.
+            traceparent: the trace context that the server's own spans continue, if it makes any.
+            sizes: widths and heights of the original images; empty, or None for an image: it came
+                in the model's size.
 
         Raises:
-            Exception: no request can be made of these images; `done` is not called.
+            Exception: no request can be made from these images; `done` is not called.
         """
         ...
 
@@ -90,5 +93,5 @@ class Inference(Sends, Protocol):
     """An inference server, or several, as the pipeline sees it."""
 
     def check(self, done: Checked) -> None:
-        """Ask, at little cost and without an image, whether the model answers; returns at once."""
+        """Find out cheaply, without an image, whether the model answers; returns at once."""
         ...

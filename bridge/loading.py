@@ -1,4 +1,4 @@
-"""Reading the settings: a TOML file, BRIDGE_* environment variables and flags; the later wins."""
+"""Reads the settings from a TOML file, BRIDGE_* variables and flags; a later source wins."""
 
 import difflib
 import os
@@ -33,7 +33,8 @@ def _refuse_unknown_variables(environment: Iterable[str]) -> None:
 
 
 def _find_toml(flags: Mapping[str, object]) -> Path | None:
-    """The file must be known before the other settings are read."""
+    """The TOML file, which must be known before the other settings are read; None: there is
+    none."""
     name = flags.get("config") or os.environ.get("BRIDGE_CONFIG")
     if not name:
         return None
@@ -48,7 +49,7 @@ def load(flags: Mapping[str, object]) -> Settings:
     """Read file, environment and flags.
 
     Args:
-        flags: the settings that the command line gave, by name.
+        flags: the settings that were given on the command line, by name.
 
     Raises:
         ConfigError: a setting that is unknown, of the wrong kind, or inconsistent.
@@ -74,7 +75,7 @@ def load(flags: Mapping[str, object]) -> Settings:
 
 
 def _in_file(error: ErrorDetails, flags: Mapping[str, object], path: Path | None) -> str:
-    """The file, where the setting stands there and nothing that wins over it was given."""
+    """The file's name for the error message, if the wrong value comes from the file."""
     name = str(error["loc"][0]) if error["loc"] else ""
     given = {variable.upper().partition("__")[0] for variable in os.environ}
     if path is None or not name or name in flags or f"BRIDGE_{name.upper()}" in given:
@@ -92,7 +93,7 @@ def _problem(error: ErrorDetails) -> str:
         return text
     given = error["input"]
     shown = isinstance(given, str | int | float) and "password" not in where
-    # What a validator of ours says names it already.
+    # The text of our own validators contains the value already.
     return f"{where}: {text}" + (
         f", not {given!r:.80}" if shown and error["type"] != "value_error" else ""
     )

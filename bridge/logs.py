@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, on standard error."""
+"""Structured logs: one line for each event, on standard error."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ ABOUT = (
     "event", "status", "code", "kind", "reason", "facility", "stage", "server", "host", "topic",
     "partition",
 )  # fmt: skip
-"""What tells complaints apart; a text would not do, which may be another each time."""
+"""Fields by which complaints are told apart. The message is not one: it may differ each time."""
 
 
 def configure(level: str, style: str) -> None:
@@ -44,7 +44,7 @@ def configure(level: str, style: str) -> None:
 
 
 class _Once:
-    """Lets a warning that is repeated through once a minute, with how often it was not told."""
+    """Passes on a repeated warning once a minute, with the number of times that it was left out."""
 
     def __init__(self) -> None:
         self._repeats = Repeats()
@@ -57,7 +57,7 @@ class _Once:
             return event
         about = [str(event.get(name)) for name in ABOUT]
         if str(event["event"]).startswith("waiting_for"):
-            about.append(str(event.get("error")))  # what it waits for may become something else
+            about.append(str(event.get("error")))  # the reason for waiting may change
         with self._lock:
             unsaid = self._repeats.unsaid(tuple(about))
         if unsaid is None:
@@ -66,9 +66,9 @@ class _Once:
 
 
 class _Forward(logging.Handler):
-    """What OpenTelemetry logs, as an event of ours: of a collector that is away, at each try."""
+    """Logs OpenTelemetry's messages as events of ours; of a collector that is away, at each try."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # The template, of which there are few.
+        # `msg` is the template, of which there are few.
         log = structlog.get_logger()
         log.warning("tracing", reason=str(record.msg), error=record.getMessage()[:300])

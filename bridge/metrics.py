@@ -1,4 +1,4 @@
-"""Every metric of the bridge, and the cheap way to count a batch at a time."""
+"""Every metric of the bridge, and cheap ways to count a batch at a time."""
 
 from collections import Counter as Occurrences
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ _SECONDS = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 MAX_LABELS, MAX_LABEL = 100, 100
-"""Labels of a model that have a series of their own, and the most characters of each."""
+"""Number of labels of a model that have a series of their own, and characters of each at most."""
 OTHER = "other"
 PROCESS = (
     "process_virtual_memory_bytes",
@@ -34,10 +34,10 @@ _BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 
 class Metrics:
-    """The bridge's metrics; label values are all from fixed sets, never from a message.
+    """The bridge's metrics; label values come from fixed sets, never from a message.
 
-    Servers are those of the setting, `MAX_SERVERS` at a time; `forget_server` ends one's series.
-    docs/metrics.md is made of the texts below.
+    The servers are those of the setting, at most `MAX_SERVERS` at a time; `forget_server` removes a
+    server's series. docs/metrics.md is generated from the texts below.
 
     Attributes:
         labels: the names of each metric's labels, by the metric's name.
@@ -47,7 +47,7 @@ class Metrics:
         self._labels_seen: set[str] = set()
         self.registry = registry = CollectorRegistry()
         self.labels: dict[str, tuple[str, ...]] = {}
-        # A series more for each counter, of which nobody asks anything.
+        # Off: they would add a series to each counter, for which nobody has a use.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.labels |= dict.fromkeys(PROCESS, ())
         ProcessCollector(registry=registry)
@@ -210,8 +210,8 @@ class Metrics:
             "topic",
             "consumergroup",
         )
-        """With the labels of Kafka's exporter, so that rules need not name topic and group."""
-        """Asked at each scrape: `App` says how."""
+        """It has the labels of Kafka's exporter, so that rules need not name topic and group."""
+        """Computed at each scrape; `App` sets the function."""
         self.stages = histogram(
             "bridge_stage_seconds",
             "Time of an answered image in each stage; docs/glossary.md says where each begins and "
@@ -237,7 +237,8 @@ class Metrics:
         )
 
     def count_predictions(self, labels: Iterable[str]) -> None:
-        """Count predictions by their first label; labels come from the model, and are bounded."""
+        """Count predictions by their first label; labels come from the model, so they are
+        bounded."""
         for label, count in Occurrences(labels).items():
             shown = label[:MAX_LABEL]
             if shown not in self._labels_seen:
@@ -248,7 +249,7 @@ class Metrics:
             self.predictions.labels(shown).inc(count)
 
     def tell_client(self, client: Literal["consumer", "producer"], seen: Statistics) -> None:
-        """What a client of Kafka's says of itself; called every five seconds."""
+        """Set the metrics of one of Kafka's clients from its statistics, which come every 5 s."""
         if client == "producer":
             self.rtt.set(seen.rtt_s)
         self.throttle.labels(client).set(seen.throttle_s)

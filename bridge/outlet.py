@@ -1,4 +1,4 @@
-"""What an image becomes: an answer, a dead letter, or no longer this bridge's."""
+"""Where every image leaves: as a prediction, as a dead letter, or because another bridge has it."""
 
 import time
 from collections.abc import Callable
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 EXPIRED_LOG_NS = 60_000_000_000
-"""Time between two log lines about expired images, in nanoseconds: in an overload, every other
-image is one."""
+"""Time between two log lines about expired images, in nanoseconds: in an overload every other
+image may be one."""
 
 
 class Outlet:
-    """Every image leaves the bridge here, once. All of it is for the pipeline's thread, but for
-    what a publication gives in its place.
+    """Every image leaves the bridge here, once. All methods are for the pipeline's thread; only the
+    `instead` of a publication may be called on others.
 
     Args:
-        predictions: makes them of the model's answers.
-        tracing: None where it is off.
-        clock_ns: epoch nanoseconds.
+        predictions: makes predictions from the model's answers.
+        tracing: None where tracing is off.
+        clock_ns: returns epoch nanoseconds.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Outlet:
         self._freshness = freshness
         self._expired = 0
         self._told_at_ns = 0
-        """Images that were too old since the last log line about them, and the time of that
-        line."""
+        """`_expired`: images that expired since the last log line about them; `_told_at_ns`: the
+        time of that line."""
         self._dead_letters_topic = dead_letters_topic
         self._delivery = delivery
         self._assignment = assignment
@@ -78,10 +78,10 @@ class Outlet:
         return bool(self._held)
 
     def give_up_waiting(self) -> None:
-        """Nothing else is in flight that could be the first answer.
+        """Blow the fuse for the dead letters that wait: no image is left for the first answer.
 
         Raises:
-            FuseBlownError: none of what waits for it is published, so none is committed.
+            FuseBlownError: dead letters wait; none of them is published, so none is committed.
         """
         held, self._held = self._held, []
         for arrival, problem, attempts in held:
@@ -101,10 +101,10 @@ class Outlet:
                 self.dead_letter(arrival, *problem, attempts)
 
     def answer(self, outcome: EndedRequest, answer: Answer) -> None:
-        """Publish a batch's predictions, and dead letters where an image can have none.
+        """Publish the predictions of a batch, and dead letters for images that can have none.
 
         Raises:
-            FuseBlownError: too many dead letters.
+            FuseBlownError: there are too many dead letters.
         """
         answered = told = 0
         predictions = []
@@ -121,13 +121,13 @@ class Outlet:
                 predictions.append((arrival, Publication(made.topic, made.record, refused)))
                 answered += 1
             else:
-                # In their order: the fuse counts dead letters in a row.
+                # In the batch's order, because the fuse counts dead letters in a row.
                 self._fuse.answered(answered - told)
                 told = answered
                 self.dead_letter(arrival, *made)
         self._fuse.answered(answered - told)
-        # All at once: Kafka's client waits half a millisecond for more of them, and each request
-        # that holds few costs it and the broker as much as one that holds many.
+        # All at once: Kafka's client waits half a millisecond for more records, and a request that
+        # holds few costs it and the broker as much as one that holds many.
         self._delivery.publish(predictions)
         observe_stages(self._metrics, outcome)
         self._metrics.count_predictions(
@@ -142,7 +142,7 @@ class Outlet:
         """Dead-letter an image with its reason.
 
         Raises:
-            FuseBlownError: it is one too many; this image is not published, so not committed.
+            FuseBlownError: this dead letter is one too many; it is not published, so not committed.
         """
         problem = (stage, error_class, message)
         if arrival.fetched:
@@ -162,11 +162,11 @@ class Outlet:
         self._delivery.publish([(arrival, self._dead(arrival, letter, traceparent))])
 
     def expire(self, arrival: ReceivedRecord, stage: str, event: ImageEvent, now_ns: int) -> None:
-        """An image is too old to be worked on. Nothing is wrong with it, or with the deployment:
-        the fuse does not count it.
+        """End an image that is too old to be worked on. Nothing is wrong with the image or with the
+        deployment, so the fuse does not count it.
 
         Args:
-            stage: that it waited for: decode or infer.
+            stage: what the image waited for: decode or infer.
         """
         self._expired += 1
         message = self._freshness.text(event.intended_ns, now_ns)
@@ -182,21 +182,21 @@ class Outlet:
         self._delivery.skip([(arrival, nothing)])
 
     def dead_letter_unforeseen(self, arrival: ReceivedRecord, stage: str, error: Exception) -> None:
-        """Dead-letter an image for an error that has no rule of its own.
+        """Dead-letter an image for an error that no rule foresees.
 
         Raises:
-            FuseBlownError: it is one too many.
-            MemoryError: the error is one; that says nothing about the image.
+            FuseBlownError: this dead letter is one too many.
+            MemoryError: the error is one, which says nothing about the image.
         """
         self.dead_letter(arrival, stage, INTERNAL, self._unforeseen.note(stage, error))
 
     def _letter(self, arrival: ReceivedRecord, problem: Problem, attempts: int) -> DeadLetter:
-        """The reason of one more dead letter, which counts for the fuse.
+        """Build one more dead letter's reason and count it for the fuse.
 
         Raises:
-            FuseBlownError: it is one too many.
+            FuseBlownError: this dead letter is one too many.
         """
-        # Before publishing: once the fuse blows, this image must stay uncommitted with the rest.
+        # Before publishing: when the fuse blows, this image must stay uncommitted like the others.
         self._fuse.dead(_text(problem))
         return self._reason(arrival, problem, attempts)
 
@@ -223,16 +223,16 @@ class Outlet:
         try:
             dead = encode_dead_letter(arrival.record, letter, traceparent, arrival.id)
         except Exception as error:
-            # The last resort has no precondition: where the image was can always be said.
+            # This last resort needs nothing of the record: where the image was can always be said.
             self._unforeseen.note("publish", error)
             dead = encode_dead_letter(StoredRecord(), letter)
         return _shrinkable(self._dead_letters_topic, dead, (letter.stage, letter.error_class))
 
     def _refused(self, arrival: ReceivedRecord, topic: str, refusal: str) -> Publication:
-        """The dead letter of an image whose prediction Kafka refuses; on any thread.
+        """The dead letter of an image whose prediction Kafka refuses; may be called on any thread.
 
         Raises:
-            FuseBlownError: it is one too many.
+            FuseBlownError: this dead letter is one too many.
         """
         message = (
             f"Kafka refuses its prediction on topic {topic} as {refusal}: see the topic's "
@@ -242,19 +242,20 @@ class Outlet:
         return self._dead(arrival, letter, None)
 
     def release_fetched(self, arrival: ReceivedRecord) -> None:
-        """What was fetched for an image is no longer held: it has become pixels, or an outcome."""
+        """Count the bytes fetched for an image as released: it has become pixels, or has an
+        outcome."""
         self._assignment.resize(arrival.tracker, arrival.key, -arrival.fetched)
         arrival.fetched = 0
 
     def skip(self, arrival: ReceivedRecord) -> None:
-        """It has no image, and needs no answer."""
+        """End a record that has no image and needs no answer."""
         log.debug(
             "record_skipped", partition=arrival.tracker.partition, offset=arrival.record.offset()
         )
         self._delivery.skip([(arrival, NOTHING)])
 
     def drop(self, arrival: ReceivedRecord) -> None:
-        """Its partition was revoked: another bridge answers it."""
+        """Drop an image whose partition was revoked: another bridge answers it."""
         if (tracing := self._tracing) is not None:
             now_ns = self._clock_ns()
             self._unforeseen.shield("trace", lambda: tracing.drop(arrival, now_ns), None)
@@ -269,7 +270,7 @@ def _text(problem: Problem) -> str:
 
 
 def _shrinkable(topic: str, letter: Outgoing, reason: Reason) -> Publication:
-    """A dead letter that loses one part after another where it is refused."""
+    """A dead letter that leaves out one part after another while Kafka refuses it."""
 
     def instead(_refusal: str) -> Publication | None:
         smaller = smaller_letter(letter)

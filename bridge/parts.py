@@ -1,4 +1,4 @@
-"""The parts of a running bridge: started together, ended together, and looked at by health."""
+"""The parts of a running bridge: started together, ended together, and checked for health."""
 
 import time
 from collections.abc import Callable
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bridge.references.fetcher import Fetcher
 
 STUCK_S = 60.0
-"""A loop that has not turned for that long is stuck: its longest wait is under a second, and the
-calls that it makes on Kafka's client are bounded well below this."""
+"""Seconds without a turn after which a loop is stuck: its longest wait is under a second, and its
+calls on Kafka's client are bounded well below this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Parts:
 
     Attributes:
         fetcher: None where no image may be fetched from object storage.
-        max_images: images that may be in flight, by the number of requests that Triton takes.
+        max_images: returns the number of images that may be in flight, from the number of
+            requests that Triton takes at a time.
     """
 
     assignment: Assignment[Publication]
@@ -41,7 +42,7 @@ class Parts:
     max_images: Callable[[int], int]
 
     def start(self, pool: Pool) -> None:
-        """Begin to take images.
+        """Start everything; images are taken from now on.
 
         Raises:
             DecoderError: no process can be started.
@@ -63,7 +64,7 @@ class Parts:
         self.intake.start()
 
     def end(self, *, clean: bool) -> None:
-        """End what is behind the intake, which has ended; `clean`: nothing was left undone."""
+        """End the parts behind the intake, which has ended; `clean`: nothing was left undone."""
         self.pipeline.stop()
         if self.fetcher is not None:
             self.fetcher.stop()
@@ -71,7 +72,7 @@ class Parts:
         self.assignment.close()
 
     def stuck(self) -> dict[str, str]:
-        """The loops that do not turn any more, with the reason."""
+        """The loops that do not turn any more, each with the reason."""
         now = time.monotonic()
         beats = {"intake": self.intake.beat, "pipeline": self.pipeline.beat}
         return {
@@ -81,7 +82,7 @@ class Parts:
         }
 
     def problems(self, request_timeout_s: float) -> dict[str, str]:
-        """Why images are not answered just now, by what it is about; empty when they are."""
+        """The reasons why images are not answered now, by part; empty when they are answered."""
         reasons = {
             "triton": self.pipeline.problem,
             "object_storage": None if self.fetcher is None else self.fetcher.problem,

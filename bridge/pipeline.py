@@ -30,18 +30,18 @@ log = structlog.get_logger()
 
 IDLE_WAIT_S = 0.5
 QUIET_S = 5.0
-"""Without news of Triton for that long, it is asked: else nothing would tell that it has gone, or
-that it has come back, while no image comes."""
+"""Seconds without news of Triton after which it is asked: while no image comes, nothing else would
+show that it has gone, or that it has come back."""
 CHECK_AGAIN_S = 1.0
 """Time between two such questions while Triton does not answer, in seconds."""
 
 NO_MEMORY_S = 0.05
-"""Time between two tries to hand over the outcome of a request while there is no memory to do so,
-in seconds."""
+"""Pause before a request's outcome is handed over again, where there was no memory to do so, in
+seconds."""
 
 
 class Check(NamedTuple):
-    """What became of asking Triton whether the model answers."""
+    """The result of asking Triton whether the model answers; None: it does."""
 
     error: InferenceError | None
 
@@ -53,17 +53,18 @@ Item = Sequence[ReceivedRecord] | Reply | Converted | Fetched | EndedRequest | C
 class Pipeline:
     """One thread that owns the reader, the batcher and the outlet.
 
-    Others talk to it through its inbox alone: the intake with arrivals, the decoders and the
-    converter with pixels, the inference client with outcomes.
+    Other threads talk to it only through its inbox: the intake sends records, the fetcher objects,
+    the decoders and the converter pixels, the inference client outcomes.
 
     Args:
-        model: its name, as metrics say it.
-        max_attempts: requests that an image may fail in before it is dead-lettered.
+        model: its name, for metrics.
+        max_attempts: failed requests of an image before it is dead-lettered.
         freshness: how old an image may be when it is sent.
-        failed: called once, on the pipeline's thread, with what makes it impossible to go on.
-        tracing: None where it is off.
-        clock_ns: epoch nanoseconds, for stamps.
-        monotonic: seconds, for waits.
+        failed: called once, on the pipeline's thread, with the error that makes it impossible to
+            go on.
+        tracing: None where tracing is off.
+        clock_ns: returns epoch nanoseconds, for stamps.
+        monotonic: returns seconds, for waits.
     """
 
     def __init__(
@@ -100,14 +101,14 @@ class Pipeline:
         self._stopping = False
         self._checking = False
         self.beat = monotonic()
-        """Monotonic seconds of the loop's last turn: what liveness looks at."""
+        """Monotonic seconds of the loop's last turn, for the liveness check."""
         self.problem: str | None = None
         """Why Triton does not answer; None while it does."""
         self._heard_at = monotonic()
 
     @property
     def stalled(self) -> bool:
-        """Whether images that wait for Triton cannot be finished just now."""
+        """Whether images that wait for Triton cannot be finished now."""
         return self._batcher.stalled
 
     def start(self) -> None:
@@ -120,15 +121,16 @@ class Pipeline:
         self._thread.start()
 
     def submit(self, arrivals: Sequence[ReceivedRecord]) -> None:
-        """Hand over records that were taken; returns at once."""
+        """Hand over records that were taken from Kafka; returns at once."""
         self._inbox.put(arrivals)
 
     def fetched(self, fetched: Fetched) -> None:
-        """Hand over what became of an object; returns at once."""
+        """Hand over the result of a fetch; returns at once."""
         self._inbox.put(fetched)
 
     def stop(self, timeout_s: float = 10) -> None:
-        """End the loop; what is still in flight is left unanswered, and so uncommitted."""
+        """End the loop within `timeout_s` seconds; images in flight stay unanswered and
+        uncommitted."""
         self._inbox.put(None)
         self._thread.join(timeout_s)
         self._reader.close()
@@ -157,7 +159,8 @@ class Pipeline:
 
     def _read_inbox(self) -> None:
         wait = 0.0 if self._reader.unread else IDLE_WAIT_S
-        # Past it, only what comes in changes anything: to look without a wait would be to spin.
+        # After `not_before`, only an item in the inbox changes anything: without a wait the loop
+        # would spin.
         if (rest := self._batcher.not_before - self._monotonic()) > 0 and not self._batcher.idle:
             wait = min(wait, rest)
         try:
@@ -183,7 +186,7 @@ class Pipeline:
 
     def _send(self) -> None:
         if self._freshness.max_age_ns:
-            # Whether there is a slot or not: what waits while Triton is away gets old, too.
+            # Whether or not there is a slot: images that wait while Triton is away get old, too.
             self._batcher.skip_while(self._gone)
         while (batch := self._next_batch()) is not None:
             ours = [image for image in batch if not self._gone(image)]
@@ -208,7 +211,7 @@ class Pipeline:
                 done(InferenceError("INTERNAL", f"a request that cannot be made: {line}"))
 
     def _gone(self, image: DecodedImage) -> bool:
-        """Whether a decoded image is not to be sent any more; then it is taken care of."""
+        """Whether a decoded image must not be sent any more; if so, it is ended here."""
         if image.arrival.tracker.revoked:
             self._outlet.drop(image.arrival)
             return True
@@ -240,13 +243,13 @@ class Pipeline:
         call: "Span | None",
         result: Answer | InferenceError,
     ) -> None:
-        """On a thread of the client's: the stamp is taken here, the rest is the loop's."""
+        """Take the stamp and enqueue, on a thread of the client; the loop does the rest."""
         inferred_ns = self._clock_ns()
         while True:
             try:
                 self._inbox.put(EndedRequest(batch, requested_ns, inferred_ns, result, call))
                 return
-            except MemoryError:  # else the request's slot, and its images, would be lost for good
+            except MemoryError:  # otherwise the slot and its images would never be free again
                 time.sleep(NO_MEMORY_S)
 
     def _check(self) -> None:
@@ -268,7 +271,7 @@ class Pipeline:
                 log.warning("triton_unavailable", status=error.status, error=str(error)[:300])
             self.problem = _not_answering(error)
         elif self._batcher.idle or not self._batcher.backing_off:
-            # Else it is said by the images that wait: a model can be ready and fail on each.
+            # Otherwise the waiting images show the problem: a model can be ready and fail on each.
             self.problem = None
 
     def _dead_letter_culprits(self) -> None:
@@ -300,7 +303,7 @@ class Pipeline:
                 self._outlet.answer(outcome, error)
                 self._dead_letter_culprits()
                 return
-            # Whose answer is whose cannot be told.
+            # It is unknown which row belongs to which image.
             error = InferenceError("INTERNAL", f"an answer of {rows} rows for {images} images")
         self._metrics.requests.labels(error.failure.value).inc()
         batch = outcome.batch

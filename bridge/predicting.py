@@ -1,4 +1,4 @@
-"""What the model said of an image, made into the record of its prediction."""
+"""Makes the record of a prediction from what the model found in an image."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ Problem = tuple[str, str, str]
 
 
 class Made(NamedTuple):
-    """A prediction's record, and the topic that it goes to."""
+    """A prediction's recordand the topic that it goes to."""
 
     topic: str
     record: Outgoing
@@ -35,14 +35,14 @@ class Predictions:
     """Makes the record of each prediction.
 
     Args:
-        model: its name, as predictions say it.
-        source: this bridge, as predictions say it.
-        routes: where predictions go.
-        passed: headers of an image that its prediction gets.
-        min_score: labels and objects below it are not listed; None: all are.
-        tracing: None where it is off.
-        serializer: of predictions; None: JSON.
-        clock_ns: epoch nanoseconds.
+        model: the model's name, for predictions.
+        source: the name of this bridge, for predictions.
+        routes: decides the topic of each prediction.
+        passed: names of headers that are copied from an image to its prediction.
+        min_score: labels and objects with a lower score are left out; None: none are.
+        tracing: None where tracing is off.
+        serializer: writes predictions; None: they are JSON.
+        clock_ns: returns epoch nanoseconds.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Predictions:
     def make(
         self, image: DecodedImage, outcome: EndedRequest, version: str, result: Result | ImageError
     ) -> Made | Problem:
-        """An image's prediction, or why there is none; whatever is raised is about that image."""
+        """An image's prediction, or why there is none; any exception is about that image alone."""
         try:
             if isinstance(result, ImageError):
                 stage = "infer" if isinstance(result, AnswerError) else "decode"
@@ -94,7 +94,7 @@ class Predictions:
         event, arrival = image.event, image.arrival
         top, answer, heads = _parts(result)
         record, tracker = arrival.record, arrival.tracker
-        # By their places, in the order of its fields: names cost as much again, for each image.
+        # By position, in the order of the fields: keywords would double the cost for each image.
         prediction = Prediction(
             event.id,
             self._model,
@@ -130,7 +130,7 @@ class Predictions:
 def _parts(
     result: Result,
 ) -> tuple[tuple[ScoredLabel, ...], OtherAnswer | None, tuple[Head, ...]]:
-    """The best classes, another task's answer, and heads, as a prediction has them."""
+    """The best classes, another task's answer, and the heads, as a prediction holds them."""
     if isinstance(result, tuple):
         return result, None, ()
     if isinstance(result, Heads):
@@ -139,7 +139,7 @@ def _parts(
 
 
 def at_least(result: Result, score: float) -> Result:
-    """An answer without the labels or the objects that are less sure than this."""
+    """An answer without the labels and objects whose score is below `score`."""
     if isinstance(result, tuple):
         return tuple(one for one in result if one["score"] >= score)
     if isinstance(result, Heads):
@@ -158,7 +158,7 @@ def at_least(result: Result, score: float) -> Result:
 
 
 def _classes(result: Result) -> Sequence[ScoredLabel]:
-    """All classes that a classification names; none of another answer."""
+    """All classes that a classification names, of every head; empty for another task's answer."""
     if isinstance(result, Heads):
         return [one for head in result.heads for one in head["top"]]
     return result if isinstance(result, tuple) else ()

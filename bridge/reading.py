@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from bridge.tracing import BridgeTracing
 
 SLICE_NS = 2_000_000
-"""Reading what arrived yields this often, so that a free slot or an answer never waits for a pile
-of images."""
+"""Nanoseconds after which reading new images yields, so that a free slot or an answer never waits
+for a pile of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class _Unready:
 
 
 class ImageReader:
-    """Owns what has arrived and is not decoded. All of it is for the pipeline's thread.
+    """Owns the images that arrived and are not decoded. Everything is for the pipeline's thread.
 
     Args:
-        outlet: gets what cannot be read, and what is too old to be.
-        references: sees to records that only refer to their images.
+        outlet: gets images that cannot be read, and those that are too old.
+        references: handles records that only refer to their images.
         wrapping: how values carry their images.
-        tracing: None where it is off.
-        clock_ns: epoch nanoseconds.
+        tracing: None where tracing is off.
+        clock_ns: returns epoch nanoseconds.
     """
 
     def __init__(
@@ -101,11 +101,12 @@ class ImageReader:
         ready: Callable[[DecodedImage], None],
         reply: Callable[[Reply | Converted], None],
     ) -> None:
-        """Start the decoders, and the converter.
+        """Start the decoders and the converter.
 
         Args:
-            ready: gets each decoded image.
-            reply: called on a thread of theirs; it may only enqueue, for `decoded` or `converted`.
+            ready: called with each decoded image.
+            reply: called on a thread of the decoders or the converter; it may only enqueue the
+                result for `decoded` or `converted`.
 
         Raises:
             DecoderError: no process can be started.
@@ -122,11 +123,11 @@ class ImageReader:
         self._unread.extend(arrivals)
 
     def read(self) -> None:
-        """Read envelopes for a while; images that need decoding go to the decoders.
+        """Read envelopes for at most `SLICE_NS`; encoded images go to the decoders.
 
         Raises:
-            DecoderError: decoders do not start.
-            FuseBlownError: too many dead letters.
+            DecoderError: the decoders do not start.
+            FuseBlownError: there are too many dead letters.
         """
         deadline = self._clock_ns() + SLICE_NS
         while self._unread:
@@ -137,7 +138,8 @@ class ImageReader:
         self._converter.feed()
 
     def _gone(self, encoded: _Unready) -> bool:
-        """Whether an image that waited for a decoder need not be decoded any more."""
+        """Whether an image that waited for a decoder need not be decoded; if so, it is ended
+        here."""
         if encoded.arrival.tracker.revoked:
             self._outlet.drop(encoded.arrival)
             return True
@@ -180,7 +182,7 @@ class ImageReader:
         """Read an image that was fetched.
 
         Raises:
-            FuseBlownError: too many dead letters.
+            FuseBlownError: there are too many dead letters.
         """
         self.fetching -= 1
         wanted, result = fetched.wanted, fetched.result
@@ -216,11 +218,11 @@ class ImageReader:
             self._unforeseen.shield("trace", lambda: tracing.begin(arrival, event), None)
 
     def decoded(self, reply: Reply) -> None:
-        """Hand on what a decoder has made.
+        """Hand on the images that a decoder has decoded.
 
         Raises:
-            DecoderError: decoders do not start.
-            FuseBlownError: too many dead letters.
+            DecoderError: the decoders do not start.
+            FuseBlownError: there are too many dead letters.
         """
         if isinstance(reply.result, Died):
             self._metrics.decoder_deaths.inc()
@@ -236,11 +238,11 @@ class ImageReader:
             self._metrics.decoder.observe(reply.result.seconds)
 
     def converted(self, converted: Converted) -> None:
-        """Hand on what the converter has made.
+        """Hand on the inputs that the converter has made.
 
         Raises:
-            FuseBlownError: too many dead letters.
-            MemoryError: there was none to convert.
+            FuseBlownError: there are too many dead letters.
+            MemoryError: there was no memory to convert the pixels.
         """
         self._converter.take(converted)
         result = converted.result
@@ -262,5 +264,5 @@ class ImageReader:
 
 
 def _told(error: ImageError, value: bytes) -> str:
-    """Why an image cannot be used, and where it looks like a wrapped one, what would read it."""
+    """Why an image cannot be used; if it looks wrapped, also the setting that would read it."""
     return f"{error}{hint(value)}" if error.kind == "not_an_image" else str(error)

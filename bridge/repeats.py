@@ -1,16 +1,16 @@
-"""The same complaint again and again is a line at its start, and then one a minute. Pure."""
+"""A repeated complaint is logged at its start and then once a minute. Pure."""
 
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 REPEAT_S = 60.0
-"""Between two lines of a complaint that goes on."""
+"""Seconds between two lines of a complaint that goes on."""
 QUIET_S = 30.0
-"""After so long without it, a complaint is a new one: what is retried is retried sooner, and what
-Kafka's client says of its brokers comes every 20 s."""
+"""Seconds of silence after which a complaint is a new one. Retries come sooner than that, and
+Kafka's client reports its brokers every 20 s."""
 MOST = 1000
-"""Complaints that are remembered."""
+"""Largest number of complaints that are remembered."""
 
 
 @dataclass(slots=True)
@@ -21,10 +21,10 @@ class _Complaint:
 
 
 class Repeats:
-    """Decides which complaints are said.
+    """Decides which complaints are logged.
 
     Args:
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,7 +32,8 @@ class Repeats:
         self._known: dict[Hashable, _Complaint] = {}
 
     def unsaid(self, key: Hashable) -> int | None:
-        """How often it was heard since it was said, if it is to be said now; else None."""
+        """How often the complaint was left out since it was logged, if it is to be logged now;
+        otherwise None."""
         now = self._clock()
         known = self._known.get(key)
         if known is None or now - known.heard_at >= QUIET_S:

@@ -1,4 +1,4 @@
-"""Which topic a prediction goes to: a fixed list by label, or by a header of the image. Pure."""
+"""Which topic a prediction goes to: by its label, or by a header of the image. Pure."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ HEADER = "header:"
 
 
 class Routes:
-    """The topics of a setting.
+    """The topics that predictions may go to.
 
     Args:
-        default: topic of what has no route of its own.
+        default: topic of predictions without a route of their own.
         by: `label` (the first one of an answer) or `header:NAME`.
-        topics: by label, or by the header's value.
+        topics: topic by label, or by the header's value.
     """
 
     def __init__(self, default: str, by: str = LABEL, topics: Mapping[str, str] = {}) -> None:
@@ -39,7 +39,7 @@ class Routes:
 
 
 def first_label(result: Result) -> str | None:
-    """The best class, or the surest object's; None where there is none."""
+    """The best class, or the class of the surest object; None where there is none."""
     if isinstance(result, tuple):
         return result[0]["label"] if result else None
     if isinstance(result, Heads):

@@ -1,4 +1,4 @@
-"""Types of settings that check more than their type: each refuses what cannot be meant."""
+"""Types of settings that check more than the type: each refuses values that cannot be meant."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -35,14 +35,15 @@ def _route_by(text: str) -> str:
 
 
 def _flat(value: object) -> object:
-    """Parameters by their full names: TOML makes tables of the parts of a.b, and lists of lists."""
+    """Parameters by their full names, as text. TOML reads the name a.b as a table a with a key b; a
+    list becomes one line for each item."""
     if not isinstance(value, Mapping):
         return value
     flat: dict[str, object] = {}
     for name, one in value.items():
         if isinstance(one, Mapping):
             flat |= {f"{name}.{rest}": inner for rest, inner in one.items()}
-    # Flags are whole names, and win over the file's tables.
+    # Flags give whole names, and win over the file's tables.
     flat |= {str(name): one for name, one in value.items() if not isinstance(one, Mapping)}
     return {
         name: "\n".join(map(str, one)) if isinstance(one, list) else str(one)

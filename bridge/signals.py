@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT, handled on a thread: a handler of the main thread's may set no lock.
+"""Handles SIGTERM and SIGINT on a thread, since a handler on the main thread must take no lock.
 
-It runs between any two instructions of that thread, also while the thread holds the very lock that
-the handler would wait for (an Event's, for instance).
+Python runs such a handler between any two instructions of the main thread, even while that thread
+holds the very lock that the handler would wait for (the lock of an Event, for instance).
 """
 
 import signal
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def on_signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """While this is open, call `stop` for each signal, with how many there have been; main thread.
+    """Call `stop` for each signal, with the number of signals so far; for the main thread only.
 
     Args:
         stop: called on a thread of its own.
@@ -32,7 +32,7 @@ def on_signals(stop: Callable[[int], None]) -> Iterator[None]:
                     stop(count)
 
     previous_fd = signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
-    # Only so that the default, to end at once, is not taken: Python writes the number by itself.
+    # Replaces the default action, which ends the process; Python itself writes the signal's number.
     previous = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
     listener = Thread(target=listen, name="signals", daemon=True)
     listener.start()

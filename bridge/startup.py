@@ -1,4 +1,4 @@
-"""Waiting, at start, for what the bridge needs: the model, the topics, and the schema registry."""
+"""Waits, at start, for what the bridge needs: the model, the topics and the schema registry."""
 
 from collections.abc import Callable
 from threading import Event
@@ -39,21 +39,20 @@ class StoppedError(Exception):
 
 
 Waits = dict[str, str]
-"""What is waited for, with the reason: health shows it."""
+"""What the bridge waits for, each with its reason; health shows it."""
 
 
 def wait_for_model(
     pool: Pool, consumer: Consumer, settings: Settings, stop: Event, waits: Waits
 ) -> ModelSpec:
-    """What the model is, once a server has answered a probe image with it.
+    """The model's description, once a server has answered a probe image with it.
 
     Args:
-        consumer: not subscribed yet; polled, as what its client has to tell would pile up.
+        consumer: not subscribed yet; it is polled so that its client's reports do not pile up.
 
     Raises:
-        StoppedError: `stop` was set meanwhile.
-        UnservableModelError: the model is not one that the bridge can feed, or another server than
-            Triton answers.
+        StoppedError: `stop` was set before that.
+        UnservableModelError: the bridge cannot feed the model, or the server is not a Triton.
     """
 
     def look() -> ModelSpec:
@@ -64,7 +63,7 @@ def wait_for_model(
 
 
 def connect(settings: Settings, address: Address) -> TritonServer:
-    """One server of Triton, as the settings say."""
+    """A client of one Triton server, made from the settings."""
     parameters = dict(settings.model_parameters)
     if settings.outputs:
         parameters["postprocess.outputs"] = settings.outputs
@@ -89,19 +88,19 @@ def wait_for_topics(
     waits: Waits,
     told: Callable[[KafkaError], None],
 ) -> None:
-    """Return once the broker has all topics, and the group is free for this model.
+    """Wait until the broker has all topics and the group is free for this model.
 
     Args:
-        told: gets what the consumer objects to meanwhile.
+        told: called with the errors that the consumer reports meanwhile.
 
     Raises:
-        ConfigError: it has not, or bridges with another model are in the group.
-        StoppedError: `stop` was set meanwhile.
+        ConfigError: a topic does not exist, or bridges with another model are in the group.
+        StoppedError: `stop` was set before that.
     """
 
     def look() -> None:
-        # Hands over why no broker is reached: a wrong password, say. What it says of the group, it
-        # says once.
+        # Polling reports why no broker is reached, such as a wrong password. An error of the group
+        # is reported only once.
         message = consumer.poll(0)
         if message is not None and (error := message.error()) is not None:
             told(error)
@@ -120,17 +119,16 @@ def wait_for_topics(
 def wait_for_schema(
     consumer: Consumer, settings: Settings, stop: Event, waits: Waits
 ) -> Serializer | None:
-    """What writes predictions in the format that is set; None: JSON, which needs no registry.
+    """The serializer of the prediction format; None for JSON, which needs no registry.
 
-    The registry is asked here and never again: the schema's id is all that writing takes.
+    The registry is asked here and never again: writing needs only the schema's id.
 
     Args:
         consumer: polled meanwhile.
 
     Raises:
-        ConfigError: the registry does not take the schema, or does not let us; or a package is not
-            installed.
-        StoppedError: `stop` was set meanwhile.
+        ConfigError: the registry refuses the schema or our access, or a package is not installed.
+        StoppedError: `stop` was set before that.
     """
     if settings.prediction_format == "json":
         return None
@@ -172,10 +170,10 @@ def wait_for_schema(
 
 
 def check_task(settings: Settings, task: str) -> None:
-    """Whether what is set about labels can be had of this model.
+    """Check that the settings about labels fit the model's task.
 
     Raises:
-        ConfigError: its answers have no labels.
+        ConfigError: the model's answers have no labels.
     """
     if task in ("classify", "detect"):
         return
@@ -190,13 +188,13 @@ def check_task(settings: Settings, task: str) -> None:
 
 
 def check_group(settings: Settings, state: GroupState) -> None:
-    """The images of a group are answered by one model.
+    """Check that no other model answers the images of the group.
 
-    What keeps the group from answering, a right that is missing for instance, is met and told when
-    it is joined.
+    Whatever else keeps the group from answering, such as a missing right, is found and reported
+    when the bridge joins the group.
 
     Raises:
-        ConfigError: they are being answered by another one.
+        ConfigError: another model answers them now.
     """
     if others := state.others(settings.model):
         raise ConfigError(
@@ -208,7 +206,7 @@ def check_group(settings: Settings, state: GroupState) -> None:
 
 
 def begin(settings: Settings, state: GroupState, consumer: Consumer) -> None:
-    """Say, or decide, where a group that has answered nothing yet begins.
+    """Log, or decide, where a group begins that has answered nothing yet.
 
     Raises:
         KafkaException: it cannot be decided now.

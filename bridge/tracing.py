@@ -1,7 +1,7 @@
-"""What the bridge tells of each image: a span for each stage, and one for each call of Triton.
+"""The traces of images: a span for each stage of an image, and one for each call of Triton.
 
-Imported only when tracing is on. Spans are made from the stamps that images carry anyway; an image
-whose trace is not recorded has none, and costs a look at its header.
+Imported only when tracing is on. Spans are made from the stamps that images carry anyway. An image
+whose trace is not recorded has no span; it costs one look at its header.
 """
 
 from collections.abc import Sequence
@@ -23,22 +23,23 @@ RPC = "inference.GRPCInferenceService/ModelInfer"
 class BridgeTracing:
     """Called on the pipeline's thread alone.
 
-    Names follow OpenTelemetry's conventions for messaging and RPC. Every image that is recorded:
+    Names follow OpenTelemetry's conventions for messaging and RPC. Each recorded image has:
 
-        receive IMAGES      sent to received: Kafka
-        process IMAGES      received until its answer was handed to Kafka's client; parent of
-          decode            received to decoded, its wait for that included
-          slot_wait         decoded to requested
-          triton            requested to inferred; linked to the call
-          send PREDICTIONS  inferred to handed over; what the prediction's `traceparent` names
+        receive IMAGES      from sent to received: in Kafka
+        process IMAGES      from received until its prediction was handed to Kafka's client;
+                            the parent of:
+          decode            from received to decoded, including the wait for a decoder
+          slot_wait         from decoded to requested: the wait for a slot
+          triton            from requested to inferred; linked to the call
+          send PREDICTIONS  from inferred to handed over; the prediction's `traceparent` names it
 
-    A call of Triton, which belongs to many images, is a span in the trace of the first of them
-    that is recorded, with a link to each.
+    A call of Triton belongs to many images. It is a span in the trace of the first of them that is
+    recorded, with a link to each.
     """
 
     def __init__(self, provider: TracerProvider, model: str, group: str) -> None:
         self._tracer = provider.get_tracer("triton-kafka-bridge")
-        # Then what the sender decided stands, and need not be asked for.
+        # If the sampler follows its parent, the sender has decided, and need not be asked again.
         self._follow = isinstance(provider.sampler, ParentBased)
         self._model = model
         self._common = {"messaging.system": "kafka", "messaging.consumer.group.name": group}
@@ -47,7 +48,7 @@ class BridgeTracing:
         """Open the span of an image that was received, if its trace is recorded.
 
         Args:
-            event: its envelope; None where that can't be read.
+            event: its envelope; None where it cannot be read.
         """
         parent = record_traceparent(arrival.record) if event is None else event.traceparent
         if self._follow and parent is not None and not is_sampled(parent):
@@ -69,7 +70,7 @@ class BridgeTracing:
         }
         span.set_attributes({**attributes, "messaging.operation.type": "process"})
         if event is not None and event.sent_ns <= arrival.received_ns:
-            # Beside it where both have a parent, else below: a trace has one root.
+            # It is a sibling if the image has a parent, else a child: a trace has only one root.
             self._tracer.start_span(
                 f"receive {tracker.topic}",
                 context if parent is not None else set_span_in_context(span),
@@ -81,7 +82,8 @@ class BridgeTracing:
     def request(
         self, images: Sequence[DecodedImage], requested_ns: int
     ) -> tuple[Span, str] | tuple[None, None]:
-        """Open the span of a call of Triton, if any of its images has one; with its header."""
+        """Open the span of a call of Triton, if one of its images has a span; returns it with its
+        `traceparent`."""
         spans = [image.arrival.span for image in images if image.arrival.span is not None]
         if not spans:
             return None, None
@@ -102,7 +104,7 @@ class BridgeTracing:
         return call, traceparent_of(call)
 
     def respond(self, outcome: EndedRequest) -> None:
-        """A call was answered, or failed; each image is told of a failure."""
+        """End the span of a call that was answered or has failed; each image notes a failure."""
         call, result, at_ns = outcome.call, outcome.result, outcome.inferred_ns
         if call is None:
             return
@@ -119,10 +121,10 @@ class BridgeTracing:
     def answer(
         self, image: DecodedImage, outcome: EndedRequest, topic: str, now_ns: int
     ) -> ImageEvent:
-        """The image's stages, now that they are over.
+        """Record the stages of an image, which are over.
 
         Returns:
-            Its envelope, with the `traceparent` that its prediction is to have.
+            Its envelope, with the `traceparent` for its prediction.
         """
         span = image.arrival.span
         if span is None:
@@ -140,7 +142,7 @@ class BridgeTracing:
     def dead_letter(
         self, arrival: ReceivedRecord, letter: DeadLetter, topic: str, now_ns: int
     ) -> str | None:
-        """An image became a dead letter; returns the `traceparent` that it is to have."""
+        """End the span of a dead-lettered image; returns the `traceparent` for its dead letter."""
         span = arrival.span
         if span is None:
             return None
@@ -149,19 +151,20 @@ class BridgeTracing:
         return self._send(span, topic, image_id(arrival.record), now_ns, now_ns)
 
     def expire(self, arrival: ReceivedRecord, stage: str, now_ns: int) -> None:
-        """An image is dropped because it is too old."""
+        """End the span of an image that is dropped because it is too old."""
         if arrival.span is not None:
             arrival.span.set_attribute("error.type", f"{stage}/expired")
             arrival.span.end(now_ns)
 
     def drop(self, arrival: ReceivedRecord, now_ns: int) -> None:
-        """An image's partition went to another bridge, which answers it."""
+        """End the span of an image whose partition went to another bridge, which answers it."""
         if arrival.span is not None:
             arrival.span.add_event("partition revoked", timestamp=now_ns)
             arrival.span.end(now_ns)
 
     def _send(self, span: Span, topic: str, id: str, start_ns: int, end_ns: int) -> str:
-        """End an image's span with what it became; the header that continues the trace."""
+        """End an image's span with a span for its outcome; returns the `traceparent` that goes
+        on."""
         attributes = {
             "messaging.system": "kafka",
             "messaging.operation.type": "send",

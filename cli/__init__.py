@@ -1,1 +1,1 @@
-"""What the commands of several packages share."""
+"""Code that the commands of several packages share."""

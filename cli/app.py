@@ -1,4 +1,4 @@
-"""What makes every command look alike: its application, its errors, its extras."""
+"""The common form of all commands: the application, its errors and its extras."""
 
 from typing import Any, NoReturn
 
@@ -13,8 +13,8 @@ def make_app(prefix: str = "", **more: Any) -> typer.Typer:
     """A command, or a group of them.
 
     Args:
-        prefix: of the environment variables that its flags are, too; empty: none are.
-        more: what `typer.Typer` takes.
+        prefix: prefix of the environment variables that can also set its flags; empty: none can.
+        more: other arguments of `typer.Typer`.
     """
     context: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
     if prefix:
@@ -25,13 +25,14 @@ def make_app(prefix: str = "", **more: Any) -> typer.Typer:
 
 
 def fail(error: object) -> NoReturn:
-    """End with one line that says what went wrong, and exit code 1."""
+    """End with one line about the error, and exit code 1."""
     typer.echo(f"error: {error}", err=True)
     raise typer.Exit(FAILED) from None
 
 
 def install(extra: str) -> str:
-    """How an extra, or several with commas, is installed; for the message that it is missing."""
+    """The command that installs an extra, or several with commas, for the message that it is
+    missing."""
     package = "." if CHECKOUT else APP
     names, more = extra.replace(",", "', '"), "s" if "," in extra else ""
     return f"install the project with its '{names}' extra{more} (pip install {package}[{extra}])"

@@ -1,4 +1,4 @@
-"""What every Kafka client of the project shares: its settings, its log, its error texts."""
+"""What all Kafka clients of the project share: settings, log and error texts."""
 
 import logging
 import time
@@ -14,14 +14,14 @@ from cli.peer import not_kafka
 log = logging.getLogger("kafka")
 
 REPEAT_S = 60.0
-"""Time between two lines of the same complaint, in seconds: connecting is tried many times a
+"""Time between two lines of the same complaint, in seconds: a client tries to connect many times a
 second."""
 
 C = TypeVar("C")
 
 
 class KafkaSettingError(Exception):
-    """A librdkafka option that does not exist, or that is not the user's to set."""
+    """A librdkafka option that does not exist, or that the user must not set."""
 
 
 class Polled(Protocol):
@@ -31,10 +31,10 @@ class Polled(Protocol):
 
 
 class ClientLog:
-    """Takes what librdkafka says of itself, which it would otherwise print line by line.
+    """Takes librdkafka's own log lines, which would otherwise be printed.
 
     Attributes:
-        last: why no broker is reached, for the message of a start that fails.
+        last: why no broker is reached, for the message of a failed start.
     """
 
     def __init__(self) -> None:
@@ -43,11 +43,12 @@ class ClientLog:
         self._connected = False
 
     def log(self, level: int, message: str, *arguments: object) -> None:
-        """A line of librdkafka's own log; `error` says what counts of it."""
+        """Log a line of librdkafka's own log at debug level; `error` reports what matters."""
         log.debug(message, *arguments, extra={"librdkafka_level": level})
 
     def error(self, error: KafkaError) -> None:
-        """Called within a poll. A program that has connected says it, each kind in its time."""
+        """Called within a poll. Once connected, each kind of error is shown, at most once
+        in `REPEAT_S`."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             return
         self.last = error.str().partition(" (after ")[0]
@@ -57,7 +58,7 @@ class ClientLog:
             typer.echo(f"warning: Kafka: {self.last}", err=True)
 
     def connected(self) -> None:
-        """From now on nobody else would tell of a broker that is lost."""
+        """Show errors from now on, as nothing else would report that a broker is lost."""
         self._connected = True
         self.last = ""
 
@@ -70,11 +71,11 @@ def client_config(
     logger: Any = None,
     on_error: Callable[[KafkaError], None] | None = None,
 ) -> dict[str, Any]:
-    """The settings of a client; `options` (any librdkafka options) override the rest.
+    """The settings of a client; `options` (any librdkafka options) override all others.
 
     Args:
         logger: has `log(level, message, *arguments)`; None: a `ClientLog`.
-        on_error: takes the client's errors; None: the `ClientLog` does.
+        on_error: called with the client's errors; None: the `ClientLog` does.
     """
     kept = ClientLog()
     return {
@@ -87,14 +88,17 @@ def client_config(
 
 
 def option_name(written: str) -> str:
-    """An option's own name: librdkafka passes over a prefix that a topic's options may have."""
+    """An option's own name: librdkafka ignores a prefix that a topic's options may have."""
     own = written.startswith(("topic.metadata.", "topic.blacklist"))
     return written if own else written.removeprefix("topic.")
 
 
 def check_options(config: Mapping[str, Any]) -> None:
-    """Raises KafkaSettingError for text in the place of what a program calls: the client takes
-    some of it as it is, and fails when it calls it."""
+    """Refuse a text where the client expects a function: it accepts some, and fails at the call.
+
+    Raises:
+        KafkaSettingError: an option is such a text.
+    """
     for name, value in config.items():
         called = name.endswith("_cb") or name.startswith("on_")
         if (called and not callable(value)) or (name == "logger" and not hasattr(value, "log")):
@@ -102,7 +106,7 @@ def check_options(config: Mapping[str, Any]) -> None:
 
 
 def make_client(kind: Callable[[dict[str, Any]], C], config: Mapping[str, Any]) -> C:
-    """A client with these settings.
+    """Make a client with these settings.
 
     Raises:
         KafkaSettingError: librdkafka refuses one of them; the text names it.
@@ -115,19 +119,20 @@ def make_client(kind: Callable[[dict[str, Any]], C], config: Mapping[str, Any]) 
 
 
 def connected(config: Mapping[str, Any]) -> None:
-    """The client of these settings has reached Kafka: what it says from now on is shown."""
+    """Note that the client of these settings has reached Kafka: its errors are shown from now
+    on."""
     if isinstance(config.get("logger"), ClientLog):
         config["logger"].connected()
 
 
 CONNECT_S, REFUSED_S = 10.0, 3.0
-"""How long Kafka is waited for by a command: a slow one, and one that says that it is not there."""
+"""Seconds for which a command waits for a slow Kafka, and for one whose addresses refuse."""
 FIRST_LOOK_S = 1.0
-"""Bound on the first question to Kafka, in seconds; each further one waits twice as long."""
+"""Bound on the first question to Kafka, in seconds; each further question waits twice as long."""
 
 
 class Asked(Polled, Protocol):
-    """A client that says what topics there are."""
+    """A client that can list topics."""
 
     def list_topics(self, topic: str = ..., timeout: float = ...) -> ClusterMetadata: ...
 
@@ -135,13 +140,13 @@ class Asked(Polled, Protocol):
 def reach(
     client: Asked, config: Mapping[str, Any], timeout_s: float | None = None, *, topic: str = ""
 ) -> ClusterMetadata:
-    """What Kafka says of its topics: the first question of each command.
+    """Kafka's metadata of its topics; the first question of each command.
 
     Args:
-        config: of the client.
-        timeout_s: how long Kafka is waited for, whatever happens; None: `CONNECT_S`, or `REFUSED_S`
-            where its addresses refuse the connection.
-        topic: the only one to ask for; empty: all.
+        config: the client's options.
+        timeout_s: seconds to wait for Kafka in any case; None: `CONNECT_S`, or `REFUSED_S` where
+            its addresses refuse the connection.
+        topic: the only topic to ask for; empty: all topics.
 
     Raises:
         KafkaException: no broker answers; `explain` says why.
@@ -169,13 +174,14 @@ def _complaint(client: Polled, config: Mapping[str, Any]) -> str:
 
 
 def _stranger(config: Mapping[str, Any]) -> str | None:
-    """What answers at the first of the addresses, where it is not Kafka."""
+    """The kind of server that answers at the first address, if it is not Kafka."""
     first = str(config.get("bootstrap.servers", "")).partition(",")[0].rpartition("://")[2].strip()
     return not_kafka(first) if ":" in first else None
 
 
 def explain(client: Polled, config: Mapping[str, Any], error: Exception) -> str:
-    """Why a call failed: what the client said of its brokers where it did, else the error."""
+    """Why a call failed: the client's complaint about its brokers if there is one, else the
+    error."""
     return _complaint(client, config) or _stranger(config) or reason(error)
 
 

@@ -1,14 +1,15 @@
-"""What is wrong with a command line, in one line."""
+"""The error text for a wrong command line, on one line."""
 
 from difflib import get_close_matches
 from typing import Any
 
 
 def one_line(error: Any) -> str:
-    """The text of a usage error, with the nearest valid choice and where the help is.
+    """The text of a usage error, with the nearest valid choice and the way to the help.
 
     Args:
-        error: one of typer's; a call without arguments, which has shown the help, gives no text.
+        error: one of typer's; for a call without arguments, which has shown the help, the text is
+            empty.
     """
     text = " ".join(str(error.format_message()).replace("Value error, ", "").split())
     text = text.removeprefix("Invalid value: ")

@@ -1,7 +1,7 @@
 """The program `tkb`: its commands, each loaded only when it is called.
 
-Nothing but the standard library is imported before `main` runs, so that an interrupt ends a program
-that is still being loaded without a traceback.
+Only the standard library is imported before `main` runs, so that an interrupt ends a program that
+is still being loaded without a traceback.
 """
 
 import os
@@ -23,9 +23,9 @@ class Entry(NamedTuple):
     """A command.
 
     Attributes:
-        module: has its `app`.
-        help: its line in the list of commands; its own help is its module's.
-        extra: the extra of the project that brings what it imports; empty: none.
+        module: the module that has its `app`.
+        help: its line in the list of commands; the command's own help comes from its module.
+        extra: the project's extra that its imports need; empty: none.
     """
 
     module: str
@@ -76,13 +76,13 @@ def main() -> None:
 
 
 def run(command: str = "", program: str = "") -> None:
-    """Run `tkb`, or one of its commands by itself, on the process's arguments; exits.
+    """Run `tkb`, or one of its commands by itself, on the process's arguments, and exit.
 
     Args:
-        command: one of `COMMANDS`; empty: the first argument says which.
-        program: how it was called, for its messages; empty: by its path.
+        command: one of `COMMANDS`; empty: the first argument names it.
+        program: the name under which it was called, for its messages; empty: the path.
     """
-    # gRPC's own lines, of each connection that fails, would stand between ours.
+    # gRPC's own lines about each failed connection would appear between ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until a command runs, there is nothing to clean up: end without a traceback.
@@ -119,10 +119,10 @@ def _interruptible() -> None:
 
 @contextmanager
 def importing(command: str) -> Iterator[None]:
-    """Import what a command needs: an interrupt ends the process, and has nothing to clean up.
+    """Import what a command needs: an interrupt meanwhile ends the process without any cleaning up.
 
     Raises:
-        NotInstalledError: something of it is not installed.
+        NotInstalledError: a package for it is not installed.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
@@ -149,14 +149,14 @@ def _not_installed(command: str, error: ModuleNotFoundError) -> Exception:
 
 
 class NotInstalledError(Exception):
-    """A command that this installation lacks something of; the text says what."""
+    """This installation lacks a package for a command; the text says which extra."""
 
 
 def load(name: str) -> "TyperCommand | TyperGroup":
-    """The command, with all that it imports.
+    """Import and return a command.
 
     Raises:
-        NotInstalledError: something that it needs is not installed.
+        NotInstalledError: a package that it needs is not installed.
     """
     from typer.main import get_command  # noqa: PLC0415 - see above
 
@@ -168,7 +168,7 @@ def load(name: str) -> "TyperCommand | TyperGroup":
 
 
 def root() -> "TyperGroup":
-    """The program without its commands: they stand in its list by name."""
+    """The program without its commands, which are only listed by name."""
     import typer  # noqa: PLC0415 - see above
     from typer.core import TyperCommand, TyperGroup  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Options that mean the same in every command, and so have the same name and text."""
+"""Options with the same meaning, and so the same name and text, in every command."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,13 +8,17 @@ import typer
 from cli.clients import CONNECT_S, REFUSED_S
 
 KAFKA = "Kafka"
-"""The panel of the options that every command which talks to Kafka has."""
+"""The panel of the options of every command that talks to Kafka."""
 
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 
 
 def broker_list(text: str) -> str:
-    """Kafka's addresses; ValueError, which says why, for what is none."""
+    """Check Kafka's addresses.
+
+    Raises:
+        ValueError: one is no address; the text says which.
+    """
     given = [one for one in map(str.strip, text.split(",")) if one]
     if not given:
         raise ValueError("no address of a broker: HOST:PORT")
@@ -23,7 +27,7 @@ def broker_list(text: str) -> str:
         if separator and protocol.lower() not in PROTOCOLS:
             raise ValueError(f"{one!r} is the address of something else: Kafka's is HOST:PORT")
         host, colon, port = address.rpartition(":")
-        if not colon or address.endswith("]"):  # the port is 9092 then; an IPv6 address has colons
+        if not colon or address.endswith("]"):  # then the port is 9092; an IPv6 address has colons
             host, port = address, "9092"
         if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
             raise ValueError(f"{one!r} is not HOST:PORT")
@@ -90,7 +94,7 @@ KafkaOptions = Annotated[
 
 
 def kafka_options(pairs: Sequence[str], flag: str = "--kafka") -> dict[str, str]:
-    """The librdkafka options in `--kafka KEY=VALUE`; a usage error for what is no such pair."""
+    """The librdkafka options in `--kafka KEY=VALUE`; a usage error where one is no such pair."""
     options = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
@@ -101,7 +105,7 @@ def kafka_options(pairs: Sequence[str], flag: str = "--kafka") -> dict[str, str]
 
 
 def topic_names(text: str) -> list[str]:
-    """The topics in a comma-separated list; a usage error where there is none."""
+    """The topics in a comma-separated list; a usage error where there are none."""
     names = [name for name in (one.strip() for one in text.split(",")) if name]
     if not names:
         raise typer.BadParameter(
@@ -111,7 +115,7 @@ def topic_names(text: str) -> list[str]:
 
 
 def require_distinct(topics: Sequence[str]) -> None:
-    """A usage error where one topic is to be used as two."""
+    """Raise a usage error where one topic is named twice."""
     if len(set(topics)) != len(topics):
         raise typer.BadParameter(
             f"images, predictions and dead letters are three topics, not {', '.join(topics)}"
@@ -119,7 +123,11 @@ def require_distinct(topics: Sequence[str]) -> None:
 
 
 def host_port(text: str) -> str:
-    """The address of a gRPC server; ValueError, which says why, for what is none."""
+    """Check the address of a gRPC server.
+
+    Raises:
+        ValueError: it is no such address; the text says why.
+    """
     if "://" in text:
         plain = text.partition("://")[2].rstrip("/")
         raise ValueError(

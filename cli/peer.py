@@ -1,4 +1,4 @@
-"""What is it that listens at an address, where what should be there gives no answer."""
+"""Finds out what listens at an address where the expected server does not answer."""
 
 import http.client
 import ssl
@@ -7,11 +7,11 @@ from socket import create_connection
 
 TIMEOUT_S = 1.0
 CORRELATION = 1_835_365_473
-"""Comes back in Kafka's answer; nothing else would send it by chance."""
+"""A number that Kafka's answer repeats; no other server would send it by chance."""
 
 
 def speaks_http(address: str) -> bool:
-    """Whether what listens there answers HTTP/1.1, which no gRPC server does."""
+    """Whether the server there answers HTTP/1.1, which no gRPC server does."""
     host, port = _split(address)
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
@@ -25,8 +25,8 @@ def speaks_http(address: str) -> bool:
 
 
 def speaks_grpc(address: str) -> bool:
-    """Whether what listens there speaks HTTP/2 without TLS, as gRPC does."""
-    # A connection of HTTP/2 begins so, from both sides with a frame of settings, whose type is 4.
+    """Whether the server there speaks HTTP/2 without TLS, as gRPC does."""
+    # In HTTP/2 both sides begin with a frame of settings, whose type is 4.
     begun = _reply(
         address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)), 4
     )
@@ -34,7 +34,7 @@ def speaks_grpc(address: str) -> bool:
 
 
 def speaks_kafka(address: str) -> bool:
-    """Whether what listens there answers Kafka's question for the versions that it knows."""
+    """Whether the server there answers Kafka's request for the API versions that it supports."""
     asked = struct.pack(">hhih", 18, 0, CORRELATION, -1)  # ApiVersions, without a client's name
     return _reply(address, struct.pack(">i", len(asked)) + asked, 8)[4:] == struct.pack(
         ">i", CORRELATION
@@ -42,7 +42,7 @@ def speaks_kafka(address: str) -> bool:
 
 
 def _reply(address: str, sent: bytes, size: int) -> bytes:
-    """The first bytes of the answer, fewer where there are none."""
+    """The first bytes of the answer, fewer where no more come."""
     found = b""
     try:
         with create_connection(_split(address), TIMEOUT_S) as connection:
@@ -55,7 +55,7 @@ def _reply(address: str, sent: bytes, size: int) -> bytes:
 
 
 def not_triton(address: str) -> str | None:
-    """What speaks there, where gRPC was not understood; None: nothing that can be told."""
+    """The protocol that is spoken there instead of Triton's gRPC; None: it is unknown."""
     if speaks_http(address):
         return (
             f"{address} speaks HTTP and not gRPC: Triton's gRPC port is 8001 by default, 8000 is "
@@ -67,7 +67,7 @@ def not_triton(address: str) -> str | None:
 
 
 def not_kafka(address: str) -> str | None:
-    """What speaks there, where Kafka's protocol was not understood; None: nothing that is told."""
+    """The protocol that is spoken there instead of Kafka's; None: it is unknown."""
     if speaks_http(address):
         return f"{address} speaks HTTP and not Kafka's protocol"
     if speaks_grpc(address):
@@ -76,7 +76,8 @@ def not_kafka(address: str) -> str | None:
 
 
 def tls_mismatch(address: str, tls: bool) -> str | None:
-    """What is wrong with the setting `tls` for this server; None: nothing that can be told."""
+    """Why the setting `tls` does not fit this server; None: it fits, or that cannot be found
+    out."""
     spoken = _speaks_tls(address)
     if spoken and not tls:
         return (
@@ -89,16 +90,16 @@ def tls_mismatch(address: str, tls: bool) -> str | None:
 
 
 def _speaks_tls(address: str) -> bool | None:
-    """None: nothing listens there, or it does not answer."""
+    """Whether the server speaks TLS; None: nothing listens there, or it does not answer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Nothing is sent to it: whose certificate it is does not matter.
+    # Nothing is sent to the server, so its certificate does not matter.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
         with create_connection(_split(address), TIMEOUT_S) as raw, context.wrap_socket(raw):
             return True
     except ssl.SSLError as error:
-        if error.reason == "WRONG_VERSION_NUMBER":  # bytes that are no record of TLS
+        if error.reason == "WRONG_VERSION_NUMBER":  # the answer is no TLS record
             return False
         return True if "ALERT" in (error.reason or "") else None
     except OSError:

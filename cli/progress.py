@@ -1,4 +1,4 @@
-"""How a run shows that it is under way: redrawn on a terminal, elsewhere a plain line at times."""
+"""Shows that a run is under way: a line that is redrawn on a terminal, or plain lines elsewhere."""
 
 import sys
 import time
@@ -11,12 +11,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TimeElapsedColumn
 from rich.text import Text
 
 LINE_SECONDS = 5.0
-"""Time between two plain lines, in seconds: enough to see life in a log, few enough to read it."""
+"""Time between two plain lines, in seconds: enough to show progress in a log, few enough to
+read."""
 REDRAW_SECONDS = 0.1
 
 
 class _AboveText(Progress):
-    """A bar, and below it the text, which wraps where the terminal is narrow."""
+    """A bar with the text below it, which wraps where the terminal is narrow."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
@@ -25,11 +26,11 @@ class _AboveText(Progress):
 
 
 class LiveLine:
-    """Writes to stderr; a context manager.
+    """Writes a line about progress to stderr; a context manager.
 
     Args:
-        total: of what is counted, where it is known: then a bar shows how much of it is done.
-        waiting: what is shown before the first `show`.
+        total: the final count, if it is known: then a bar shows the share that is done.
+        waiting: text that is shown before the first `show`.
     """
 
     def __init__(self, total: int | None = None, waiting: str = "") -> None:
@@ -60,14 +61,14 @@ class LiveLine:
             self._progress.stop()
 
     def due(self) -> bool:
-        """Whether it is time for another look; cheap enough to be asked for every record."""
+        """Whether it is time for a new line; cheap enough to be asked for every record."""
         return time.monotonic() - self._last >= self._interval
 
     def show(self, text: str, counted: int, completed: int | None = None) -> None:
-        """Show `text`, in which `{rate}` is how many were counted a second since the last time.
+        """Show `text`, in which `{rate}` becomes the number counted a second since the last time.
 
         Args:
-            completed: of the total.
+            completed: the part of the total that is done.
         """
         now = time.monotonic()
         rate = (counted - self._counted) / max(now - self._last, 1e-9)

@@ -5,7 +5,7 @@ from types import FrameType
 
 
 class StopSignal:
-    """SIGINT or SIGTERM asks for a clean end; a second one cuts short what that waits for."""
+    """SIGINT or SIGTERM asks for a clean end; a second signal cuts the wait for that short."""
 
     def __init__(self) -> None:
         self.received = 0

@@ -1,4 +1,4 @@
-"""Lines for a person: wrapped at words on a terminal, however narrow, and whole elsewhere."""
+"""Lines for people: wrapped at words on a terminal, however narrow, and unwrapped elsewhere."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ def tell(line: str, indent: int = 0) -> None:
     """Print a line.
 
     Args:
-        indent: of what does not fit; where the line is piped it stays one line.
+        indent: columns before continuation lines; where the output is piped, nothing is wrapped.
     """
     if sys.stdout.isatty():
         line = textwrap.fill(

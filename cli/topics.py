@@ -1,4 +1,4 @@
-"""Topics, as every program looks for them: one text where there are none, and how to make them."""
+"""How all programs find topics, the text about missing ones, and how topics are created."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ PAUSE_S = 0.2
 POLL_S = 0.02
 """Time between two looks at whether a broker knows a new topic, in seconds."""
 UNKNOWN_S = 2.0
-"""How long a topic that the broker does not know is looked for: it may just have been created."""
+"""Seconds for which a topic that the broker does not know is looked for: it may be quite new."""
 TIMEOUT_S = 30.0
 
 
@@ -23,7 +23,7 @@ class TopicError(Exception):
 
 
 def missing_topics(brokers: str, topics: Sequence[str]) -> str:
-    """What every program says when topics are not there."""
+    """The text of every program about missing topics."""
     names = " ".join(topics)
     return (
         f"no such topic on {brokers}: {', '.join(topics)}; create it "
@@ -32,7 +32,7 @@ def missing_topics(brokers: str, topics: Sequence[str]) -> str:
 
 
 def why_absent(client: Asked, brokers: str, topics: Sequence[str], timeout_s: float) -> str:
-    """Why topics are not in the list of all: there are none such, or this user may not see them.
+    """Why topics are not listed: they do not exist, or this user may not see them.
 
     Raises:
         KafkaException: no broker answers.
@@ -50,11 +50,11 @@ def find_partitions(
     """The partitions of a topic; one that was just created is waited for.
 
     Args:
-        config: of the client.
-        timeout_s: to reach Kafka; None: as `reach` says.
+        config: the client's options.
+        timeout_s: seconds to reach Kafka; None: as `reach` does.
 
     Raises:
-        TopicError: there is no such topic, or it may not be used.
+        TopicError: the topic does not exist, or this user may not use it.
         KafkaException: no broker answers.
     """
     brokers = config["bootstrap.servers"]
@@ -85,21 +85,21 @@ def end_offset(consumer: Consumer, at: TopicPartition, deadline: float) -> int:
         deadline: monotonic seconds.
 
     Raises:
-        KafkaException: it is not known by then.
+        KafkaException: it is not known before the deadline.
     """
     while True:
         left = max(deadline - time.monotonic(), PAUSE_S)
         try:
             return consumer.get_watermark_offsets(at, timeout=left)[1]
         except KafkaException:
-            # A new topic is known a moment before its partitions have a leader.
+            # A new topic's partitions have no leader for a moment.
             if time.monotonic() >= deadline:
                 raise
         time.sleep(PAUSE_S)
 
 
 class NewTopics(NamedTuple):
-    """What became of the topics that were asked for."""
+    """The topics that were created, and those that existed."""
 
     created: list[str]
     existed: list[str]
@@ -112,19 +112,19 @@ def create_topics(
     replication_factor: int,
     timeout_s: float,
 ) -> NewTopics:
-    """Create topics and return when every broker knows them, and the leaders of their partitions.
+    """Create topics; return when every broker knows them and the leaders of their partitions.
 
     A topic that exists already is left alone.
 
     Args:
-        config: of the client.
-        partitions: how many each topic gets.
-        settings: topic settings, the same for all; those left out are the broker's.
+        config: the client's options.
+        partitions: number of partitions of each topic.
+        settings: topic settings, the same for all; for others the broker's defaults hold.
         replication_factor: copies of each partition; -1: the broker's default.
 
     Raises:
-        TopicError: no broker, it refused one of them, or one of them got no leader in time.
-        KafkaSettingError: a setting that the client refuses.
+        TopicError: no broker is reached, it refuses a topic, or a topic gets no leader in time.
+        KafkaSettingError: the client refuses a setting.
     """
     admin = make_client(AdminClient, config)
     brokers = config["bootstrap.servers"]
@@ -146,8 +146,8 @@ def create_topics(
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicError(f"topic {name} on {brokers}: {reason(error)}") from None
             done.existed.append(name)
-    # The controller has answered; each broker hears of it a moment later. A client that starts
-    # meanwhile is told that there is no such topic.
+    # The controller has answered, but each broker learns of the topic a moment later. A client that
+    # starts meanwhile is told that there is no such topic.
     for broker in admin.list_topics(timeout=timeout_s).brokers.values():
         address = f"{broker.host}:{broker.port}"
         await_topics(
@@ -159,7 +159,7 @@ def create_topics(
 
 
 class Admin(Protocol):
-    """What is asked of Kafka's client while topics are waited for."""
+    """The part of Kafka's admin client that is used while topics are awaited."""
 
     def list_topics(self, *, timeout: float) -> Any: ...
 
@@ -172,19 +172,19 @@ def await_topics(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Return when a broker knows each of the topics, and a leader of each of their partitions.
+    """Return when a broker knows each of the topics and a leader of each partition.
 
     Args:
         admin: a client of that broker.
-        where: the broker, for an error's text.
+        where: the broker, for the error text.
 
     Raises:
-        TopicError: it does not after `TIMEOUT_S`; says which.
+        TopicError: it does not know them after `TIMEOUT_S`; the text says which.
     """
     deadline = clock() + TIMEOUT_S
     while True:
         try:
-            # All topics: to ask for one of them might create it.
+            # All topics are listed, as a question for one might create it.
             missing = _missing(admin.list_topics(timeout=TIMEOUT_S), names)
         except KafkaException as error:
             raise TopicError(f"the topics {where}: {reason(error)}") from None

@@ -1,4 +1,4 @@
-"""`tkb topics`: the topics that the bridge needs, on a Kafka of one's own."""
+"""`tkb topics`: creates the topics that the bridge needs on the user's own Kafka."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Which version this is."""
+"""The version of the project."""
 
 import tomllib
 from importlib.metadata import version as installed
@@ -7,7 +7,7 @@ from cli.paths import APP, CHECKOUT, ROOT
 
 
 def version() -> str:
-    """The version of this checkout, else of what is installed."""
+    """The version of this checkout, or else of the installed package."""
     if CHECKOUT:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         return str(project["version"])

@@ -1,1 +1,1 @@
-"""The consumer: matches predictions to images and measures what users care about, the latency."""
+"""The consumer: matches predictions to images and measures the latency, which users care about."""

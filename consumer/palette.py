@@ -1,7 +1,7 @@
-"""The colours of the page and of each stage, wherever they are drawn. Pure.
+"""The colours of the page and of the stages, used wherever they are drawn. Pure.
 
-Those of the stages are based on Okabe and Ito's colours, which colour-blind people tell apart,
-too; a test holds all pairs of them to that.
+The colours of the stages are based on those of Okabe and Ito, which colour-blind people can tell
+apart; a test checks this for all pairs.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The Kafka edge of the consumer: records of several topics, each with when it was received."""
+"""Where the consumer reads Kafka: records of several topics, each with the time of its receipt."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,21 +21,22 @@ from wire.record import StoredRecord, read_record
 Start = Literal["latest", "earliest"]
 
 QUEUED_KBYTES = 16 << 10
-"""Bound on the memory of fetched records, a partition; images are read only for their headers."""
+"""Bound on the fetched records of each partition, in KiB; images are read only for their
+headers."""
 
 
 class ReadError(Exception):
-    """Kafka can't be read; the text says why."""
+    """Kafka cannot be read; the text says why."""
 
 
 class Received(NamedTuple):
-    """A record, and when a reader could have it.
+    """A record, and when a reader could have it at the earliest.
 
     Attributes:
-        at_ns: the wall clock when it was handed over; of a stored record the end of the
-            millisecond that is its Kafka timestamp: when the bridge handed it to Kafka, or where
-            the topic says LogAppendTime, when the broker had it. Epoch nanoseconds.
-        stored: it was on the topic before reading began: when it is read says nothing of it.
+        at_ns: the time of its receipt, in epoch nanoseconds. For a stored record, the end of the
+            millisecond of its Kafka timestamp: when the bridge handed it to Kafka, or, if the topic
+            has LogAppendTime, when the broker got it.
+        stored: it was on the topic before reading began: the time of its receipt means nothing.
     """
 
     record: StoredRecord
@@ -48,40 +49,45 @@ def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any
     defaults = {
         "group.id": "latency-consumer",  # required by librdkafka; nothing is joined or committed
         "enable.auto.commit": False,
-        # Records deleted before they were read are an error here, never skipped in silence.
+        # Records that were deleted before they were read are an error here, never skipped
+        # unnoticed.
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
         "queued.max.messages.kbytes": QUEUED_KBYTES,
-        # A full local queue pauses fetching for this long: the default of 1 s would be measured.
+        # Pause of fetching when the local queue is full: the default of 1 s would be measured, too.
         "fetch.queue.backoff.ms": 5,
-        # At the brokers' end: a record must not wait for others to fill a fetch.
+        # The broker answers at once: a record must not wait for others to fill a fetch.
         "fetch.min.bytes": 1,
     }
     return client_config(brokers, "latency-consumer", {**defaults, **options})
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Raises KafkaSettingError for a setting that librdkafka refuses."""
+    """Check the options.
+
+    Raises:
+        KafkaSettingError: librdkafka refuses one.
+    """
     make_client(Consumer, config).close()
 
 
 class TopicReader:
-    """Reads every partition that the topics have when it is made; belongs to no group."""
+    """Reads all partitions that the topics have when it is made; joins no group."""
 
     def __init__(
         self, config: Mapping[str, Any], topics: Sequence[str], start: Start, timeout: float | None
     ) -> None:
-        """Connect and stand at the start: once made, nothing that is sent later is missed.
+        """Connect and fix the start: nothing that is sent after this call is missed.
 
         Args:
             config: librdkafka options.
-            topics: what to read.
+            topics: the topics to read.
             start: latest: only what comes from now on.
-            timeout: seconds to reach Kafka and find the topics; None: as `reach` says.
+            timeout: seconds to reach Kafka and find the topics; None: as `reach` does.
 
         Raises:
-            KafkaSettingError: a setting that librdkafka refuses.
-            ReadError: no broker, or no such topic.
+            KafkaSettingError: librdkafka refuses an option.
+            ReadError: no broker is reached, or a topic does not exist.
         """
         brokers = config["bootstrap.servers"]
         self._ends: dict[tuple[str, int], int] = {}
@@ -101,7 +107,8 @@ class TopicReader:
     def poll(self, seconds: float) -> Received | None:
         """The next record, or None after `seconds`.
 
-        One at a time: `Consumer.consume(n)` waits to fill its batch, which would be measured.
+        It takes one at a time: `Consumer.consume(n)` waits to fill its batch, which would be
+        measured.
 
         Raises:
             ReadError: reading cannot go on.
@@ -119,14 +126,14 @@ class TopicReader:
         if problem.code() == KafkaError._PARTITION_EOF:
             self._ended.add((message.topic(), message.partition()))
             return None
-        # The others (a broker that is away) librdkafka retries by itself, and logs.
+        # librdkafka retries after all other errors (such as a broker that is away), and logs them.
         if problem.fatal() or problem.code() in _HOPELESS:
             raise ReadError(f"cannot read topic {message.topic()!r}: {problem.str()}")
         return None
 
     @property
     def at_end(self) -> bool:
-        """Whether the end of each partition was reached; with `enable.partition.eof` alone."""
+        """Whether the end of each partition was reached; works only with `enable.partition.eof`."""
         return len(self._ended) == len(self._ends)
 
     def close(self) -> None:
@@ -142,13 +149,13 @@ class TopicReader:
     def _assignment(
         self, topics: Sequence[str], config: Mapping[str, Any], start: Start, timeout: float | None
     ) -> list[TopicPartition]:
-        """Where to stand; a topic that is being created is waited for."""
+        """The positions to start at; waits for a topic that is being created."""
         deadline = time.monotonic() + (CONNECT_S if timeout is None else timeout)
         found = []
         for topic in topics:
             for partition in find_partitions(self._consumer, config, topic, timeout):
                 at = TopicPartition(topic, partition, OFFSET_BEGINNING)
-                # OFFSET_END would be looked up at the first fetch: too late by then.
+                # librdkafka would look up OFFSET_END only at the first fetch, which is too late.
                 end = end_offset(self._consumer, at, deadline)
                 self._ends[topic, partition] = end
                 if start == "latest":

@@ -10,7 +10,7 @@ VERSION = 1
 
 
 class SummaryError(ValueError):
-    """Not a summary that this version reads; the text says why."""
+    """The data is no summary that this version reads; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Percentile:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A distribution of latencies, warm-up excluded.
+    """A distribution of latencies, without the warm-up.
 
     Attributes:
         count: images measured.
-        clock_errors: images whose latency was negative; not among the others.
+        clock_errors: images with a negative latency, which are left out of the rest.
         percentiles: by rising percentile, from an HdrHistogram of three significant digits.
-        histogram: the HdrHistogram itself (microseconds; its standard base64 form), to be merged
-            with those of other runs.
+        histogram: the HdrHistogram itself (microseconds; in its standard base64 form), which can be
+            merged with those of other runs.
     """
 
     count: int
@@ -51,7 +51,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One part of the way, in milliseconds; `clock_errors`: images that took less than nothing."""
+    """A stage, in milliseconds; `clock_errors`: number of images whose time was negative."""
 
     name: str
     mean_ms: float
@@ -62,10 +62,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class TritonStages:
-    """Where time went inside Triton: the difference of its model statistics over the run.
+    """The time inside Triton: the difference of its model statistics over the run.
 
-    Milliseconds are means a request, of all clients of the model. `mean_batch` is the mean size of
-    the batches that were executed.
+    Times are mean milliseconds for each request, over all clients of the model. `mean_batch` is the
+    mean size of the batches that were executed.
     """
 
     model: str
@@ -90,29 +90,29 @@ class Summary:
         expected: images that the run was told to wait for.
         duplicates: predictions and dead letters beyond the first of an image.
         resent: images read more than once.
-        unmatched: ids answered or dead-lettered of which no image was read.
+        unmatched: ids with an outcome although no image was read.
         unmeasured: records about images beyond --max-images.
-        unreadable: records that are not what their topic should hold.
+        unreadable: records that do not fit the contract of their topic.
         labelled: answered images whose true label is known.
         correct: those whose first label is the true one.
-        image_set: a digest of how many images have which true label, empty where no label is
-            known; runs of the same images have the same.
-        warmup: images left out of latency, stages and throughput: the first that were due.
-        throughput: answered images/s, from the first one due to the last one answered.
-        intended: latency from the time at which the image was due; None: nothing measured.
-        sent_latency: latency from the time at which it was really sent.
+        image_set: a digest of the number of images with each true label; it is equal for runs of
+            the same images, and empty where no label is known.
+        warmup: images left out of latency, stages and throughput: the first by intended time.
+        throughput: answered images per second, from the first intended time to the last answer.
+        intended: latency from the intended time; None: no image was measured.
+        sent_latency: latency from the time at which the image was really sent.
         stages: in the order in which they happen.
-        latency_rise_ms: by how much the latency grew through the run; None: too few images.
+        latency_rise_ms: rise of the latency during the run; None: there are too few images.
         mean_request: mean number of images in a request to Triton.
-        offered_rate: images/s that were due; None: it can't be said.
+        offered_rate: images per second by intended time; None: not known.
         stored: measured images whose answer was on its topic before reading began: their latency
-            ends at the Kafka timestamp of the answer, and leaves out the way to a consumer.
+            ends at the answer's Kafka timestamp, without the way to a consumer.
         expired: images that were too old to be worked on (--max-age of the bridge).
-        began_ns: when the first image was due; epoch nanoseconds, 0: no image.
+        began_ns: first intended time in epoch nanoseconds; 0: there was no image.
         settings: options of the consumer.
-        versions: of what it was measured with.
+        versions: versions of the software of the measurement.
         valid: whether the figures may be quoted.
-        reasons: why not.
+        reasons: the reasons why not.
     """
 
     run_id: str | None
@@ -152,7 +152,7 @@ class Summary:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the figures has to know, a sentence each."""
+        """Facts that a reader of the figures has to know, one sentence for each."""
         found = []
         if self.stored:
             found.append(
@@ -179,7 +179,7 @@ class Summary:
         """Read what `to_json` wrote.
 
         Raises:
-            SummaryError: not a summary, or one of another version.
+            SummaryError: the text is no summary, or one of another version.
         """
         try:
             summary = _ADAPTER.validate_json(text)

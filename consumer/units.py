@@ -1,4 +1,4 @@
-"""Figures and strangers' text as a person reads them. Pure."""
+"""Figures and strangers' texts in a form for people. Pure."""
 
 from wire.deadletter import one_line
 

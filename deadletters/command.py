@@ -42,7 +42,7 @@ app = make_app(
 )
 
 INDENT = 10
-"""Columns that what follows a count is indented by."""
+"""Columns by which the text after a count is indented."""
 WHICH = "Which dead letters"
 """A panel of the command's help."""
 
@@ -129,7 +129,7 @@ def list_letters(
         config = make_config(brokers, options)
         with DeadLetters(config, dead_letters_topic, None) as letters:
             done = [
-                # Before notes were kept, a group's name alone said what it had taken.
+                # Older replays kept no note: their group's name alone shows their selection.
                 (read_note(one.note) or (selection if one.note == names[1] else None), one.offsets)
                 for one in replays(config, dead_letters_topic, names)
             ]
@@ -238,14 +238,14 @@ def replay(
 
 
 def _place(letter: DeadLetter) -> str:
-    """Where the image was."""
+    """Topic, partition and offset of the image."""
     return f"{letter.topic}/{letter.partition}/{letter.offset}"
 
 
 def _again(
     record: StoredRecord, letter: DeadLetter, originals: Originals, goes_to: str
 ) -> Outgoing | None:
-    """The message as it first arrived; None, and a line about it, when that cannot be had."""
+    """The original message; None, after a line about it, when it cannot be had."""
     place = f"{record.topic()}/{record.partition()}/{record.offset()}"
     if record.unreadable is not None:
         typer.echo(f"skipped: the dead letter at {place}: {record.unreadable}", err=True)
@@ -267,7 +267,8 @@ def _again(
 
 
 def _identified(original: StoredRecord, record: StoredRecord, letter: DeadLetter) -> Outgoing:
-    """As it first arrived; what has neither key nor id was known by its place, and stays so."""
+    """The original message. One without key and id was known by its offset, and keeps that as
+    id."""
     again = restored(original)
     place = _place(letter)
     if image_id(record) != place or len(place.encode()) > MAX_ID:

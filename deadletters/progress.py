@@ -1,4 +1,4 @@
-"""How far each replay of a topic's dead letters has come: Kafka keeps it as a group's offsets."""
+"""How far each replay of a topic's dead letters has come; Kafka keeps it as a group's offsets."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from deadletters.reading import TIMEOUT_S, DeadLetterError
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a replay has come: what is before the offset, by partition, was looked at.
+    """How far a replay has come: it has handled what is before the offset of each partition.
 
     Attributes:
-        note: what the replay kept with its offsets: the letters that it takes.
+        note: text that the replay kept with its offsets: its selection of dead letters.
     """
 
     note: str
@@ -24,10 +24,10 @@ class Progress:
 
 
 def replays(config: Mapping[str, Any], topic: str, groups: Iterable[str]) -> list[Progress]:
-    """The progress of all replays of a topic, those of these groups among them.
+    """The progress of all replays of a topic, including those of these groups.
 
     Raises:
-        DeadLetterError: Kafka does not say.
+        DeadLetterError: Kafka cannot be asked.
     """
     admin = make_client(AdminClient, config)
     try:
@@ -56,5 +56,5 @@ def _progress(committed: Iterable[TopicPartition], topic: str, group: str) -> Pr
 
 
 def group_prefix(topic: str) -> str:
-    """How the names of the groups begin that remember what was sent again."""
+    """The beginning of the names of the groups that remember which dead letters were sent again."""
     return f"dead-letters-replay-{topic}-"

@@ -1,4 +1,4 @@
-"""Reading the dead letters that are in a topic, and single images by their place."""
+"""Reads the dead letters of a topic, and single images by partition and offset."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, cast
@@ -25,7 +25,7 @@ from cli.topics import TopicError, find_partitions
 from wire.record import StoredRecord, read_record
 
 CHUNK = 200
-"""Dead letters in one transaction; each holds an image in memory."""
+"""Most dead letters in one transaction; each holds an image in memory."""
 TIMEOUT_S = 20.0
 
 
@@ -40,15 +40,14 @@ DECIDED = (
     "acks",
     "request.required.acks",
 )
-"""Options that would lose dead letters, send them twice, or send those of transactions that were
-aborted."""
+"""Options that would lose dead letters, send them twice, or send those of aborted transactions."""
 
 
 def make_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
     """The settings of each client here.
 
     Raises:
-        KafkaSettingError: an option that is not the user's to set.
+        KafkaSettingError: the user must not set an option.
     """
     for name in options:
         if option_name(name) in DECIDED:
@@ -64,12 +63,12 @@ class DeadLetters:
     """The dead letters that are in a topic when this is made, and no later ones; a context manager.
 
     Args:
-        config: of the client, the brokers among it.
-        group: remembers what was sent again; None: read everything, remember nothing.
+        config: options of the client, including the brokers.
+        group: the group that remembers what was sent again; None: read all, remember nothing.
 
     Raises:
-        DeadLetterError: no broker, no such topic.
-        KafkaSettingError: a setting that librdkafka refuses.
+        DeadLetterError: no broker is reached, or the topic does not exist.
+        KafkaSettingError: librdkafka refuses an option.
     """
 
     def __init__(self, config: Mapping[str, Any], topic: str, group: str | None) -> None:
@@ -112,13 +111,13 @@ class DeadLetters:
 
     def _end(self, partition: int) -> int:
         place = TopicPartition(self._topic, partition)
-        # For a reader of committed records, this is the last stable offset.
+        # A reader of committed records gets the last stable offset here.
         return self._consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)[1]
 
     def chunks(self) -> Iterator[list[StoredRecord]]:
-        """All letters not yet sent again, to the end that was found at the start.
+        """All dead letters that were not sent again, up to the end that was found at the start.
 
-        What comes meanwhile may be these very letters, failed again: they would never end.
+        Later ones may be these same images, failed again: reading them would never end.
         """
         left = set(self._partitions)
         try:
@@ -156,7 +155,7 @@ class DeadLetters:
 
 
 class Originals:
-    """Single records by their place: for letters that were too large to keep all of their image.
+    """Reads single records by offset, for dead letters that were too large to keep all of an image.
 
     A context manager.
     """
@@ -175,7 +174,7 @@ class Originals:
     def record(self, topic: str, partition: int, offset: int) -> StoredRecord | None:
         """The record; None when Kafka no longer has it."""
         if not topic or min(partition, offset) < 0:
-            return None  # a letter that does not say
+            return None  # the dead letter does not say where its image was
         place = TopicPartition(topic, partition, offset)
         try:
             low, high = self._consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Sending dead letters again: their images go back, and Kafka remembers which ones."""
+"""Sends dead letters again: their images go back to their topics, and Kafka remembers which."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -10,11 +10,11 @@ from deadletters.reading import TIMEOUT_S, DeadLetterError
 from wire.record import Outgoing, StoredRecord
 
 MAX_MESSAGE = 64 << 20
-"""Bytes of a record, at the most: it is the broker's limit that counts."""
+"""Most bytes of a record; the limit that counts is the broker's."""
 
 
 class Resender:
-    """Sends letters again and notes their offsets, both or neither: one transaction a chunk."""
+    """Sends dead letters again and notes their offsets in one transaction for each chunk."""
 
     def __init__(self, config: Mapping[str, Any], group: str) -> None:
         self._producer = make_client(
@@ -23,7 +23,7 @@ class Resender:
                 "message.max.bytes": MAX_MESSAGE,
                 "compression.type": "lz4",
                 **config,
-                # One at a time: a second replay of the same selection puts the first out.
+                # One at a time: a second replay of the same selection fences the first.
                 "transactional.id": group,
             },
         )
@@ -42,10 +42,10 @@ class Resender:
         group: Any,
         note: str = "",
     ) -> None:
-        """Send `records` (topic, record); `done` are the letters looked at.
+        """Send `records` (topic, record); `done` are the dead letters that were handled.
 
         Args:
-            note: kept with the offsets.
+            note: text that is kept with the offsets.
 
         Raises:
             DeadLetterError: nothing of this chunk was sent.

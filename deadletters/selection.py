@@ -1,4 +1,4 @@
-"""Which dead letters are meant, and what is said about them. Pure."""
+"""Which dead letters a command is about, and the text about them. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ from wire.record import KafkaRecord, StoredRecord, raw_bytes
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A filter; what is empty or None lets everything through.
+    """A filter; an attribute that is empty or None lets all dead letters through.
 
     Attributes:
         reasons: `stage`, `class`, or `stage/class`.
-        since_ms, until_ms: when it was dead-lettered; epoch milliseconds, the end excluded.
-        ids: keys.
+        since_ms, until_ms: time of the dead-lettering in epoch milliseconds; the end is excluded.
+        ids: keys of the records.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -44,13 +44,14 @@ class Selection:
 
     @property
     def digest(self) -> str:
-        """The same for the same selection: names the consumer group that remembers its progress."""
+        """A digest that is equal for equal selections: part of the name of the consumer group that
+        remembers the progress."""
         text = repr((sorted(self.reasons), self.since_ms, self.until_ms, sorted(self.ids)))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def read_letter(record: StoredRecord) -> DeadLetter:
-    """What a record of the dead letters' topic says, whatever it is."""
+    """The reason in a record of the dead letters' topic, whatever its content is."""
     letter = decode_dead_letter(record)
     if record.unreadable is not None:
         return letter._replace(stage="unreadable", error_class="headers", message=record.unreadable)
@@ -58,7 +59,7 @@ def read_letter(record: StoredRecord) -> DeadLetter:
 
 
 MAX_NOTE = 4096
-"""Bytes that a broker keeps with an offset (offset.metadata.max.bytes)."""
+"""Most bytes that a broker keeps with an offset (offset.metadata.max.bytes)."""
 
 
 def read_note(note: str) -> Selection | None:
@@ -76,7 +77,8 @@ def is_open(
     """Whether no replay has sent this letter again.
 
     Args:
-        replays: of each, what it takes, and the offset that it has come to in each partition.
+        replays: for each replay its selection, and the offset that it has reached in each
+            partition.
     """
     partition, offset = record.partition(), record.offset()
     assert partition is not None
@@ -96,7 +98,7 @@ class Group:
     """The dead letters of one reason.
 
     Attributes:
-        open: of these, the ones that were not sent again.
+        open: number of them that were not sent again.
         samples: a few of them, as `id at topic/partition/offset: message`.
     """
 
@@ -120,7 +122,7 @@ class Group:
 
 
 def moment(epoch_ms: int) -> str:
-    """In UTC, to the second; a question mark where a letter says none that can be believed."""
+    """The time in UTC, to the second; a question mark where it cannot be believed."""
     if not is_believable(epoch_ms * 1_000_000):
         return "?"
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,1 +1,1 @@
-"""From a PyTorch ResNet to a model repository that Triton serves."""
+"""Makes a model repository that Triton serves from a PyTorch network."""

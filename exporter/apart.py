@@ -1,4 +1,4 @@
-"""A compiled model in a process of its own: what crashes there is told here."""
+"""Runs a compiled model in a process of its own; a crash there becomes an error here."""
 
 import signal
 from collections.abc import Callable
@@ -12,24 +12,25 @@ from torch import Tensor
 from exporter.errors import ExportError
 
 Predict = Callable[[Tensor], Any]
-"""Pixels to a tensor, or to those of a detector."""
+"""A function from pixels to one tensor, or to the tensors of a detector."""
 
 
 class Apart:
     """A function of tensors on the CPU, called in another process, which ends with this object.
 
-    Compiled code that is wrong does not raise: a GPU's was seen to end the process without a word.
+    Faulty compiled code may not raise: on a GPU it was seen to end the process without a message.
 
     Args:
-        load: gives the function, there; it is pickled.
-        what: the function, for an error's text.
+        load: returns the function, in that process; it is pickled.
+        what: name of the function, for the error text.
     """
 
     def __init__(self, load: Callable[[], Predict], what: str) -> None:
         self._what = what
-        # Not forked: a process that has used a GPU cannot be.
+        # Not forked: a process that has used a GPU cannot be forked.
         context = get_context("spawn")
-        # When our end goes, with this object, theirs reads the end of it and the process leaves.
+        # When this object and so our end of the pipe goes, the other process reads its end and
+        # exits.
         self._calls, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, load), daemon=True)
         self._process.start()
@@ -39,7 +40,7 @@ class Apart:
         """Call it.
 
         Raises:
-            ExportError: it raised something, or it ended its process; says how.
+            ExportError: it raised an error or ended its process; the text says how.
         """
         try:
             self._calls.send(pixels.numpy())
@@ -65,14 +66,14 @@ def _serve(calls: Connection, load: Callable[[], Predict]) -> None:
             predict = predict or load()
             with torch.inference_mode():
                 answer = predict(torch.from_numpy(pixels)).numpy()
-        except Exception as error:  # told to the one who called
+        except Exception as error:  # reported to the caller
             calls.send(str(error).strip().partition("\n")[0] or type(error).__name__)
         else:
             calls.send(answer)
 
 
 def _how(code: int | None) -> str:
-    """What a process's exit code says."""
+    """The end of a process in words, from its exit code."""
     if code is not None and code < 0:
         return signal.Signals(-code).name
     return f"exit status {code}"

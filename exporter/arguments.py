@@ -1,4 +1,4 @@
-"""What is said of a network on the command line, understood."""
+"""Reads the values of the options that describe a network."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ MAX_LABELS = 1_000_000
 
 
 def read_name(name: str) -> str:
-    """A model's name, which is a folder's, too."""
+    """Check a model's name, which is also the name of a folder."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name):
         raise ArgumentError(
             f"a model's name is 1 to 200 letters, digits, dots, underscores and hyphens, not "
@@ -20,7 +20,7 @@ def read_name(name: str) -> str:
 
 
 def read_size(text: str) -> tuple[int, int]:
-    """Height and width."""
+    """Height and width from a text such as 224x224."""
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     sides = [int(side) for side in found.groups()] if found else []
     if not sides or not all(0 < side <= MAX_SIDE for side in sides):
@@ -29,7 +29,7 @@ def read_size(text: str) -> tuple[int, int]:
 
 
 def read_numbers(flag: str, text: str, channels: int) -> tuple[float, ...]:
-    """A number for each channel, or one for all."""
+    """One number for each channel, or one number for all."""
     wanted = "three numbers R,G,B, such as 0.485,0.456,0.406, or one" if channels == 3 else "one"
     try:
         values = tuple(float(part) for part in text.split(","))
@@ -43,7 +43,7 @@ def read_numbers(flag: str, text: str, channels: int) -> tuple[float, ...]:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Class names, one a line, in the order of the network's outputs."""
+    """Class names, one on each line, in the order of the network's outputs."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

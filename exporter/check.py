@@ -1,4 +1,4 @@
-"""Is the exported file the same function as the network it was made from?"""
+"""Checks that the exported file is the same function as the original network."""
 
 from typing import NamedTuple
 
@@ -15,40 +15,42 @@ from exporter.models import CIFAR10_LABELS
 
 BATCH = 50
 LARGE_SAMPLE = 8
-"""CIFAR images, and as many of noise, at ImageNet size: a second's work even on one core."""
+"""Number of CIFAR images, and of noise images, at ImageNet size: a second's work on one core."""
 
 SLOW_SAMPLE = 2
-"""The same for what is slower than a ResNet at 224x224: detectors, and inputs from 300x300 on."""
+"""The same for slower models than a ResNet at 224x224: detectors, and inputs from 300x300 on."""
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 0.05, "bf16": 0.2}
-"""Largest difference of a probability. ResNet-20 on the shipped images: 4e-6 in fp32 (folded batch
-norms), 0.02 in fp16 and 0.1 in bf16, where two classes are nearly tied. For these two the share
-of changed classes is the sharper test."""
+"""Largest difference of a probability that is accepted. ResNet-20 on the shipped images: 4e-6 in
+fp32 (folded batch norms), 0.02 in fp16 and 0.1 in bf16, where two classes are nearly tied. For the
+latter two, the share of changed classes is the sharper test."""
 
 CHANGED = {"fp32": 0.0, "fp16": 0.01, "bf16": 0.02}
-"""Share of the images that may change their top-1: with fewer bits, near ties fall either way."""
+"""Share of the images whose first class may change: with fewer bits, near ties may go either
+way."""
 
 
 LOST = 0.002
-"""Share of the images that an export may answer wrongly beyond those that the network does."""
+"""Share of the images that only the export, and not the network, may answer wrongly."""
 
 
 class Sample(NamedTuple):
-    """uint8 [N, H, W, 3]; class ids [N] where they are known."""
+    """uint8 [N, H, W, 3]; class ids [N] or None where they are not known."""
 
     pixels: Tensor
     labels: Tensor | None
 
 
 class Verdict(NamedTuple):
-    """How the file compares with eager mode.
+    """The comparison of the exported file with eager mode.
 
     Attributes:
-        changed: images with another answer.
-        max_difference: of a probability; of a vector's numbers, relative to the largest; of scores.
+        changed: number of images with another answer.
+        max_difference: largest difference of a probability; of a vector's numbers, relative to the
+            largest; or of scores.
         correct: images that were classified correctly, where that is known.
-        what: is the same.
-        boxes: that eager mode finds, of a detector.
+        what: the kind of answer that was compared.
+        boxes: number of boxes that eager mode finds, for a detector.
     """
 
     images: int
@@ -96,8 +98,8 @@ def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str)
     """Run both over `images`; `eager` is in float32 whatever the precision of `exported`.
 
     Raises:
-        ExportError: another top-1 class, a difference that the precision doesn't explain, or
-            fewer right answers.
+        ExportError: the first class changes, a difference is too large for the precision, or there
+            are fewer right answers.
     """
     wanted, got = run(eager, images.pixels), run(exported, images.pixels)
     if wanted.shape != got.shape or got.dtype != torch.float32:
@@ -107,7 +109,7 @@ def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str)
         )
     tolerance = TOLERANCE[precision]
     difference = float((wanted - got).abs().max())
-    if not difference <= tolerance:  # a NaN is not
+    if not difference <= tolerance:  # true for NaN, too
         raise ExportError(
             f"the exported model differs from eager mode by {difference:.1e}, "
             f"more than {tolerance:.0e} ({precision})"
@@ -130,7 +132,7 @@ def compare(eager: nn.Module, exported: Predict, images: Sample, precision: str)
 
 
 def run(predict: Predict, pixels: Tensor) -> Tensor:
-    """In batches, none of which is of the size that the network was traced with."""
+    """Run in batches, none of which has the size that the network was traced with."""
     with torch.inference_mode():
         starts = range(0, len(pixels), BATCH)
         return torch.cat([predict(pixels[start : start + BATCH]) for start in starts])

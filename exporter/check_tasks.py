@@ -1,4 +1,4 @@
-"""The check of what gives no probabilities: vectors, and boxes."""
+"""Checks networks that do not give probabilities: embeddings and detectors."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from exporter.errors import ExportError
 from exporter.formats import quiet
 
 VECTOR_TOLERANCE = {"fp32": 1e-3, "fp16": 0.05, "bf16": 0.2}
-"""Largest difference of a vector's numbers, in parts of its largest. ResNet-20 on the shipped
-images: 4e-6 in fp32."""
+"""Largest difference of a vector's numbers that is accepted, as a share of the largest number.
+ResNet-20 on the shipped images: 4e-6 in fp32."""
 
 BOX_TOLERANCE = 0.5
 SCORE_TOLERANCE = 1e-3
-"""Pixels, and of a score. A detector is exported in fp32, and its file gives what eager mode gives
-to the last bits; but boxes with scores that are nearly equal may change places, and one that
-suppressed the other may be suppressed by it."""
+"""Largest difference of a box, in pixels, and of a score. A detector is exported in fp32, and its
+file agrees with eager mode except for the last bits. But boxes with nearly equal scores may change
+places, and one may then suppress the other instead of being suppressed by it."""
 
 LOST_BOXES = 0.01
 """Share of the boxes that may have no counterpart, for the same reason."""
@@ -27,10 +27,10 @@ LOST_BOXES = 0.01
 def compare_as(
     task: str, eager: nn.Module, exported: Predict, images: Sample, precision: str
 ) -> Verdict:
-    """Run both over `images`, as `exporter.check.compare` does, and hold them to each other.
+    """Run both over `images`, as `exporter.check.compare` does, and compare the results.
 
     Raises:
-        ExportError: they differ by more than the precision explains.
+        ExportError: they differ by more than the precision allows.
     """
     exported = _guarded(exported)
     if task == "detect":
@@ -41,14 +41,15 @@ def compare_as(
 
 
 def _guarded(exported: Predict) -> Predict:
-    """A trace that has frozen what depends on its example fails with other numbers of images."""
+    """Turn errors into ExportError: a trace that depends on its example fails with other batch
+    sizes."""
 
     def predict(pixels: Tensor) -> Any:
         try:
             return exported(pixels)
         except ExportError:
             raise
-        except Exception as error:  # each runtime has its own
+        except Exception as error:  # each runtime has its own errors
             last = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
             raise ExportError(
                 f"the exported model fails on {len(pixels)} images, which eager mode does not: "
@@ -70,7 +71,7 @@ def compare_vectors(eager: nn.Module, exported: Predict, images: Sample, precisi
     differences = ((wanted - got).abs() / largest).amax(1)
     worst = float(differences.max())
     tolerance = VECTOR_TOLERANCE[precision]
-    changed = int((~(differences <= tolerance)).sum())  # a NaN is not
+    changed = int((~(differences <= tolerance)).sum())  # true for NaN, too
     if changed > CHANGED[precision] * len(wanted) or not torch.isfinite(got).all():
         raise ExportError(
             f"the exported model's vectors differ from eager mode's by {worst:.1e} of their "
@@ -80,8 +81,8 @@ def compare_vectors(eager: nn.Module, exported: Predict, images: Sample, precisi
 
 
 def compare_boxes(eager: nn.Module, exported: Predict, images: Sample) -> Verdict:
-    """See `compare_as`; each box has to have one like it, both ways."""
-    # All together: a detector that goes wrong with several images is to be found, too.
+    """See `compare_as`; each box must have a similar one on the other side, in both directions."""
+    # All images together, to find a detector that fails with several images.
     with torch.inference_mode(), quiet():
         wanted, got = _boxes(eager(images.pixels)), _boxes(exported(images.pixels))
     shapes = [(one.dtype, tuple(one.shape)) for one in wanted]
@@ -106,7 +107,7 @@ def compare_boxes(eager: nn.Module, exported: Predict, images: Sample) -> Verdic
 
 
 def _boxes(found: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Boxes, labels and scores, also of one tensor [n, 4 + classes, boxes]."""
+    """Boxes, labels and scores, also from a single tensor [n, 4 + classes, boxes]."""
     if not isinstance(found, Tensor):
         return found
     scores, labels = found[:, 4:].max(1)
@@ -114,8 +115,8 @@ def _boxes(found: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def _without_counterpart(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> tuple[int, float]:
-    """Boxes of one image without one of the same class, place and score; and, of the others, the
-    largest difference of a score."""
+    """Number of boxes of one image without a box of the same class, place and score on the other
+    side; and the largest difference of a score among the other boxes."""
     alone, worst = 0, 0.0
     for box, label, score in zip(*ours, strict=True):
         if not score > 0:

@@ -76,7 +76,7 @@ def main(
     if dali and not ensemble:
         raise typer.BadParameter("--dali decodes for the ensemble: it needs --ensemble")
     form = model_format or _form_for(backend)
-    with importing("export"):  # late: torch takes seconds, and --help should not
+    with importing("export"):  # imported late: torch takes seconds, and --help must be fast
         from exporter.errors import ArgumentError, ExportError  # noqa: PLC0415
         from exporter.export import export  # noqa: PLC0415
         from exporter.formats import find_format  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The texts that `config.pbtxt` is made of."""
+"""The text templates of `config.pbtxt`."""
 
 TEMPLATE = """\
 # Written by scripts/export_model.py: change its options, not this file.

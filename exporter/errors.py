@@ -1,9 +1,9 @@
-"""What the exporter says when it can't go on."""
+"""The errors with which the exporter ends."""
 
 
 class ExportError(Exception):
-    """An export that can't succeed as asked; the text says why and what to do about it."""
+    """The export cannot succeed as asked; the text says why and what to do about it."""
 
 
 class ArgumentError(ExportError):
-    """What was asked for is nothing that there is, or not written as it has to be."""
+    """An argument names something that does not exist, or is not written correctly."""

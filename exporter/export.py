@@ -1,4 +1,4 @@
-"""From a model's name to what Triton serves."""
+"""Exports a model, by its name, into what Triton serves."""
 
 import hashlib
 import tempfile
@@ -34,12 +34,12 @@ PYTHON_BACKEND = SOURCES / "python_backend" / "model.py"
 
 
 class Exported(NamedTuple):
-    """What an export did.
+    """The result of an export.
 
     Attributes:
-        directory: of the model, inside the repository.
+        directory: the model's folder in the repository.
         changed: False where everything was there already.
-        verdict: how the exported file compares with eager mode; None where nothing changed.
+        verdict: the comparison with eager mode; None where nothing changed.
     """
 
     directory: Path
@@ -66,24 +66,24 @@ def export(
 ) -> Exported:
     """Write `<repository>/<name>/{config.pbtxt,labels.txt,<version>/model.pt}`.
 
-    There is no labels.txt of what has no labels, or has them in config.pbtxt (a detector).
+    There is no labels.txt if the model has no labels, or has them in config.pbtxt (a detector).
 
-    An export that was done before with the same inputs changes nothing; one that fails leaves the
-    repository as it was.
+    An export that was already done with the same inputs changes nothing; one that fails leaves the
+    repository unchanged.
 
     Args:
-        name: as `exporter.models.find` takes it, or a model of the user's own.
+        name: a name for `exporter.models.find`, or the user's own model.
         backend: pytorch, onnxruntime or python; by default the one that reads the format.
         weights: see `exporter.weights.load`.
-        task: of a model that is named; None: what it is made for.
-        max_batch_size: by default as `usual_batch_size` says.
+        task: the task of a named model; None: the one that it is made for.
+        max_batch_size: largest batch; by default that of `usual_batch_size`.
         instances: copies of the model on each device; by default `INSTANCES` of the backend.
         precision: of the network's weights and activations: fp32, fp16 or bf16.
         model_format: how the network is stored; TorchScript by default.
         report: called with a line for each step.
 
     Raises:
-        ExportError: an argument, the weights or the exported file is not right.
+        ExportError: an argument, the weights or the exported file is wrong.
     """
     model_format = model_format or TorchScript()
     model = models.find(name, weights=weights, task=task)
@@ -172,7 +172,7 @@ def _validate(serving: Serving, version: int, precision: str) -> None:
 def _require_format(
     model: Model, serving: Serving, precision: str, model_format: ModelFormat
 ) -> None:
-    """Is there such a file of this model, and does the backend read it?"""
+    """Check that the format suits the model, and that the backend can read it."""
     if serving.backend not in ("python", model_format.backend):
         raise ExportError(
             f"the {serving.backend} backend does not read {model_format.filename}: "

@@ -1,4 +1,4 @@
-"""How a module becomes a file. Another format is another `ModelFormat`."""
+"""The file formats for modules. A further format is a further `ModelFormat`."""
 
 import copy
 import subprocess
@@ -24,9 +24,9 @@ class ModelFormat(Protocol):
     """A file format for a compiled module.
 
     Attributes:
-        filename: what the file is called inside a version's directory.
-        backend: that of Triton's own which reads it; the Python backend reads them all.
-        platform: what that backend calls it.
+        filename: name of the file in a version's folder.
+        backend: Triton's own backend that reads it; the Python backend reads all formats.
+        platform: that backend's name for the format.
     """
 
     @property
@@ -41,17 +41,17 @@ class ModelFormat(Protocol):
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
         """Compile `module` and write it to `path`; `example` is an input of the usual shape.
 
-        Returns how it was compiled, for the person who watches.
+        Returns a text for people about the way it was compiled.
         """
         ...
 
     def load(self, path: Path) -> Predict:
-        """Read it back, as a function of tensors on the CPU; of a detector it gives three."""
+        """Read the file as a function of tensors on the CPU; a detector's returns three tensors."""
         ...
 
 
 class TorchScript:
-    """What Triton's pytorch backend and `torch.jit.load` read."""
+    """The format that Triton's pytorch backend and `torch.jit.load` read."""
 
     filename = "model.pt"
     backend = "pytorch"
@@ -62,11 +62,11 @@ class TorchScript:
             try:
                 compiled, how = torch.jit.script(module), "scripted"
             except (RuntimeError, NotImplementedError, torch.jit.frontend.FrontendError) as error:
-                # Second choice: a trace freezes the device and every branch of its example.
+                # Second choice: a trace fixes the device, and each branch as taken by the example.
                 reason = str(error).strip().partition("\n")[0]
                 with warnings.catch_warnings():
-                    # It warns of branches that a trace freezes: the check on other images finds
-                    # those.
+                    # torch warns about branches that a trace fixes; the check on other images
+                    # finds those.
                     warnings.simplefilter("ignore")
                     compiled = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]  # untyped
                 how = f"traced, because scripting failed ({reason})"
@@ -74,7 +74,7 @@ class TorchScript:
         return f"TorchScript, {how}, frozen"
 
     def load(self, path: Path) -> Predict:
-        import torchvision  # noqa: F401, PLC0415 - brings the operators of its detectors
+        import torchvision  # noqa: F401, PLC0415 - registers the operators of its detectors
 
         with quiet():
             module: Predict = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # untyped
@@ -82,9 +82,10 @@ class TorchScript:
 
 
 class AotInductor:
-    """torch.export compiled ahead of time: what follows TorchScript, which is no longer developed.
+    """torch.export compiled ahead of time: the successor of TorchScript, whose development has
+    ended.
 
-    The file holds machine code for the kind of device and CPU that it was compiled on. Compiling
+    The file holds machine code for the kind of device and CPU on which it was compiled. Compiling
     needs a C++ compiler.
     """
 
@@ -96,17 +97,17 @@ class AotInductor:
         self._device = device
 
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
-        # Imported late, here and below: it takes seconds, which TorchScript need not pay.
+        # Imported late, here and below: it takes seconds, which TorchScript does not need.
         from torch._inductor import aoti_compile_and_package  # noqa: PLC0415
 
-        # An example of one image would be taken to mean that there is always one.
+        # An example of one image would be taken to mean that there is always one image.
         batch = torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE)
         module = copy.deepcopy(module).to(self._device)
         try:
             program = torch.export.export(
                 module, (example.to(self._device),), dynamic_shapes=({0: batch},)
             )
-        except Exception as error:  # a network of the user's fails in as many ways as there are
+        except Exception as error:  # the user's network can fail in any way
             reason = str(error).strip().partition("\n")[0]
             raise ExportError(f"torch.export can't take the network: {reason}") from error
         try:
@@ -129,7 +130,7 @@ def _load_package(path: Path, device: str) -> Predict:
     package: Predict = aoti_load_package(str(path))
 
     def predict(pixels: Tensor) -> Tensor:
-        # The check compares with float32, which TF32, torch's default on a GPU, is not.
+        # The check compares with float32; TF32, torch's default on a GPU, is less precise.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             answer: Tensor = package(pixels.to(device)).cpu()
             return answer
@@ -141,17 +142,17 @@ FORMATS = ("torchscript", "pt2", "onnx")
 
 
 def find_format(name: str, device: str) -> ModelFormat:
-    """The format by its name in the command line.
+    """The format with this name on the command line.
 
     Raises:
-        ExportError: no such format.
+        ExportError: there is no such format.
     """
     if name == "torchscript":
         return TorchScript()
     if name == "pt2":
         return AotInductor("cuda" if device == "cuda" else "cpu")
     if name == "onnx":
-        from exporter.onnx_format import Onnx  # noqa: PLC0415 - of use for this format alone
+        from exporter.onnx_format import Onnx  # noqa: PLC0415 - only needed for this format
 
         return Onnx()
     raise ExportError(f"format is one of {', '.join(FORMATS)}, not {name!r}")
@@ -159,8 +160,8 @@ def find_format(name: str, device: str) -> ModelFormat:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without torch's notice that TorchScript is no longer developed: Triton needs it still. And
-    without that of torchvision's detectors, that there they give their losses too."""
+    """Suppress torch's notice that TorchScript is no longer developed, as Triton still needs it;
+    and the notice of torchvision's detectors that, scripted, they also return their losses."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated")
         warnings.filterwarnings("ignore", r"\w+ always returns a")

@@ -1,4 +1,4 @@
-"""A classifier without its last layer gives the vector that the layer made classes of."""
+"""A classifier without its last layer: it gives the vector from which that layer makes classes."""
 
 import copy
 
@@ -7,16 +7,16 @@ from torch import nn
 from exporter.errors import ExportError
 
 HEADS = ("fc", "classifier", "head", "heads", "linear")
-"""What torchvision's families, and the CIFAR ResNets, call the part behind their features."""
+"""Names of the part after the features in torchvision's families and in the CIFAR ResNets."""
 
 
 def without_last_layer(network: nn.Module, name: str) -> nn.Module:
-    """A copy whose head lacks its last layer that has weights.
+    """A copy of the network without the last layer of its head that has weights.
 
-    What follows that layer, a pooling for instance, stays.
+    Layers after that one, such as a pooling, stay.
 
     Raises:
-        ExportError: it has no head of a known name.
+        ExportError: the network has no head of a known name.
     """
     network = copy.deepcopy(network)
     found = next((one for one in HEADS if isinstance(getattr(network, one, None), nn.Module)), None)

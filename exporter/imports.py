@@ -1,18 +1,18 @@
-"""Which of the project's own files a file of it needs."""
+"""Finds the project's own files that one of its files needs."""
 
 import ast
 from pathlib import Path
 
 PACKAGES = ("exporter", "imaging", "wire")
-"""The project's own packages: where it is installed, everybody's are under the same folder."""
+"""The project's own packages; where it is installed, others lie in the same folder."""
 
 
 def needed_files(start: Path, root: Path) -> set[Path]:
-    """The files under `root` that `start` imports, directly and indirectly; without `start`.
+    """The files under `root` that `start` imports, directly or indirectly, without `start` itself.
 
     Args:
         start: a Python file that imports by full names, `from package.module import name`.
-        root: the folder that the packages are in.
+        root: the folder that contains the packages.
     """
     found: set[Path] = set()
     left = [start]

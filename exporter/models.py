@@ -27,14 +27,14 @@ DETECTOR = "detector_cifar10"
 
 
 def find(name: str | Model, *, weights: str | Path | None = None, task: str | None = None) -> Model:
-    """The model of that name, or the model itself.
+    """The model with this name, or the model itself.
 
     Args:
         weights: as `exporter.weights.load` takes them; torchvision's have their own preprocessing.
         task: None: classify, or detect for a detector.
 
     Raises:
-        ExportError: no model has that name, or not for that task.
+        ExportError: no model has this name, or it does not do this task.
     """
     if isinstance(name, Model):
         return name
@@ -42,7 +42,7 @@ def find(name: str | Model, *, weights: str | Path | None = None, task: str | No
         return _cifar(name, task or "classify")
     if name == DETECTOR:
         return _detector(task or "detect")
-    # Late, because it takes seconds and ResNet-20 does without.
+    # Imported late: it takes seconds, and ResNet-20 does not need it.
     from exporter import zoo  # noqa: PLC0415
 
     if name in zoo.CLASSIFIERS or name in zoo.DETECTORS:

@@ -1,4 +1,4 @@
-"""ONNX: for Triton's onnxruntime backend, and for a Python backend without torch."""
+"""ONNX: read by Triton's onnxruntime backend, and by the Python backend without torch."""
 
 import contextlib
 import copy
@@ -14,8 +14,8 @@ from exporter.apart import Predict
 from exporter.errors import ExportError
 
 OPSET = 17
-"""Version of ONNX's operators. ONNX Runtime has read it since 1.12 (2022), and it has all that
-torchvision's networks need."""
+"""Version of ONNX's operators. ONNX Runtime reads it since 1.12 (2022), and it has all operators of
+torchvision's networks."""
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
 
@@ -23,8 +23,8 @@ INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
 class Onnx:
     """An ONNX file, which is the same for the CPU and a GPU.
 
-    Written by torch's exporter that traces: the other needs an onnxscript whose ml-dtypes is built
-    for numpy 2, and Triton's Python backend here needs numpy 1.
+    It is written by torch's tracing exporter: the other one needs an onnxscript whose ml-dtypes is
+    built for numpy 2, but Triton's Python backend needs numpy 1 here.
     """
 
     filename = "model.onnx"
@@ -33,7 +33,7 @@ class Onnx:
 
     def save(self, module: nn.Module, example: Tensor, path: Path) -> str:
         require_onnx()
-        # It warns of what the check looks at, and prints the whole graph where it fails.
+        # The exporter warns about what the check finds, and prints the whole graph when it fails.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             try:
@@ -47,7 +47,7 @@ class Onnx:
                     output_names=[OUTPUT],
                     dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
                 )
-            except Exception as error:  # a network of the user's fails in as many ways as there are
+            except Exception as error:  # the user's network can fail in any way
                 reason = str(error).strip().partition("\n")[0] or type(error).__name__
                 reason = reason.partition(". Please feel free")[0]
                 raise ExportError(
@@ -57,7 +57,7 @@ class Onnx:
         return f"ONNX, opset {OPSET}"
 
     def load(self, path: Path) -> Predict:
-        import onnxruntime  # noqa: PLC0415 - of use for this format alone
+        import onnxruntime  # noqa: PLC0415 - only needed for this format
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -65,7 +65,7 @@ class Onnx:
             session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its errors have no class in common
+        except Exception as error:  # its errors have no common class
             reason = str(error).strip().partition("\n")[0]
             raise ExportError(f"ONNX Runtime can't load the exported model: {reason}") from None
 
@@ -76,7 +76,11 @@ class Onnx:
 
 
 def require_onnx() -> None:
-    """Raises ExportError where the packages for it are not installed."""
+    """Check that the packages for ONNX are installed.
+
+    Raises:
+        ExportError: one is not.
+    """
     try:
         import onnx  # noqa: F401, PLC0415 - torch's exporter imports it by itself
         import onnxruntime  # noqa: F401, PLC0415

@@ -1,4 +1,4 @@
-"""What a network gives, and what is wrong with it where it is not what its task needs."""
+"""The outputs of a network, and the error text where they do not suit the task."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ def outputs_of(model: Model, size: int) -> list[Output]:
     if model.task == "detect" and model.layout == "yolov8":
         return [Output("OUTPUT__0", "TYPE_FP32", (4 + len(model.labels), size))]
     if model.task == "detect":
-        # The pytorch backend takes what is behind the two underscores for the place.
+        # The pytorch backend takes the number after the two underscores as the output's position.
         return [
             Output("boxes__0", "TYPE_FP32", (size, 4)),
             Output("labels__1", "TYPE_INT64", (size,)),
@@ -53,19 +53,19 @@ def outputs_of(model: Model, size: int) -> list[Output]:
 
 
 def require_output(wrapped: nn.Module, pixels: Tensor, model: Model) -> int:
-    """Run it on `pixels`, uint8 [N, H, W, C], and see that it gives what its task needs.
+    """Run it on `pixels`, uint8 [N, H, W, C], and check that its output suits the task.
 
     Returns:
-        How many classes, numbers of a vector, or boxes it gives.
+        The number of classes, of a vector's numbers, or of boxes.
 
     Raises:
-        ExportError: it doesn't; the text says what it does give.
+        ExportError: the output does not suit it; the text describes the output.
     """
     height, width, channels = pixels.shape[1:]
     try:
         with torch.inference_mode():
             found = wrapped(pixels)
-    except Exception as error:  # a network of the user's fails in as many ways as there are
+    except Exception as error:  # the user's network can fail in any way
         given = _raw(wrapped, pixels)
         if given and not _fits(given[0], model.task):
             raise ExportError(
@@ -93,12 +93,12 @@ def require_output(wrapped: nn.Module, pixels: Tensor, model: Model) -> int:
 
 
 def _raw(wrapped: nn.Module, pixels: Tensor) -> list[Any]:
-    """What the network itself gives; empty: it gives nothing."""
+    """The network's own output; empty where it fails."""
     network, floats = wrapped.get_submodule("network"), wrapped.get_submodule("pixels")
     try:
         with torch.inference_mode():
             return [network(floats(pixels))]
-    except Exception:  # its error was told already
+    except Exception:  # its error was reported already
         return []
 
 

@@ -1,4 +1,4 @@
-"""A network of the user's, and what the user says of a model."""
+"""The user's own network, and the user's description of a model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +25,9 @@ def own_model(
     interpolation: str | None = None,
     probabilities: bool = False,
 ) -> Model:
-    """Describe a model as the user asks for it.
+    """Describe a model by the user's options.
 
-    A network of the user's takes float32 [N, channels, H, W] and gives, by its task, [N, classes],
+    A user's network takes float32 [N, channels, H, W] and gives, by its task, [N, classes],
     a vector [N, n], or boxes [N, k, 4], labels [N, k] and scores [N, k] (or it has the interface of
     torchvision's detectors).
 
@@ -35,19 +35,20 @@ def own_model(
         network: `FILE.py:NAME` or `MODULE:NAME`, a function or class that gives the network when
             called, or a TorchScript file; `torchvision.models:NAME` is one of torchvision's, with
             as many classes as there are labels. None: the one that the name means.
-        labels: file with a class name a line, in the order of the network's outputs; None: a
+        labels: file with one class name on each line, in the order of the network's outputs; None:
+            a
             class's number is its label.
         size: HEIGHTxWIDTH of its input, pixels; None: torchvision's weights say it.
         task: classify, detect or embed; None: what the network is made for.
         weights: see `exporter.weights.load`.
         resize: the shorter side that an image is scaled to before `size` is cut from its centre;
             None: the shorter of `size`, or as torchvision's weights have it.
-        mean, std: of pixels in [0, 1] that the network was trained with, one number for each
-            channel or one for all; None: 0 and 1, or those of torchvision's weights.
-        probabilities: it gives these itself; otherwise softmax is put behind it.
+        mean, std: mean and deviation, for pixels in [0, 1], with which the network was trained, one
+            number for each channel or one for all; None: 0 and 1, or torchvision's.
+        probabilities: whether its output is probabilities; otherwise a softmax is added.
 
     Raises:
-        ExportError: an argument that can't be used.
+        ExportError: an argument cannot be used.
     """
     if task not in (None, *TASKS):
         raise ExportError(f"task is one of {', '.join(TASKS)}, not {task!r}")
@@ -83,7 +84,7 @@ def own_model(
 
 
 def _torchvision(name: str, network: str | None) -> str | None:
-    """Which of torchvision's networks is meant, if one is."""
+    """The name of torchvision's network that is meant; None: none is."""
     if network is None:
         return name if name in (*zoo.CLASSIFIERS, *zoo.DETECTORS) else None
     module, _, attribute = network.rpartition(":")

@@ -1,7 +1,7 @@
 """A model that takes encoded images: a decoding step and the network, as one Triton ensemble.
 
-The bridge passes encoded images on to it; what cannot be decoded comes back image by image, in the
-output that the bridge looks for (see `bridge/triton/model.py`).
+The bridge passes encoded images on to it. For an image that cannot be decoded, the reason comes
+back in the output that the bridge looks for (see `bridge/triton/model.py`).
 """
 
 import hashlib
@@ -27,16 +27,16 @@ from exporter.triton_config import (
 ENSEMBLE, STEP = "{name}_jpeg", "{name}_decode"
 
 DECODERS = 2
-"""Decoding processes where nothing else is asked for; one for each core is what pays."""
+"""Decoding processes by default; one for each core is the best choice."""
 
 MAX_IMAGE_BYTES = 16 << 20
 MAX_PIXELS = 50_000_000
-"""What the bridge allows where it decodes by itself, unless told otherwise."""
+"""Most pixels of an image: the bridge's default where it decodes by itself."""
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "exporter/decoding/model.py"
-"""Runs the very files of `imaging` and `wire` that it imports, on numpy, Pillow and pyspng; with
-DALI, on what `exporter/decoding/requirements.lock` lists."""
+"""The decoding step. It runs the same files of `imaging` and `wire` as the bridge, on numpy, Pillow
+and pyspng; with DALI, on the packages in `exporter/decoding/requirements.lock`."""
 
 HEADER = "# Written by scripts/export_model.py: change its options, not this file.\n"
 
@@ -98,20 +98,20 @@ def export_ensemble(
     device: str = "auto",
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Write `<name>_decode` and `<name>_jpeg` beside the network, where they are not there already.
+    """Write `<name>_decode` and `<name>_jpeg` beside the network, if they are not there yet.
 
     Args:
-        name, weights, version, max_batch_size: as the network was exported with them.
-        decoders: processes of the decoding step; on GPUs so many for each.
-        dali: JPEGs are decoded by NVIDIA DALI.
-        device: where it does: auto (a GPU where Triton sees one), cpu or cuda.
+        name, weights, version, max_batch_size: those of the network's export.
+        decoders: processes of the decoding step; on GPUs, processes for each GPU.
+        dali: whether NVIDIA DALI decodes JPEGs.
+        device: where DALI does: auto (a GPU where Triton sees one), cpu or cuda.
         report: called with a line for each step.
 
     Returns:
-        The ensemble's directory.
+        The ensemble's folder.
 
     Raises:
-        ExportError: an argument is not right, or a file can't be read or written.
+        ExportError: an argument is wrong, or a file cannot be read or written.
     """
     model = models.find(name, weights=weights)
     name = model.name

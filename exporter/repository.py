@@ -1,4 +1,4 @@
-"""Files in a model repository: written whole or not at all, and only when they changed."""
+"""Writes files into a model repository: completely or not at all, and only if they changed."""
 
 import contextlib
 import hashlib
@@ -11,12 +11,12 @@ from pathlib import Path
 from exporter.errors import ExportError
 
 RECORD = "export.json"
-"""Beside the model: what it was made from, and the digests of what was written. TorchScript
-archives of one module differ byte by byte, so the inputs are compared, not the outputs."""
+"""Name of the file that records a model's inputs and the digests of its files. TorchScript archives
+of the same module differ byte by byte, so inputs are compared, not outputs."""
 
 
 def is_current(directory: Path, version: int, made_from: Mapping[str, object]) -> bool:
-    """Was this version made from the same inputs, and is every file still as it was written?"""
+    """Whether this version was made from the same inputs, and every file is unchanged since."""
     try:
         record = json.loads((directory / str(version) / RECORD).read_text())
         files: dict[str, str] = record["files"]
@@ -32,12 +32,12 @@ def install(
 ) -> None:
     """Put `files` (path inside the model's directory -> file to copy) in place, in that order.
 
-    Every file is written beside its place first, and only then are they renamed one after the
-    other: a full disk changes nothing. The record comes last, so that an export that was cut off
-    between two renames is not taken for a whole one.
+    Every file is written beside its place first, and only then are all renamed one after another:
+    a full disk changes nothing. The record is last, so that an export which is interrupted between
+    two renames is not taken for a complete one.
 
     Raises:
-        ExportError: the directory can't be written.
+        ExportError: the folder cannot be written.
     """
     record = f"{version}/{RECORD}"
     digests = {name: _sha256(source) for name, source in files.items()}
@@ -63,7 +63,7 @@ def install(
         for beside, _ in staged:
             beside.unlink(missing_ok=True)
         for folder in reversed(created):
-            with contextlib.suppress(OSError):  # not empty: something was installed after all
+            with contextlib.suppress(OSError):  # not empty: a file was installed there
                 folder.rmdir()
         raise ExportError(f"can't write {directory}: {error}") from None
 

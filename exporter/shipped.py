@@ -1,4 +1,4 @@
-"""The project's classifier as it comes, ready for Triton's Python backend: without torch."""
+"""Installs the project's classifier for Triton's Python backend, without torch."""
 
 import hashlib
 from pathlib import Path
@@ -9,14 +9,14 @@ from exporter.repository import install, is_current
 MODEL = "resnet20_cifar10"
 VERSION = 1
 SHIPPED = DATA / "onnx" / MODEL
-"""What `tkb export --format onnx --backend python` writes of it, but for the backend's program."""
+"""The output of `tkb export --format onnx --backend python`, without the backend's program."""
 BACKEND = Path(__file__).with_name("python_backend") / "model.py"
 
 
 def install_shipped(repository: Path) -> Path:
-    """Put the ONNX model that comes with the project into a model repository; its folder there.
+    """Put the project's ONNX model into a model repository; returns its folder there.
 
-    One that is there already is left as it is.
+    A model that is there already is not changed.
 
     Raises:
         ExportError: the repository cannot be written.

@@ -1,4 +1,4 @@
-"""Where a network of the user's comes from: a Python file, a module, or a TorchScript file."""
+"""Loads the user's network from a Python file, a module, or a TorchScript file."""
 
 import hashlib
 import importlib
@@ -19,14 +19,14 @@ FORMS = "FILE.py:NAME, MODULE:NAME, or a TorchScript file FILE.pt"
 
 
 class Source(NamedTuple):
-    """What builds a network, and a digest of the file that does."""
+    """A function that builds a network, and a digest of its file."""
 
     build: Callable[[], nn.Module]
     digest: str
 
 
 def find_source(network: str) -> Source:
-    """Understand `--network`.
+    """Read the value of `--network`.
 
     Raises:
         ExportError: there is no such file or module.
@@ -47,10 +47,10 @@ def _module(name: str, attribute: str) -> Source:
     if not all(part.isidentifier() for part in (*name.split("."), attribute)):
         raise ExportError(f"no network at {name}:{attribute}: --network is {FORMS}")
     folder = str(Path.cwd())
-    sys.path.insert(0, folder)  # as `python -m` has it
+    sys.path.insert(0, folder)  # as with `python -m`
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # it is the user's code
+    except Exception as error:  # the user's code can raise anything
         raise ExportError(
             f"--network {name}:{attribute}: {type(error).__name__}: {error}"
         ) from error
@@ -62,14 +62,14 @@ def _module(name: str, attribute: str) -> Source:
 
 
 def _call(path: Path, attribute: str) -> nn.Module:
-    """Run the user's file, and what it calls `attribute`."""
-    name = f"own_network_{path.stem}"  # not its bare name: it may be called torch.py
+    """Run the user's file, and call the `attribute` in it."""
+    name = f"own_network_{path.stem}"  # not the file's own name, which may be torch.py
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where torch.jit.script looks for its source
-    sys.path.insert(0, str(path.resolve().parent))  # its neighbours are its to import
+    sys.path.insert(0, str(path.resolve().parent))  # the file may import its neighbours
     try:
         spec.loader.exec_module(module)
         return _build(module, f"{path}:{attribute}", attribute)
@@ -106,7 +106,7 @@ def _load(path: Path) -> nn.Module:
             "--network FILE.py:NAME and --weights FILE"
         ) from None
     module = _require_network(network, str(path))
-    for weight in module.parameters():  # else a copy would keep the history of each
+    for weight in module.parameters():  # otherwise a copy would keep each weight's history
         weight.requires_grad_(False)
     return module
 

@@ -1,4 +1,4 @@
-"""`config.pbtxt`: one template, read back with Triton's own protobuf classes."""
+"""Makes `config.pbtxt` from one template, and reads it back with Triton's own protobuf classes."""
 
 from dataclasses import dataclass
 
@@ -18,33 +18,35 @@ from exporter.model import Model
 from exporter.outputs import Output, outputs_of
 
 INPUT, OUTPUT, LABELS = "INPUT__0", "OUTPUT__0", "labels.txt"
-"""The tensor names are the pytorch backend's convention; the others take any."""
+"""The tensor names are the pytorch backend's convention; the other backends accept any names."""
 
 BACKENDS = ("pytorch", "onnxruntime", "python")
 DEVICES = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "cuda": "KIND_GPU"}
 
 QUEUE_TIMEOUT_US = 30_000_000
-"""A request that waited this long is refused: a client that gave up leaves its request in the
-queue. It is as long as Triton drains on SIGTERM."""
+"""Microseconds of waiting after which a request is refused: a client that gave up leaves its
+request in the queue. The time is the same as that for which Triton drains on SIGTERM."""
 
 QUEUE_BYTES = 1 << 30
-"""Memory that waiting pixels may take; beyond it Triton answers UNAVAILABLE, and clients wait."""
+"""Most bytes that waiting pixels may take; beyond that Triton answers UNAVAILABLE, and clients
+wait."""
 QUEUE_REQUESTS = (16, 1024)
-"""Fewest and most requests in the queue, whatever their size: each costs Triton some kB too."""
+"""Fewest and most requests in the queue, whatever their size, since each also costs Triton some
+kB."""
 
 INSTANCES = {"pytorch": 1, "onnxruntime": 1, "python": 2}
-"""Copies of the model where nothing else is asked for. An instance of the python backend is a
-process. Measured with ResNet-20 on two cores that other programs used too, batches of 32 with four
-in flight: two instances with one thread each, 240 to 950 images/s (median 580); one with two
-threads, 30 to 740 (median 360), because its threads wait for each other after every layer. The
-instances of the pytorch backend share one process and its thread pool, so one is enough there."""
+"""Copies of the model by default, by backend. An instance of the python backend is a process.
+Measured with ResNet-20 on two cores that other programs also used, with batches of 32 and four in
+flight: two instances with one thread each gave 240 to 950 images/s (median 580); one with two
+threads gave 30 to 740 (median 360), because its threads wait for each other after every layer. The
+instances of the pytorch backend share one process and its thread pool, so that one is enough."""
 
 MAX_BATCH_SIZE = {"classify": 64, "embed": 64, "detect": 8}
-"""Where nothing else is asked for. Triton warms up with the largest batch, and a detector takes a
-tenth of a second and more for an image on a CPU."""
+"""Largest batch by default, by task. Triton warms up with the largest batch, and a detector needs a
+tenth of a second or more for an image on a CPU."""
 
 WARMUP_RUNS = 2
-"""TorchScript profiles a graph on its first run and compiles it on the second."""
+"""Warm-up runs: TorchScript profiles a graph on its first run and compiles it on the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ class Serving:
     Attributes:
         instances: copies of the model on each device.
         device: auto (a GPU where Triton and the backend see one), cpu, or cuda (every GPU).
-        queue_delay_us: how long the dynamic batcher holds a request for company; microseconds.
-        threads: CPU threads of one instance; None: torch's default for the pytorch backend, the
-            cores shared out among the instances for the python backend.
+        queue_delay_us: microseconds for which the dynamic batcher waits for further requests.
+        threads: CPU threads of one instance; None: torch's default for the pytorch backend; for the
+            python backend, the cores divided by the instances.
     """
 
     backend: str = "pytorch"
@@ -79,9 +81,9 @@ def render(
     """The text of config.pbtxt, for a network stored as `filename`.
 
     Args:
-        platform: what Triton's own backend for that file calls it.
+        platform: the name of the file's format in Triton's own backend for it.
         size: number of classes, of a vector's numbers, or of boxes; None: there are labels.
-        precision: of the network.
+        precision: precision of the network.
     """
     outputs = outputs_of(model, len(model.labels) if size is None else size)
     dims = f"{model.size[0]}, {model.size[1]}, {model.channels}"
@@ -113,7 +115,7 @@ def render(
 
 
 def parameter(key: str, value: str) -> str:
-    """A line of config.pbtxt."""
+    """The text of a parameter in config.pbtxt."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return PARAMETER.format(key=key, value=escaped)
 
@@ -140,24 +142,28 @@ def _optimization(model: Model, serving: Serving, precision: str) -> str:
 
 
 def usual_batch_size(model: Model) -> int:
-    """The largest batch, where nothing else is asked for."""
+    """The largest batch by default."""
     return MAX_BATCH_SIZE[model.task]
 
 
 def parse(text: str) -> model_config_pb2.ModelConfig:
-    """Read a config.pbtxt; `google.protobuf.text_format.ParseError` where it is malformed."""
+    """Read a config.pbtxt.
+
+    Raises:
+        google.protobuf.text_format.ParseError: it is malformed.
+    """
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
 def queue_size(model: Model, max_batch_size: int) -> int:
-    """Requests that may wait: `QUEUE_BYTES` of full batches, within `QUEUE_REQUESTS`."""
+    """Number of requests that may wait: `QUEUE_BYTES` of full batches, within `QUEUE_REQUESTS`."""
     height, width = model.size
     fewest, most = QUEUE_REQUESTS
     return max(fewest, min(most, QUEUE_BYTES // (max_batch_size * height * width * model.channels)))
 
 
 def warmup_sizes(max_batch_size: int) -> list[int]:
-    """Powers of two up to the largest batch, and that one.
+    """Powers of two up to the largest batch, and that batch itself.
 
     Not every size: measured on two cores with ResNet-20, the first calls of all cost 230 ms and
     30 ms (compilation), the first call with any other batch size only 2 to 3 ms (oneDNN prepares
@@ -171,10 +177,10 @@ def warmup_sizes(max_batch_size: int) -> list[int]:
 
 
 def preprocess_parameters(model: Model) -> dict[str, str]:
-    """What is done to an image before the network gets it, as the bridge reads it."""
+    """The preprocessing of an image for the network, as parameters for the bridge."""
     return {
         "preprocess.color": "RGB" if model.channels == 3 else "L",
-        # `cover` is what a resize means.
+        # A `resize` means the fit `cover`.
         **(
             {"preprocess.resize": str(model.resize)}
             if model.fit == "cover"
@@ -185,7 +191,7 @@ def preprocess_parameters(model: Model) -> dict[str, str]:
 
 
 def _postprocess_parameters(model: Model, outputs: list[Output]) -> dict[str, str]:
-    """What the outputs mean, as the bridge reads it; a classification shows it by itself."""
+    """The meaning of the outputs, as parameters for the bridge; a classification needs none."""
     if model.task == "classify":
         return {}
     told = {"postprocess.task": model.task}
@@ -212,7 +218,7 @@ def _parameters(
 ) -> dict[str, str]:
     parameters = preprocess_parameters(model) | _postprocess_parameters(model, outputs)
     if serving.threads is not None:
-        # Each backend has its own spelling.
+        # Each backend has its own name for it.
         onnx = serving.backend == "onnxruntime"
         key = "intra_op_thread_count" if onnx else "INTRA_OP_THREAD_COUNT"
         parameters[key] = str(serving.threads)

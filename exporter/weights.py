@@ -1,4 +1,4 @@
-"""Checkpoints: where they come from, and whether they fit."""
+"""Checkpoints: finding them, reading them, and checking that they fit."""
 
 import contextlib
 import hashlib
@@ -18,10 +18,10 @@ from exporter.errors import ExportError
 from exporter.model import DEFAULT, RANDOM, Model
 
 DOWNLOAD_TIMEOUT_S = 30.0
-"""Silence after which a download counts as unreachable: torch.hub itself waits for ever."""
+"""Seconds of silence after which a download is given up: torch.hub itself waits for ever."""
 
 NAMED_KEYS = 8
-"""Keys that an error names before it only counts: enough to see the pattern."""
+"""Most keys that an error names; the others are only counted."""
 
 
 def load(model: Model, weights: str | Path | None) -> nn.Module:
@@ -29,13 +29,13 @@ def load(model: Model, weights: str | Path | None) -> nn.Module:
 
     Args:
         weights: a checkpoint file; "DEFAULT" for torchvision's pretrained weights (downloaded
-            once, then cached by torch.hub), or the name of others of them, such as
-            "IMAGENET1K_V1"; "none" for random weights from a fixed seed, which serve load tests;
-            None for the best that needs no choice: those that the user's own network is built
-            with, the shipped checkpoint, else DEFAULT.
+            once, then cached by torch.hub), or another name of such weights, for example
+            "IMAGENET1K_V1"; "none" for random weights from a fixed seed, for load tests; None for
+            the first that exists of: the weights with which the user's own network is built, the
+            shipped checkpoint, DEFAULT.
 
     Raises:
-        ExportError: the checkpoint can't be had, can't be read, or does not fit.
+        ExportError: the checkpoint cannot be found or read, or does not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -56,10 +56,10 @@ def load(model: Model, weights: str | Path | None) -> nn.Module:
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Read a state dict, plain or as `{"state_dict": ...}`, without `DataParallel`'s prefix.
 
-    Only tensors and plain containers are unpickled: a checkpoint can't run code.
+    Only tensors and plain containers are unpickled: a checkpoint cannot run code.
 
     Raises:
-        ExportError: no such file, or not a checkpoint.
+        ExportError: there is no such file, or it is no checkpoint.
     """
     if not path.is_file():
         raise ExportError(f"no checkpoint at {path}")
@@ -84,7 +84,7 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None
     `num_batches_tracked` may be missing: it only counts training steps.
 
     Raises:
-        ExportError: names every kind of key that does not fit, after `complaint`.
+        ExportError: a key does not fit; the text names the keys of each kind after `complaint`.
     """
     wanted = network.state_dict()
     missing = [
@@ -104,7 +104,7 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None
 
 
 def digest(network: nn.Module) -> str:
-    """sha256 of every weight with its name, dtype and shape."""
+    """SHA-256 of every weight with its name, dtype and shape."""
     found = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -122,7 +122,7 @@ def _download(model: Model) -> Mapping[str, Any]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces the download there
+        with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces the download
             state: Mapping[str, Any] = model.pretrained.get_state_dict(
                 progress=True, check_hash=True, map_location="cpu", weights_only=True
             )

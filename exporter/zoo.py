@@ -1,4 +1,4 @@
-"""torchvision's classifiers and detectors: each with the preprocessing of its own weights."""
+"""torchvision's classifiers and detectors, each with the preprocessing of its own weights."""
 
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ _EPSILON_0 = frozenset(
     ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn",
      "retinanet_resnet50_fpn")
 )  # fmt: skip
-"""torchvision runs these with batch norms whose epsilon is 0, as their weights were trained."""
+"""Networks whose batch norms have the epsilon 0 in torchvision, as their weights were trained."""
 
 
 def model(
@@ -32,23 +32,23 @@ def model(
     labels: tuple[str, ...] | None = None,
     size: tuple[int, int] | None = None,
 ) -> Model:
-    """Describe one of them.
+    """Describe one of torchvision's networks.
 
     Args:
-        weights: see `exporter.weights.load`. What was trained otherwise than torchvision's weights
-            gets the preprocessing of the first that torchvision had for this network.
-        task: None: what the network is made for.
-        called: the model's name in Triton; None: the network's.
-        labels: of weights that have other classes; for a detector, the background first.
-        size: height and width of the input, instead of the weights'.
+        weights: see `exporter.weights.load`. Other weights than torchvision's get the preprocessing
+            of the first that torchvision had for this network.
+        task: None: the task that the network is made for.
+        called: the model's name in Triton; None: the network's name.
+        labels: labels of weights with other classes; for a detector, the background comes first.
+        size: height and width of the input, in place of those of the weights.
 
     Raises:
-        ExportError: it does not do that task, or has no such weights.
+        ExportError: the network does not do this task, or has no such weights.
     """
     task = _task(name, task)
     member = _member(name, weights)
     categories = tuple(member.meta["categories"])
-    # "N/A" stands for numbers that COCO left out; a label of its own is no use to anyone.
+    # "N/A" stands for numbers that COCO left out; nobody needs it as a label.
     known = tuple("" if one == "N/A" else one for one in categories)
     names = known if labels is None else labels
     other_classes = labels is not None and len(labels) != len(categories)
@@ -93,15 +93,15 @@ def _task(name: str, task: str | None) -> str:
 
 
 def _member(name: str, weights: str | Path | None) -> Any:
-    """The weights that are meant, of those that torchvision has for the network."""
+    """The weights that are meant, among those that torchvision has for the network."""
     known = get_model_weights(name)
     if weights is None or weights == DEFAULT:
         return known.DEFAULT
-    # One of vgg16 has features alone, no classes.
+    # One of vgg16's weights has only features, no classes.
     members = [one for one in known if one.meta["categories"]]
     text = str(weights)
     for one in members:
-        # Under its own name in torchvision, or downloaded by hand under that of its file.
+        # By its name in torchvision, or, if downloaded by hand, by the name of its file.
         if text == one.name or Path(text).name == Path(one.url).name:
             return one
     return members[0]
@@ -116,7 +116,7 @@ def _classifier(name: str, classes: int, size: tuple[int, int]) -> nn.Module:
     elif name.startswith("maxvit"):
         more["input_size"] = size
     elif name in ("googlenet", "inception_v3"):
-        # As torchvision builds them for its weights.
+        # The arguments that torchvision itself uses for its weights.
         more |= {"transform_input": True, "init_weights": False}
     return _built(name, num_classes=classes, **more)
 
@@ -140,8 +140,8 @@ def _built(name: str, **options: Any) -> nn.Module:
 
 
 def _detector_input(name: str) -> tuple[bool, tuple[int, int]]:
-    """Whether it scales every image to one size, and the input that it scales least."""
-    with torch.device("meta"):  # without its weights' memory and their random numbers
+    """Whether it scales every image to one size, and the input size that it scales least."""
+    with torch.device("meta"):  # without memory or random numbers for its weights
         transform: Any = _detector(name, 2).transform
     if transform.fixed_size is not None:
         width, height = transform.fixed_size

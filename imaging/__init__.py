@@ -1,1 +1,1 @@
-"""The rules of an image: what is accepted, and how it becomes pixels. No Kafka, no Triton."""
+"""The rules of an image: what is accepted, and how it becomes pixels; without Kafka or Triton."""

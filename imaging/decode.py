@@ -1,4 +1,4 @@
-"""From the bytes of one image to the model's pixels. Nothing is decoded before it is bounded."""
+"""Turns the bytes of one image into the model's pixels. Nothing is decoded before it is bounded."""
 
 import io
 import math
@@ -20,16 +20,16 @@ from imaging.tensor import to_tensor
 from wire.image import NDARRAY, ImageEvent
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "I;16", "I;16B", "I;16L")
-"""What the formats that are decoded can hold."""
+"""Pillow's modes that the decoded formats can have."""
 MAX_ASPECT = 100
-"""Longer side by shorter side, at the most: beyond it a resize would blow up one side of the
-image."""
+"""Most times that the longer side may be as long as the shorter one: beyond it, a resize would
+enlarge one side far too much."""
 _END = b"\xff\xd9"
 _OTHER_BITS = b"\x5b\xa6\x3d\xd2\x9c\x65\x4e\xb1" * 8
-# The bound is ours, checked on the header; Pillow's own warns at one size and raises at another.
+# Our own bound is checked on the header; Pillow's warns at one size and raises at another.
 Image.MAX_IMAGE_PIXELS = None
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # decoders are counted in processes
-# Damaged metadata warns; what counts is whether the pixels can be read.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # decoding is parallel by processes
+# Pillow warns about damaged metadata; all that counts is whether the pixels can be read.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -37,8 +37,8 @@ class Opened(NamedTuple):
     """An image whose header is within the bounds.
 
     Attributes:
-        orientation: 1 to 8; what EXIF says of how it is to be turned.
-        ended: False: a JPEG without its end marker.
+        orientation: EXIF's orientation, 1 to 8.
+        ended: False for a JPEG without its end marker.
     """
 
     image: Image.Image
@@ -51,7 +51,7 @@ class Picture(NamedTuple):
 
     Attributes:
         pixels: uint8 [height, width, channels] of the model's input, C-contiguous.
-        size: of the image that they were made of.
+        size: width and height of the original image, upright.
     """
 
     pixels: Pixels
@@ -64,10 +64,10 @@ def needs_decoder(event: ImageEvent, rules: ImageRules) -> bool:
 
 
 def needs_converting(event: ImageEvent, value: bytes, rules: ImageRules) -> bool:
-    """Whether `value` is raw pixels that are not the model's numbers yet.
+    """Whether `value` is raw pixels that must still be converted to the model's numbers.
 
     Raises:
-        ImageError: it would be, but for its length.
+        ImageError: it is raw pixels, but of the wrong length.
     """
     if rules.shape is None or rules.tensor.plain or event.content_type != NDARRAY:
         return False
@@ -82,17 +82,17 @@ def to_input(event: ImageEvent, value: bytes, rules: ImageRules) -> Input:
     """Prepare one image for the model.
 
     Args:
-        event: the image's envelope. Of its content type only that of raw pixels counts: what an
-            encoded image is, its bytes say.
+        event: the image's envelope. Its content type only counts if it is that of raw pixels: the
+            format of an encoded image is found from its bytes.
         value: the encoded image, or raw pixels.
-        rules: what is accepted, and what it becomes.
+        rules: which images are accepted, and what they become.
 
     Returns:
-        An array as `rules.tensor` says, C-contiguous; or `value` itself where it is that already:
-        a raw array, or an encoded image for a model that takes those.
+        A C-contiguous array as `rules.tensor` says; or `value` itself where it is that already: raw
+        pixels, or an encoded image for a model that takes those.
 
     Raises:
-        ImageError: why it can never be done.
+        ImageError: the image can never be used; the text says why.
     """
     if event.content_type != NDARRAY and rules.shape is not None:
         return _input(decode(value, rules), rules)
@@ -118,16 +118,16 @@ def decode(value: bytes, rules: ImageRules) -> Pixels:
     """Decode one encoded image: uint8 [height, width, channels], C-contiguous.
 
     Raises:
-        ImageError: why it can never be done.
+        ImageError: the image can never be used; the text says why.
     """
     return to_picture(value, rules).pixels
 
 
 def to_picture(value: bytes, rules: ImageRules) -> Picture:
-    """Decode one encoded image, and say how large it was.
+    """Decode one encoded image, and return its original size, too.
 
     Raises:
-        ImageError: why it can never be done.
+        ImageError: the image can never be used; the text says why.
     """
     assert rules.shape is not None
     _check_size(value, rules)
@@ -136,7 +136,7 @@ def to_picture(value: bytes, rules: ImageRules) -> Picture:
         height, width, _ = rules.shape
         return Picture(pixels, (width, height))
     with opened(value, rules.max_pixels) as (image, orientation, _):
-        # Taken before it is decoded: a JPEG may be decoded at a reduced scale.
+        # The size is taken before decoding: a JPEG may be decoded at a reduced scale.
         size = image.size[::-1] if orientation >= LYING else image.size
         return Picture(fit(image, rules, orientation), size)
 
@@ -171,7 +171,7 @@ def _check_length(value: bytes, dtype: str, itemsize: int, dims: tuple[int, ...]
 
 
 def _plain(value: bytes, rules: ImageRules) -> Pixels | None:
-    """The pixels of an image that needs nothing but decoding, where there is a faster way."""
+    """The pixels of an image that only needs decoding, if there is a faster way; otherwise None."""
     assert rules.shape is not None
     height, width, channels = rules.shape
     resized = place((width, height), rules) != (width, height, 0, 0)
@@ -187,12 +187,12 @@ def _plain(value: bytes, rules: ImageRules) -> Pixels | None:
 def opened(value: bytes, max_pixels: int) -> Iterator[Opened]:
     """An encoded image whose header is within the bounds; nothing of it is decoded yet.
 
-    Metadata is left out before Pillow sees the image: it could spoil pixels, and says nothing of
-    them but how they are to be turned. A JPEG without its end marker is decoded here once, to see
-    whether only that is missing.
+    Metadata is removed before Pillow sees the image: it could spoil pixels, and only the
+    orientation in it matters. A JPEG without its end marker is decoded here once, to see whether
+    only the marker is missing.
 
     Raises:
-        ImageError: it is not, or whatever is done with it while it is open fails.
+        ImageError: it is not within the bounds, or any work on it while it is open fails.
     """
     kind = format_of(value)
     if kind is None:
@@ -220,10 +220,10 @@ def _reading(kind: str) -> Iterator[None]:
     try:
         yield
     except (ImageError, MemoryError, ImportError):
-        raise  # an image's own refusal; or it is the bridge that is short of something
+        raise  # refused already, or the bridge lacks memory or a package
     except Exception as error:
         # Decoders raise whatever their parsing runs into: OSError, SyntaxError, struct.error,
-        # ValueError, EOFError... Each means the same: these bytes are not an image.
+        # ValueError, EOFError and more. All mean the same: these bytes are not an image.
         detail = str(error).split(" <", maxsplit=1)[0].replace("cannot identify image file", "")
         truncated = "truncated" in detail.lower() or isinstance(error, EOFError)
         raise ImageError(
@@ -235,8 +235,8 @@ def _reading(kind: str) -> Iterator[None]:
 def _check_complete(value: bytes, max_pixels: int) -> None:
     """Refuse a JPEG that ends before its pixels do.
 
-    libjpeg decodes bits that are missing as if they were there, and does not tell Pillow. So what
-    is missing is filled in twice, differently: a picture that has all its bits does not change.
+    libjpeg decodes missing bits as if they were there, and does not tell Pillow. So the missing
+    part is filled in twice, differently: a picture that has all its bits does not change.
     """
     pictures = []
     for filler in (_END, _OTHER_BITS + _END):

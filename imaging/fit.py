@@ -1,4 +1,4 @@
-"""From an image that is open to exactly the pixels that a model takes."""
+"""Turns an opened image into exactly the pixels that a model takes."""
 
 from typing import NamedTuple
 
@@ -19,11 +19,11 @@ LETTERBOX_GREY = 114
 
 
 class Placement(NamedTuple):
-    """Where an upright picture lies in a model's input, pixels.
+    """The place of an upright picture in a model's input, in pixels.
 
     Attributes:
-        width, height: what the picture is scaled to.
-        left, top: of the input in the scaled picture; negative: of what is padded, in letterbox.
+        width, height: size to which the picture is scaled.
+        left, top: corner of the input in the scaled picture; negative where letterbox pads.
     """
 
     width: int
@@ -33,10 +33,10 @@ class Placement(NamedTuple):
 
 
 def place(size: tuple[int, int], rules: ImageRules) -> Placement:
-    """Where an upright picture of this (width, height) goes.
+    """The placement of an upright picture of this (width, height).
 
     Raises:
-        ImageError: it must have the input's size, and has another.
+        ImageError: the picture must have the input's size but has another.
     """
     assert rules.shape is not None
     height, width, _ = rules.shape
@@ -61,13 +61,13 @@ def place(size: tuple[int, int], rules: ImageRules) -> Placement:
 
 
 def _start(scaled: int, wanted: int) -> int:
-    # Halves are rounded as by torchvision's CenterCrop, and by the YOLO family's letterbox.
+    # Halves are rounded as in torchvision's CenterCrop and in the YOLO family's letterbox.
     return round((scaled - wanted) / 2) if scaled >= wanted else -((wanted - scaled) // 2)
 
 
 def _cover(size: tuple[int, int], width: int, height: int, resize: int) -> tuple[int, int]:
-    """Width and height once the shorter of them is `resize`, and neither is below the input's."""
-    # Fractions are cut off as by torchvision's Resize, so that accuracy matches its recipes.
+    """Width and height once the shorter one is `resize`, and neither is below the input's."""
+    # Fractions are cut off as in torchvision's Resize, so that accuracy matches its recipes.
     shorter = min(size)
     scaled = (size[0] * resize // shorter, size[1] * resize // shorter)
     if scaled[0] >= width and scaled[1] >= height:
@@ -81,7 +81,7 @@ def fit(image: Image.Image, rules: ImageRules, orientation: int = UPRIGHT) -> Pi
     """Decode an opened image into the model's pixels: turned, coloured, resized and cropped.
 
     Raises:
-        ImageError: its size is not what the model takes.
+        ImageError: the model does not take an image of its size.
     """
     assert rules.shape is not None
     height, width, channels = rules.shape
@@ -89,7 +89,7 @@ def fit(image: Image.Image, rules: ImageRules, orientation: int = UPRIGHT) -> Pi
     upright = image.size[::-1] if turned else image.size
     where = place(upright, rules)
     wanted = (where.width, where.height)
-    # JPEG only: decodes at a reduced scale that is still at least as large as what is needed.
+    # For JPEG only: decode at a reduced scale that is still at least as large as needed.
     image.draft(None, wanted[::-1] if turned else wanted)
     picture = coloured(image, "L" if channels == 1 else "RGB")
     if orientation in TRANSPOSE:
@@ -103,10 +103,10 @@ def fit(image: Image.Image, rules: ImageRules, orientation: int = UPRIGHT) -> Pi
 
 
 def coloured(image: Image.Image, mode: str) -> Image.Image:
-    """The image decoded, 8 bits a channel, as L or RGB.
+    """The decoded image with 8 bits for each channel, as mode L or RGB.
 
-    Transparency is left out: what lies under transparent pixels shows, as torchvision's RGB mode
-    has it. Of 16 bits the higher 8 stay.
+    Transparency is removed: the colours of transparent pixels show, as in torchvision's RGB mode.
+    Of 16 bits, the upper 8 are kept.
     """
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -126,7 +126,7 @@ def _put(
         canvas.paste(picture, (-where.left, -where.top))
         return canvas
     if picture.size != (where.width, where.height):
-        # Only what is kept of it is scaled: the same pixels as of all of it, but for rounding.
+        # Only the part that is kept is scaled: its pixels are the same, except for rounding.
         x, y = picture.width / where.width, picture.height / where.height
         left, top = where.left, where.top
         box = (left * x, top * y, (left + width) * x, (top + height) * y)

@@ -1,10 +1,10 @@
-"""What an image is, by its first bytes; whatever its envelope says."""
+"""The format of an image, found from its first bytes, whatever its envelope says."""
 
 from PIL import features
 
 DECODED = ("PNG", "JPEG", "WEBP", "BMP", *(("AVIF",) if features.check("avif") else ()))
-"""Pillow's names of the formats that become pixels. Each more would be native code that meets a
-stranger's bytes."""
+"""Pillow's names of the formats that become pixels. Each further format would be native code that
+handles a stranger's bytes."""
 NAMES = "PNG, JPEG, WebP, BMP" + (", AVIF" if "AVIF" in DECODED else "")
 
 _MAGIC = (
@@ -29,19 +29,19 @@ _HEIF_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"
 )
 _FTYP_BYTES = 256
-"""Bytes of a file type box that are read: it lists brands of four bytes, and real ones have some
+"""Bytes of a file type box that are read: it lists brands of four bytes, and real files have about
 ten."""
 
 
 def format_of(value: bytes) -> str | None:
-    """The name of the format that these bytes begin as; None: none that is known here."""
+    """The name of the format that these bytes begin with; None: no known format."""
     for magic, name in _MAGIC:
         if value.startswith(magic):
             return name
     if value[:4] == b"RIFF" and value[8:12] == b"WEBP":
         return "WEBP"
     if value[4:8] == b"ftyp":
-        # `mif1` and the like only say that it is a HEIF container: the brands behind say of what.
+        # `mif1` and the like only name a HEIF container: the brands after it say what is inside.
         length = min(int.from_bytes(value[:4], "big"), _FTYP_BYTES)
         brands = [value[8:12], *(value[place : place + 4] for place in range(16, length, 4))]
         return next((_HEIF_BRANDS[one] for one in brands if one in _HEIF_BRANDS), None)

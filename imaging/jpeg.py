@@ -1,6 +1,6 @@
-"""What of a JPEG file makes its pixels: its first picture without metadata, and how it is held.
+"""Reads a JPEG file: its first picture without metadata, and its orientation.
 
-A phone's photo (MPO) has a second picture behind the first one; metadata may be large or damaged.
+A phone's photo (MPO) has a second picture after the first one; metadata may be large or damaged.
 """
 
 import re
@@ -13,20 +13,20 @@ from imaging.orientation import UPRIGHT, read_orientation
 from imaging.rules import ImageError
 
 MAX_SCANS = 50
-"""Scans of a JPEG at the most: each is another pass over the whole picture. Encoders write some
-ten; a hand-written script has been seen with thirty."""
+"""Most scans of a JPEG: each is another pass over the whole picture. Encoders write about ten; a
+hand-written script has been seen with thirty."""
 
 _EXIF = b"Exif\0\0"
 MAX_SEGMENTS = 10_000
-"""Segments of a JPEG at the most: each is a step here. A file of 16 MB has some 300 where they are
-as long as they may be."""
+"""Most segments of a JPEG: each is a step here. A file of 16 MB has some 300 if each is as long as
+possible."""
 
 _EOI, _SOS, _COM, _APP1 = 0xD9, 0xDA, 0xFE, 0xE1
 _APP = range(0xE0, 0xF0)
 _COLOUR = (0xE0, 0xEE)
-"""JFIF and Adobe: they say which colours the components are."""
+"""The segments of JFIF and Adobe, which say which colours the components are."""
 _FRAMES = (0xC0, 0xC1, 0xC2)
-"""Baseline, extended and progressive: what libjpeg decodes."""
+"""Markers of baseline, extended and progressive frames, which are those that libjpeg decodes."""
 _PROGRESSIVE = 0xC2
 _ALL_COEFFICIENTS = (1 << 64) - 1
 _ALONE = (0x01, *range(0xD0, 0xD9))
@@ -39,8 +39,8 @@ class Jpeg(NamedTuple):
 
     Attributes:
         value: the file up to its end, without metadata.
-        orientation: 1 to 8, as EXIF says it.
-        ended: it has its end marker.
+        orientation: EXIF's orientation, 1 to 8.
+        ended: whether it has its end marker.
     """
 
     value: bytes
@@ -57,7 +57,7 @@ def read_jpeg(value: bytes) -> Jpeg:
     kept = [value[:2]]
     orientation, scans, components, progressive, place = UPRIGHT, 0, 0, False, 2
     markers: npt.NDArray[np.intp] | None = None
-    exact: dict[int, int] = {}  # by component: the coefficients that are there to their last bit
+    exact: dict[int, int] = {}  # by component: coefficients that are complete to the last bit
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(value, place)
         if found is None:
@@ -101,7 +101,7 @@ def read_jpeg(value: bytes) -> Jpeg:
 
 
 def _note(scan: bytes, exact: dict[int, int]) -> int:
-    """Note what a scan's header says that it has; returns how many components that are of."""
+    """Note what a scan's header says about its content; returns the number of its components."""
     names = scan[0] if scan else 0
     if len(scan) >= 4 + 2 * names:
         first, last, bits = scan[1 + 2 * names : 4 + 2 * names]
@@ -112,7 +112,7 @@ def _note(scan: bytes, exact: dict[int, int]) -> int:
 
 
 def _markers(value: bytes, start: int) -> npt.NDArray[np.intp]:
-    """Where the bytes of a scan may end: at what is neither a stuffed 255 nor a restart."""
+    """Positions where a scan's data may end: a 255 that is neither stuffed nor a restart marker."""
     data = np.frombuffer(value, np.uint8, offset=min(start, len(value)))
     places = np.flatnonzero(data[:-1] == 0xFF)
     after = data[places + 1]

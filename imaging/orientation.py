@@ -1,5 +1,5 @@
-"""How a camera was held, read from EXIF. Nothing else of EXIF is looked at, so nothing else of it
-can spoil an image."""
+"""The orientation of the camera, read from EXIF. No other part of EXIF is read, so none can spoil
+an image."""
 
 import struct
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 _TAG = 0x0112
 _INTEGERS = {1: "B", 3: "H", 4: "L"}
-"""TIFF types that a number from 1 to 8 may have."""
+"""TIFF types, with their struct codes, that a number from 1 to 8 may have."""
 _ENTRY_BYTES = 12
 UPRIGHT = 1
 
@@ -20,9 +20,9 @@ TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture of each orientation upright."""
+"""The operation that turns a picture of each orientation upright."""
 LYING = 5
-"""The first orientation of those in which width and height change places."""
+"""The first of the orientations that exchange width and height."""
 
 
 def read_orientation(exif: bytes) -> int:
@@ -47,5 +47,5 @@ def read_orientation(exif: bytes) -> int:
                 (found,) = struct.unpack_from(f"{order}{_INTEGERS[kind]}", tiff, place + 8)
                 return int(found) if found in TRANSPOSE else UPRIGHT
     except struct.error:
-        pass  # it ends before it should
+        pass  # the data ends too early
     return UPRIGHT

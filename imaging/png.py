@@ -1,4 +1,4 @@
-"""PNG: what of a file makes its pixels; and a faster way for plain images of the model's size."""
+"""Reads a PNG file: the parts that make its pixels; and a faster way for plain images."""
 
 import struct
 import zlib
@@ -15,7 +15,7 @@ _HEAD = struct.Struct(">8sI4sIIBBBBB")
 _CHUNK = struct.Struct(">I4s")
 _CRC_BYTES = 4
 _RGB = 2
-# What cannot change a pixel; an orientation, or frames, may hide in the chunks that are not here.
+# Chunks that cannot change a pixel; all others may hide an orientation or frames.
 _HARMLESS = frozenset((b"IHDR", b"IDAT", b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"tIME"))
 
 
@@ -23,9 +23,9 @@ class Png(NamedTuple):
     """A PNG's picture.
 
     Attributes:
-        value: the file without all that can be left out of it: its critical chunks.
-        orientation: 1 to 8, as EXIF says it.
-        frames: of an animation; 1 where it is none.
+        value: the file with only its critical chunks.
+        orientation: EXIF's orientation, 1 to 8.
+        frames: number of frames of an animation; 1 for a still image.
     """
 
     value: bytes
@@ -44,7 +44,7 @@ def read_png(value: bytes) -> Png:
     while place + _CHUNK.size <= end:
         length, kind = _CHUNK.unpack_from(value, place)
         after = place + _CHUNK.size + length + _CRC_BYTES
-        if not kind[0] & 0x20:  # an upper-case letter: critical
+        if not kind[0] & 0x20:  # an upper-case letter marks a critical chunk
             kept.append(view[place:after])
             pixels_begun = pixels_begun or kind == b"IDAT"
             if kind == b"IEND":
@@ -54,7 +54,7 @@ def read_png(value: bytes) -> Png:
             if zlib.crc32(body, zlib.crc32(kind)) == int.from_bytes(crc, "big"):
                 if kind == b"eXIf":
                     orientation = read_orientation(bytes(body))
-                elif length >= 4 and not pixels_begun:  # behind the pixels it means nothing
+                elif length >= 4 and not pixels_begun:  # after the pixels it has no meaning
                     frames = max(1, int.from_bytes(body[:4], "big"))
         place = after
     return Png(b"".join(kept), orientation, frames)
@@ -63,7 +63,7 @@ def read_png(value: bytes) -> Png:
 def plain_png(value: bytes, height: int, width: int) -> npt.NDArray[np.uint8] | None:
     """Decode an intact 8-bit RGB PNG without metadata, uint8 [height, width, 3].
 
-    None for any other image, a damaged one too: the general decoder can read it or say why not.
+    Returns None for any other image, also a damaged one: the general decoder reads or refuses it.
     """
     if len(value) < _HEAD.size:
         return None
@@ -80,7 +80,7 @@ def plain_png(value: bytes, height: int, width: int) -> npt.NDArray[np.uint8] | 
 
 
 def _intact_and_harmless(value: bytes) -> bool:
-    """Whether all chunks are known and carry their checksum, which libspng would not look at."""
+    """Whether all chunks are known and their checksums right; libspng would not check them."""
     view, place, end = memoryview(value), len(_SIGNATURE), len(value)
     while place + _CHUNK.size + _CRC_BYTES <= end:
         length, kind = _CHUNK.unpack_from(value, place)

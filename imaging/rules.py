@@ -1,4 +1,4 @@
-"""What the pixels of a model are, and which images may become them."""
+"""The form of a model's pixels, and which images may become them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from wire.reason import ReasonError
 Pixels = npt.NDArray[np.uint8]
 Input = Array | bytes
 """One image as a model takes it: an array of the model's dtype and dims, C-contiguous, or bytes
-that are that already."""
+that already have that form."""
 
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
@@ -25,7 +25,7 @@ FITS = ("cover", "exact", "letterbox")
 
 
 class ImageError(ReasonError, ValueError):
-    """An image that cannot become the model's input, ever."""
+    """An image that can never become the model's input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class Preprocess:
     """How an encoded image becomes the model's pixels, from the model's `preprocess.*` parameters.
 
     Attributes:
-        resize: length in pixels that the shorter side is scaled to, for `cover` alone; more where
-            the picture would not cover the input.
+        resize: length in pixels to which the shorter side is scaled, for `cover` alone; longer
+            where the picture would not cover the input.
         interpolation: bilinear, bicubic, nearest or lanczos.
-        bgr: channels in the order blue, green, red.
-        fit: cover (scaled until it covers the input, whose size is cut from its centre), exact
-            (scaled to the input's size, its proportions are lost), letterbox (scaled until it fits
-            into the input, grey beside it); None: cover where there is a `resize`, else the
-            picture must already have the input's size.
+        bgr: whether the channels are in the order blue, green, red.
+        fit: cover (scaled until it covers the input, then cropped at its centre), exact (scaled to
+            the input's size, without keeping its proportions), letterbox (scaled until it fits into
+            the input, with grey borders); None: cover where there is a `resize`, else the picture
+            must already have the input's size.
     """
 
     resize: int | None = None
@@ -56,9 +56,9 @@ class ImageRules:
     Attributes:
         shape: (height, width, channels) of the input; None: the model takes the encoded image
             itself.
-        preprocess: how an encoded image becomes that.
-        max_bytes: bound on the encoded image, or on the raw pixels.
-        max_pixels: bound on width x height, checked before anything is decoded.
+        preprocess: how an encoded image becomes the input.
+        max_bytes: most bytes of the encoded image, or on the raw pixels.
+        max_pixels: most pixels, width x height, checked before anything is decoded.
         tensor: the dtype, the order and the range of the model's numbers.
     """
 
@@ -70,7 +70,7 @@ class ImageRules:
 
 
 def read_preprocess(parameters: dict[str, Any], refuse: Callable[[str], Exception]) -> Preprocess:
-    """Understand a model's `preprocess.*` parameters; raises what `refuse` makes of a bad one."""
+    """Read a model's `preprocess.*` parameters; raises what `refuse` makes from a bad one."""
     text = {name: str(one.get("string_value", "")) for name, one in parameters.items()}
     resize = text.get("preprocess.resize", "")
     if resize and not (resize.isascii() and resize.isdigit() and 0 < int(resize) <= 16384):

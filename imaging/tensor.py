@@ -1,4 +1,4 @@
-"""From 8-bit pixels to the numbers that a model takes, and their order."""
+"""Turns 8-bit pixels into the numbers that a model takes, in its order."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,23 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 DTYPES = {"UINT8": "uint8", "FP16": "float16", "FP32": "float32", "BF16": "bfloat16"}
-"""What pixels can become: Triton's names and numpy's, which has no bfloat16 but a name for it."""
+"""Types that pixels can become: Triton's names, and numpy's (bfloat16 is not one of numpy's
+own)."""
 
 _ITEM_BYTES = {"uint8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 
 Array = npt.NDArray[Any]
 
 CHUNK = 1 << 16
-"""Numbers that are worked on at a time: what is made of them stays in the processor's cache."""
+"""Numbers that are converted at a time, so that the results stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
     """(pixel / divisor - mean) / std, in float32, one mean and std for each channel.
 
-    The very steps of torchvision's `ToTensor` (divisor 255) and `Normalize`, in their order, so
-    that the results are the same to the last bit. (Its v2 multiplies by 1/255, which rounds
-    otherwise.)
+    These are the same steps, in the same order, as torchvision's `ToTensor` (divisor 255) and
+    `Normalize`, so that the results are equal to the last bit. (Its v2 multiplies by 1/255, which
+    rounds differently.)
     """
 
     divisor: float = 1.0
@@ -35,17 +36,17 @@ class Normalization:
 
 
 PRESETS = {
-    # torchvision's pretrained models, timm's and most others.
+    # For torchvision's pretrained models, timm's and most others.
     "imagenet": Normalization(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # 0 to 1: the YOLO families, and torchvision's detectors, which normalise inside.
+    # 0 to 1: for the YOLO families, and torchvision's detectors, which normalise inside.
     "unit": Normalization(255.0),
-    # -1 to 1: Inception, MobileNet, EfficientNet-Lite; densenet_onnx of Triton's quick start.
+    # -1 to 1: for Inception, MobileNet, EfficientNet-Lite; densenet_onnx of Triton's quick start.
     "inception": Normalization(127.5, (1.0,)),
-    # OpenAI's CLIP and what was made after it.
+    # For OpenAI's CLIP and models derived from it.
     "clip": Normalization(
         255.0, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     ),
-    # Triton's image_client calls this VGG: mean colours subtracted from 0 to 255.
+    # Triton's image_client calls this VGG: the mean colours are subtracted from 0 to 255.
     "vgg": Normalization(1.0, (123.0, 117.0, 104.0)),
     # 0 to 255: the model does the rest.
     "none": Normalization(),
@@ -54,11 +55,12 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True)
 class TensorRules:
-    """What the pixels of an image are for the model.
+    """The form in which a model takes the pixels of an image.
 
     Attributes:
         dtype: uint8, float16, float32 or bfloat16.
-        channels_first: [channels, height, width] instead of [height, width, channels].
+        channels_first: whether the order is [channels, height, width] instead of [height, width,
+            channels].
         normalization: None: the numbers stay 0 to 255.
     """
 
@@ -68,12 +70,12 @@ class TensorRules:
 
     @property
     def plain(self) -> bool:
-        """Whether decoded pixels are the model's input already."""
+        """Whether decoded pixels already are the model's input."""
         return self.dtype == "uint8" and not self.channels_first
 
     @property
     def stored(self) -> str:
-        """Numpy's dtype for it: it has no bfloat16, so of that the bits."""
+        """Numpy's dtype for the numbers; bfloat16, which numpy lacks, is kept as its bits."""
         return "uint16" if self.dtype == "bfloat16" else self.dtype
 
     @property
@@ -90,14 +92,14 @@ PLAIN = TensorRules()
 
 
 def to_tensor(pixels: npt.NDArray[np.uint8], rules: TensorRules) -> Array:
-    """A batch of pixels as the model takes them.
+    """Convert a batch of pixels to the numbers that the model takes.
 
     Args:
         pixels: uint8 [n, height, width, channels].
 
     Returns:
-        C-contiguous [n, *dims] of the model's dtype, bfloat16 as the uint16 that have its bits;
-        `pixels` itself where it is that already.
+        C-contiguous [n, *dims] of the model's dtype, with bfloat16 as uint16 that hold its bits;
+        `pixels` itself where nothing has to be done.
     """
     if rules.plain:
         return pixels
@@ -120,10 +122,10 @@ def to_tensor(pixels: npt.NDArray[np.uint8], rules: TensorRules) -> Array:
 
 @lru_cache(8)
 def _table(rules: TensorRules, channels: int) -> Array:
-    """What each of the 256 values of a pixel becomes, [channels, 256].
+    """The number that each of the 256 values of a pixel becomes, [channels, 256].
 
-    Looking numbers up gives the same bits as calculating each of them, and takes no longer; for
-    16-bit types and for channels that come last it takes a half to a quarter of the time.
+    A table gives the same bits as calculating each number, and takes no longer; for 16-bit types
+    and for channels that come last it takes a quarter to a half of the time.
     """
     values = np.arange(256, dtype=np.float32)
     made = np.stack([_normalized(values, rules, channel) for channel in range(channels)])
@@ -149,14 +151,14 @@ def _bfloat16(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 def read_normalization(
     text: Mapping[str, str], channels: int, bgr: bool, refuse: Callable[[str], Exception]
 ) -> Normalization | None:
-    """Understand `preprocess.normalize`, `.scale`, `.mean` and `.std`; None: none of them is told.
+    """Read `preprocess.normalize`, `.scale`, `.mean` and `.std`; None: none of them is set.
 
-    A preset's values are for red, green, blue, and turned where the model takes blue first; mean
-    and std that are told are in the order of the model's channels. What is told beside a preset
-    replaces that part of it.
+    A preset's values are for red, green, blue, and are reversed where the model takes blue first;
+    a mean and std that are set are in the order of the model's channels. A value that is set in
+    addition to a preset replaces that part of it.
 
     Raises:
-        Exception: what `refuse` makes of a value that cannot be used.
+        Exception: what `refuse` makes from a value that cannot be used.
     """
     if not any(f"preprocess.{key}" in text for key in ("normalize", "scale", "mean", "std")):
         return None
@@ -190,7 +192,7 @@ def read_normalization(
     divisor = preset.divisor
     if "preprocess.scale" in text:
         scale = number("preprocess.scale", text["preprocess.scale"], refuse)
-        # float32 makes 255 of what 0.00392156862745 is the inverse of, so both spellings agree.
+        # 0.00392156862745 is the inverse of 255 in float32, so that both spellings give the same.
         divisor = 1 / scale if scale else 0.0
     std = each("std", preset.std)
     if not divisor or not all(std):

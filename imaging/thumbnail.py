@@ -1,5 +1,5 @@
-"""A small picture of an image that a stranger sent, for a page: decoded within the bounds that hold
-everywhere, and encoded anew. Nothing of the file itself is passed on."""
+"""A small picture of a stranger's image, for a page: decoded within the usual bounds, and encoded
+anew. Nothing of the original file is passed on."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from wire.image import NDARRAY
 
 MAX_BYTES = 16 << 20
 MAX_PIXELS = 50_000_000
-"""Pixels of an image that is decoded: the bridge's default. It is checked before anything is
+"""Most pixels of an image that is decoded: the bridge's default. It is checked before anything is
 decoded."""
 
 
@@ -41,24 +41,24 @@ def thumbnail(
     side: int,
     exact_side: int,
 ) -> Thumbnail:
-    """A picture of an image.
+    """Make a small picture of an image.
 
     Args:
         value: an encoded image, or raw pixels where `content_type` says so.
-        dtype: of raw pixels: uint8.
-        shape: of raw pixels: [height, width], or [height, width, 1 or 3].
-        side: the longest side of a picture that is reduced; it becomes a JPEG.
-        exact_side: the longest side of one that is kept to the pixel; it becomes a PNG.
+        dtype: dtype of raw pixels: uint8.
+        shape: shape of raw pixels: [height, width], or [height, width, 1 or 3].
+        side: longest side in pixels of a picture that is reduced; it becomes a JPEG.
+        exact_side: longest side up to which a picture keeps every pixel; it becomes a PNG.
 
     Raises:
-        ImageError: it is none that can be shown.
+        ImageError: the image cannot be shown.
     """
     if len(value) > MAX_BYTES:
         raise ImageError("too_large", f"{len(value):,} bytes, {MAX_BYTES:,} are allowed")
     if content_type == NDARRAY:
         return _encoded(_raw(value, dtype, shape), side, exact_side)
     with opened(value, MAX_PIXELS) as (image, orientation, _):
-        # JPEG only: decodes at a reduced scale that is still as large as what is needed.
+        # For JPEG only: decode at a reduced scale that is still as large as needed.
         image.draft(None, (max(side, exact_side),) * 2)
         picture = coloured(image, "L" if image.mode in ("1", "L", "LA", "I;16") else "RGB")
         if orientation in TRANSPOSE:
@@ -82,7 +82,7 @@ def _encoded(picture: Image.Image, side: int, exact_side: int) -> Thumbnail:
     exact = max(picture.size) <= exact_side
     if not exact:
         picture.thumbnail((side, side))
-    # New from its pixels: nothing of the metadata of a stranger's file is passed on.
+    # Made from pixels alone: none of the metadata of a stranger's file is passed on.
     made = Image.fromarray(np.asarray(picture))
     if exact:
         made.save(buffer, "PNG", compress_level=1)

@@ -1,1 +1,1 @@
-"""The producer: replays a data set into Kafka at a chosen rate and reports what became of it."""
+"""The producer: replays a data set into Kafka at a chosen rate and reports the outcome."""

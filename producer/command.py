@@ -55,13 +55,13 @@ if TYPE_CHECKING:
     from producer.tracing import ProducerTracing
 
 MAX_RUN_ID = 200
-"""Characters of a run id. An image's id is the run id and a sequence number, and by the contract
-has 256 bytes at most."""
+"""Most characters of a run id. An image's id is the run id and a sequence number, and the contract
+allows 256 bytes for it."""
 
 DOWNLOAD = CACHE / "cifar10"
 
 SHOWN = 10
-"""Names of skipped files that are shown; more would hide what matters."""
+"""Most names of skipped files that are shown; more would hide what matters."""
 
 app = make_app("PRODUCER")
 
@@ -86,7 +86,7 @@ def _run_id(text: str) -> str:
 
 
 def _skipped(names: Sequence[str]) -> str:
-    """What is said of the files of a folder that are not sent."""
+    """The line about the files of a folder that are not sent."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return (
         f"skipped, neither by their first bytes nor by their suffix a PNG, JPEG, WebP or BMP: "
@@ -102,7 +102,7 @@ def _start_tracing(topic: str) -> "tuple[TracerProvider, ProducerTracing]":
 
 
 @app.command()
-def main(  # one parameter an option: this signature is the command's help
+def main(  # each parameter is an option: the signature is the command's help
     source: Annotated[Source, typer.Argument(help="Where the images come from.")],
     directory: Annotated[
         Path | None, typer.Argument(help="The folder of images (with 'folder').")

@@ -1,4 +1,4 @@
-"""Pixels to the bytes of an image message."""
+"""Encodes pixels as the bytes of an image message."""
 
 import io
 from enum import StrEnum
@@ -15,7 +15,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Encoding(StrEnum):
-    """How pixels travel. All keep every pixel but JPEG, which is lossy."""
+    """The encoding of pixels in a message. All except JPEG are lossless."""
 
     PNG = "png"
     JPEG = "jpeg"
@@ -25,13 +25,13 @@ class Encoding(StrEnum):
 
 
 class EncodedImage(NamedTuple):
-    """An image as it is sent, ready to be sent any number of times.
+    """An encoded image, ready to be sent any number of times.
 
     Attributes:
         label: the true class name, where it is known.
         dtype: numpy dtype name of raw pixels, else None.
         shape: their shape, outermost dimension first, else None.
-        url: where it lies, in object storage; None: the message has its bytes.
+        url: URL of its object in object storage; None: the message has its bytes.
     """
 
     value: bytes

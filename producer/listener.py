@@ -1,4 +1,4 @@
-"""A thread that hears what became of the images of this run."""
+"""A thread that reads the outcomes of the images of this run."""
 
 import threading
 import time
@@ -22,12 +22,12 @@ Outcome = Literal["answered", "dead-lettered", "expired"]
 
 
 class ListenError(Exception):
-    """The results cannot be heard; the text says why."""
+    """The outcomes cannot be read; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What came back, each image counted once and every repetition in `duplicates`."""
+    """Outcomes that came back: each image is counted once, and each repetition in `duplicates`."""
 
     answered: int
     dead_lettered: int
@@ -43,7 +43,8 @@ class Tally:
 
 
 class Results:
-    """Counts the outcome of images known by their sequence number; a byte of memory an image."""
+    """Counts the outcome of images known by their sequence number; one byte of memory for each
+    image."""
 
     def __init__(self, labels: Sequence[str | None]) -> None:
         """Args: labels: true class names; image i has label i modulo their number."""
@@ -53,7 +54,7 @@ class Results:
         self._unreadable = self._expired = 0
 
     def add(self, sequence: int, outcome: Outcome, best: str | None = None) -> None:
-        """One prediction or dead letter for image `sequence`.
+        """Count a prediction or dead letter of image `sequence`.
 
         Args:
             best: the first label; None: the answer has no classes, and is neither right nor wrong.
@@ -77,7 +78,8 @@ class Results:
             self._correct += label == best
 
     def unreadable(self) -> None:
-        """A record that is not what its topic should hold, of this run as far as can be told."""
+        """Count a record that does not fit its topic, and belongs to this run as far as can be
+        seen."""
         self._unreadable += 1
 
     def tally(self) -> Tally:
@@ -111,23 +113,23 @@ class Listener:
         timeout: float | None,
         decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
     ) -> None:
-        """Stand at the end of both topics before the first image is sent.
+        """Start at the end of both topics, before the first image is sent.
 
         Args:
             brokers: `host:port`, comma separated.
             options: librdkafka options.
-            predictions_topics: where answers come.
-            dead_letters_topic: where refusals come.
-            run_id: only results of this run count.
+            predictions_topics: topics of the predictions.
+            dead_letters_topic: topic of the dead letters.
+            run_id: only outcomes of this run count.
             names: the ids of the images.
             labels: true class names; image i has label i modulo their number.
-            limit: sequence numbers from here on are not of this run, whatever a record claims.
-            timeout: seconds to reach Kafka; None: as `reach` says.
+            limit: sequence numbers from this one on belong to other runs, whatever a record claims.
+            timeout: seconds to reach Kafka; None: as `reach` does.
             decode: reads a prediction.
 
         Raises:
-            KafkaSettingError: an option that librdkafka refuses.
-            ListenError: no broker, or no such topic.
+            KafkaSettingError: librdkafka refuses an option.
+            ListenError: no broker is reached, or a topic does not exist.
         """
         self._results = Results(labels)
         self._run_id = run_id.encode()
@@ -162,11 +164,11 @@ class Listener:
             return self._results.tally()
 
     def failure(self) -> str | None:
-        """Why it has stopped listening, if it has."""
+        """Why it has stopped listening; None while it listens."""
         return self._failure
 
     def wait_for_more(self, than: int, seconds: float) -> bool:
-        """Wait until more than `than` images are resolved; False: not within `seconds`."""
+        """Wait until more than `than` images have an outcome; False after `seconds`."""
         with self._changed:
             return self._changed.wait_for(lambda: self._results.tally().resolved > than, seconds)
 
@@ -178,8 +180,8 @@ class Listener:
     def _assign(
         self, topics: Sequence[str], config: Mapping[str, Any], timeout: float | None
     ) -> None:
-        # Explicit end offsets: OFFSET_END would be looked up only at the first fetch, and what
-        # comes in between would be missed.
+        # End offsets are looked up now: OFFSET_END would be looked up only at the first fetch, and
+        # records that come in between would be missed.
         deadline = time.monotonic() + (CONNECT_S if timeout is None else timeout)
         assignment = []
         for topic in topics:

@@ -1,4 +1,4 @@
-"""The ids of a run's images: a number of the run, or where the file is. Pure."""
+"""The ids of a run's images: a number within the run, or the path of the file. Pure."""
 
 import hashlib
 import os
@@ -10,27 +10,27 @@ from typing import Protocol
 from wire.image import MAX_ID
 
 MAX_DIGITS = 15
-"""Digits of a number in an id: what a stranger wrote must not become a huge integer."""
+"""Most digits of a number in an id: a stranger's text must not become a huge integer."""
 _AGAIN = "#"
-"""What stands before the number of a file's repetition: photo.jpg, photo.jpg#2, photo.jpg#3."""
+"""Text before the number of a file's repetition: photo.jpg, photo.jpg#2, photo.jpg#3."""
 _REPETITION = re.compile(rf"(.+){_AGAIN}([2-9]|[1-9][0-9]{{1,{MAX_DIGITS - 1}}})", re.DOTALL)
 _ROOM = MAX_ID - len(_AGAIN) - MAX_DIGITS
 _DIGEST = 12
-"""Characters of the hash that tells files apart whose names cannot be ids as they are."""
+"""Characters of the hash that tells apart files whose names cannot be ids."""
 
 
 class Names(Protocol):
-    """Ids by the place of an image in its run, and back."""
+    """Makes ids from the places of images in their run, and finds the places of ids."""
 
     def id(self, sequence: int) -> str: ...
 
     def sequence(self, id: str) -> int | None:
-        """None: no image of this run can have such an id."""
+        """The place of the image with this id; None: no image of this run can have the id."""
         ...
 
 
 class RunNames:
-    """ID-0, ID-1, ..."""
+    """Ids of the form ID-0, ID-1, and so on."""
 
     def __init__(self, run_id: str) -> None:
         self._prefix = f"{run_id}-"
@@ -49,7 +49,7 @@ class FileNames:
     """The path of each file, with `#2` and so on where the files are sent again.
 
     Args:
-        paths: relative to the folder, each once.
+        paths: paths relative to the folder, each once.
     """
 
     def __init__(self, paths: Sequence[PurePath]) -> None:
@@ -70,8 +70,8 @@ class FileNames:
 
 
 def file_id(path: PurePath) -> str:
-    """A path as an id: itself where it can be one, else as much of its end, made printable, and a
-    hash. What is not UTF-8 or not printable is written as in `ls -b`: \\xff."""
+    """A path as an id: the path itself where possible; otherwise as much of its end as fits, made
+    printable, and a hash. Bytes that are not UTF-8 or not printable become \\xff, as in `ls -b`."""
     raw = os.fsencode(path.as_posix())
     text = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""When each image is due: an open loop that no slow answer, or slow send, can delay."""
+"""The time at which each image is due: no slow answer or slow send can delay the schedule."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ class Schedule:
     """Image i is due i/rate seconds after the start; rate 0: as soon as the one before is sent.
 
     Attributes:
-        rate: images/s.
-        count: images in all; None: no limit.
-        duration_ns: images due later than this are not sent; None: no limit.
+        rate: images per second.
+        count: number of images in all; None: no limit.
+        duration_ns: images that are due later than this are not sent; None: no limit.
     """
 
     rate: float
@@ -23,7 +23,8 @@ class Schedule:
     duration_ns: int | None = None
 
     def due_ns(self, index: int) -> int:
-        """Nanoseconds after the start; computed from the index alone, so errors do not add up."""
+        """Due time in nanoseconds after the start; computed from the index alone, so errors do not
+        add up."""
         return round(index * SECOND / self.rate) if self.rate else 0
 
 
@@ -32,11 +33,11 @@ def paced(
 ) -> Iterator[tuple[int, int]]:
     """Yield (index, intended time in ns after the start) of each image when it is due.
 
-    One that is overdue comes at once and keeps its intended time.
+    An image that is overdue is yielded at once and keeps its intended time.
 
     Args:
-        schedule: what is due when.
-        elapsed: nanoseconds since the start.
+        schedule: the due times.
+        elapsed: returns nanoseconds since the start.
         wait: returns at the given time in ns after the start, at once if that has passed; False
             ends the iteration.
     """
@@ -54,14 +55,14 @@ def paced(
 class Timer:
     """The real clock of a run: paced by the monotonic clock, stamped in wall-clock time.
 
-    Intended times follow the start alone. A wall clock that is set during the run shows as a
-    difference between intended and actual send times; it never changes the pace.
+    Intended times depend only on the start. If the wall clock is set during the run, intended and
+    actual send times differ by that; the pace never changes.
     """
 
-    # The kernel wakes a sleeper some 50 us late, a Kafka poll up to about 1 ms late.
+    # The kernel wakes a sleeper about 50 us late; a Kafka poll may return up to about 1 ms late.
     _POLL_MARGIN_NS = 2_000_000
     _LONGEST_POLL = 0.1
-    """How long a request to stop may go unnoticed, in seconds."""
+    """Longest time in seconds for which a request to stop may go unnoticed."""
 
     def __init__(self) -> None:
         self.start_wall_ns = time.time_ns()
@@ -72,10 +73,10 @@ class Timer:
         return time.monotonic_ns() - self._start
 
     def wait(self, due: int, serve: Callable[[float], object], stop: Callable[[], bool]) -> bool:
-        """Sleep until `due`, calling `serve(seconds)` meanwhile; False once `stop` says so.
+        """Sleep until `due`, calling `serve(seconds)` meanwhile; False once `stop` returns True.
 
-        `serve` may block for as long as it is told. It is called at least once, so that delivery
-        reports are served even by a run that is always behind.
+        `serve` may block for as long as it is told. It is called at least once, so that even a run
+        that is always late gets its delivery reports.
         """
         serve(0)
         while not stop():

@@ -1,4 +1,4 @@
-"""One run of the producer: send on schedule, flush, hear the results, account for every image."""
+"""One run of the producer: sends on schedule, flushes, reads outcomes, accounts for every image."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Replay:
-    """One replay of `images`; `execute` sends, flushes, hears the results and accounts for all."""
+    """One replay of `images`; `execute` sends, flushes, reads outcomes and accounts for all."""
 
     images: Sequence[EncodedImage]
     source: str
@@ -82,7 +82,7 @@ class Replay:
 
     def _send(self, sender: Sender, index: int, intended_ns: int) -> None:
         image = self.images[index % len(self.images)]
-        # Rate 0 intends to send now: two clocks read a moment apart must not make that the future.
+        # Rate 0 intends to send now: two readings of the clock must not put that into the future.
         sent_ns = time.time_ns()
         intended_ns = intended_ns if self.schedule.rate else sent_ns
         name = self.names.id(index)

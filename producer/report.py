@@ -1,4 +1,4 @@
-"""What a run of the producer says at its end."""
+"""The report at the end of a run of the producer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from producer.listener import Tally
 
 INDENT = 15
-"""Where the facts of a report begin, behind their names."""
+"""Column in which the facts of a report begin, after their names."""
 NOBODY = ": nothing was answered; does a bridge run for this topic? (tkb bridge)"
 DROPPED = " (among them all that a bridge with --expired drop has dropped)"
 
@@ -18,11 +18,11 @@ class Report:
     Attributes:
         sent: images handed to the Kafka client.
         acknowledged: images that Kafka has stored.
-        unacknowledged: the others, by reason.
-        seconds: from the start to the last image handed over.
-        max_lag_s: the longest that an image was sent after it was due.
-        tally: results heard, where someone listened.
-        trouble: why the run ended early, if it did.
+        unacknowledged: the number of other images, by reason.
+        seconds: seconds from the start until the last image was handed over.
+        max_lag_s: longest time in seconds between due and sent.
+        tally: the outcomes, if someone listened for them.
+        trouble: why the run ended early; None: it did not.
     """
 
     run_id: str
@@ -36,7 +36,7 @@ class Report:
 
     @property
     def missing(self) -> int:
-        """Images that Kafka has stored and nobody answered or dead-lettered."""
+        """Number of images that Kafka has stored and that have no outcome."""
         return 0 if self.tally is None else max(0, self.acknowledged - self.tally.resolved)
 
     @property
@@ -50,7 +50,7 @@ class Report:
         return DROPPED if self.tally.resolved else NOBODY
 
     def lines(self) -> list[str]:
-        """The report for a person, one fact a line."""
+        """The report for people, with one fact on each line."""
         rate = self.sent / self.seconds if self.seconds else 0
         found = [
             f"run            {self.run_id}",

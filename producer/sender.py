@@ -1,4 +1,4 @@
-"""The Kafka edge of the producer: every image handed over is acknowledged, failed or reported."""
+"""Where the producer sends to Kafka: every image is acknowledged, failed or still pending."""
 
 import time
 from collections import Counter
@@ -13,23 +13,26 @@ from cli.topics import TopicError, find_partitions
 from wire.record import Outgoing
 
 MAX_MESSAGE_BYTES = 32 << 20
-"""Larger than any image that the bridge accepts: the broker and the bridge judge, not the client"""
+"""Larger than any image that the bridge accepts: the broker and the bridge decide, not the
+client."""
 QUEUE_KBYTES = 256 << 10
-"""Bound on the memory of unacknowledged images: a quarter of librdkafka's own default of 1 GiB."""
+"""Bound on the memory of unacknowledged images in KiB: a quarter of librdkafka's own default of 1
+GiB."""
 POLL_SECONDS = 0.1
 STATISTICS_MS = 100
-"""How often librdkafka tells its state: that is how a start learns that the producer id is there"""
+"""Milliseconds between two reports of librdkafka's state, which show when the producer id is
+there."""
 
 
 class SendError(Exception):
-    """Kafka takes no more images; the text says why."""
+    """Kafka accepts no more images; the text says why."""
 
 
 def librdkafka_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
     """The producer's settings; `options` (any librdkafka option) override them."""
     defaults = {
         "enable.idempotence": True,
-        # Waiting to fill a Kafka batch would be counted as latency of the path under test.
+        # Waiting to fill a Kafka batch would be measured as latency.
         "linger.ms": 0,
         "statistics.interval.ms": STATISTICS_MS,
         "message.max.bytes": MAX_MESSAGE_BYTES,
@@ -54,17 +57,17 @@ class Sender:
         queue_timeout: float,
         connect_timeout: float | None,
     ) -> None:
-        """Connect.
+        """Connect, and find the topic.
 
         Args:
             config: librdkafka options.
-            topic: where images go.
-            queue_timeout: seconds that a full local queue is waited for.
-            connect_timeout: seconds to reach a broker and find the topic; None: as `reach` says.
+            topic: topic of the images.
+            queue_timeout: seconds to wait while the local queue is full.
+            connect_timeout: seconds to reach a broker and find the topic; None: as `reach` does.
 
         Raises:
-            KafkaSettingError: a setting that librdkafka refuses.
-            SendError: no broker, or no such topic.
+            KafkaSettingError: librdkafka refuses an option.
+            SendError: no broker is reached, or the topic does not exist.
         """
         self.handed_over = 0
         self.acknowledged = 0
@@ -88,7 +91,7 @@ class Sender:
 
     @property
     def pending(self) -> int:
-        """Records neither acknowledged nor failed yet."""
+        """Number of records that are neither acknowledged nor failed yet."""
         return self.handed_over - self.acknowledged - self.failed.total()
 
     def serve(self, seconds: float) -> None:
@@ -96,7 +99,7 @@ class Sender:
         self._producer.poll(seconds)
 
     def send(self, record: Outgoing, stop: Callable[[], bool]) -> None:
-        """Queue a record; waits while the local queue is full, until `stop` says so.
+        """Queue a record; waits while the local queue is full, until `stop` returns True.
 
         Raises:
             SendError: the queue stayed full for `queue_timeout`, or the client has failed for good.
@@ -126,21 +129,22 @@ class Sender:
                 return
 
     def flush(self, seconds: float, stop: Callable[[], bool]) -> int:
-        """Wait for outstanding reports until `stop` says so; returns how many are still pending."""
+        """Wait for outstanding reports until `stop` returns True; returns how many are still
+        pending."""
         deadline = time.monotonic() + seconds
         while self.pending and time.monotonic() < deadline and not stop():
             self._producer.flush(POLL_SECONDS)
         return self.pending
 
     def close(self) -> None:
-        """Give up what is still pending, so that the process can end."""
+        """Give up records that are still pending, so that the process can end."""
         self._producer.purge()
         self._producer.flush(POLL_SECONDS)
 
     def _await_producer_id(self, seconds: float) -> None:
-        # Nothing leaves before the broker has given an idempotent producer its id, which may take
-        # half a second: the first images must not wait for that. Statistics may be off; it is then
-        # not waited for.
+        # An idempotent producer sends nothing before the broker has given it an id, which may take
+        # half a second: the first images must not wait for that. Without statistics, the id is not
+        # awaited.
         deadline = time.monotonic() + seconds
         while not self._ready and time.monotonic() < deadline:
             self._producer.poll(POLL_SECONDS)

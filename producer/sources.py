@@ -35,11 +35,11 @@ _SUFFIXES = {
 }
 
 CACHE_BYTES = 512 << 20
-"""Bytes of a folder kept in memory; files beyond are read again from disk at each send."""
+"""Bytes of a folder that are kept in memory; other files are read again at each send."""
 
 
 class SourceError(Exception):
-    """A source that gives no images; the text says what to do."""
+    """A source has no images; the text says what to do."""
 
 
 def cifar10(
@@ -48,9 +48,9 @@ def cifar10(
     """The shipped first 1,000 images of the CIFAR-10 test batch, in their order, with labels.
 
     Args:
-        encoding: how they travel.
+        encoding: encoding of the images.
         path: `.npz` with `images` uint8 [n, 32, 32, 3] and `labels` uint8 [n].
-        limit: encode no more than the first so many.
+        limit: encode only the first `limit` images.
 
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
     """
@@ -89,10 +89,10 @@ def cifar10_full(
 
 
 def synthetic(encoding: Encoding, distinct: int, size: int, seed: int) -> list[EncodedImage]:
-    """`distinct` images of `size` x `size` pixels, the same for the same arguments.
+    """`distinct` images of `size` x `size` pixels, equal for equal arguments.
 
-    Blocks of colour with a little noise: about as compressible as a photograph, where pure noise
-    would overstate the bytes of an image.
+    They are blocks of colour with a little noise, which compress about as well as a photograph;
+    pure noise would overstate the bytes of an image.
     """
     rng = np.random.default_rng(seed)
     cells = min(8, size)
@@ -106,11 +106,11 @@ def synthetic(encoding: Encoding, distinct: int, size: int, seed: int) -> list[E
 
 
 class Folder(Sequence[EncodedImage]):
-    """The image files below a folder, sent as they are, in the order of their paths.
+    """The image files below a folder, sent unchanged, in the order of their paths.
 
-    A file counts as an image by its first bytes, else by its suffix: a broken PNG is sent too, and
-    is the bridge's to judge. The label is the name of the file's own folder, and None for files
-    that lie directly in the root.
+    A file counts as an image by its first bytes, or else by its suffix: a broken PNG is sent too,
+    and the bridge decides about it. The label is the name of the file's own folder, and None for
+    files that lie directly in the root.
     """
 
     def __init__(self, root: Path, cache_bytes: int = CACHE_BYTES) -> None:
@@ -168,7 +168,7 @@ class Folder(Sequence[EncodedImage]):
         return None if path.parent == self._root else path.parent.name
 
     def preload(self, count: int) -> None:
-        """Read the first `count` files into the cache, as far as it reaches."""
+        """Read the first `count` files into the cache, as far as they fit."""
         for index in range(min(count, len(self))):
             if self._room <= 0:
                 break
@@ -176,7 +176,7 @@ class Folder(Sequence[EncodedImage]):
 
 
 def labels(images: Sequence[EncodedImage]) -> list[str | None]:
-    """The true class name of each image, where it is known."""
+    """The true class name of each image; None where it is not known."""
     return images.labels() if isinstance(images, Folder) else [image.label for image in images]
 
 

@@ -1,4 +1,4 @@
-"""The span that an image's trace begins with. Imported only when tracing is on."""
+"""The first span of an image's trace. Imported only when tracing is on."""
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
@@ -8,14 +8,15 @@ from tracing.context import traceparent_of
 
 
 class ProducerTracing:
-    """One root span an image, from when it was due until Kafka's client had it."""
+    """One root span for each image, from its intended time until Kafka's client had it."""
 
     def __init__(self, provider: TracerProvider, topic: str) -> None:
         self._tracer = provider.get_tracer("image-producer")
         self._topic = topic
 
     def begin(self, id: str, intended_ns: int) -> tuple[Span, str]:
-        """The span, to be ended, and the image's `traceparent`, which also says "not recorded"."""
+        """The span, which the caller must end, and the image's `traceparent`, also if not
+        recorded."""
         span = self._tracer.start_span(
             f"send {self._topic}",
             Context(),

@@ -1,4 +1,4 @@
-"""Putting images into object storage, so that messages only say where they lie."""
+"""Puts images into object storage, so that messages only refer to them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from storage.objects import RefusedError, StoreSettingError, UnavailableError
 from wire.reference import Reference, make_reference
 
 UPLOADS = 32
-"""Images that are uploaded at a time."""
+"""Most images that are uploaded at a time."""
 TIMEOUT_S = 60.0
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/bmp": ".bmp"}
 
 
 def parse_prefix(text: str) -> Allowed:
-    """Read where images are put, such as s3://photos/incoming.
+    """Read the place for images, such as s3://photos/incoming.
 
     Raises:
-        ValueError: it is no such place, or the client of object stores is not installed.
+        ValueError: the text is no such place, or the client of object stores is not installed.
     """
     if find_spec("obstore") is None:
         raise ValueError(
@@ -39,7 +39,7 @@ def upload(
         The same images, without their bytes and with their URLs.
 
     Raises:
-        SourceError: the store does not take one.
+        SourceError: the store does not accept an image.
     """
     from storage.client import Objects  # noqa: PLC0415 - of an extra
 

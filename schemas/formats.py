@@ -1,4 +1,4 @@
-"""The formats of a schema registry: how each writes a row, and reads one.
+"""The formats of a schema registry: how each writes and reads a row.
 
 fastavro and Protobuf are used directly, with the framing of `schemas.framing`: Confluent's
 serializers do the same with a subject, a cache and rules looked up for each message, at more CPU
@@ -31,14 +31,14 @@ class MissingPackageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One of them.
+    """One format.
 
     Attributes:
-        name: as settings have it.
-        schema_type: as the registry's protocol has it.
-        content_type: of its records: no other program's format is taken for one of these.
-        text: the schema as the registry takes it.
-        write: a row's payload.
+        name: its name in the settings.
+        schema_type: its name in the registry's protocol.
+        content_type: content type of its records, which differs from those of other programs.
+        text: returns the schema as the registry takes it.
+        write: returns a row's payload.
     """
 
     name: FormatName
@@ -53,8 +53,8 @@ class FramedSerializer:
     """Writes the body of a prediction as a framed value; the registry is not asked.
 
     Attributes:
-        content_type: of the value.
-        head: what stands before the payload.
+        content_type: content type of the value.
+        head: bytes before the payload.
     """
 
     format: Format
@@ -86,24 +86,28 @@ def avro_schema() -> Any:
     """The Avro schema of a prediction, as fastavro reads it.
 
     Raises:
-        MissingPackageError: there is no fastavro.
+        MissingPackageError: fastavro is not installed.
     """
     return _fastavro().parse_schema(texts.avro())
 
 
 def write_avro(row: Row) -> bytes:
-    """Raises ValueError or TypeError for what a field cannot hold."""
+    """A row as Avro.
+
+    Raises:
+        ValueError, TypeError: a field cannot hold its value.
+    """
     out = io.BytesIO()
     _fastavro().schemaless_writer(out, avro_schema(), row)
     return out.getvalue()
 
 
 def parse_avro(text: str) -> Any:
-    """A writer's schema.
+    """Parse a writer's schema.
 
     Raises:
-        ContractError: it is none.
-        MissingPackageError: there is no fastavro.
+        ContractError: the text is no schema.
+        MissingPackageError: fastavro is not installed.
     """
     fastavro = _fastavro()
     try:
@@ -113,17 +117,17 @@ def parse_avro(text: str) -> Any:
 
 
 def read_avro(payload: bytes, writer: Any) -> Row:
-    """A row, written with another version of the schema or with this one.
+    """Read a row that was written with this or another version of the schema.
 
     Raises:
-        ContractError: not a prediction.
+        ContractError: the payload is no prediction.
     """
     data = io.BytesIO(payload)
     try:
         row = _fastavro().schemaless_reader(data, writer, avro_schema())
     except MissingPackageError:
         raise
-    except Exception as error:  # whatever a stranger's bytes make fastavro say
+    except Exception as error:  # a stranger's bytes can make fastavro raise anything
         raise ContractError(f"not an Avro prediction: {type(error).__name__}: {error}") from None
     if data.read(1):
         raise ContractError("an Avro prediction with more bytes behind it")
@@ -133,7 +137,11 @@ def read_avro(payload: bytes, writer: Any) -> Row:
 
 
 def read_json(payload: bytes) -> Row:
-    """Raises ContractError for what is no JSON object."""
+    """Read a row from JSON.
+
+    Raises:
+        ContractError: the payload is no JSON object.
+    """
     try:
         row = orjson.loads(payload)
     except ValueError as error:
@@ -144,7 +152,11 @@ def read_json(payload: bytes) -> Row:
 
 
 def read_protobuf(payload: bytes) -> Row:
-    """Raises ContractError for what is no such message."""
+    """Read a row from Protobuf.
+
+    Raises:
+        ContractError: the payload is no such message.
+    """
     return read_message(unframe_message(payload))
 
 
@@ -152,7 +164,7 @@ def body_from(row: Row) -> Body:
     """The body of a row that came from Kafka.
 
     Raises:
-        ContractError: not a row of a prediction.
+        ContractError: the row is no prediction's.
     """
     try:
         return body_of(row)
@@ -179,6 +191,6 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }  # fmt: skip
-"""The formats, by the names that the settings have."""
+"""The formats, by their names in the settings."""
 
 RECORD_NAME = PREDICTION.full_name

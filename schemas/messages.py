@@ -1,4 +1,4 @@
-"""The Protobuf class of a prediction, made of the same description as its .proto text."""
+"""The Protobuf class of a prediction, made from the same description as its .proto text."""
 
 from functools import cache
 from typing import Any
@@ -24,7 +24,7 @@ _KINDS = {
 
 
 def file_of(record: Record) -> Any:
-    """Its file as a descriptor, whose first message is `record`."""
+    """The descriptor of a file whose first message is `record`."""
     file = descriptor_pb2.FileDescriptorProto(name=FILE, package=NAMESPACE, syntax="proto3")
     for one in [record, *(inner for inner in record.records() if inner is not record)]:
         message = file.message_type.add(name=one.name)
@@ -39,7 +39,7 @@ def file_of(record: Record) -> Any:
                 made.type, made.type_name = _TYPES.TYPE_MESSAGE, f".{field.kind.full_name}"
             else:
                 made.type = _KINDS[field.kind]
-            if field in optional:  # proto3 says "is there" by a oneof of one field
+            if field in optional:  # proto3 marks an optional field by a oneof with one field
                 made.proto3_optional, made.oneof_index = True, optional.index(field)
         for field in optional:
             message.oneof_decl.add(name=f"_{field.name}")
@@ -51,7 +51,7 @@ def _presence(field: Field) -> bool:
 
 
 def class_of(record: Record) -> type[Message]:
-    """A class of its own for `record`, in a pool of its own."""
+    """A new class for `record`, in its own descriptor pool."""
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file_of(record))
     made: type[Message] = message_factory.GetMessageClass(
@@ -67,13 +67,21 @@ def prediction_class() -> type[Message]:
 
 
 def write_message(row: Row) -> bytes:
-    """Raises ValueError or TypeError for what a field cannot hold."""
+    """A row as Protobuf.
+
+    Raises:
+        ValueError, TypeError: a field cannot hold its value.
+    """
     written: bytes = prediction_class()(**row).SerializeToString()
     return written
 
 
 def read_message(payload: bytes) -> Row:
-    """Raises ContractError for what is no such message."""
+    """Read a row from a message.
+
+    Raises:
+        ContractError: the payload is no such message.
+    """
     try:
         message = prediction_class().FromString(payload)
     except DecodeError as error:

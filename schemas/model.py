@@ -1,8 +1,8 @@
-"""What a prediction holds, said once: Avro, Protobuf and JSON Schema are made of it.
+"""The one description of a prediction, from which Avro, Protobuf and JSON Schema are made.
 
-One record for all tasks: what only some of them have may be null, or empty where it is an array, so
-that a table has one column for each field. A change has to keep to what docs/schemas.md promises:
-new fields are nullable, and get numbers of their own; no field changes its type, name or number.
+There is one record for all tasks, so that a table has one column for each field: fields of only
+some tasks may be null, or empty if they are arrays. A change must keep what docs/schemas.md
+promises: new fields are nullable and get new numbers; no field changes its type, name or number.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ class Field:
     """One field of a record.
 
     Attributes:
-        number: of Protobuf; never used again for anything else.
-        repeated: it is an array of `kind`.
-        nullable: it may be absent; an array is empty then.
+        number: Protobuf's number; it is never used again for another field.
+        repeated: whether it is an array of `kind`.
+        nullable: whether it may be absent; an array is then empty.
     """
 
     number: int
@@ -47,7 +47,8 @@ class Record:
         return f"{NAMESPACE}.{self.name}"
 
     def records(self) -> Iterator["Record"]:
-        """Those inside it, each once, before what holds it; it is the last."""
+        """The records inside it, each once and before the one that contains it; this one comes
+        last."""
         seen: set[str] = set()
         for field in self.fields:
             for one in field.kind.records() if isinstance(field.kind, Record) else ():

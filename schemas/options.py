@@ -1,4 +1,4 @@
-"""The options of commands that read predictions: where the schema registry is."""
+"""The options about the schema registry, for commands that read predictions."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -58,7 +58,7 @@ SchemaRegistryOptions = Annotated[
 def prediction_reader(
     url: str, user: str, password: str, options: Sequence[str] | None
 ) -> PredictionReader:
-    """What reads a command's predictions; a usage error for options that cannot work."""
+    """The reader of a command's predictions; a usage error for options that cannot work."""
     pairs = kafka_options(options or (), "--schema-registry")
 
     def warn(text: str) -> None:

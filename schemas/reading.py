@@ -1,4 +1,4 @@
-"""Reading predictions of every format: the readers of this project use it in place of JSON's."""
+"""Reads predictions of every format; the project's readers use it in place of the JSON reader."""
 
 import time
 from collections.abc import Callable
@@ -21,11 +21,11 @@ from wire.prediction import Prediction, decode_prediction
 from wire.record import ContractError, KafkaRecord, first_headers, raw_bytes
 
 MAX_SCHEMAS = 1000
-"""Ids that are remembered: strangers can write any."""
+"""Most schema ids that are remembered: strangers can write any id."""
 ASK_S = 10.0
-"""How long a reader waits for a registry that is away; then what it reads is unreadable."""
+"""Seconds for which a reader waits for an unavailable registry; then records become unreadable."""
 AGAIN_S = 10.0
-"""Time before a registry that was away is asked again, in seconds: it is not asked for each
+"""Seconds before an unavailable registry is asked again, so that it is not asked for each
 record."""
 PAUSE_S = 0.5
 
@@ -37,13 +37,13 @@ Decode = Callable[[KafkaRecord], Prediction]
 class PredictionReader:
     """Reads the predictions of a topic, on one thread.
 
-    JSON Schema and Protobuf are read without a registry; Avro can only be read by the schema that
-    it was written with, which is looked up by its id, once.
+    JSON Schema and Protobuf are read without a registry. Avro can only be read with the schema of
+    its writer, which is looked up once by its id.
 
     Args:
-        registry: None: there is none, and no Avro is read.
-        warn: gets, once each, why predictions are not read.
-        clock, sleep: in seconds; injected.
+        registry: None: there is none, and Avro cannot be read.
+        warn: called with each reason why predictions cannot be read, once.
+        clock, sleep: in seconds.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class PredictionReader:
         self._clock = clock
         self._sleep = sleep
         self._writers: dict[int, Any] = {}
-        """The schema of each id, or why there is none, which stays so."""
+        """The schema of each id, or the lasting reason why there is none."""
         self._away_until = float("-inf")
         self._warned: set[str] = set()
 
@@ -71,7 +71,7 @@ class PredictionReader:
         """Read a prediction.
 
         Raises:
-            ContractError: not a prediction that can be read.
+            ContractError: the record is no prediction, or cannot be read.
         """
         if not is_framed(raw_bytes(record.value())):
             return decode_prediction(record)
@@ -105,7 +105,7 @@ class PredictionReader:
         """The writer's schema, or a lasting reason why there is none.
 
         Raises:
-            ContractError: the registry is away.
+            ContractError: the registry is unavailable.
         """
         if self._registry is None:
             return self._lasting(
@@ -137,10 +137,10 @@ class PredictionReader:
 
 
 def make_reader(settings: RegistrySettings, warn: Callable[[str], object]) -> PredictionReader:
-    """A reader for a command.
+    """Make a reader for a command.
 
     Raises:
-        MissingPackageError: a registry is named, and the packages for it are not installed.
+        MissingPackageError: a registry is set, but its packages are not installed.
         RegistrySettingError: the settings cannot work.
     """
     if not settings.url and (settings.options or settings.user or settings.password):

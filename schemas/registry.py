@@ -1,4 +1,4 @@
-"""A schema registry that speaks Confluent's protocol, and the two ways in which it says no."""
+"""A client of a schema registry with Confluent's protocol, and its two kinds of failure."""
 
 import ssl
 from collections.abc import Callable, Sequence
@@ -11,26 +11,27 @@ R = TypeVar("R")
 
 SubjectStrategy = Literal["topic", "record", "topic-record"]
 MAX_TEXT = 300
-"""Characters of what a registry answered that are shown."""
+"""Most characters of a registry's answer that are shown."""
 
 
 class RegistryAwayError(Exception):
-    """It was not reached, or is not well: asking again may help."""
+    """The registry was not reached, or is not well: asking again may help."""
 
 
 class RegistryRefusedError(Exception):
-    """It answered no: asking again does not help."""
+    """The registry has refused: asking again does not help."""
 
 
 def subject_of(topic: str, strategy: SubjectStrategy) -> str:
-    """Under which name the schema of a topic's values is registered (Confluent's strategies)."""
+    """The subject under which the schema of a topic's values is registered, by Confluent's
+    strategies."""
     if strategy == "record":
         return RECORD_NAME
     return f"{topic}-{RECORD_NAME}" if strategy == "topic-record" else f"{topic}-value"
 
 
 class Registry:
-    """A client, which keeps what it has once been told.
+    """A client that remembers the registry's answers.
 
     Raises:
         MissingPackageError: Confluent's client is not installed with what it needs.
@@ -68,11 +69,11 @@ class Registry:
         """The id of a format's schema under a subject.
 
         Args:
-            register: put it there where it is not yet.
+            register: whether to register the schema if it is missing.
 
         Raises:
-            RegistryAwayError: the registry cannot say now.
-            RegistryRefusedError: it has no such schema, or does not take it; or does not let us.
+            RegistryAwayError: the registry does not answer now.
+            RegistryRefusedError: the schema is missing or refused, or access is denied.
         """
         schema = self._schema(wanted.text(), wanted.schema_type)
         if register:
@@ -89,11 +90,11 @@ class Registry:
         return int(found.schema_id)
 
     def writer_text(self, schema_id: int) -> str:
-        """The text of the schema with that id.
+        """The text of the schema with this id.
 
         Raises:
-            RegistryAwayError: the registry cannot say now.
-            RegistryRefusedError: there is none, or it does not let us.
+            RegistryAwayError: the registry does not answer now.
+            RegistryRefusedError: there is no such schema, or access is denied.
         """
         found = self._ask(
             f"find the schema with the id {schema_id}", lambda: self._client.get_schema(schema_id)
@@ -101,7 +102,7 @@ class Registry:
         return str(found.schema_str)
 
     def close(self) -> None:
-        """Close its connections; it is not asked again."""
+        """Close its connections; no method may be called after this."""
         self._client.close()
 
     def _ask(self, what: str, ask: Callable[[], R]) -> R:
@@ -119,7 +120,7 @@ class Registry:
                 f"schema registry {self.url} is not reached: {reason[:MAX_TEXT]}"
             ) from None
         except (ValueError, TypeError, KeyError, AttributeError):
-            # What it answered is no JSON, or not of this protocol.
+            # The answer is no JSON, or does not follow this protocol.
             raise RegistryRefusedError(
                 f"schema registry {self.url}: cannot {what}: what answers there is no registry "
                 "that speaks Confluent's protocol (for Apicurio, the URL ends in /apis/ccompat/v7)"
@@ -127,7 +128,11 @@ class Registry:
 
 
 def check_options(settings: RegistrySettings) -> None:
-    """Raises ValueError for a half of a user and a password."""
+    """Check the user and the password.
+
+    Raises:
+        ValueError: there is a password without a user, or the user has a colon.
+    """
     if ":" in settings.user:
         raise ValueError("schema_registry_user has a colon, which basic authentication forbids")
     if settings.password and not settings.user:
@@ -148,10 +153,10 @@ def _remedy(status: int) -> str:
 
 
 def one_id(ids: Sequence[int], subjects: Sequence[str]) -> int:
-    """The id that the schema has under all subjects: a prediction is written once.
+    """The one id that the schema has under all subjects, since a prediction is written only once.
 
     Raises:
-        RegistryRefusedError: it has several.
+        RegistryRefusedError: the ids differ.
     """
     if len(set(ids)) != 1:
         raise RegistryRefusedError(

@@ -1,4 +1,4 @@
-"""Between the body of a prediction as JSON has it, and a row that has a column for each field."""
+"""Converts between a prediction's JSON body and a row that has a column for each field."""
 
 import base64
 from typing import Any
@@ -11,8 +11,8 @@ from wire.record import ContractError
 Body = dict[str, Any]
 """A prediction as `wire.prediction` writes it as JSON."""
 Row = dict[str, Any]
-"""Fields of `schemas.model.PREDICTION`; what is absent may be left out. No tuple is in it:
-fastavro takes one for a union's branch."""
+"""Fields of `schemas.model.PREDICTION`; absent ones may be left out. There is no tuple in it,
+because fastavro would take it for the branch of a union."""
 
 LARGEST_LONG = (1 << 63) - 1
 
@@ -20,7 +20,7 @@ _DATA = {"BOOL": "booleans", "BYTES": "texts"}
 
 
 def row_of(body: Body) -> Row:
-    """A prediction's row; `body` is left as it is."""
+    """A prediction's row; `body` is not changed."""
     task = body["task"]
     row = dict(body)
     if task == "classify":
@@ -58,13 +58,13 @@ def _tensor(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def body_of(row: Row) -> Body:
-    """The body that `row_of` made a row of; of an embedding, as a list.
+    """The body from which `row_of` made a row; an embedding becomes a list.
 
     Raises:
-        ContractError: a tensor with data of two kinds.
-        KeyError, TypeError, ValueError: not such a row.
+        ContractError: a tensor has data of two kinds.
+        KeyError, TypeError, ValueError: this is no such row.
     """
-    # Protobuf has no empty arrays: they are not there. Which one belongs, the task says.
+    # In Protobuf, empty arrays are absent. The task says which array belongs here.
     body = {name: value for name, value in row.items() if value is not None}
     lists = {"classify": "top", "detect": "detections", "embed": "embedding", "raw": "outputs"}
     if (name := lists.get(body["task"])) is not None:

@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 
 class RegistrySettingError(Exception):
-    """Settings that no registry can be reached with; the text names them, and no secret."""
+    """Settings with which no registry can be reached; the text names them, but no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
     """Attributes:
-    url: one, or several with commas: each is tried in its turn.
-    user, password: of HTTP's basic authentication; empty: none.
-    options: any of Confluent's client, which come last.
+    url: one address, or several with commas, which are tried in turn.
+    user, password: for HTTP's basic authentication; empty: not used.
+    options: any options of Confluent's client, which win over the others.
     """
 
     url: str
@@ -24,7 +24,7 @@ class RegistrySettings:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def client_config(self) -> dict[str, Any]:
-        """As Confluent's client takes it."""
+        """The options for Confluent's client."""
         config: dict[str, Any] = {"url": self.url, "timeout": TIMEOUT_S, "max.retries": 0}
         if self.user or self.password:
             config["basic.auth.user.info"] = f"{self.user}:{self.password}"
@@ -32,14 +32,14 @@ class RegistrySettings:
 
 
 TIMEOUT_S = 5
-"""Bound on a request to the registry, in seconds; what waits for a registry asks again."""
+"""Bound on a request to the registry, in seconds; callers that wait for a registry ask again."""
 
 
 def check_url(text: str) -> str:
-    """The address of a registry, or several with commas.
+    """Check the address of a registry, or several with commas.
 
     Raises:
-        ValueError: it is none, or it has a password in it, which logs and errors would show.
+        ValueError: one is no address, or has a password in it, which logs and errors would show.
     """
     for one in filter(None, text.split(",")):
         parts = urlsplit(one.strip())
@@ -54,7 +54,7 @@ def check_url(text: str) -> str:
 
 
 def _number(value: Any) -> Any:
-    """Flags and the environment know text alone; the client wants numbers for what are numbers."""
+    """A number where the text is one: flags and the environment give only text."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
     return value

@@ -6,7 +6,7 @@ from typing import Any
 from schemas.model import NAMESPACE, PREDICTION, Field, Record
 
 JSON_SCHEMA = "http://json-schema.org/draft-07/schema#"
-"""The version that every registry and Kafka Connect know."""
+"""The version of JSON Schema that every registry and Kafka Connect support."""
 
 _PROTO = {"int": "int32", "long": "int64", "boolean": "bool"}
 _JSON: dict[str, Any] = {
@@ -20,7 +20,7 @@ _JSON: dict[str, Any] = {
 
 
 def avro(record: Record = PREDICTION) -> dict[str, Any]:
-    """As Avro's own JSON; a record stands in full where it comes first, later by its name."""
+    """The schema as Avro's JSON; a record is written out at its first place, and later named."""
     return _avro(record, set())
 
 
@@ -42,7 +42,7 @@ def _avro_field(field: Field, known: set[str]) -> dict[str, Any]:
     if not field.nullable:
         made["type"] = kind
     elif field.repeated:
-        # Not a union with null, which takes fastavro twice the time.
+        # Not a union with null, which would take fastavro twice the time.
         made |= {"type": kind, "default": []}
     else:
         made |= {"type": ["null", kind], "default": None}
@@ -50,7 +50,8 @@ def _avro_field(field: Field, known: set[str]) -> dict[str, Any]:
 
 
 def protobuf(record: Record = PREDICTION) -> str:
-    """As a .proto file, whose first message is `record`: that is the index [0] of the framing."""
+    """The schema as a .proto file whose first message is `record`, which is the index [0] of
+    framing."""
     lines = ['syntax = "proto3";', "", f"package {NAMESPACE};"]
     for one in [record, *(inner for inner in record.records() if inner is not record)]:
         lines += ["", *([f"// {one.doc}."] if one.doc else []), f"message {one.name} {{"]
@@ -68,8 +69,8 @@ def _optional(field: Field) -> bool:
 
 
 def json_schema(record: Record = PREDICTION) -> dict[str, Any]:
-    """As JSON Schema. It is closed, without additional properties: only to such a schema may
-    a later version add a property under the registry's rule BACKWARD."""
+    """The schema as JSON Schema. It allows no additional properties: only to such a schema may a
+    later version add a property under the registry's rule BACKWARD."""
     return {"$schema": JSON_SCHEMA, "title": record.full_name, **_json(record)}
 
 
@@ -91,5 +92,5 @@ def _json_field(field: Field) -> dict[str, Any]:
 
 
 def text_of(value: dict[str, Any]) -> str:
-    """The text of a schema in JSON: always the same, so that a registry recognizes it."""
+    """The text of a schema in JSON: equal for equal schemas, so that a registry recognises it."""
     return json.dumps(value, indent=2) + "\n"

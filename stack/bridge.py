@@ -1,4 +1,4 @@
-"""The bridge as a child process, of this very code, for the demo, the tests and the benchmarks."""
+"""The bridge of this checkout as a child process, for the demo, the tests and the benchmarks."""
 
 import http.client
 import json
@@ -18,8 +18,8 @@ class Bridge(Service):
 
     Args:
         settings: any of the bridge's settings by name, without `BRIDGE_`, as text.
-        directory: keeps the log.
-        name: tells several apart.
+        directory: folder for the log.
+        name: distinguishes several bridges.
     """
 
     def __init__(self, settings: Mapping[str, str], directory: Path, name: str = "bridge") -> None:
@@ -30,21 +30,21 @@ class Bridge(Service):
 
     @property
     def http(self) -> str:
-        """`host:port` of health and metrics."""
+        """Address of health and metrics, `host:port`."""
         return f"{HOST}:{self._settings['http_port']}"
 
     def wait_exit(self, timeout_s: float) -> int:
-        """Wait until it ends by itself or by a signal; its exit status.
+        """Wait until the bridge ends by itself or by a signal; returns its exit status.
 
         Raises:
-            StackError: it still runs.
+            StackError: it still runs after `timeout_s` seconds.
         """
         if self._child is None or not self._child.wait(timeout_s):
             raise StackError(f"{self.name} still runs after {timeout_s:.0f} s")
         return self._child.status
 
     def metrics(self) -> dict[str, float]:
-        """Its metrics now, by name with labels, as Prometheus writes them."""
+        """The values of its metrics now, by name with labels as Prometheus writes them."""
         lines = self._get("/metrics").decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
@@ -54,7 +54,7 @@ class Bridge(Service):
         return status(self.http, f"/health/{what}")
 
     def reasons(self) -> dict[str, str]:
-        """Why it is not ready, by part; empty when it is."""
+        """Why it is not ready, a reason for each part; empty when it is ready."""
         found: dict[str, str] = json.loads(self._get("/health/ready"))["reasons"]
         return found
 
@@ -67,7 +67,8 @@ class Bridge(Service):
             connection.close()
 
     def _prepare(self) -> Command:
-        # Through the environment, as in a container; secrets do not show in a list of processes.
+        # Settings go through the environment, as in a container: secrets are not in the process
+        # list.
         settings = {f"BRIDGE_{name.upper()}": text for name, text in self._settings.items()}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("BRIDGE_")}
         return Command(command("bridge"), {**inherited, **settings})

@@ -1,4 +1,5 @@
-"""Several Kafka brokers that replicate, for what one broker can't show: a broker that is lost."""
+"""Several Kafka brokers that replicate, for tests of what one broker cannot show: losing a
+broker."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -11,15 +12,15 @@ from stack.ports import HOST, free_ports
 
 
 class KafkaCluster:
-    """`n` brokers, each a controller too; with 3 any one of them may be lost.
+    """`n` brokers, each also a controller; with 3, any one of them may be lost.
 
-    A context manager. `brokers` are the single ones, to be killed, paused and started again.
+    A context manager. `brokers` are the single brokers, which can be killed, paused and restarted.
 
     Args:
-        directory: each broker has a folder in it.
-        n: how many; topics are replicated to all of them.
-        heap_mb: of each broker, in MiB.
-        properties: more broker properties, the same for all.
+        directory: parent folder of the brokers' folders.
+        n: number of brokers; topics are replicated to all of them.
+        heap_mb: Java heap of each broker, in MiB.
+        properties: further broker properties, the same for all.
     """
 
     def __init__(
@@ -31,7 +32,8 @@ class KafkaCluster:
     ) -> None:
         ports = free_ports(2 * n)
         clients, controllers = ports[:n], ports[n:]
-        # All but one must have a record, so that losing one loses none and stops nothing.
+        # All brokers but one must have a record, so that losing one loses no record and stops
+        # nothing.
         min_isr = str(max(1, n - 1))
         shared = {
             "controller.quorum.voters": ",".join(
@@ -64,7 +66,11 @@ class KafkaCluster:
         return ",".join(broker.bootstrap for broker in self.brokers)
 
     def start(self) -> None:
-        """Start all, which need each other to be ready. Raises StackError; then none is left."""
+        """Start all brokers, which are only ready together.
+
+        Raises:
+            StackError: one did not start; none is left running.
+        """
         with ExitStack() as undo:
             undo.callback(self.kill)
             for broker in self.brokers:
@@ -74,7 +80,7 @@ class KafkaCluster:
             undo.pop_all()
 
     def kill(self) -> None:
-        """SIGKILL for all: the last ones would wait forever for a majority that lets them go."""
+        """SIGKILL all brokers: the last ones would wait for ever for a majority before they end."""
         for broker in self.brokers:
             broker.kill()
 

@@ -24,14 +24,14 @@ from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WATCH_S = 0.5
 DOWN_TIMEOUT_S = 70.0
-"""Time for two servers to end, each of which has a bound of its own, and some more."""
+"""Seconds for two servers to end, each of which has its own bound, and some more."""
 
 app = make_app(help=__doc__, no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
 
 
 def _check_name(name: str) -> str:
-    # It becomes a folder's name.
+    # The name becomes the name of a folder.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise typer.BadParameter("1 to 64 letters, digits, dots, underscores and hyphens")
     return name
@@ -174,7 +174,7 @@ def _run(
                 part.require_alive()
             time.sleep(WATCH_S)
     finally:
-        # What is begun is finished: a second signal would leave the rest to a kill.
+        # Stopping is completed: after a second signal, servers would be left to be killed.
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         state.publish(directory, ready=False, endpoints=endpoints)

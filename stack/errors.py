@@ -1,4 +1,4 @@
-"""What can go wrong with the stack, told to the person who runs it."""
+"""Errors of the stack, for the person who runs it."""
 
 
 class StackError(Exception):

@@ -1,4 +1,4 @@
-"""The live view as a child process, of this very code: a local page of what passes by."""
+"""The live view of this checkout as a child process: a local page of what passes."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ class LiveView(Service):
     """The page at 127.0.0.1; ready when it is served.
 
     Args:
-        brokers: what it reads, host:port, comma separated.
-        directory: keeps the log.
-        port: None: a free one.
+        brokers: brokers that it reads, host:port, comma separated.
+        directory: folder for the log.
+        port: port of the page; None: a free one.
     """
 
     def __init__(self, brokers: str, directory: Path, port: int | None = None) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 TAIL_LINES = 15
 MAX_CAUSES = 5
 MAX_CAUSE = 1500
-"""Characters of one cause: a Python traceback with its message fits."""
+"""Most characters of one cause: enough for a Python traceback with its message."""
 READ_BYTES = 1 << 20
 
 
 def excerpt(path: Path, since: int, causes: Callable[[str], list[str]]) -> str:
-    """What the server itself calls an error, then its last lines, indented.
+    """The lines that the server itself marks as errors, and its last lines, indented.
 
     Args:
-        since: the offset in the file at which this run of the server begins.
+        since: offset in the file at which this run of the server begins.
         causes: picks the errors from the text.
     """
     try:

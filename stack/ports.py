@@ -9,21 +9,23 @@ from stack.errors import StackError
 HOST = "127.0.0.1"
 
 RANGE = range(20_000, 32_000)
-"""Below Linux's ephemeral ports (32768 and up): while a server restarts, the kernel could give its
-port to an outgoing connection, even to a client that is just trying to reach that server."""
+"""Ports below Linux's ephemeral ports (from 32768): while a server restarts, the kernel could give
+an ephemeral port to an outgoing connection, even to a client that is trying to reach that
+server."""
 
 TRIES = 200
 
 
 def free_ports(count: int) -> list[int]:
-    """Pick different ports that nobody listens on.
+    """Pick `count` different ports on which nobody listens.
 
     Raises:
-        StackError: none found.
+        StackError: there are not enough free ports.
     """
     with ExitStack() as held:
         ports: list[int] = []
-        # Not a secret: spread, so that stacks that start together rarely meet.
+        # Random, not for secrecy, but so that stacks that start together rarely choose the same
+        # port.
         for port in random.sample(RANGE, TRIES):
             if len(ports) == count:
                 break
@@ -38,10 +40,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def require_free(port: int, what: str) -> None:
-    """Refuse a port that is taken before a server fails on it with a page of text.
+    """Refuse a port that is in use, before a server fails on it with a page of text.
 
     Raises:
-        StackError: somebody has it, or this user may not bind it.
+        StackError: the port is in use, or this user may not bind it.
     """
     try:
         _bound(port).close()
@@ -55,7 +57,7 @@ def require_free(port: int, what: str) -> None:
 def _bound(port: int) -> socket.socket:
     listener = socket.socket()
     try:
-        # As servers do: connections that linger from an earlier run do not count as taken.
+        # As servers do: lingering connections of an earlier run do not count as in use.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         listener.listen()

@@ -1,4 +1,4 @@
-"""Asking a server over HTTP how it is."""
+"""Asks a server over HTTP for its state."""
 
 import http.client
 
@@ -7,7 +7,7 @@ def status(address: str, path: str, *, method: str = "GET", timeout_s: float = 2
     """The HTTP status of `path` at `host:port`.
 
     Raises:
-        OSError, http.client.HTTPException: no answer, or none that is HTTP.
+        OSError, http.client.HTTPException: there is no answer, or it is not HTTP.
     """
     connection = http.client.HTTPConnection(address, timeout=timeout_s)
     try:
@@ -18,7 +18,7 @@ def status(address: str, path: str, *, method: str = "GET", timeout_s: float = 2
 
 
 def is_ok(address: str, path: str, *, method: str = "GET", timeout_s: float = 2) -> bool:
-    """Whether it answers with 200."""
+    """Whether `path` answers with status 200."""
     try:
         return status(address, path, method=method, timeout_s=timeout_s) == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):

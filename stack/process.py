@@ -1,4 +1,4 @@
-"""One child process: never outlives this one, and never leaves processes of its own behind."""
+"""One child process, which never outlives this one and leaves no processes of its own behind."""
 
 import os
 import signal
@@ -9,19 +9,20 @@ from pathlib import Path
 
 from stack.errors import StackError
 
-# Reads a pipe that only we hold: when we die, however that happens, it ends, and so do all.
+# Reads a pipe that only this process holds open. When this process dies, the guard ends the group.
 GUARD = ("/bin/sh", "-c", "trap '' HUP INT TERM; read -r _; kill -KILL 0")
 
 
 class Child:
     """A started process in a process group of its own; its output is appended to a log file.
 
-    A guard, a shell that waits for our death, leads the group. So the group covers what the child
-    starts as well (Triton starts a process for each model instance, which a parent-death signal
-    would not reach), from its first moment, and its id stays ours until the guard is reaped.
+    A guard, a shell that waits for the death of this process, leads the group. So the group covers,
+    from the first moment, also what the child starts (Triton starts a process for each model
+    instance, which a parent-death signal would not reach), and its id is valid until the guard is
+    reaped.
 
     Raises:
-        StackError: it could not be started at all.
+        StackError: the process could not be started.
     """
 
     def __init__(
@@ -62,13 +63,13 @@ class Child:
 
     @property
     def status(self) -> int:
-        """Its exit status, negative: the signal that killed it; for one that has exited."""
+        """The exit status of a process that has exited; negative: the signal that killed it."""
         assert self._process.returncode is not None, "it still runs"
         return self._process.returncode
 
     @property
     def fate(self) -> str:
-        """How it ended, in words."""
+        """How the process ended, in words."""
         status = self._process.returncode
         if status is None:
             return "is running"
@@ -77,11 +78,12 @@ class Child:
         return f"exited with status {status}"
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it has exited; False when it still runs after `timeout_s` seconds."""
+        """Wait until it has exited; False after `timeout_s` seconds."""
         return self._exited.wait(timeout_s)
 
     def terminate(self) -> None:
-        """SIGTERM to the process itself, which tells its own; wakes it when it is paused."""
+        """Send SIGTERM to the process itself, which ends its own children; wakes it if it is
+        paused."""
         with self._signalling:
             if not self.exited:
                 os.kill(self.pid, signal.SIGTERM)
@@ -101,10 +103,10 @@ class Child:
             if not self.exited:
                 os.killpg(self._guard.pid, number)
                 if number == signal.SIGSTOP:
-                    os.kill(self._guard.pid, signal.SIGCONT)  # it must see us die
+                    os.kill(self._guard.pid, signal.SIGCONT)  # it must be able to notice our death
 
     def _reap(self) -> None:
-        # Not yet reaped, so that its id can't be anyone else's while somebody signals it.
+        # Not reaped here, so that its id cannot be reused while it is being signalled.
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         with self._signalling:
             self._process.wait()

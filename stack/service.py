@@ -1,4 +1,4 @@
-"""What the servers of the stack have in common: start, wait until ready, stop."""
+"""The common part of the stack's servers: start, wait until ready, stop."""
 
 import logging
 import time
@@ -14,12 +14,11 @@ from stack.process import Child
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 120.0
-"""Time that a server may take to start, in seconds: the disk may be cold, and a model warms up at
-many batch sizes. A child that died is noticed at once."""
+"""Seconds in which a server must start: the disk may be cold, and a model warms up at many batch
+sizes. A child that died is noticed at once."""
 
 STOP_TIMEOUT_S = 30.0
-"""Time that a server may take to end, in seconds: both need less. One that does not end is
-killed."""
+"""Seconds in which a server must end, which all servers need less than; after that it is killed."""
 
 POLL_S = 0.05
 
@@ -27,19 +26,19 @@ POLL_S = 0.05
 class Command(NamedTuple):
     argv: Sequence[str]
     env: Mapping[str, str] | None = None
-    """The whole environment; None: as ours."""
+    """The whole environment; None: that of this process."""
 
 
 class Service(ABC):
     """A server run as a child process, with its files in one directory.
 
-    Start, kill and start again keeps ports and data. A context manager: started on entry, stopped
-    on exit.
+    Ports and data stay the same when it is started again. A context manager: it starts on entry
+    and stops on exit.
 
     Attributes:
-        name: how messages call it.
+        name: its name in messages.
         directory: its own folder, created at start.
-        log_path: where everything it prints is appended.
+        log_path: file to which all its output is appended.
     """
 
     def __init__(self, name: str, directory: Path) -> None:
@@ -51,21 +50,25 @@ class Service(ABC):
 
     @abstractmethod
     def _prepare(self) -> Command:
-        """Write what the server needs; called at each start. Raises StackError."""
+        """Write the files that the server needs; called at each start.
+
+        Raises:
+            StackError: something is missing.
+        """
 
     @abstractmethod
     def _is_ready(self) -> bool:
-        """Ask the server itself whether it serves; must not block for more than about a second."""
+        """Whether the server itself says that it serves; must not block for over about a second."""
 
-    def _clean_up(self) -> None:  # noqa: B027 - most servers leave nothing outside their directory
-        """Remove what the dead server left behind outside its directory."""
+    def _clean_up(self) -> None:  # noqa: B027 - most servers leave nothing behind elsewhere
+        """Remove what the dead server has left outside its directory."""
 
     def _causes(self, log: str) -> list[str]:  # noqa: ARG002 - for servers that mark them
         """The lines of its log that say why it failed."""
         return []
 
     def start(self) -> None:
-        """Start it and return when it serves; does nothing when it already runs.
+        """Start the server and return when it serves; does nothing when it already runs.
 
         Raises:
             StackError: something is missing, or the server died or did not become ready; the text
@@ -75,7 +78,7 @@ class Service(ABC):
         self.wait_ready()
 
     def launch(self) -> None:
-        """Start it without waiting, so that several can start side by side."""
+        """Start the server without waiting, so that several can start side by side."""
         if self.running:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -95,12 +98,12 @@ class Service(ABC):
             raise StackError(f"{self.name} was not started")
         try:
             self._wait_ready(self._child, time.monotonic() + timeout_s)
-        except BaseException:  # a Ctrl-C too: nobody else would know of the child
+        except BaseException:  # also at a Ctrl-C: nobody else would stop the child
             self.kill()
             raise
 
     def stop(self) -> None:
-        """Let it finish, for `STOP_TIMEOUT_S` at most, then kill it; idempotent."""
+        """Ask it to end, and kill it after `STOP_TIMEOUT_S`; does nothing when it does not run."""
         if self._child is None:
             return
         self._child.terminate()
@@ -109,7 +112,7 @@ class Service(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, as in a crash; returns when it is gone; idempotent."""
+        """Kill it with SIGKILL, as in a crash; returns when it is gone; idempotent."""
         if self._child is None:
             return
         self._child.kill()
@@ -118,7 +121,7 @@ class Service(ABC):
         self._clean_up()
 
     def pause(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing."""
+        """Pause it with SIGSTOP: it keeps its connections and answers nothing."""
         self._require_running().pause()
 
     def resume(self) -> None:
@@ -126,7 +129,7 @@ class Service(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether the process is there; it may still be starting, or paused."""
+        """Whether the process exists; it may still be starting, or paused."""
         return self._child is not None and not self._child.exited
 
     @property
@@ -135,11 +138,15 @@ class Service(ABC):
 
     @property
     def died(self) -> bool:
-        """Whether it ended by itself, and was not killed or stopped from here."""
+        """Whether it ended by itself, without being stopped or killed from here."""
         return self._child is not None and self._child.exited
 
     def require_alive(self) -> None:
-        """Raises StackError, with the end of the log, when it died by itself."""
+        """Check that it did not end by itself.
+
+        Raises:
+            StackError: it did; the text ends with the end of its log.
+        """
         if self._child is not None and self.died:
             raise self._failure(f"{self.name} died: it {self._child.fate}")
 
@@ -157,7 +164,7 @@ class Service(ABC):
             if time.monotonic() > deadline:
                 raise self._failure(f"{self.name} started and did not become ready in time")
             child.wait(POLL_S)
-        # Somebody else may have answered in its place, on a port that it could not get.
+        # Another server on the same port may have answered in its place.
         if child.exited:
             raise self._failure(f"{self.name} did not start: it {child.fate}")
 

@@ -1,4 +1,4 @@
-"""Which named stacks run, and where: one folder each under `stack.paths.STACKS`."""
+"""Which named stacks run, and where; each has a folder under `stack.paths.STACKS`."""
 
 import fcntl
 import json
@@ -15,12 +15,12 @@ from stack.errors import StackError
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a running stack says of itself.
+    """The state that a running stack publishes.
 
     Attributes:
-        pid: of the process that runs it in the foreground.
-        born: when that process started, in clock ticks since boot: a pid alone may by now belong
-            to somebody else.
+        pid: id of the process that runs it in the foreground.
+        born: start time of that process in clock ticks since boot, because its id may have been
+            reused.
         ready: False while it starts.
         endpoints: addresses (`host:port`) by name.
     """
@@ -33,10 +33,10 @@ class State:
 
 @contextmanager
 def claim(directory: Path) -> Iterator[None]:
-    """Be the one process that runs the stack in `directory`; the kernel lets go when it dies.
+    """Hold the lock of the stack in `directory`; the kernel releases it when this process dies.
 
     Raises:
-        StackError: another one runs it.
+        StackError: another process runs the stack.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
@@ -54,7 +54,7 @@ def claim(directory: Path) -> Iterator[None]:
 
 
 def publish(directory: Path, *, ready: bool, endpoints: dict[str, str]) -> None:
-    """Say what this process runs."""
+    """Publish the state of this process's stack."""
     pid = os.getpid()
     born = started_at(pid)
     assert born is not None
@@ -64,7 +64,7 @@ def publish(directory: Path, *, ready: bool, endpoints: dict[str, str]) -> None:
 
 
 def find(directory: Path) -> State | None:
-    """The state of the stack that runs in `directory`; what a dead one left is removed."""
+    """The state of the stack that runs in `directory`, or None; a dead stack's state is removed."""
     try:
         state = State(**json.loads(_file(directory).read_text()))
     except (FileNotFoundError, NotADirectoryError):
@@ -78,17 +78,17 @@ def find(directory: Path) -> State | None:
 
 
 def terminate(state: State, timeout_s: float) -> None:
-    """Ask the process to stop its stack and wait for its end; kill it, and so all, after a while.
+    """Ask the process to stop its stack and wait; kill it, and so its servers, after `timeout_s`.
 
     Raises:
-        StackError: it belongs to another user, or can't be killed.
+        StackError: it belongs to another user, or cannot be killed.
     """
     try:
         process = os.pidfd_open(state.pid)
     except ProcessLookupError:
         return
     try:
-        # The descriptor stands for whoever has the pid now: ask once more who that is.
+        # The descriptor is of whoever has the pid now: check again that it is the same process.
         if started_at(state.pid) != state.born:
             return
         for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 10.0)):
@@ -108,11 +108,11 @@ def _file(directory: Path) -> Path:
 
 
 def started_at(pid: int) -> int | None:
-    """Start time of a process, from proc(5); None when there is none, or only a zombie."""
+    """Start time of a process, from proc(5); None if it does not exist or is a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name in parentheses may have blanks and parentheses itself; the 3rd field follows it.
+    # The name in parentheses may itself contain blanks and parentheses; the 3rd field follows it.
     fields = text.rpartition(")")[2].split()
     return None if fields[0] == "Z" else int(fields[19])

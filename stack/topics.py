@@ -1,4 +1,4 @@
-"""Topics on a broker of the stack."""
+"""Creates topics on a broker of the stack."""
 
 from collections.abc import Mapping
 
@@ -19,11 +19,11 @@ def create_topics(
 
     Args:
         bootstrap: `host:port` of a broker.
-        partitions: how many each topic gets.
-        config: topic settings, the same for all of them.
+        partitions: number of partitions of each topic.
+        config: topic settings, the same for all topics.
 
     Raises:
-        StackError: no broker, or it refused one of them.
+        StackError: no broker is reached, or it refused a topic.
     """
     client = client_config(bootstrap, "stack", {})
     try:

@@ -1,6 +1,6 @@
 """NVIDIA Triton Inference Server from the PyPI package `nvidia-pytriton`.
 
-It is the real server with the Python backend alone: `config.pbtxt` says `backend: "python"`.
+It is the real server with only the Python backend: `config.pbtxt` says `backend: "python"`.
 """
 
 import contextlib
@@ -24,23 +24,23 @@ from stack.probe import is_ok
 from stack.service import Command, Service
 
 EXIT_TIMEOUT_S = 10
-"""How long requests in flight may take after SIGTERM; less than the stop's own bound."""
+"""Seconds that requests in flight may take after SIGTERM; less than the bound on a stop."""
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Triton's Python backend has its regions there
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Triton's Python backend keeps its regions there
 
 
 class Triton(Service):
     """A Triton on 127.0.0.1 that serves `model_repository`, on the GPU where there is one.
 
-    It is ready when all its models are loaded and warmed up; a model that does not load fails the
-    start. On a machine without a GPU its warnings about NVML and DCGM mean only that.
+    It is ready when all its models are loaded and warmed up; a model that cannot be loaded fails
+    the start. On a machine without a GPU, its warnings about NVML and DCGM can be ignored.
 
     Args:
         model_repository: folder of models in Triton's layout.
-        directory: keeps the log and the assembled backend folder.
-        grpc_port, http_port, metrics_port: None picks free ones.
-        arguments: more `tritonserver` options, each as `--name=value`; they replace the ones
-            that are set here.
+        directory: folder for the log and the assembled backend.
+        grpc_port, http_port, metrics_port: None: free ports.
+        arguments: further `tritonserver` options, each as `--name=value`; they replace those that
+            are set here.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Triton(Service):
         }
         self._arguments = tuple(arguments)
         self._links: Path | None = None
-        # One for each directory: what a killed server leaves in memory can be found and removed.
+        # One prefix for each directory, so that what a killed server leaves in memory can be found.
         digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         self._shared_memory_prefix = f"triton_stack_{digest}_"
 
@@ -108,7 +108,8 @@ class Triton(Service):
         )
 
     def _plain(self, folder: Path) -> Path:
-        """The same folder without white space in its name: Triton gives it to a shell unquoted."""
+        """The same folder under a name without white space: Triton passes it to a shell
+        unquoted."""
         if not re.search(r"\s", str(folder)):
             return folder
         if self._links is None:
@@ -123,8 +124,8 @@ class Triton(Service):
         return link
 
     def _causes(self, log: str) -> list[str]:
-        # One line each, a model's Python traceback in it with its line ends escaped. That there is
-        # no CUDA driver is no reason not to start.
+        # One line for each, with a model's traceback escaped. A missing CUDA driver is no reason
+        # for a failed start.
         lines = re.findall(r"^E\d{4} .*$", log, re.MULTILINE)
         return [line.replace("\\n", "\n") for line in lines if "CudaDriverHelper" not in line]
 
@@ -141,12 +142,12 @@ class Triton(Service):
 
 
 def package() -> Path:
-    """The folder of the package that Triton comes with.
+    """The folder of the package that contains Triton.
 
     Raises:
         StackError: it is not installed; the text says how it can be.
     """
-    # Found, not imported: importing it starts its own machinery.
+    # Only looked up: an import would start the package's own machinery.
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
         known = platform.machine() == "x86_64" and sys.version_info < (3, 13)
@@ -156,24 +157,24 @@ def package() -> Path:
 
 
 def _assemble_python_backend(package: Path, target: Path) -> None:
-    """Lay out the Python backend as Triton wants it, with the stub for this Python."""
+    """Lay out the Python backend as Triton expects it, with the stub for this Python."""
     server = package / "tritonserver"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = server / "python_backend_stubs" / python / "triton_python_backend_stub"
     if not stub.is_file():
         raise StackError(f"{package.name} has no Triton Python backend for Python {python}")
-    # Anew each time: a stub that was just killed may still hold its file, which can't be written.
+    # Written anew each time: a stub that was just killed may still hold its file.
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     backend = server / "backends/python"
     shutil.copy2(backend / "libtriton_python.so", target)
     shutil.copy2(backend / "triton_python_backend_utils.py", target)
     shutil.copy2(stub, target)
-    (target / stub.name).chmod(0o755)  # package installers drop the execute bit
+    (target / stub.name).chmod(0o755)  # package installers remove the execute bit
 
 
 def _environment(package: Path) -> dict[str, str]:
-    """So that the server finds its own libraries, and its stub this Python."""
+    """The environment in which the server finds its own libraries, and its stub this Python."""
     libpython = find_libpython()
     if libpython is None:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"

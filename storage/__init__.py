@@ -1,1 +1,1 @@
-"""Object storage: which objects may be fetched, and fetching them."""
+"""Object storage: which objects may be fetched, and how they are fetched."""

@@ -1,4 +1,4 @@
-"""Which objects may be fetched: none but those under a prefix that the operator names."""
+"""Which objects may be fetched: only those under a prefix that the operator names."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,10 +14,10 @@ from wire.reference import (
 
 
 class Allowed(NamedTuple):
-    """One prefix, which ends where a part of a key ends.
+    """One prefix; it matches whole parts of a key only.
 
     Attributes:
-        parts: what a key has to begin with; none: any key of the bucket.
+        parts: the first parts that a key must have; empty: any key of the bucket.
     """
 
     scheme: str
@@ -25,14 +25,14 @@ class Allowed(NamedTuple):
     parts: tuple[str, ...]
 
     def allows(self, reference: Reference) -> bool:
-        # Part by part: s3://photos/in is no prefix of s3://photos/internal/a.png.
+        # Compared by parts: s3://photos/in is no prefix of s3://photos/internal/a.png.
         return (self.scheme, self.bucket) == (reference.scheme, reference.bucket) and tuple(
             reference.key.split("/")
         )[: len(self.parts)] == self.parts
 
 
 class AllowList:
-    """The prefixes that objects may be fetched from."""
+    """The prefixes under which objects may be fetched."""
 
     def __init__(self, prefixes: Iterable[Allowed] = ()) -> None:
         self._prefixes = tuple(prefixes)
@@ -46,7 +46,7 @@ class AllowList:
         return tuple(dict.fromkeys(f"{one.scheme}://{one.bucket}" for one in self._prefixes))
 
     def check(self, reference: Reference) -> None:
-        """Let an object pass, or not.
+        """Refuse an object that may not be fetched.
 
         Raises:
             BadReferenceError: it may not be fetched; the text names the setting.
@@ -66,7 +66,7 @@ def parse_allowed(prefix: str) -> Allowed:
     """Read a prefix such as s3://photos/incoming/ or s3://photos.
 
     Raises:
-        ValueError: it is none; the text says why.
+        ValueError: the text is no prefix; the error says why.
     """
     scheme, mark, rest = prefix.strip().partition("://")
     if not mark or scheme not in SCHEMES:
@@ -87,9 +87,9 @@ def parse_allowed(prefix: str) -> Allowed:
 
 
 def parse_allow_list(text: str) -> AllowList:
-    """Read prefixes with commas between them; none of them: nothing may be fetched.
+    """Read prefixes with commas between them; without any prefix nothing may be fetched.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: one of them is no prefix.
     """
     return AllowList(parse_allowed(one) for one in text.split(",") if one.strip())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 _PLAIN_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
-"""The client's own variable that permits requests without TLS."""
+"""The client's own variable that allows requests without TLS, by scheme."""
 CONNECT_S = 5.0
 _STATUS = re.compile(r"status code: (\d{3})([^:<\n]*)")
 _CODE = re.compile(r"<Code>([^<]{1,80})</Code>")
@@ -35,8 +35,8 @@ _WAITED_FOR = frozenset(
         "TokenRefreshRequired",
     }
 )  # fmt: skip
-"""Codes that say nothing about the object, whatever the status: they are about credentials, clocks
-or load."""
+"""Error codes that say nothing about the object, whatever the status: they are about credentials,
+clocks or load."""
 _BUSY = frozenset({"SlowDown", "ThrottlingException", "ServerBusy"})
 
 
@@ -44,8 +44,8 @@ class Objects:
     """The stores of a list of buckets.
 
     Args:
-        stores: as s3://photos; no other is ever asked.
-        timeout_s: bound on one request, with all of its answer.
+        stores: buckets such as s3://photos; no other bucket is ever asked.
+        timeout_s: bound on one request and its whole answer, in seconds.
     """
 
     def __init__(self, stores: tuple[str, ...], timeout_s: float) -> None:
@@ -55,10 +55,10 @@ class Objects:
         self._stores: dict[str, ObjectStore] = {}
 
     async def connect(self) -> None:
-        """Make the clients; nothing is asked of a store yet.
+        """Make the clients; no store is asked yet.
 
         Raises:
-            StoreSettingError: one cannot be made.
+            StoreSettingError: a client cannot be made.
         """
         if not has_proxy():
             await self._proxy.start()
@@ -80,7 +80,7 @@ class Objects:
         if self._proxy.url:
             options["proxy_url"] = self._proxy.url
             options["proxy_excludes"] = ",".join(own_hosts(scheme, plain_http=plain_http))
-        # Tried again by whoever asks, who knows what else waits.
+        # The caller retries, as it knows what else waits.
         retry: RetryConfig = {"max_retries": 0}
         if scheme == "s3":
             return S3Store(bucket, client_options=options, retry_config=retry)
@@ -105,10 +105,10 @@ class Objects:
         return _Opened(result, reference)
 
     async def write(self, reference: Reference, content: bytes) -> None:
-        """Store an object, or store it anew.
+        """Store an object, or replace it.
 
         Raises:
-            RefusedError: it may not be.
+            RefusedError: the store refuses it.
             UnavailableError: the store does not answer.
         """
         try:
@@ -134,11 +134,11 @@ class _Opened:
 
 
 def _raise(error: Exception, reference: Reference) -> NoReturn:
-    """Raise what an error of the client's means.
+    """Raise the error that an error of the client stands for.
 
     Raises:
-        RefusedError: this object cannot be had.
-        UnavailableError: nothing is said about it.
+        RefusedError: this object can never be fetched.
+        UnavailableError: the error says nothing about the object.
     """
     text = str(error)
     where = f"{reference.url[:200]}: {_first_line(error)}"
@@ -157,14 +157,14 @@ def _raise(error: Exception, reference: Reference) -> NoReturn:
 _KINDS: Mapping[int, str] = {
     403: "forbidden",
     404: "not_found",
-    405: "not_found",  # the version is the mark of a deleted object
+    405: "not_found",  # the version is the marker of a deleted object
     410: "not_found",
     412: "changed",
 }
 
 
 def _first_line(error: Exception) -> str:
-    """What a person needs of it, on one line: without the client's own account of its insides."""
+    """The first line of an error, without the client's debug output."""
     text = str(error).partition("\n\nDebug source")[0]
     _, mark, behind = text.partition(" - ")
     text = behind if mark else text

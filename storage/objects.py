@@ -7,14 +7,14 @@ from wire.reference import Reference
 
 
 class RefusedError(ReasonError):
-    """An object that can never be had; the text says why."""
+    """An object that can never be fetched; the text says why."""
 
 
 class UnavailableError(Exception):
-    """The store does not give an object just now, which says nothing about the object.
+    """The store does not give an object now; this says nothing about the object.
 
     Attributes:
-        busy: it asks for fewer requests, and so is well.
+        busy: whether the store asks for fewer requests, and so is otherwise well.
     """
 
     def __init__(self, message: str, *, busy: bool = False) -> None:
@@ -23,7 +23,7 @@ class UnavailableError(Exception):
 
 
 class StoreSettingError(Exception):
-    """What the environment says of a store cannot work."""
+    """The environment's settings for a store cannot work."""
 
 
 class OpenObject(Protocol):
@@ -31,31 +31,31 @@ class OpenObject(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of the object in bytes."""
         ...
 
     async def read(self) -> bytes:
-        """All of its content.
+        """Read the whole content of the object.
 
         Raises:
-            UnavailableError: it did not come whole.
+            UnavailableError: the content did not arrive completely.
         """
         ...
 
 
 class ObjectStorage(Protocol):
-    """Where objects are read. All of it is for one event loop."""
+    """Reads objects. Everything is for one event loop."""
 
     async def connect(self) -> None:
-        """To be called first; it asks nothing of a store yet."""
+        """Must be called first; no store is asked yet."""
         ...
 
     async def open(self, reference: Reference) -> OpenObject:
-        """Ask for one object; what is not read of it is let go with the result.
+        """Ask for one object; content that is not read is dropped with the result.
 
         Raises:
-            RefusedError: it is not there, or not for us, or no longer what is meant.
-            UnavailableError: the store does not answer, or not now.
+            RefusedError: the object does not exist, may not be read, or is no longer the one meant.
+            UnavailableError: the store does not answer now.
         """
         ...
 

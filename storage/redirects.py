@@ -1,7 +1,7 @@
-"""Keeping the client of object stores from following a redirect to another host.
+"""Keeps the client of object stores from following a redirect to another host.
 
-Clients follow redirects, as Amazon's regions need, and cannot be told not to. But what is not
-excluded goes through a proxy where one is set: so one is, which refuses everything, and the
+Clients follow redirects, as Amazon's regions need, and cannot be told not to. But with a proxy,
+they use it for every host that is not excluded. So a proxy is set that refuses everything, and the
 store's own hosts are excluded.
 """
 
@@ -22,10 +22,10 @@ _HOSTS = {
     "az": (".core.windows.net", ".core.chinacloudapi.cn", ".core.usgovcloudapi.net",
            "login.microsoftonline.com"),
 }  # fmt: skip
-"""Hosts of the stores themselves, and those where their clients get credentials."""
+"""Hosts of the stores, and hosts where their clients get credentials."""
 _CREDENTIALS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal")
-"""Where a machine in a cloud gets credentials: by plain HTTP, which clients of stores that are
-asked by HTTPS alone refuse as the goal of a redirect."""
+"""Where a machine in a cloud gets credentials, over plain HTTP. A client that uses HTTPS for its
+store refuses a redirect to plain HTTP."""
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
@@ -35,17 +35,17 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy
 
 
 def has_proxy(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the operator's own proxy is in use, which decides itself what can be reached."""
+    """Whether the operator's own proxy is used; then that proxy decides what can be reached."""
     return any(environment.get(name) for name in _PROXIES)
 
 
 def own_hosts(
     scheme: str, *, plain_http: bool, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """The hosts that a store's client needs, as `NO_PROXY` names them.
+    """The hosts that a store's client needs, in the form of `NO_PROXY`.
 
     Args:
-        plain_http: the store may be asked without TLS.
+        plain_http: whether the store may be asked without TLS.
     """
     endpoints = [environment[name] for name in _ENDPOINTS[scheme] if environment.get(name)]
     hosts = [urlsplit(one).hostname for one in endpoints]
@@ -56,7 +56,7 @@ def own_hosts(
 
 
 class RefusingProxy:
-    """A proxy on loopback that refuses all that it is asked for."""
+    """A proxy on loopback that refuses every request."""
 
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
@@ -78,6 +78,6 @@ class RefusingProxy:
             writer.write(_ANSWER)
             await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # nothing was asked
+            pass  # the client sent no complete request
         finally:
             writer.close()

@@ -1,4 +1,4 @@
-"""OpenTelemetry, as producer, bridge and consumer share it; `start` alone may be imported when off.
+"""OpenTelemetry for producer, bridge and consumer; only `start` may be imported when it is off.
 
-The other modules here import OpenTelemetry, which is an extra and costs a start its time.
+The other modules here import OpenTelemetry, which is an extra and slows down a start.
 """

@@ -1,4 +1,4 @@
-"""Turning tracing on for a command."""
+"""Turns tracing on for a command."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def traced(service: str) -> "TracerProvider":
-    """Set OpenTelemetry up; a usage error where it is not there or a variable is not right."""
+    """Set up OpenTelemetry; a usage error where it is not installed or a variable is wrong."""
     try:
         return start_tracing(service)
     except TracingError as error:

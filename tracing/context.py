@@ -1,6 +1,6 @@
-"""Between a `traceparent` header and OpenTelemetry's context.
+"""Converts between a `traceparent` header and OpenTelemetry's context.
 
-`tracestate` is neither read nor written: it is another vendor's, of any size.
+`tracestate` is neither read nor written: it belongs to other vendors and may have any size.
 """
 
 from opentelemetry.context import Context
@@ -16,10 +16,10 @@ from wire.trace import TraceParent, parse_traceparent
 
 
 def remote_context(traceparent: str | None) -> Context:
-    """The context of a message; an empty one, of a trace that begins here, where there is none.
+    """The context of a message; without a `traceparent` it is empty, and a trace begins here.
 
     Args:
-        traceparent: valid, as `wire` reads it.
+        traceparent: a valid header, as read by `wire`.
     """
     if traceparent is None:
         return Context()

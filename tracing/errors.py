@@ -1,5 +1,5 @@
-"""What can go wrong with tracing, told to the person who turns it on."""
+"""Errors of tracing, for the person who turns it on."""
 
 
 class TracingError(Exception):
-    """Tracing was asked for and cannot be had; the text says what to do."""
+    """Tracing was asked for but cannot be turned on; the text says what to do."""

@@ -1,4 +1,4 @@
-"""Where spans go: OTLP over HTTP unless the environment says otherwise."""
+"""The destination of spans: OTLP over HTTP unless the environment says otherwise."""
 
 import os
 from collections.abc import Callable
@@ -15,16 +15,17 @@ EXPORTERS: dict[str, Callable[[], SpanExporter] | None] = {
     "console": ConsoleSpanExporter,
     "none": None,
 }
-"""The exporters, by the value of `OTEL_TRACES_EXPORTER`. The SDK reads the other variables itself:
-endpoint, headers, time out, sampler, limits, batching."""
+"""The exporters, by the value of `OTEL_TRACES_EXPORTER`. The SDK itself reads the other variables:
+endpoint, headers, timeout, sampler, limits, batching."""
 PROTOCOL = "http/protobuf"
 
 
 def make_provider(service: str) -> TracerProvider:
-    """A provider that exports in batches from a thread of its own; what it can't send is dropped.
+    """A provider that exports in batches from its own thread; spans that it cannot send are
+    dropped.
 
     Raises:
-        TracingError: an exporter or a protocol that is not there.
+        TracingError: the exporter or the protocol does not exist here.
     """
     name = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
     if name not in EXPORTERS:
@@ -47,7 +48,7 @@ def _require_http() -> None:
 
 
 def _resource(service: str) -> Resource:
-    # What is given to the SDK would win over the environment, so it is given last.
+    # A name that is given to the SDK would win over the environment, so it is merged last.
     found = Resource.create()
     named = found.attributes.get(SERVICE_NAME, "")
     if str(named).startswith("unknown_service"):

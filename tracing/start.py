@@ -1,4 +1,4 @@
-"""Turning tracing on, or saying why that can't be."""
+"""Turns tracing on, or says why that is impossible."""
 
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -11,18 +11,19 @@ if TYPE_CHECKING:
 
 
 STOP_S = 5.0
-"""Time for the last spans to be sent, in seconds: a collector that is away must not hold up a
-stop."""
+"""Seconds in which the last spans may be sent at a stop: a collector that is away must not delay
+it."""
 
 
 def start_tracing(service: str) -> "TracerProvider":
-    """Set OpenTelemetry up as its own environment variables (`OTEL_*`) say.
+    """Set up OpenTelemetry by its own environment variables (`OTEL_*`).
 
     Args:
-        service: the service's name where they give none.
+        service: the service's name where the variables give none.
 
     Raises:
-        TracingError: OpenTelemetry is not installed, or a variable asks for what is not there.
+        TracingError: OpenTelemetry is not installed, or a variable asks for something that is
+            missing.
     """
     try:
         from tracing.provider import make_provider  # noqa: PLC0415 - an extra
@@ -37,7 +38,7 @@ def start_tracing(service: str) -> "TracerProvider":
 
 
 def stop_tracing(provider: "TracerProvider | None") -> None:
-    """Send what is left, for `STOP_S` at most."""
+    """Send the spans that are left, for `STOP_S` at most."""
     if provider is None:
         return
     last = Thread(target=provider.shutdown, name="tracing-stop", daemon=True)

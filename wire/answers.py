@@ -1,4 +1,4 @@
-"""What a prediction says where it is no classification: detections, a vector, or tensors."""
+"""The content of a prediction that is no classification: detections, a vector, or tensors."""
 
 import base64
 import math
@@ -13,17 +13,17 @@ from wire.tensors import OutputTensor, read_tensor
 
 TASKS = ("classify", "detect", "embed", "raw")
 MAX_DETECTIONS = 1000
-"""Objects in the answer about an image, at the most."""
+"""Most objects in the answer for one image."""
 
 FLOAT32 = "<f4"
-"""The type of an embedding's numbers, in numpy's words: float32, little-endian."""
+"""Numpy's name for the type of an embedding's numbers: float32, little-endian."""
 
 
 class Detection(TypedDict):
     """One object in an image, as JSON holds it.
 
     Attributes:
-        box: left, top, right, bottom in pixels of the image as it is looked at.
+        box: left, top, right, bottom in pixels of the upright image.
     """
 
     label: str
@@ -33,7 +33,7 @@ class Detection(TypedDict):
 
 
 class ImageSize(TypedDict):
-    """The size of an image as it is looked at (turned as its EXIF data says), in pixels."""
+    """Width and height in pixels of the upright image, turned as its EXIF data says."""
 
     width: int
     height: int
@@ -44,7 +44,7 @@ class Detections:
     """The objects in an image, the surest first.
 
     Attributes:
-        image: None: the model got the encoded image, and boxes are as it says them.
+        image: size of the image; None: the model got the encoded image, and boxes are unchanged.
     """
 
     task: ClassVar[str] = "detect"
@@ -52,7 +52,7 @@ class Detections:
     image: ImageSize | None = None
 
     def fields(self) -> dict[str, Any]:
-        """What JSON says of it."""
+        """The fields of this answer in a prediction's JSON."""
         return {"detections": self.found, "image": self.image}
 
 
@@ -74,7 +74,7 @@ class Embedding:
         return len(self.values) // 4
 
     def fields(self) -> dict[str, Any]:
-        """What JSON says of it."""
+        """The fields of this answer in a prediction's JSON."""
         if self.encoding == "list":
             held: Any = ("embedding", np.frombuffer(self.values, FLOAT32))
         else:
@@ -84,20 +84,20 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """A model's outputs as they are."""
+    """A model's outputs, unchanged."""
 
     task: ClassVar[str] = "raw"
     outputs: tuple[OutputTensor, ...]
 
     def fields(self) -> dict[str, Any]:
-        """What JSON says of it."""
+        """The fields of this answer in a prediction's JSON."""
         return {"outputs": self.outputs}
 
 
 TOLD = 5
-"""Objects or tensors that `describe` names."""
+"""Most objects or tensors that `describe` names."""
 MAX_WORDS = 200
-"""Characters of what `describe` says."""
+"""Most characters that `describe` returns."""
 
 
 OtherAnswer = Detections | Embedding | Tensors
@@ -123,11 +123,11 @@ def describe(answer: OtherAnswer) -> str:
 
 
 def read_answer(task: str, body: dict[str, Any]) -> OtherAnswer | None:
-    """What a prediction says; None: a classification.
+    """The answer in a prediction; None: it is a classification.
 
     Raises:
-        ContractError: a task that is not known, or values that no answer can have.
-        KeyError, TypeError, ValueError, AttributeError: not such an answer.
+        ContractError: the task is unknown, or a value is not allowed in an answer.
+        KeyError, TypeError, ValueError, AttributeError: the body is no such answer.
     """
     if task == "classify":
         return None
@@ -168,7 +168,7 @@ def _read_detections(body: dict[str, Any]) -> Detections:
 
 def _read_embedding(body: dict[str, Any]) -> Embedding:
     if "embedding" in body:
-        with np.errstate(over="ignore"):  # what is too large is refused below
+        with np.errstate(over="ignore"):  # numbers that are too large are refused below
             values = np.array(body["embedding"], FLOAT32).tobytes()
     else:
         values = base64.b64decode(body["embedding_base64"], validate=True)

@@ -9,8 +9,9 @@ from wire.record import ContractError, KafkaRecord
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LATEST_NS = 1 << 62
-"""The year 2116. What lies outside 1970 to then is no time at which anything was sent; inside it,
-a time and the difference of two fit into 64 bits, which every writer and reader relies on."""
+"""Latest time that is believed, in the year 2116. A time outside 1970 to then is none at which
+anything was sent; within it, a time and the difference of two fit into 64 bits, and every writer
+and reader relies on that."""
 
 _LEAP_SECOND = re.compile(r"(:\d\d):60(?=[.Z+-]|$)")
 _YEAR_0 = "0000-"
@@ -20,27 +21,28 @@ _YEAR_0 = "0000-"
 def format_time(ns: int) -> str:
     """RFC 3339 in UTC with microseconds: 2026-01-31T12:00:00.000001Z."""
     moment = _EPOCH + timedelta(microseconds=ns // 1000)
-    # Not strftime, which takes several times as long; what is cut off is the zone, +00:00.
+    # strftime would take several times as long; the part that is cut off is the zone, +00:00.
     return moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> int:
     """Nanoseconds since the epoch; a time without a zone is taken as UTC.
 
-    Any year from 0 to 9999 is read: ask `is_believable` before the number is used as 64 bits.
+    Any year from 0 to 9999 is read: check with `is_believable` before the number is used as 64
+    bits.
 
     Raises:
-        ContractError: not an RFC 3339 timestamp.
+        ContractError: the text is no RFC 3339 timestamp.
     """
     try:
         return _parse(text)
     except ValueError:
         pass
-    # What RFC 3339 allows and Python's reader does not: a small t or z, a leap second, year 0.
+    # RFC 3339 allows, but Python does not read, a small t or z, a leap second and the year 0.
     plain, leaps = _LEAP_SECOND.subn(r"\1:59", text.upper())
     try:
         if plain.startswith(_YEAR_0):
-            _parse("0004-" + plain.removeprefix(_YEAR_0))  # a leap year, as year 0 is
+            _parse("0004-" + plain.removeprefix(_YEAR_0))  # year 4 is a leap year, like year 0
             return -LATEST_NS
         return _parse(plain) + leaps * 1_000_000_000
     except ValueError:
@@ -56,16 +58,16 @@ def _parse(text: str) -> int:
 
 
 def is_believable(ns: int) -> bool:
-    """Whether something can have happened then; 0 says that a time is not known."""
+    """Whether something can have happened at this time; 0 means that a time is not known."""
     return 0 < ns < LATEST_NS
 
 
 def bounded_time(ns: int) -> int:
-    """A time that a stranger wrote, held inside what can be believed; 0 where it is before that."""
+    """A time written by a stranger, limited to 0 to `LATEST_NS`."""
     return min(max(ns, 0), LATEST_NS)
 
 
 def kafka_time(record: KafkaRecord) -> int:
-    """Kafka's own timestamp of a record in epoch nanoseconds; 0 where it has none to believe."""
+    """Kafka's own timestamp of a record in epoch nanoseconds; 0 where there is none to believe."""
     ns = record.timestamp()[1] * 1_000_000
     return ns if is_believable(ns) else 0

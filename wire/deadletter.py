@@ -1,4 +1,4 @@
-"""An image that can never succeed, kept whole with the reason."""
+"""A dead letter: an image that can never succeed, kept whole with the reason."""
 
 from typing import NamedTuple
 
@@ -7,34 +7,34 @@ from wire.record import KafkaRecord, Outgoing, first_headers, raw_bytes
 from wire.trace import TRACEPARENT
 
 MAX_MESSAGE = 512
-"""Characters of an error text in a header: it may quote what a stranger sent."""
+"""Most characters of an error text in a header: it may quote a stranger's message."""
 
 MAX_DIGITS = 19
-"""Digits of a number in a dead letter's headers: as many as 64 bits have."""
+"""Most digits of a number in a dead letter's headers: as many as 64 bits have."""
 
 INTERNAL = "internal"
-"""The error class of an image that met an error which has no rule of its own."""
+"""The error class of an image that caused an error which no rule foresees."""
 
 EXPIRED = "expired"
 """The error class of an image that was too old to be worked on: nothing is wrong with it."""
 
 PREFIX = "dlq."
 OMITTED = "dlq.value.omitted"
-"""The header of a dead letter whose image was too large to be kept in it; its value is the image's
-size."""
+"""The header of a dead letter whose image was too large to be kept in it. Its value is the size of
+the image in bytes."""
 OMITTED_HEADERS = "dlq.headers.omitted"
-"""The header of a dead letter without (all of) the image's headers; its value is how many are left
-out."""
+"""The header of a dead letter that lacks some or all of the image's headers. Its value is the
+number of headers that are left out."""
 OMITTED_KEY = "dlq.key.omitted"
-"""The header of a dead letter without the image's key; its value is the key's size."""
+"""The header of a dead letter without the image's key. Its value is the key's size in bytes."""
 _MARKS = (OMITTED, OMITTED_HEADERS, OMITTED_KEY)
 
 _NAMING = ("ce_id", "ce_runid", TRACEPARENT)
 """Headers by which readers find the image; they are left out last."""
 _MAX_NAMING = 256
-"""Bytes of such a header that is kept longer than the others."""
+"""Most bytes of such a header for it to be kept longer than the others."""
 _SHORT_MESSAGE = 64
-"""Bytes of the error text in the smallest dead letter."""
+"""Most bytes of the error text in the smallest dead letter."""
 
 
 class DeadLetter(NamedTuple):
@@ -43,8 +43,8 @@ class DeadLetter(NamedTuple):
     Attributes:
         stage: contract, fetch, decode, infer, publish.
         error_class: a short, fixed name, safe as a metric label.
-        message: one line for a person.
-        attempts: how often it was tried.
+        message: one line for people.
+        attempts: number of times that it was tried.
         timestamp_ms: when it was dead-lettered; epoch milliseconds.
     """
 
@@ -59,7 +59,7 @@ class DeadLetter(NamedTuple):
 
 
 def one_line(text: str) -> str:
-    """Printable, on one line, at most `MAX_MESSAGE` characters."""
+    """The text made printable, on one line, with at most `MAX_MESSAGE` characters."""
     clean = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_MESSAGE])
     return " ".join(clean.split())[:MAX_MESSAGE]
 
@@ -70,10 +70,10 @@ def encode_dead_letter(
     traceparent: str | None = None,
     id: str | None = None,
 ) -> Outgoing:
-    """The original key, value and headers, then why; an earlier reason is replaced.
+    """The original key, value and headers, followed by the reason; it replaces an earlier reason.
 
     Args:
-        id: of the image, where the message itself does not say it.
+        id: the image's id, where the message itself does not contain it.
         traceparent: replaces the image's own, where the trace goes on from here.
     """
     original = restored(record)
@@ -109,7 +109,7 @@ def restored(record: KafkaRecord) -> Outgoing:
 
 
 def decode_dead_letter(record: KafkaRecord) -> DeadLetter:
-    """Read the reason; what is not there is empty or -1, so that any record can be listed."""
+    """Read the reason; missing parts are empty or -1, so that any record can be listed."""
     found = {
         name: raw[: 4 * MAX_MESSAGE].decode(errors="replace")
         for name, raw in first_headers(record.headers()).items()
@@ -128,7 +128,7 @@ def decode_dead_letter(record: KafkaRecord) -> DeadLetter:
 
 
 def _number(text: str | None, limit: int = 1 << 63) -> int:
-    """-1 where it is none, or none that fits the field: a stranger can write a letter, too."""
+    """The number, or -1 where the text is none that fits: strangers can write dead letters, too."""
     if text is None or len(text) > MAX_DIGITS or not (text.isascii() and text.isdigit()):
         return -1
     number = int(text)
@@ -136,7 +136,7 @@ def _number(text: str | None, limit: int = 1 << 63) -> int:
 
 
 def without_value(record: Outgoing) -> Outgoing | None:
-    """The dead letter with its value replaced by the value's size; None if it has none to lose."""
+    """The dead letter with its value replaced by the value's size; None if it has no value."""
     if record.value is None or not any(name == "dlq.topic" for name, _ in record.headers):
         return None
     size = str(len(record.value)).encode()
@@ -144,11 +144,11 @@ def without_value(record: Outgoing) -> Outgoing | None:
 
 
 def smaller_letter(letter: Outgoing) -> Outgoing | None:
-    """The dead letter with less of its image; None where nothing is left to be taken away.
+    """The dead letter with less of its image; None where nothing is left to remove.
 
-    First without the value, then without the headers that do not name the image, then without the
-    key, then without the names and with a short error text. Where the image was, and what class of
-    error it met, always stays: by topic, partition and offset the original can be found.
+    First it loses the value, then the headers that do not name the image, then the key, and then
+    the other names and most of the error text. The image's topic, partition and offset and the
+    error's class always stay: the original can be found by them.
     """
     if letter.value:
         return without_value(letter)
@@ -172,7 +172,7 @@ def smaller_letter(letter: Outgoing) -> Outgoing | None:
 def _without_headers(
     letter: Outgoing, kept: list[tuple[str, bytes | None]]
 ) -> list[tuple[str, bytes | None]]:
-    """The letter's headers, of its image's only those `kept`, with how many are left out."""
+    """The dead letter's headers, with only `kept` of the image's, and how many are left out."""
     reasons = [one for one in letter.headers if one[0].startswith(PREFIX)]
     left_out = len(letter.headers) - len(reasons) - len(kept)
     if not left_out:
@@ -183,5 +183,5 @@ def _without_headers(
 
 
 def is_omitted(record: KafkaRecord) -> bool:
-    """Whether some of the image was too large to be kept in the letter."""
+    """Whether a part of the image was too large to be kept in the dead letter."""
     return any(name in _MARKS for name, _ in record.headers() or ())

@@ -1,4 +1,4 @@
-"""An image on its way to the model."""
+"""The record of an image on its way to the model."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,18 +19,19 @@ from wire.trace import TRACEPARENT, read_traceparent
 _OUR_TYPES = "triton-kafka-bridge.image."
 IMAGE_TYPE = f"{_OUR_TYPES}v1"
 NDARRAY = "application/x-ndarray"
-"""Content type of raw pixels in C order; `ce_dtype` and `ce_shape` say how to read them."""
+"""Content type of raw pixels in C order; `ce_dtype` and `ce_shape` give their form."""
 
 SNIFF_BYTES = 12
-"""How many leading bytes `sniff` looks at."""
+"""Number of leading bytes that `sniff` looks at."""
 
 MAX_ID = 256
-"""Bytes of an id: it ends up in logs, traces and every prediction."""
+"""Most bytes of an id: it ends up in logs, traces and every prediction."""
 MAX_HEADER = 1024
-"""Bytes of any header that is read: they are small by contract, whatever a stranger sends."""
+"""Most bytes of any header that is read: by contract headers are small, but a stranger may send
+any."""
 DATAREF = "ce_dataref"
 LETTER_ID = "dlq.id"
-"""The header of a dead letter that has the id of its image, where the message itself does not say
+"""The header of a dead letter with the id of its image, where the message itself does not contain
 it."""
 MAX_RANK = 8
 
@@ -38,9 +39,9 @@ _COMMON = (
     "ce_specversion", "ce_source", "ce_type", "ce_runid", "ce_label", "ce_dtype", "ce_shape",
     "content-type",
 )  # fmt: skip
-"""Headers in which the images of a stream hardly differ."""
+"""Headers that are mostly equal for the images of a stream."""
 _FIRST = ("dlq.id", "dlq.topic", "dlq.partition", "dlq.offset")
-"""What a dead letter keeps of its image's id and first coordinates."""
+"""Headers of a dead letter with its image's id and original topic, partition and offset."""
 
 
 class ImageEvent(NamedTuple):
@@ -48,15 +49,16 @@ class ImageEvent(NamedTuple):
 
     Attributes:
         id: the producer's id, else the record's key, else topic/partition/offset.
-        content_type: lower case, without parameters; None means: look at the bytes.
+        content_type: lower case, without parameters; None: the bytes show it.
         dtype: numpy dtype name of an `application/x-ndarray` value.
-        shape: its shape, outermost dimension first.
-        intended_ns: when the image was due to be sent; epoch nanoseconds, 0 to `LATEST_NS`; 0:
-            neither the image nor Kafka says a time that can be believed.
-        sent_ns: when it was really sent; the same.
+        shape: its sizes, outermost dimension first.
+        intended_ns: intended time in epoch nanoseconds, 0 to `LATEST_NS`; 0: neither the image nor
+            Kafka gives a time that can be believed.
+        sent_ns: when it was really sent; like `intended_ns`.
         label: the true class name, where the producer knows it (evaluation runs).
-        traceparent: W3C trace context, version 00; None where there is none that is valid.
-        dataref: URL of the image where the record itself has none (CloudEvents' extension).
+        traceparent: W3C trace context, version 00; None where there is no valid one.
+        dataref: URL of the image where the record itself does not contain it (CloudEvents'
+            extension).
     """
 
     id: str
@@ -90,7 +92,7 @@ def encode_image(
     """Build the record of one image.
 
     Args:
-        value: None where a `dataref` says where the image lies.
+        value: None where a `dataref` gives the image's URL.
 
     Raises:
         ContractError: an id that no reader would accept, or raw pixels without dtype and shape.
@@ -121,7 +123,7 @@ def encode_image(
 
 
 def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> str:
-    """The id of an image whatever state its record is in: never raises, always bounded."""
+    """The id of an image, whatever state its record is in; never raises, and is always bounded."""
     found = first_headers(record.headers()) if headers is None else headers
     for candidate in (found.get(LETTER_ID), found.get("ce_id"), record.key()):
         raw = raw_bytes(candidate)
@@ -139,11 +141,11 @@ def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> st
 
 
 def decode_image(record: KafkaRecord) -> ImageEvent:
-    """Read the envelope of an image, or of a plain message that knows nothing of CloudEvents.
+    """Read the envelope of an image, or of a plain message without CloudEvents headers.
 
     Raises:
-        ContractError: headers that cannot be read, or one that is too long, not text, or does not
-            say what it should.
+        ContractError: the headers cannot be read, or one is too long, not text, or has no valid
+            value.
     """
     if isinstance(record, StoredRecord) and record.unreadable is not None:
         raise ContractError(record.unreadable)
@@ -163,7 +165,7 @@ def decode_image(record: KafkaRecord) -> ImageEvent:
         kafka_ns = kafka_time(record)
         intended_ns = intended_ns or kafka_ns
         sent_ns = sent_ns or kafka_ns or intended_ns
-    # As `image_id` finds it, which would read it once more.
+    # The same id as from `image_id`, which would read the headers once more.
     plain = text_id and text_id.isprintable() and LETTER_ID not in headers
     named = text_id if plain else image_id(record, headers)
     traceparent, dataref = find(TRACEPARENT), find(DATAREF)
@@ -185,7 +187,7 @@ class _Common(NamedTuple):
 
 @lru_cache(256)  # the images of a stream share them; each header is bounded by MAX_HEADER
 def _common(*values: bytes | None) -> _Common:
-    """What the headers of `_COMMON` say."""
+    """The values of the headers of `_COMMON`."""
     text = {
         name: _text(name, raw) for name, raw in zip(_COMMON, values, strict=True) if raw is not None
     }
@@ -216,7 +218,8 @@ def _text(name: str, raw: bytes, limit: int = MAX_HEADER) -> str:
 
 
 def _time(name: str, raw: bytes | None) -> int:
-    """0 where there is no time, or none to believe: a clock never set, a field never filled in."""
+    """Epoch nanoseconds; 0 where the header is missing or cannot be believed: a clock that was
+    never set, or a field that was never filled in."""
     if raw is None:
         return 0
     ns = parse_time(_text(name, raw))
@@ -231,7 +234,7 @@ def _parse_shape(text: str) -> tuple[int, ...]:
 
 
 def sniff(head: bytes) -> str | None:
-    """The content type that the first bytes of a file show, or None: not an image known here."""
+    """The content type that a file's first bytes show; None: no image that is known here."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if head.startswith(b"\xff\xd8\xff"):

@@ -1,8 +1,8 @@
-"""What a message refers to: the objects that hold its images, in the forms that stores publish.
+"""The objects that a message refers to, in the forms that object stores publish.
 
-Read are, as JSON: notifications of Amazon S3 and of what speaks its protocol (`Records`), S3's
-events by EventBridge, object resources of Google Cloud Storage, CloudEvents with a `dataref`, and a
-field of any message whose name is given.
+These are read as JSON: notifications of Amazon S3 and of stores that speak its protocol
+(`Records`), S3's events by EventBridge, object resources of Google Cloud Storage, CloudEvents with
+a `dataref`, and a given field of any message.
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ from wire.record import ContractError
 from wire.reference import BadReferenceError, Reference, make_reference, parse_reference
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""Bytes of a message that is read for what it refers to."""
+"""Most bytes of a message that is searched for references."""
 MAX_OBJECTS = 1000
-"""Objects that one message may refer to."""
+"""Most objects that one message may refer to."""
 
 _JSON_STARTS = b"{ \t\r\n\xef"
 """First bytes of a JSON object: no encoded image begins with one of them."""
 _FINALIZED = ("OBJECT_FINALIZE", "google.cloud.storage.object.v1.finalized")
-"""How Google Cloud Storage calls an object that was created: in Pub/Sub's attributes, and as the
-type of a CloudEvent."""
+"""Google Cloud Storage's names for the event of a created object: in Pub/Sub's attributes, and as
+the type of a CloudEvent."""
 _GOOGLE_TYPES = ("eventType", "ce_type")
-"""Headers that say that an object was created."""
+"""Headers that hold the name of the event."""
 
 Json = Mapping[str, Any]
 
@@ -36,10 +36,10 @@ class Named(NamedTuple):
     """One object that a message refers to.
 
     Attributes:
-        reference: the object, or why there is none.
-        id: of its image; None: the message's own.
+        reference: the object, or the error why there is none.
+        id: the image's id; None: the message's own.
         intended_ns: when the object was created, epoch nanoseconds; 0: the message's own time.
-        message: one that refers to this object alone; None: the message is such a one.
+        message: a message that refers to this object alone; None: the original is one.
     """
 
     reference: Reference | BadReferenceError
@@ -49,7 +49,7 @@ class Named(NamedTuple):
 
 
 def may_refer(value: bytes) -> bool:
-    """Whether a value is worth a look by `find_objects`: cheap, and wrong only for more work."""
+    """Whether `find_objects` should look at a value. A cheap test; if wrong, it only costs work."""
     return value[:1] in _JSON_STARTS and bool(value)
 
 
@@ -57,12 +57,12 @@ def find_objects(value: bytes, headers: Mapping[str, bytes], field: str = "") ->
     """The objects that a message refers to.
 
     Args:
-        headers: of the record, by name.
-        field: path of the field that holds a URL, as image.url or /image/url; empty: none.
+        headers: the record's headers, by name.
+        field: path of the field that holds a URL, such as image.url or /image/url; empty: none.
 
     Returns:
-        None: it is no message that refers to any. An empty list: one about objects of which none
-        was created, such as a store's test message or the removal of an object.
+        None: the message does not refer to objects. An empty list: it is about objects, but none
+        was created, as in a store's test message or at the removal of an object.
     """
     if len(value) > MAX_MESSAGE_BYTES:
         return None
@@ -143,7 +143,7 @@ def _was_created(name: object) -> bool:
 
 
 def _is_folder(item: Json) -> bool:
-    """Whether it is the empty object by which consoles keep an empty folder."""
+    """Whether an item is the empty object by which consoles represent an empty folder."""
     key = item.get("key", item.get("name"))
     return isinstance(key, str) and key.endswith("/") and _number(item.get("size")) in (0, None)
 
@@ -153,7 +153,7 @@ def _of_record(record: Json) -> Named:
     return _made(
         "s3",
         at.get("name"),
-        _unplus(item.get("key")),  # as a form encodes it
+        _unplus(item.get("key")),  # it is encoded like a form
         item.get("versionId"),
         item.get("eTag"),
         item.get("size"),
@@ -178,7 +178,7 @@ def _event_bridge(body: Json) -> list[Named]:
 def _google(item: Json, kind: str) -> list[Named]:
     if (kind and kind not in _FINALIZED) or "timeDeleted" in item or _is_folder(item):
         return []
-    # Its etag is the resource's, and not the one of the object's content: the generation is enough.
+    # Its etag is that of the resource, not of the content; the generation is enough.
     return [
         _made(
             "gs", item.get("bucket"), item.get("name"), item.get("generation"), None,
@@ -239,13 +239,13 @@ def _time(text: object) -> int:
 
 
 def _bounded(name: str) -> str | None:
-    """An id of at most `MAX_ID` bytes, the end of a longer one; None where it is none."""
+    """An id of at most `MAX_ID` bytes, the end of a longer name; None where nothing is left."""
     clean = "".join(char for char in name if char.isprintable())
     return clean.encode(errors="ignore")[-MAX_ID:].decode(errors="ignore") or None
 
 
 def _at(body: Json, path: str) -> object:
-    """What is at a path: dotted, or, with a leading slash, a JSON pointer (RFC 6901)."""
+    """The value at a path: with dots, or, with a leading slash, as a JSON pointer (RFC 6901)."""
     if path.startswith("/"):
         names = [one.replace("~1", "/").replace("~0", "~") for one in path[1:].split("/")]
     else:

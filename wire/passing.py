@@ -1,4 +1,4 @@
-"""Headers of an image that its prediction gets, too."""
+"""Headers of an image that are copied to its prediction."""
 
 import re
 from collections.abc import Sequence
@@ -8,24 +8,24 @@ from functools import lru_cache
 from wire.record import Headers
 
 MAX_PASSED = 16
-"""Headers of an image that are passed on."""
+"""Most headers of an image that are passed on."""
 MAX_PASSED_BYTES = 4096
-"""Bytes of their names and values together: they are in each prediction."""
+"""Most bytes of their names and values together, since they are in each prediction."""
 MAX_PATTERNS = 32
 
 _OWN_PREFIXES = ("ce_", "dlq.")
 _OWN = ("content-type", "traceparent", "tracestate")
-"""Headers of the prediction itself; passed on they would contradict it."""
+"""Headers of the prediction itself; if passed on, the image's would contradict them."""
 
 
 class PassedHeaders:
     """Picks the headers that a setting names.
 
     Args:
-        patterns: names; `*` stands for any characters, `?` for one, `[ab]` for one of these.
+        patterns: names; `*` stands for any characters, `?` for one, `[ab]` for one of a and b.
 
     Raises:
-        ValueError: one of them names headers of the project's own, or there are too many.
+        ValueError: one names the project's own headers, or there are too many.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -47,13 +47,13 @@ class PassedHeaders:
         self._any = bool(patterns)
 
     def __bool__(self) -> bool:
-        """Whether any is named."""
+        """Whether the setting names any header."""
         return self._any
 
     def of(self, headers: Headers | None) -> list[tuple[str, bytes | None]]:
-        """Those of an image's headers that are passed on, in their order.
+        """The headers of an image that are passed on, in their order.
 
-        What is beyond `MAX_PASSED` or `MAX_PASSED_BYTES` is left out.
+        Headers beyond `MAX_PASSED` or `MAX_PASSED_BYTES` are left out.
         """
         if not self._any or not headers:
             return []

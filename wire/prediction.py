@@ -1,4 +1,4 @@
-"""A prediction on its way back."""
+"""The record of a prediction."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -21,19 +21,19 @@ from wire.record import (
 from wire.trace import TRACEPARENT, read_traceparent
 
 CLASSIFICATION_TYPE = "triton-kafka-bridge.prediction.v1"
-"""CloudEvents type of a classification. Version 1 of the contract had no other, and its readers
-still read this one."""
+"""CloudEvents type of a classification. Version 1 of the contract had no other type, and its
+readers can still read this one."""
 PREDICTION_TYPE = "triton-kafka-bridge.prediction.v2"
-"""CloudEvents type of a prediction of any task: `task` says which, and what else is in it."""
+"""CloudEvents type of a prediction of any task; `task` says which, and so which fields it has."""
 _TYPES = (CLASSIFICATION_TYPE, PREDICTION_TYPE)
 MAX_PREDICTION = 1 << 20
-"""Bytes of a prediction that a reader accepts."""
+"""Most bytes of a prediction that a reader accepts."""
 
 JSON = b"application/json"
-"""Content type of a prediction, unless a serializer has another."""
+"""Content type of a prediction, unless a serializer uses another."""
 
 STAMPS = ("intended", "sent", "received", "decoded", "requested", "inferred")
-"""Names of the stage timestamps, in the order in which they happen (epoch nanoseconds)."""
+"""Names of the stamps, in the order in which they happen (epoch nanoseconds)."""
 
 
 class ScoredLabel(TypedDict):
@@ -66,9 +66,9 @@ class Prediction(NamedTuple):
         top: the k best classes, best first; scores are finite.
         stamps: epoch nanoseconds of each of `STAMPS`, 0 to `LATEST_NS`.
         batch_size: images in the request that carried this one to Triton.
-        answer: of another task than classification, whose answer is `top`.
-        heads: of a classifier with several outputs, each of them; `top` is the first one's.
-        record: where the image is; None: a bridge that did not say so yet.
+        answer: the answer of another task than classification; None: it is `top`.
+        heads: for a classifier with several outputs, each of them; `top` is that of the first.
+        record: where the image is; None: an older bridge did not say so.
     """
 
     id: str
@@ -106,17 +106,17 @@ def encode_prediction(
     passed: Headers = (),
     serializer: Serializer | None = None,
 ) -> Outgoing:
-    """Build the answer to `image`; it keeps the image's key, run id and traceparent.
+    """Build the record of the answer to `image`; it keeps the key, run id and traceparent.
 
     Args:
-        passed: headers of the image that its answer gets, too.
-        serializer: None: JSON.
+        passed: headers of the image that are copied to its prediction.
+        serializer: writes the body; None: it is JSON.
 
     Raises:
-        ContractError: it would be larger than readers accept.
+        ContractError: the prediction would be larger than readers accept.
     """
     answer = prediction.answer
-    # Each written out: most predictions are classifications, and nothing is put together for them.
+    # Each is written out: most predictions are classifications, and this builds nothing for them.
     body: dict[str, Any]
     if answer is None:
         body = {
@@ -169,7 +169,7 @@ def encode_prediction(
 def _shared_headers(
     source: str, inferred_ns: int, kind: str, content_type: bytes
 ) -> tuple[tuple[str, bytes | None], ...]:
-    """Those that the predictions of a batch have in common."""
+    """The headers that the predictions of a batch have in common."""
     return (
         ("ce_specversion", b"1.0"),
         ("ce_source", source.encode()),
@@ -185,10 +185,10 @@ def decode_prediction(
     """Read a prediction.
 
     Args:
-        deserialize: makes the body of the value; raises ContractError or ValueError.
+        deserialize: makes the body from the value; raises ContractError or ValueError.
 
     Raises:
-        ContractError: not a prediction of a version that is known.
+        ContractError: the record is no prediction of a known version.
     """
     value = raw_bytes(record.value())
     if len(value) > MAX_PREDICTION:

@@ -1,4 +1,4 @@
-"""Errors that say why in one word, too: for metrics, and for the class of a dead letter."""
+"""Errors with a short name for the reason, used in metrics and as a dead letter's class."""
 
 
 class ReasonError(Exception):

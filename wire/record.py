@@ -1,4 +1,4 @@
-"""The view of a Kafka record that the contract needs."""
+"""What the message contract needs of a Kafka record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 class KafkaRecord(Protocol):
-    """A consumed record; `confluent_kafka.Message` is one, to be read by `read_record` alone."""
+    """A consumed record, such as `confluent_kafka.Message`; only `read_record` may read that
+    one."""
 
     def topic(self) -> str | None: ...
     def partition(self) -> int | None: ...
@@ -27,7 +28,7 @@ class KafkaRecord(Protocol):
 
 
 class Outgoing(NamedTuple):
-    """A record to be produced: what it says, not where it goes."""
+    """The content of a record that will be produced, without its topic."""
 
     key: bytes | None
     value: bytes | None
@@ -35,12 +36,12 @@ class Outgoing(NamedTuple):
 
 
 RECORD_OVERHEAD = 512
-"""Bytes of memory of a record in flight, beside its key, value and headers."""
+"""Bytes of memory that a record in flight takes in addition to its key, value and headers."""
 HEADER_OVERHEAD = 176
-"""Bytes that a header takes beside its name and value: a pair of two objects, and its place in the
-list."""
+"""Bytes that a header takes in addition to its name and value: a pair of two objects, and its place
+in the list."""
 CHARACTER = 4
-"""Bytes that a character of a name takes at most."""
+"""Most bytes that a character of a name takes."""
 
 
 @dataclass(slots=True)
@@ -48,7 +49,8 @@ class StoredRecord:
     """A `KafkaRecord` held in memory; it can be read any number of times.
 
     Attributes:
-        unreadable: why its headers cannot be read, so that it seems to have none; None: they can.
+        unreadable: why its headers cannot be read, so that it seems to have none; None: they can
+            be.
     """
 
     record_topic: str = "images"
@@ -62,11 +64,11 @@ class StoredRecord:
 
     @property
     def size(self) -> int:
-        """Bytes of memory that it takes: of many small headers, most is what holds them."""
+        """Bytes of memory that it takes; for many small headers, most of that is overhead."""
         size = RECORD_OVERHEAD + len(self.record_key or b"") + len(self.record_value or b"")
         if (headers := self.record_headers) is not None:
             size += HEADER_OVERHEAD * len(headers)
-            for name, value in headers:  # for each image: nothing dearer than lengths
+            for name, value in headers:  # runs for each image, so it only adds lengths
                 size += CHARACTER * len(name)
                 if value is not None:
                     size += len(value)
@@ -95,15 +97,15 @@ class StoredRecord:
 
 
 _headers = methodcaller("headers")
-# Not `message.headers()`: a call that the interpreter has specialised is not checked, so that it
-# gives a broken list, and what the client raised comes up at some later call.
+# Not `message.headers()`: the interpreter specialises that call and then does not check it, so that
+# it returns a broken list, and the client's exception is raised at some later call.
 
 
 def read_record(message: KafkaRecord) -> StoredRecord:
-    """All of a record that came from Kafka's client; the one way to read it, and it never fails.
+    """Read all of a record from Kafka's client. No other code may read it; this never fails.
 
-    Headers are asked for once: the client raises at a name that is not UTF-8 (as C and Go programs
-    can send), and what it gives when it is asked again crashes the process.
+    Headers are asked for only once: the client raises at a name that is not UTF-8 (C and Go
+    programs can send one), and the list that it returns at a second call crashes the process.
     """
     headers: Headers | None = None
     unreadable = None
@@ -133,12 +135,12 @@ class ContractError(ValueError):
 
 def first_headers(headers: Headers | None) -> dict[str, bytes]:
     """Map each header name to its first non-null value; later repetitions cannot override it."""
-    # From the last to the first: of a name that occurs again, the first is what stays.
+    # From the last to the first, so that the first of several equal names stays.
     return {name: value for name, value in reversed(headers or ()) if value is not None}
 
 
 def raw_bytes(part: bytes | str | None) -> bytes:
-    """The bytes of a key or a value; a null is empty."""
+    """The bytes of a key or a value; null gives empty bytes."""
     if part is None:
         return b""
     return part.encode() if isinstance(part, str) else part

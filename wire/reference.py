@@ -1,4 +1,4 @@
-"""Where an image lies that a message only refers to: an object in object storage."""
+"""The place of an image that a message only refers to: an object in object storage."""
 
 import re
 from typing import NamedTuple
@@ -8,23 +8,23 @@ from wire.reason import ReasonError
 from wire.record import ContractError
 
 SCHEMES = ("s3", "gs", "az")
-"""URL schemes that are accepted: of Amazon S3 and what speaks its protocol, of Google Cloud
-Storage, and of Azure Blob Storage."""
+"""URL schemes that are accepted: those of Amazon S3 and stores with its protocol, of Google Cloud
+Storage and of Azure Blob Storage."""
 MAX_URL = 4096
-"""Bytes of a URL that is read: a key has up to 1,024, and percent-encoding triples them."""
+"""Most bytes of a URL that is read: a key has up to 1,024, and percent-encoding triples them."""
 MAX_KEY = 1024
-"""Bytes of a key, as S3 and Google Cloud Storage bound it."""
+"""Most bytes of a key; the limit of S3 and Google Cloud Storage."""
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _OF_VERSION = {"s3": "versionId", "gs": "generation", "az": "versionId"}
-"""What the URL of one version of an object names it by, in its query."""
+"""The query parameter of a URL that names one version of an object, by scheme."""
 _NO_VERSION = ("", "null")
-"""What S3 calls the version of an object whose bucket keeps none."""
+"""Versions that S3 reports for objects of buckets without versioning."""
 
 
 class BadReferenceError(ReasonError, ContractError):
-    """A reference that names no object which could be fetched."""
+    """A reference that does not name an object that could be fetched."""
 
 
 class Reference(NamedTuple):
@@ -33,9 +33,9 @@ class Reference(NamedTuple):
     Attributes:
         scheme: one of `SCHEMES`.
         key: decoded, without a leading slash; no part of it is empty, "." or "..".
-        version: the only version that is meant; None: whichever there is.
-        etag: the only content that is meant, without quotes; None: whichever there is.
-        size: bytes, as the message says; None where it does not.
+        version: the only version that is meant; None: any version.
+        etag: the only content that is meant, by its etag without quotes; None: any content.
+        size: bytes, as the message gives it; None where it does not.
     """
 
     scheme: str
@@ -47,12 +47,12 @@ class Reference(NamedTuple):
 
     @property
     def store(self) -> str:
-        """Where it lies: the scheme and the bucket, as in s3://photos."""
+        """The store of the object: the scheme and the bucket, as in s3://photos."""
         return f"{self.scheme}://{self.bucket}"
 
     @property
     def url(self) -> str:
-        """As `parse_reference` reads it, without the version; printable."""
+        """Its URL, as `parse_reference` reads it, without the version; printable."""
         return f"{self.store}/{''.join(map(_readable, self.key))}"
 
 
@@ -69,10 +69,10 @@ def make_reference(
     etag: str | None = None,
     size: int | None = None,
 ) -> Reference:
-    """An object by the parts of its name, the key as the store has it.
+    """Make a reference from its parts, with the key as the store has it.
 
     Raises:
-        BadReferenceError: they name none.
+        BadReferenceError: the parts do not name an object.
     """
     if not _BUCKET.fullmatch(bucket) or ".." in bucket:
         raise BadReferenceError("reference", f"{bucket[:80]!r} is not the name of a bucket")
@@ -88,10 +88,10 @@ def make_reference(
 
 
 def check_key(key: str) -> None:
-    """Refuse a key that a store, or what stands before it, might take for another one.
+    """Refuse a key that a store, or a server in front of it, might take for another one.
 
     Raises:
-        BadReferenceError: it is none that can be fetched.
+        BadReferenceError: the key cannot be fetched.
     """
     size = len(key.encode(errors="surrogatepass"))
     if not 0 < size <= MAX_KEY:
@@ -109,7 +109,7 @@ def parse_reference(url: str, *, etag: str | None = None) -> Reference:
     """Read a URL such as s3://photos/2026/a%20b.jpg?versionId=3.
 
     Raises:
-        BadReferenceError: it names no object, or none of the stores that are known here.
+        BadReferenceError: the URL names no object, or an unknown kind of store.
     """
     if len(url.encode(errors="surrogatepass")) > MAX_URL:
         raise BadReferenceError("reference", f"a reference of more than {MAX_URL} bytes")
@@ -139,7 +139,7 @@ def unquote_key(path: str) -> str:
     """Undo percent-encoding, once.
 
     Raises:
-        BadReferenceError: what comes of it is not text.
+        BadReferenceError: the result is not text.
     """
     try:
         return unquote_to_bytes(path).decode()

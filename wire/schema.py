@@ -1,4 +1,5 @@
-"""The contract as JSON Schema and AsyncAPI, made of the types and constants that the code uses."""
+"""The contract as JSON Schema and AsyncAPI, made from the types and constants that the code
+uses."""
 
 from collections.abc import Sequence
 from types import UnionType
@@ -42,7 +43,7 @@ def schema_of(hint: Any) -> Schema:
 
 
 def _body(task: str, fields: Schema, required: Sequence[str]) -> Schema:
-    """The schema of the predictions of a task, whose own fields these are."""
+    """The schema of the predictions of a task; `fields` are the task's own fields."""
     nanoseconds = {"type": "integer", "minimum": 0}
     told = {"type": "string", "const": task}
     common: Schema = {
@@ -59,8 +60,8 @@ def _body(task: str, fields: Schema, required: Sequence[str]) -> Schema:
         },
         "record": {**schema_of(ImageRecord), "description": "where the image is"},
     }
-    # The first version knew classifications alone, and did not say so; where the image is, bridges
-    # say since later than that.
+    # The first version had only classifications, so `task` was not needed; bridges say where the
+    # image is only since a later version.
     first = () if task != "classify" else ("task",)
     always = [name for name in common if name not in ("record", *first)]
     return {

@@ -12,13 +12,13 @@ ITEM_BYTES = {
     "BOOL": 1, "UINT8": 1, "INT8": 1, "UINT16": 2, "INT16": 2, "FP16": 2, "BF16": 2,
     "UINT32": 4, "INT32": 4, "FP32": 4, "UINT64": 8, "INT64": 8, "FP64": 8,
 }  # fmt: skip
-"""Bytes of one value of each of Triton's types; those of BYTES differ."""
+"""Bytes of one value of each Triton datatype; BYTES is missing, since its values differ in size."""
 
 ENCODINGS = ("data", "data_base64", "png_base64")
-"""Fields of `OutputTensor` that hold its values: one of them."""
+"""Fields of `OutputTensor` of which exactly one holds the values."""
 
 MAX_MASK_SIDE = 16384
-"""Pixels of a side of a mask's PNG, at the most."""
+"""Most pixels of a side of a mask's PNG."""
 
 _PNG_HEAD = struct.Struct(">8sI4sIIBB")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -29,10 +29,10 @@ class OutputTensor(TypedDict):
     """A tensor of one image, as KServe's protocol v2 names its parts.
 
     Attributes:
-        data: flat, the last index fastest; a string of a BYTES tensor whose bytes are no UTF-8 has
-            U+FFFD in the place of those.
-        data_base64: the bytes of the protocol's binary data: little-endian, the last index
-            fastest, a string of a BYTES tensor behind its length in four bytes.
+        data: flat, with the last index fastest; bytes of a BYTES tensor's string that are not UTF-8
+            become U+FFFD.
+        data_base64: the bytes of the protocol's binary data: little-endian, with the last index
+            fastest; a string of a BYTES tensor follows its length in four bytes.
         png_base64: a grey PNG of a UINT8 or UINT16 tensor [height, width].
     """
 
@@ -45,11 +45,11 @@ class OutputTensor(TypedDict):
 
 
 def read_tensor(one: dict[str, Any]) -> OutputTensor:
-    """Read a tensor as JSON holds it; bytes are held to what its type and shape need.
+    """Read a tensor from JSON; its bytes must be as many as its type and shape need.
 
     Raises:
-        ContractError: values that it cannot have.
-        KeyError, TypeError, ValueError: not a tensor.
+        ContractError: the tensor cannot have these values.
+        KeyError, TypeError, ValueError: this is no tensor.
     """
     shape = tuple(int(size) for size in one["shape"])
     if min(shape, default=0) < 0:
@@ -99,7 +99,7 @@ def _check_bytes(raw: bytes, datatype: str, shape: tuple[int, ...]) -> None:
 
 
 def _check_png(raw: bytes, datatype: str, shape: tuple[int, ...]) -> None:
-    """Only its header: so that whoever decodes it knows how large it becomes."""
+    """Check only a PNG's header, so that whoever decodes it knows its size."""
     if len(raw) < _PNG_HEAD.size:
         raise ContractError(f"{len(raw)} bytes are no PNG")
     start, _, kind, width, height, bits, colour = _PNG_HEAD.unpack_from(raw)

@@ -1,4 +1,4 @@
-"""Topic names, one place for all programs."""
+"""The default names of the topics, in one place for all programs."""
 
 IMAGES = "images"
 PREDICTIONS = "predictions"

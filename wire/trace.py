@@ -9,13 +9,13 @@ TRACEPARENT = "traceparent"
 
 _LENGTH = 55
 _MAX_LENGTH = 256
-"""Characters of a traceparent that are looked at. Later versions may append fields, which are cut
-off."""
+"""Most characters of a traceparent that are looked at. Later versions may append fields, which are
+cut off."""
 _FORM = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class TraceParent(NamedTuple):
-    """Where a message stands in a trace.
+    """The place of a message in a trace.
 
     Attributes:
         trace_id: 128 bits, not 0.
@@ -32,9 +32,9 @@ class TraceParent(NamedTuple):
 
 
 def read_traceparent(raw: bytes | None) -> str | None:
-    """A stranger's header as version 00 of its format; None where it is not one.
+    """A stranger's header in the form of version 00; None where it is no valid one.
 
-    What is not valid is ignored, as the standard demands: no image is refused for it.
+    An invalid header is ignored, as the standard demands: no image is refused because of it.
     """
     if raw is None or len(raw) > _MAX_LENGTH or _FORM.match(raw) is None:
         return None
@@ -46,17 +46,17 @@ def read_traceparent(raw: bytes | None) -> str | None:
 
 
 def is_sampled(text: str) -> bool:
-    """Whether the trace that `read_traceparent` gave is recorded where it comes from."""
+    """Whether the sender records the trace of a header from `read_traceparent`."""
     return bool(int(text[-2:], 16) & 1)
 
 
 def parse_traceparent(text: str) -> TraceParent:
-    """The parts of what `read_traceparent` gave."""
+    """The parts of a header from `read_traceparent`."""
     _, trace_id, span_id, flags = text.split("-")
     return TraceParent(int(trace_id, 16), int(span_id, 16), int(flags, 16))
 
 
 def record_traceparent(record: KafkaRecord) -> str | None:
-    """The valid `traceparent` of a record, whatever else is in it."""
+    """The valid `traceparent` of a record, whatever else is in it; None where there is none."""
     headers = first_headers(record.headers())
     return read_traceparent(headers.get(TRACEPARENT))

@@ -27,13 +27,13 @@ class Rival:
     """One way to get images from Kafka through the model and back.
 
     Attributes:
-        name: in tables.
-        guarantee: what becomes of an image when a process is killed.
+        name: its name in tables.
+        guarantee: the fate of an image when a process is killed.
         how: versions and settings, for the page.
-        start: its processes.
+        start: starts its processes.
         takes_json: its images are MLServer's JSON requests, and come after it has started.
-        null: measured against the model that answers at once, too.
-        lone: its latency is measured, too.
+        null: whether it is also measured against the model that answers at once.
+        lone: whether its latency is measured, too.
     """
 
     name: str

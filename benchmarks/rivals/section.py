@@ -24,16 +24,16 @@ from stack.service import Service
 REPEATS = 5
 WATCH = Watch(1.0, 2.5)
 BACKLOG = 600_000
-"""More than the fastest answers of a model that answers at once."""
+"""More images than the fastest subject answers with the null model."""
 JSON_IMAGES = 12_000
 """More than MLServer answers while it is watched; they come when it has started."""
 COMMITTED_S = 1.0
 """A transaction takes half of it: until then its answers are not there for a reader."""
 SUSTAINS = 0.9
-"""Of its own throughput: who has less room than that at a load is not asked for it."""
+"""Share of its own throughput up to which a subject is measured at a load."""
 LATENCY_S, SETTLE_S = 3.0, 2.0
 THROUGHPUT = 0.65
-"""Of the time, where it is limited; the rest is latency's."""
+"""Share of limited time for throughput; the rest is for latency."""
 
 
 def rivals(rig: Rig, plan: Plan, progress: Progress) -> Result:

@@ -11,7 +11,7 @@ CEILING = "Triton alone"
 OURS = "bridge"
 EXACTLY_ONCE = "exactly once"
 LOADS = (LOW, 0.5)
-"""Of the bridge's throughput, at which latency is taken."""
+"""Shares of the bridge's throughput at which latency is measured."""
 
 
 def null(name: str) -> str:
@@ -20,14 +20,14 @@ def null(name: str) -> str:
 
 
 class Compared(NamedTuple):
-    """A rival beside the bridge of the same guarantee, or of a stronger.
+    """A rival beside the bridge of the same guaranteeor a stronger one.
 
     Attributes:
         ours: that bridge's name.
-        model, null: images/s of the bridge in those of the rival, through the real model and
+        model, null: ratio of the bridge's images/s to the rival's, through the real model and
             through the one that answers at once; above 1 the bridge is faster.
-        most: what `model` can be at most: Triton alone in the rival's.
-        p99: the rival's p99 in the bridge's, by the load; above 1 the bridge answers sooner.
+        most: the highest possible `model`: the ratio of Triton alone to the rival.
+        p99: ratio of the rival's p99 to the bridge's, by load; above 1 the bridge answers sooner.
     """
 
     name: str
@@ -70,7 +70,7 @@ def compare(section: Section) -> list[Compared]:
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread | None:
-    # A run that was stopped has more repeats of the first than of the others.
+    # A run that was stopped early may have more repeats of the first measurement than of others.
     repeats = min(len(ours), len(theirs))
     return ratio(ours[:repeats], theirs[:repeats]) if repeats else None
 

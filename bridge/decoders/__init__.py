@@ -1,1 +1,1 @@
-"""Processes that decode images, so that an image can crash none but its own."""
+"""Processes that decode images, so that an image can crash only its own decoder."""

@@ -1,7 +1,7 @@
-"""The process that decodes: whatever a stranger's image does to a decoder, it does here.
+"""The decoder process: whatever a stranger's image does to a decoding library, it does here.
 
-Started by `bridge/decoders/process.py` with the numbers of an inherited socket and of shared
-memory, and ends when the socket closes.
+`bridge/decoders/process.py` starts it with the numbers of an inherited socket and of shared memory.
+It ends when the socket closes.
 """
 
 import io
@@ -34,7 +34,7 @@ from wire.deadletter import INTERNAL
 
 
 class Worker:
-    """Decodes slices; says in shared memory which image it is at, and ends if one takes too long.
+    """Decodes slices. Shared memory says which image it is at; it ends if one takes too long.
 
     Args:
         at: the shared memory.
@@ -46,7 +46,11 @@ class Worker:
         self._cpu_limit_s = cpu_limit_s(rules)
 
     def decode(self, values: Sequence[bytes]) -> Decoded:
-        """Decode each image by itself; what cannot be is an error."""
+        """Decode each image by itself; one that cannot be decoded has an error.
+
+        Raises:
+            MemoryError: the process has too little memory; it must end.
+        """
         assert self._rules.shape is not None
         pixels = np.empty((len(values), *self._rules.shape), np.uint8)
         sizes = np.zeros((len(values), 2), np.int32)
@@ -55,14 +59,14 @@ class Worker:
         for place, value in enumerate(values):
             started = time.perf_counter()
             PLACE.pack_into(self._at, 0, place)
-            # The signal has its default action, also while native code runs: the process ends.
+            # The signal's default action ends the process, even while native code runs.
             signal.setitimer(signal.ITIMER_PROF, self._cpu_limit_s)
             try:
                 pixels[place], sizes[place] = to_picture(value, self._rules)
             except ImageError as error:
                 errors[place] = (error.kind, str(error))
             except MemoryError:
-                raise  # of the process, which ends: the bridge knows at which image it was
+                raise  # it ends the process; the bridge knows at which image
             except Exception as error:
                 errors[place] = (INTERNAL, f"{type(error).__name__}: {error}")
             seconds.append(time.perf_counter() - started)
@@ -77,7 +81,7 @@ class Worker:
 
 
 def prepare() -> None:
-    """Import all that decoding imports by itself: later no file can be opened."""
+    """Make libraries import now what they import while decoding: later no file can be opened."""
     rules = ImageRules((8, 8, 3), Preprocess(4), 1 << 16, 1 << 16)
     for kind in DECODED:
         for mode in ("RGB", "L"):
@@ -89,7 +93,7 @@ def prepare() -> None:
 
 
 def main() -> None:
-    # When to stop is the bridge's to say: it drains first, and needs its decoders for that.
+    # The bridge decides when to stop: it drains first, and needs its decoders for that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     at = mmap.mmap(int(sys.argv[2]), PLACE.size)

@@ -1,6 +1,7 @@
-"""What a decoder gives up before it sees an image: files, network, other programs, memory.
+"""What a decoder gives up before it sees an image: files, network, other programs and memory.
 
-All of it is for an unprivileged process. What the kernel does not have is left out, and told.
+An unprivileged process can do all of it. What this kernel does not support is left out and
+reported.
 """
 
 import ctypes
@@ -13,9 +14,9 @@ from bridge.decoders.syscalls import refuse_system_calls
 from imaging.rules import ImageRules
 
 BASE_BYTES = 2 << 30
-"""Address space of Python, numpy and Pillow, most of which is never touched."""
+"""Address space of Python, numpy and Pillow, in bytes; most of it is never used."""
 BYTES_A_PIXEL = 40
-"""Bytes that decoding takes for a pixel, at the most: a progressive JPEG has coefficients (12), its
+"""Most bytes that decoding takes for each pixel: a progressive JPEG has coefficients (12), its
 picture (4), and that picture turned and converted (8); an AVIF has planes of 16 bits, twice, and
 its picture."""
 
@@ -23,17 +24,17 @@ _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
 _LANDLOCK_VERSION = 1
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""How many rights to files each version of Landlock knows."""
+"""Number of file rights that each version of Landlock knows."""
 _TCP = 0b11
 _SCOPES = 0b11
-"""Abstract sockets and signals to other processes."""
+"""The rights to use abstract sockets and to send signals to other processes."""
 
 
 def confine(rules: ImageRules, slice_images: int) -> list[str]:
-    """Give up what decoding does not need; every module must be imported before.
+    """Give up what decoding does not need; every module must already be imported.
 
     Returns:
-        What this kernel has no means for: landlock, seccomp.
+        The protections that this kernel does not support: landlock, seccomp.
     """
     missing = []
     _limit(resource.RLIMIT_AS, _address_space(rules, slice_images))
@@ -46,7 +47,7 @@ def confine(rules: ImageRules, slice_images: int) -> list[str]:
             missing.append("landlock")
         if not refuse_system_calls(libc):
             missing.append("seccomp")
-    # No new descriptor: no file can be opened, and no socket made. Last: Landlock needs one.
+    # No new descriptor: no file can be opened and no socket made. Last, since Landlock needs one.
     _limit(resource.RLIMIT_NOFILE, 0)
     return missing
 
@@ -64,7 +65,7 @@ def _limit(what: int, most: int) -> None:
 
 
 def _landlock(libc: ctypes.CDLL) -> bool:
-    """Deny all that the kernel's Landlock knows: there are no rules that allow anything."""
+    """Deny all that the kernel's Landlock knows, without exception; False: there is no Landlock."""
     version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_VERSION)
     if version < 1:
         return False

@@ -1,7 +1,7 @@
-"""What a decoder and the bridge say to each other: bytes that are data alone.
+"""The messages between a decoder and the bridge: bytes that hold only data.
 
-A stranger's image may have taken the decoder over: nothing that it replies is executed, and
-whatever it replies is bounded and checked.
+A stranger's image may have taken the decoder over. So nothing that it replies is executed, and
+every reply is bounded and checked.
 """
 
 import json
@@ -21,14 +21,14 @@ MAX_READY_BYTES = 100
 _SIZES = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 MAX_ERROR_BYTES = 4096
-"""Bytes of the error of one image: its kind, its message, and its place."""
+"""Most bytes of the error of one image: its kind, its message and its place in the slice."""
 
 MAX_KIND = 40
-"""Characters of an error's kind: it becomes a metric's label."""
+"""Most characters of an error's kind, which becomes a metric's label."""
 
 
 class ReplyError(ValueError):
-    """A decoder's reply that is not one."""
+    """A decoder's reply that is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,15 @@ def unpack_rules(message: bytes) -> ImageRules:
 
 
 def pack_ready(missing: Sequence[str]) -> bytes:
-    """What a decoder says first: what it could not give up."""
+    """A decoder's first message: the protections that its kernel does not support."""
     return b" ".join([_READY, *(one.encode() for one in missing)])
 
 
 def unpack_ready(message: bytes) -> list[str]:
-    """Read it.
+    """Read the first message; returns the protections that the kernel does not support.
 
     Raises:
-        ReplyError: it is something else.
+        ReplyError: the message is something else.
     """
     first, *missing = message.split(b" ")
     if first != _READY:
@@ -86,7 +86,7 @@ def unpack_ready(message: bytes) -> list[str]:
 
 
 def pack_jobs(values: Sequence[bytes]) -> bytes:
-    """How many images, the length of each, then their bytes."""
+    """A slice as a message: number of images, length of each, and then their bytes."""
     lengths = struct.pack(f"<{len(values)}I", *map(len, values))
     return b"".join((_LENGTH.pack(len(values)), lengths, *values))
 
@@ -103,7 +103,8 @@ def unpack_jobs(message: bytes) -> list[bytes]:
 
 
 def pack_decoded(decoded: Decoded) -> bytes:
-    """Images and length of the errors; seconds (float64); sizes; errors (JSON); inputs."""
+    """A reply as a message: number of images, length of the errors, seconds (float64), sizes,
+    errors (JSON), inputs."""
     errors = json.dumps(list(decoded.errors.items())).encode() if decoded.errors else b""
     head = _SIZES.pack(len(decoded.inputs), len(errors))
     seconds = np.asarray(decoded.seconds, "<f8").tobytes()
@@ -111,7 +112,7 @@ def pack_decoded(decoded: Decoded) -> bytes:
 
 
 def max_reply_bytes(count: int, rules: ImageRules) -> int:
-    """As much as the reply to a slice of so many images may have."""
+    """Most bytes that the reply to a slice of `count` images may have."""
     assert rules.shape is not None
     of_input = rules.tensor.itemsize * math.prod(rules.shape)
     return _SIZES.size + count * (8 + 8 + MAX_ERROR_BYTES + of_input)
@@ -121,7 +122,7 @@ def unpack_decoded(message: bytes, count: int, rules: ImageRules) -> Decoded:
     """Read the reply to a slice of `count` images.
 
     Raises:
-        ReplyError: it is not one.
+        ReplyError: it is malformed.
     """
     assert rules.shape is not None
     try:

@@ -1,4 +1,5 @@
-"""The decoders: images go to them in slices; one that kills or holds its decoder stands alone."""
+"""The decoders: they get images in slices, and one that kills or holds up its decoder is
+isolated."""
 
 import time
 from collections import deque
@@ -16,13 +17,13 @@ from imaging.tensor import Array
 log = structlog.get_logger()
 
 SLICE_BYTES = 256 << 10
-"""A slice of encoded images takes a decoder some milliseconds: long enough that handing it over
-costs little, short enough that the first image of it need not wait for the last."""
+"""Bytes of encoded images in a slice. They take a decoder some milliseconds: long enough that
+handing them over costs little, short enough that the first image hardly waits for the last."""
 SLOW_S = 1.0
-"""Time at one image, in seconds, after which the others of its slice go to another decoder, which
-is started for that."""
+"""Seconds spent on one image after which the others of its slice go to another decoder, which is
+started for that."""
 UNBLAMED = 5
-"""Decoders that may die one after the other with images in flight and at none of them."""
+"""Decoders that may die one after another with images in flight, but while decoding none."""
 
 
 class Encoded(Protocol):
@@ -36,7 +37,7 @@ T = TypeVar("T", bound=Encoded)
 
 
 class DecoderError(Exception):
-    """Decoders cannot even start: no image's doing."""
+    """Decoders cannot even start; no image is the cause."""
 
 
 @dataclass(slots=True)
@@ -44,9 +45,9 @@ class Slice(Generic[T]):
     """Images that went to a decoder together.
 
     Attributes:
-        left: places of those that are still this decoder's to decode.
-        again: a decoder died of its only image before. The kernel may have killed that one for
-            want of memory, so there is a second try.
+        left: places of the images that this decoder still has to decode.
+        again: its only image was with a decoder that died. The kernel may have killed that decoder
+            for want of memory, so there is a second try.
     """
 
     items: Sequence[T]
@@ -55,7 +56,7 @@ class Slice(Generic[T]):
 
 
 class Backlog(Generic[T]):
-    """What waits for a decoder, cut into slices. Pure."""
+    """The images that wait for a decoder, cut into slices. Pure."""
 
     def __init__(self) -> None:
         self._waiting: deque[T] = deque()
@@ -68,7 +69,8 @@ class Backlog(Generic[T]):
         return bool(self._waiting or self._suspects)
 
     def next_slice(self, gone: Callable[[T], bool] | None = None) -> Slice[T] | None:
-        """The next images to decode; those that are gone are passed over, for good."""
+        """The next images to decode; None: there are none. Those that are gone are removed for
+        good."""
         if self._suspects:
             return Slice([self._suspects.popleft()], {0}, again=True)
         items: list[T] = []
@@ -82,19 +84,19 @@ class Backlog(Generic[T]):
         return Slice(items, set(range(len(items)))) if items else None
 
     def leave(self, piece: Slice[T], place: int | None) -> None:
-        """All of a slice but the image at this place goes to another decoder."""
+        """Give all of a slice's images but the one at this place to another decoder."""
         others = sorted(piece.left - {place}, reverse=True)
         self._waiting.extendleft(piece.items[other] for other in others)
         piece.left.difference_update(others)
 
     def died(self, piece: Slice[T], died: Died) -> T | None:
-        """A decoder died of this slice: all but the image that it was at go again.
+        """Queue the images of a dead decoder's slice again, all but the one that it was decoding.
 
-        Where it says that it was at none of them, an image may have taken it over: each goes again
-        by itself.
+        If it says that it was decoding none of them, an image may have taken it over: each image is
+        decoded again by itself.
 
         Returns:
-            The image that it was at, if it does not get another try.
+            The image that it was decoding, if that image does not get another try.
         """
         known = died.place is None or died.place in piece.left
         if known:
@@ -107,24 +109,24 @@ class Backlog(Generic[T]):
 
 
 class Made(NamedTuple):
-    """The model's input that an image became, and the image's size."""
+    """An image's model input, and the size of the image."""
 
     array: Array
     size: Size
 
 
 class Reply(NamedTuple):
-    """What a decoder made of its slice, or that it is no more."""
+    """What a decoder made of its slice, or how it died."""
 
     decoder: Decoder
     result: Decoded | Died
 
 
 class Decoders(Generic[T]):
-    """A number of decoders, each with one slice at a time. All of it is for one thread.
+    """A number of decoders, each with one slice at a time. Everything is for one thread.
 
-    While one of them is held up by an image, another takes its place, so that there may be twice
-    as many for a while.
+    While an image holds one of them up, another takes its place, so for a while there may be twice
+    as many.
     """
 
     def __init__(self, count: int, rules: ImageRules) -> None:
@@ -137,16 +139,16 @@ class Decoders(Generic[T]):
         self._unblamed = 0
         self._told = False
         self.pending = 0
-        """Images that were added and not taken."""
+        """Images that were added and whose result was not taken yet."""
 
     def start(self, reply: Callable[[Reply], None]) -> None:
-        """Start the processes; they take a moment, and slices may be given to them at once.
+        """Start the processes; this takes a moment, but slices may be given to them at once.
 
         Args:
-            reply: called on a thread of the decoders'; it may only enqueue, for `take`.
+            reply: called on a thread of the decoders; it may only enqueue the reply for `take`.
 
         Raises:
-            DecoderError: there can be no more processes.
+            DecoderError: no more processes can be started.
         """
         self._reply = reply
         for _ in range(self._count):
@@ -157,29 +159,29 @@ class Decoders(Generic[T]):
         self.pending += 1
 
     def feed(self, gone: Callable[[T], bool] | None = None) -> None:
-        """Give every idle decoder a slice; see to those that are held up. To be called often.
+        """Give each idle decoder a slice, and handle those that are held up. Must be called often.
 
         Args:
-            gone: whether an image need not be decoded any more; then it has taken care of it.
+            gone: whether an image need not be decoded any more; if so, it has ended that image.
 
         Raises:
-            DecoderError: decoders do not start.
+            DecoderError: the decoders do not start.
         """
         self._watch(time.monotonic())
         while self._idle and self._backlog:
             decoder = self._idle.popleft()
-            if not decoder.alive:  # it died with nothing in flight: no image's doing
+            if not decoder.alive:  # it died with nothing in flight, so no image is the cause
                 self._replace(decoder, "while it was idle")
                 continue
             piece = self._backlog.next_slice(self._passed_over(gone))
-            if piece is None:  # all that waited is gone
+            if piece is None:  # all images that waited are gone
                 self._idle.appendleft(decoder)
                 break
             self._working[decoder] = piece
             decoder.decode([item.value for item in piece.items])
 
     def _passed_over(self, gone: Callable[[T], bool] | None) -> Callable[[T], bool] | None:
-        """`gone`, which counts those that are."""
+        """`gone`, but it also counts those images as no longer pending."""
         if gone is None:
             return None
 
@@ -209,10 +211,10 @@ class Decoders(Generic[T]):
             self._add_decoder()
 
     def take(self, reply: Reply) -> list[tuple[T, Made | ImageError]]:
-        """What became of each image; nothing of those that go to a decoder again.
+        """The result of each image of a reply; images that go to a decoder again are left out.
 
         Raises:
-            DecoderError: decoders do not start.
+            DecoderError: the decoders do not start.
         """
         decoder, result = reply
         nothing: Slice[T] = Slice((), set())
@@ -250,7 +252,7 @@ class Decoders(Generic[T]):
         return [(culprit, ImageError("decoder_crash", f"the decoder died of it: {result.how}"))]
 
     def close(self) -> None:
-        """End the decoders; what they had is not decoded."""
+        """End the decoders; images that they have are not decoded."""
         for decoder in (*self._idle, *self._working):
             decoder.close()
 

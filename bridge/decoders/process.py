@@ -1,4 +1,4 @@
-"""One process that decodes, which an image may crash or hang without harm to the others."""
+"""One decoder process, which an image may crash or hang without harm to the others."""
 
 import fcntl
 import mmap
@@ -30,47 +30,50 @@ from imaging.rules import ImageRules
 
 PROGRAM = "bridge.decoders.child"
 ROOT = str(Path(__file__).resolve().parents[2])
-"""Where this package is, installed or in a checkout."""
+"""The folder that holds this package, installed or in a checkout."""
 
 ENVIRONMENT = {
-    # Memory of an image, kept for the next one: new memory is cleared first, page by page.
+    # Memory of an image is kept for the next one: the kernel clears new memory page by page.
     "PILLOW_BLOCKS_MAX": "4",
-    # No threads of numpy's: they are not used, and their stacks count as address space.
+    # numpy's threads are not used, and their stacks would count as address space.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
 INHERITED = ("LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
-"""Where Python and its packages are. All else, secrets among it, stays with the bridge."""
+"""Variables that say where Python and its packages are. All others, which may be secrets, are kept
+from the decoders."""
 
 SLICE_IMAGES = 64
 START_S = 60.0
-"""Time that a decoder may take to start, in seconds. It takes a fifth of a second where the machine
-has nothing else to do."""
+"""Time that a decoder may take to start, in seconds. On a machine with nothing else to do it takes
+a fifth of a second."""
 HANG_S = 60.0
-"""Time that one image may take by the clock, in seconds, for what hangs without using CPU time."""
+"""Time that one image may take by the clock, in seconds: for decoding that hangs without using CPU
+time."""
 LAST_WORDS_S = 5.0
-"""Time for a decoder that has closed its socket to end, with its traceback, in seconds."""
+"""Time that a decoder may take to end with its traceback once it has closed its socket, in
+seconds."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 IDLE = -1
 PLACE = struct.Struct("<q")
-"""Where a decoder says which image of its slice it is at."""
+"""Format of the shared memory in which a decoder says which image of its slice it decodes."""
 OUT_OF_MEMORY = 70
 """Exit status of a decoder that ran out of memory."""
 
 
 def cpu_limit_s(rules: ImageRules) -> float:
-    """CPU time for one image: four times what the largest that is allowed was seen to need."""
+    """CPU seconds for one image: four times what was measured for the largest that is allowed."""
     return 2.0 + 2e-7 * rules.max_pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A decoder ended.
+    """A decoder that has ended.
 
     Attributes:
-        how: by what.
-        place: of the image that it was at; None: none.
-        too_slow: that image used up its CPU time; another try would, too.
+        how: the reason, for people.
+        place: place in the slice of the image that it was decoding; None: it was decoding none.
+        too_slow: whether that image used up its CPU time; it would do so again.
     """
 
     how: str
@@ -79,13 +82,13 @@ class Died:
 
 
 class Decoder:
-    """One process, and the thread that talks to it.
+    """One processand the thread that talks to it.
 
     Attributes:
-        missing: what its kernel has no means to take from it.
+        missing: the protections that its kernel does not support.
 
     Args:
-        done: called on that thread with what became of each slice, and when the process could not
+        done: called on that thread with the result of each slice, or when the process could not
             start.
     """
 
@@ -103,8 +106,8 @@ class Decoder:
         shared = os.memfd_create("decoder", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(shared, PLACE.size)
-            # Else one that an image has taken over could cut it short, and the bridge would die of
-            # looking there.
+            # Otherwise a decoder that an image has taken over could shorten the memory, and the
+            # bridge would be killed when it reads there.
             fcntl.fcntl(shared, fcntl.F_ADD_SEALS, _SEALS)
             self._at = mmap.mmap(shared, PLACE.size)
             PLACE.pack_into(self._at, 0, IDLE)
@@ -129,7 +132,7 @@ class Decoder:
         self._thread.start()
 
     def decode(self, values: Sequence[bytes]) -> None:
-        """Give it a slice; it must be idle."""
+        """Give the decoder a slice of encoded images; it must be idle."""
         self._seen, self._since = IDLE, time.monotonic()
         self._jobs.put(values)
 
@@ -139,14 +142,15 @@ class Decoder:
 
     @property
     def place(self) -> int | None:
-        """Place of the image that the decoder is at, in its slice; None: it is at none."""
+        """Place in the slice of the image that is being decoded; None: none is."""
         (place,) = PLACE.unpack_from(self._at)
         return None if place < 0 else int(place)
 
     def seconds_at_it(self, now: float) -> float:
-        """Since it was first seen at what it is at now, monotonic; to be asked now and again.
+        """Seconds since the decoder was first seen at its present image; must be called regularly.
 
-        Only a later image of its slice is progress: whatever an image has it say ends in time.
+        Only a later image of the slice counts as progress, so even a decoder that an image has
+        taken over cannot go on for ever. `now` is in monotonic seconds.
         """
         place = self.place
         if place is not None and self._seen < place < SLICE_IMAGES:
@@ -154,7 +158,7 @@ class Decoder:
         return now - self._since
 
     def kill_if_stuck(self, now: float) -> None:
-        """End it where it hangs, at its start or at an image."""
+        """Kill the process if it hangs, at its start or at an image."""
         seconds = self.seconds_at_it(now)
         if seconds > (HANG_S if self.started else START_S):
             self.kill(f"no progress for {seconds:.0f} s")
@@ -164,7 +168,7 @@ class Decoder:
         self._process.kill()
 
     def close(self) -> None:
-        """End it now, whatever it does."""
+        """End the process now, whatever it is doing."""
         self._jobs.put(None)
         self._process.kill()
         self._thread.join()
@@ -183,7 +187,7 @@ class Decoder:
         except ReplyError as error:
             self._process.kill()
             self._end(str(error))
-        except (EOFError, OSError):  # a reply that is longer than it may be is an OSError, too
+        except (EOFError, OSError):  # a reply that is too long is an OSError, too
             self._end(self._killed_for)
 
     def _end(self, how: str) -> None:

@@ -1,7 +1,7 @@
-"""System calls that a decoder never needs: from then on the kernel refuses them (seccomp).
+"""System calls that a decoder never needs: the kernel refuses them from then on (seccomp).
 
-A list of what is refused, and not of what is allowed: libraries change what they call, and an image
-must not fail for it. Files are Landlock's and the limits' to refuse, see `confine`.
+The list says what is refused, not what is allowed: libraries change the calls that they make, and
+no image must fail because of that. Files are left to Landlock and the limits, see `confine`.
 """
 
 import ctypes
@@ -17,8 +17,8 @@ class _Machine(NamedTuple):
     """Numbers of one architecture, from Linux's audit.h and unistd.h.
 
     Attributes:
-        seccomp, clone, tgkill: of these calls.
-        refused: of network, programs, processes, and others' memory.
+        seccomp, clone, tgkill: numbers of these calls.
+        refused: calls for network, programs, processes and the memory of other processes.
     """
 
     audit: int
@@ -50,19 +50,19 @@ _MACHINES = {"x86_64": _X86, "aarch64": _ARM}
 _EVERYWHERE = (424, 425, 434, 438)  # pidfd_send_signal, io_uring_setup, pidfd_open, pidfd_getfd
 _CLONE3 = 435
 _X32 = 0x4000_0000
-"""Set in the numbers of x86-64's other way to call."""
+"""Bit that is set in the call numbers of x86-64's other interface, x32."""
 _CLONE_THREAD = 0x10000
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 """Instructions of the kernel's filters (linux/bpf_common.h)."""
 _NUMBER, _AUDIT, _FIRST_ARGUMENT = 0, 4, 16
-"""Where they are in struct seccomp_data; of the argument, the lower half."""
+"""Offsets of the call's number, architecture and first argument (lower half) in seccomp_data."""
 _ALLOW, _ERROR = 0x7FFF_0000, 0x0005_0000
 _SET_FILTER, _ALL_THREADS = 1, 1
 
 
 _Step = tuple[int, int, str | None, str | None]
-"""Instruction, its operand, and where it jumps to where it holds, and where not; None: the next."""
+"""Instruction, operand, label to jump to if it is true, and if it is false; None: the next step."""
 
 
 class _Program(ctypes.Structure):
@@ -70,7 +70,7 @@ class _Program(ctypes.Structure):
 
 
 def refuse_system_calls(libc: ctypes.CDLL) -> bool:
-    """Refuse them from now on, in all threads; False: this kernel does not.
+    """Refuse the calls from now on, in all threads; False: this kernel cannot.
 
     `PR_SET_NO_NEW_PRIVS` must be set.
     """
@@ -84,15 +84,15 @@ def refuse_system_calls(libc: ctypes.CDLL) -> bool:
 
 
 def _filter(machine: _Machine) -> bytes:
-    """The filter's program: its last instructions are what the others jump to."""
+    """The filter's program. The others jump to its last instructions."""
     refused = (*machine.refused, *_EVERYWHERE)
     steps: list[_Step] = [
         (_LOAD, _AUDIT, None, None),
         (_EQUAL, machine.audit, None, "refuse"),
         (_LOAD, _NUMBER, None, None),
         (_AT_LEAST, _X32, "refuse", None),
-        # Threads are made with it, too, and which it is to be cannot be seen: without it, clone is
-        # called instead.
+        # clone3 also makes threads, and the filter cannot see which kind is asked for. Where it is
+        # reported as unknown, libraries call clone instead.
         (_EQUAL, _CLONE3, "unknown", None),
         *((_EQUAL, number, "refuse", None) for number in refused),
         (_EQUAL, machine.clone, "clone", None),
@@ -105,7 +105,7 @@ def _filter(machine: _Machine) -> bytes:
         ],
         "tgkill": [
             (_LOAD, _FIRST_ARGUMENT, None, None),
-            (_EQUAL, os.getpid(), "allow", "refuse"),  # abort() is a signal to oneself
+            (_EQUAL, os.getpid(), "allow", "refuse"),  # abort() sends a signal to its own process
         ],
         "allow": [(_RETURN, _ALLOW, None, None)],
         "refuse": [(_RETURN, _ERROR | errno.EPERM, None, None)],

@@ -19,11 +19,11 @@ Position = tuple[str, int, int, int]
 
 
 class Completed(NamedTuple, Generic[T]):
-    """The completed prefix of one partition.
+    """The completed prefix of one partition that is not committed yet.
 
     Attributes:
-        offset: what to commit for it.
-        entries: the records since the last time, in offset order.
+        offset: the offset to commit.
+        entries: the records since the last call, in offset order.
     """
 
     tracker: PartitionTracker[T]
@@ -32,13 +32,13 @@ class Completed(NamedTuple, Generic[T]):
 
 
 class Assignment(Generic[T]):
-    """All trackers behind one lock: committing and asking "is it revoked?" cannot come apart.
+    """All trackers behind one lock, so that a revocation cannot come between a check and a commit.
 
-    `changed` is that lock; it is notified when an answer is ready to be committed, when nothing of
-    a partition is in flight any more, and when partitions go.
+    `changed` is that lock. It is notified when an outcome is ready to be committed, when nothing of
+    a partition is in flight any more, and when partitions are revoked.
 
     Args:
-        accounts: counts the images; its lock is this one.
+        accounts: counts the images; its lock is also `changed`.
     """
 
     def __init__(self, accounts: Accounts | None = None) -> None:
@@ -48,13 +48,13 @@ class Assignment(Generic[T]):
         self._room_wanted: tuple[int, int] | None = None
         self._released: Callable[[], None] | None = None
         self.extra_bytes = 0
-        """Those of `bytes` that `resize` has added."""
+        """The part of `bytes` that `resize` has added."""
         self.changes = 0
-        """How many rebalances there have been."""
+        """Number of changes of the assignment so far."""
         self._trackers: dict[TopicPartition, PartitionTracker[T]] = {}
         self._closed = False
         self.progress_at = time.monotonic()
-        """Monotonic seconds when an image was last finished, or the first one was taken."""
+        """Monotonic seconds when an image was last finished, or taken while none was in flight."""
 
     @property
     def partitions(self) -> list[TopicPartition]:
@@ -71,7 +71,7 @@ class Assignment(Generic[T]):
         return self._accounts.bytes
 
     def oldest_age(self) -> float:
-        """Seconds for which the oldest image in flight has been here; 0: there is none."""
+        """Age in seconds of the oldest image in flight, since it arrived; 0: there is none."""
         with self.changed:
             begun = [tracker.oldest for tracker in self._trackers.values()]
         found = [one for one in begun if one is not None]
@@ -83,7 +83,7 @@ class Assignment(Generic[T]):
             return {key: tracker.in_flight for key, tracker in self._trackers.items()}
 
     def uncommitted(self, partitions: Iterable[TopicPartition]) -> bool:
-        """Whether something of these partitions is answered, and not known to be committed."""
+        """Whether these partitions have outcomes that are not known to be committed."""
         with self.changed:
             trackers = [self._trackers.get(key) for key in partitions]
             return any(one is not None and one.outstanding for one in trackers)
@@ -95,7 +95,7 @@ class Assignment(Generic[T]):
                 self._trackers[topic, partition] = PartitionTracker(topic, partition)
 
     def revoke(self, partitions: Iterable[TopicPartition]) -> None:
-        """Forget these partitions: what is in flight of them is no longer ours to answer for."""
+        """Forget these partitions: the bridge no longer answers what is in flight of them."""
         with self.changed:
             self.changes += 1
             for key in partitions:
@@ -113,7 +113,7 @@ class Assignment(Generic[T]):
             )
 
     def begin(self, records: Iterable[Position]) -> list[PartitionTracker[T] | None]:
-        """Records have arrived; None for one whose partition is not (or no longer) ours."""
+        """Note records that arrived: their trackers; None where the partition is not ours."""
         with self.changed:
             now = time.monotonic()
             return [self._begin(*record, now) for record in records]
@@ -133,9 +133,9 @@ class Assignment(Generic[T]):
         return tracker
 
     def _rewind(self, tracker: PartitionTracker[T], offset: int) -> PartitionTracker[T]:
-        """The log ends earlier than it did: Kafka has lost its end, and gives the offsets anew.
+        """Start afresh at an offset that was known: Kafka has lost the end of the log.
 
-        To call these records known would lose them: they are others, or asked for again.
+        To treat these records as known would lose them: they are new records, or asked for again.
         """
         log.warning(
             "partition_rewound", topic=tracker.topic, partition=tracker.partition, offset=offset,
@@ -151,9 +151,12 @@ class Assignment(Generic[T]):
     def split(
         self, tracker: PartitionTracker[T], offset: int, costs: Sequence[int]
     ) -> list[Key] | None:
-        """A record refers to several images, which hold so many bytes; None: it is not in flight.
+        """Note that a record refers to several images, each of which holds that many bytes.
 
-        They are counted each, and the record is finished when all of them are.
+        Each image is counted, and the record is finished when all of them are.
+
+        Returns:
+            The key of each image; None: the record is not in flight.
         """
         with self.changed:
             before = tracker.cost
@@ -163,7 +166,7 @@ class Assignment(Generic[T]):
             return keys
 
     def resize(self, tracker: PartitionTracker[T], key: Key, more: int) -> None:
-        """An image holds so many bytes more (or fewer, where that is negative)."""
+        """Note that an image holds `more` bytes more (or fewer, if negative)."""
         with self.changed:
             self.extra_bytes += more
             if tracker.resize(key, more) and not self._closed:
@@ -172,21 +175,22 @@ class Assignment(Generic[T]):
                     self._told_of_room()
 
     def when_released(self, call: Callable[[], None]) -> None:
-        """Call it once, at the next release of bytes, on any thread: it may only enqueue."""
+        """Have `call` called once, at the next release of bytes; on any thread, so it may only
+        enqueue."""
         with self.changed:
             self._released = call
 
     def finish(self, images: Iterable[tuple[PartitionTracker[T], Key, T | None]]) -> None:
-        """Images are done with: what they became is safe, or (None) they are dropped."""
+        """End images: their outcome is safe, or (None) they are dropped."""
         with self.changed:
             self._release(
                 (tracker, tracker.finish(offset), became) for tracker, offset, became in images
             )
 
     def ready(self, answers: Iterable[tuple[PartitionTracker[T], Key, T]]) -> None:
-        """Answers are known; they stay in flight until `release`.
+        """Note outcomes that are known; the images stay in flight until `release`.
 
-        Those of a batch come together: whoever waits for them would else start with the first.
+        The outcomes of a batch are given together: otherwise a waiter would start with the first.
         """
         with self.changed:
             for tracker, offset, result in answers:
@@ -196,17 +200,17 @@ class Assignment(Generic[T]):
             self.changed.notify_all()
 
     def release(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
-        """Answers that waited are safe."""
+        """End images whose outcomes waited and are safe now."""
         with self.changed:
             self._release((tracker, entry, entry.result) for entry in entries)
 
     def drop(self, tracker: PartitionTracker[T], entries: Iterable[Entry[T]]) -> None:
-        """Answers that waited are another bridge's to give."""
+        """End images whose outcomes waited and that another bridge will answer."""
         with self.changed:
             self._release((tracker, entry, None) for entry in entries)
 
     def close(self) -> None:
-        """Let go of all that is in flight; what still comes of it is not counted."""
+        """Drop all that is in flight; results that still come are not counted."""
         with self.changed:
             self._closed = True
             self._accounts.close()
@@ -214,7 +218,7 @@ class Assignment(Generic[T]):
     def _release(
         self, images: Iterable[tuple[PartitionTracker[T], Entry[T] | None, T | None]]
     ) -> None:
-        """These no longer hold memory; an entry that is None is not in flight (any more)."""
+        """Count these images as ended; an entry that is None is not in flight (any more)."""
         if self._closed:
             return
         emptied = False
@@ -239,7 +243,7 @@ class Assignment(Generic[T]):
         return self._accounts.in_flight < images and self._accounts.bytes < size
 
     def take_completed(self) -> list[Completed[T]]:
-        """What may be committed now; its records are given once. The caller holds `changed`."""
+        """What may be committed now; each record is returned once. The caller holds `changed`."""
         ready: list[Completed[T]] = []
         for tracker in self._trackers.values():
             entries = tracker.take()
@@ -249,15 +253,15 @@ class Assignment(Generic[T]):
         return ready
 
     def has_completed(self) -> bool:
-        """Whether `take_completed` would give anything; the caller holds `changed`."""
+        """Whether `take_completed` would return anything; the caller holds `changed`."""
         return any(tracker.completed for tracker in self._trackers.values())
 
     def unfinished(self) -> int:
-        """Images in flight that are still to become something; the caller holds `changed`."""
+        """Images in flight that have no outcome yet; the caller holds `changed`."""
         return sum(tracker.unfinished for tracker in self._trackers.values())
 
     def wait_finished(self, partitions: Iterable[TopicPartition], timeout_s: float) -> bool:
-        """Wait until nothing of these partitions is in flight; False if time ran out."""
+        """Wait until nothing of these partitions is in flight; False after `timeout_s` seconds."""
         wanted = list(partitions)
 
         def finished() -> bool:
@@ -268,9 +272,9 @@ class Assignment(Generic[T]):
             return self.changed.wait_for(finished, timeout_s)
 
     def wait_room(self, max_images: int, max_bytes: int, timeout_s: float) -> bool:
-        """Wait until more images may be taken; False if time ran out."""
+        """Wait until more images may be taken; False after `timeout_s` seconds."""
         with self.changed:
-            # Remembered, so that the waiter is woken once and not for each image that leaves.
+            # Kept, so that the waiter is woken once and not for each image that ends.
             self._room_wanted = (max_images, max_bytes)
             found = self._room.wait_for(lambda: self._has_room(max_images, max_bytes), timeout_s)
             self._room_wanted = None

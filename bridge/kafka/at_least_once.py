@@ -1,4 +1,4 @@
-"""Publishing what became of an image, and committing its offset only after that is safe."""
+"""Publishes the outcome of each image, and commits its offset only once the outcome is safe."""
 
 import time
 from collections import deque
@@ -22,18 +22,18 @@ log = structlog.get_logger()
 
 
 REPORTS_S = 0.02
-"""How often acknowledgements are looked for while no batch comes that brings them along."""
+"""Seconds between two looks for acknowledgements while no batch comes that brings them along."""
 FLUSH_S = 0.01
-"""Bound on the flush of a lone image, in seconds: should many follow, they are sent in large
+"""Bound on the flush of a single image, in seconds: if many images follow, they are sent in large
 requests again."""
 
 
 class AtLeastOnce:
-    """Each answer on its own, as soon as it is there; offsets follow the acknowledgements.
+    """Publishes each outcome on its own and at once; offsets follow the acknowledgements.
 
     Args:
-        failed: called, on any thread, with what makes it impossible to go on.
-        metadata: kept by Kafka with each committed offset.
+        failed: called, on any thread, with the error that makes it impossible to go on.
+        metadata: text that Kafka keeps with each committed offset.
     """
 
     problem: str | None = None
@@ -58,11 +58,11 @@ class AtLeastOnce:
         self._acknowledged: deque[Sequence[Settled]] = deque()
         self._refused: deque[_Refused] = deque()
         self._sending = Lock()
-        """Held by whoever hands records to the client. A record that was refused is sent again with
-        none beside it, so that the outcome is about that record alone."""
+        """Held by the thread that hands records to the client. A record that was refused is sent
+        again with no other beside it, so that the result is about that record alone."""
         self._matching = RLock()
-        """Held while reports are matched with records and counted, and while what was sent is still
-        being noted. Reports come on whichever thread calls the client."""
+        """Held while reports are matched with records and counted, and while records that were sent
+        are being noted. Reports come on whichever thread calls the client."""
         self._stopping = Event()
         self._lone = Event()
         self._idle = Thread(target=self._serve_idle, name="delivery", daemon=True)
@@ -73,7 +73,7 @@ class AtLeastOnce:
     def publish(self, settled: Sequence[Settled]) -> None:
         with self._sending:
             self._send(settled)
-        self._serve_reports()  # of earlier batches
+        self._serve_reports()  # those of earlier batches
 
     def skip(self, settled: Sequence[Settled]) -> None:
         self._assignment.finish(
@@ -83,7 +83,7 @@ class AtLeastOnce:
     def _send(self, settled: Sequence[Settled], *, alone: bool = False) -> None:
         if not settled:
             return
-        # One callback for all of a batch: one for each image costs as much as producing it.
+        # One callback for each batch: one for each image would cost as much as producing it.
         sent = _Sent(list(settled), list(settled), alone)
         on_delivery = partial(self._delivered, sent)
         with self._matching:
@@ -91,7 +91,7 @@ class AtLeastOnce:
                 try:
                     produced = produce(self._producer, publication, on_delivery)
                 except Exception:
-                    # Those before it are on their way, and count once they are there.
+                    # The records before it are on their way, and count once they are delivered.
                     self._withdraw(sent, settled[place:])
                     raise
                 if produced is not publication:
@@ -100,26 +100,27 @@ class AtLeastOnce:
             self._lone.set()
 
     def _replaced(self, sent: "_Sent", arrival: ReceivedRecord, produced: Publication) -> None:
-        """The client took something else for an image than it was given."""
+        """Note that the client took another record for an image than it was given."""
         for place, (other, _) in enumerate(sent.settled):
             if other is arrival:
                 sent.settled[place] = (arrival, produced)
 
     def _withdraw(self, sent: "_Sent", unsent: Sequence[Settled]) -> None:
-        """The client never got these."""
+        """Forget records that the client never got."""
         gone = {id(arrival) for arrival, _ in unsent}
         sent.settled[:] = [one for one in sent.settled if id(one[0]) not in gone]
         for _ in unsent:
             self._reported(sent)
 
     def _reported(self, sent: "_Sent") -> None:
-        """One report fewer is waited for; the caller holds `_matching`."""
+        """Count one report that has come; the caller holds `_matching`."""
         sent.waiting.pop()
         if not sent.waiting and sent.settled:
             self._acknowledged.append(sent.settled)
 
     def _delivered(self, sent: "_Sent", error: KafkaError | None, message: Message) -> None:
-        """One of `sent` was delivered, or not; `waiting` has one item for each that was not."""
+        """Note that a record of `sent` was delivered, or not; `waiting` has an item for each report
+        that has not come."""
         if error is None:
             with self._matching:
                 self._reported(sent)
@@ -141,7 +142,7 @@ class AtLeastOnce:
 
     def _serve_reports(self) -> None:
         self._producer.poll(0)
-        # All at once, under one lock; another thread may be taking some of them.
+        # All at once, under one lock; another thread may take some of them at the same time.
         reported: list[Sequence[Settled]] = []
         with suppress(IndexError):
             while True:
@@ -157,9 +158,9 @@ class AtLeastOnce:
             while not self._stopping.is_set():
                 if self._lone.wait(REPORTS_S):
                     self._lone.clear()
-                    # Flushing, Kafka's client does not wait for more records to send along
-                    # (linger.ms, which timers of whole milliseconds make two or three): none will
-                    # come.
+                    # During a flush, Kafka's client does not wait for more records to send along
+                    # (linger.ms, which its whole-millisecond timers turn into two or three); no
+                    # more will come.
                     self._producer.flush(FLUSH_S)
                 self._serve_reports()
                 if self._refused:
@@ -168,10 +169,10 @@ class AtLeastOnce:
             self._failed(error)
 
     def _send_refused(self) -> None:
-        """Send what was refused by itself, and what is refused even so with less in it.
+        """Send each refused record again by itself; if it is refused again, send less of it.
 
-        A broker judges a request's records of one partition together: most of those that it finds
-        too large are fine by themselves.
+        A broker judges the records of one request and partition together: most of those that it
+        refuses as too large are fine by themselves.
         """
         with self._sending:
             while self._refused and not self._stopping.is_set():
@@ -180,14 +181,14 @@ class AtLeastOnce:
                     try:
                         publication = instead(publication, refusal)
                     except FuseBlownError as error:
-                        self._failed(error)  # this one stays uncommitted; reports still come
+                        self._failed(error)  # this image stays uncommitted; reports still come
                         continue
                 if self._flush():
                     self._send([(arrival, publication)], alone=True)
                     self._flush()
 
     def _flush(self) -> bool:
-        """Wait until nothing is with the client; False: the bridge stops before that."""
+        """Wait until no record is with the client; False: the bridge was stopped before that."""
         while self._producer.flush(REPORTS_S):
             if self._stopping.is_set():
                 return False
@@ -201,8 +202,8 @@ class AtLeastOnce:
         self._serve_reports()
 
     def commit(self, *, wait: bool) -> None:
-        # Only this thread, the intake's, changes the assignment: nothing can be revoked between
-        # the look at what is completed and the commit, and the pipeline need not wait for either.
+        # Only this thread, the intake's, changes the assignment: no partition can be revoked
+        # between `take_completed` and the commit, and the pipeline need not wait for either.
         if self._pending and not wait:
             return
         with self._assignment.changed:
@@ -215,8 +216,8 @@ class AtLeastOnce:
         ]
         try:
             if not wait:
-                # Waiting would stop everything for the seconds that a rebalance takes: until it is
-                # over, no commit is answered.
+                # Waiting would stop everything for the seconds that a rebalance takes: no commit is
+                # answered until it is over.
                 self._consumer.commit(offsets=offsets, asynchronous=True)
                 self._pending = completed
                 return
@@ -259,9 +260,9 @@ class _Sent(NamedTuple):
     """Records that were handed to the client together.
 
     Attributes:
-        settled: those of them that were not refused.
-        waiting: one item for each without a report.
-        alone: there is one, and none was with the client beside it.
+        settled: the records that were not refused.
+        waiting: one item for each record without a report.
+        alone: whether this is one record, and no other was with the client at the same time.
     """
 
     settled: list[Settled]
@@ -278,7 +279,7 @@ class _Refused(NamedTuple):
 
 
 def _place(settled: Sequence[Settled], message: Message) -> int | None:
-    """Which of them this is; two that are equal in all of this are refused alike."""
+    """Index of this message's record; records that are equal in all of this are refused alike."""
     found = (message.topic(), message.key(), message.value())
     for place, (_, one) in enumerate(settled):
         if (one.topic, one.record.key, one.record.value) == found:

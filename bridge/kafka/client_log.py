@@ -1,4 +1,4 @@
-"""The log lines of Kafka's own client, among those of the bridge."""
+"""Puts the log lines of Kafka's own client into the bridge's log."""
 
 import logging
 
@@ -14,7 +14,7 @@ class KafkaLog:
         """Called on any thread; `level` is one of the standard library's."""
         text = message % arguments if arguments else message
         facility = text.partition(" ")[0]  # "OFFSET [client] ...": from a fixed set
-        # What is an error to it comes as one, too: see `on_error`.
+        # librdkafka also reports its errors through a callback: see `on_error`.
         told = level < logging.WARNING or facility in ("FAIL", "ERROR")
         tell = log.debug if told else log.warning
         tell("librdkafka", facility=facility, message=text[:500])

@@ -1,4 +1,4 @@
-"""Kafka clients, configured once: what users may override and what the bridge depends on."""
+"""Kafka clients, configured in one place: the bridge's defaults, and the options it depends on."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,10 +16,10 @@ from cli.clients import (
 )
 
 _OWNED = {
-    # An offset is committed when its answer is safe, which only the bridge knows.
+    # An offset is committed when its outcome is safe, and only the bridge knows when that is.
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    # Tells that a partition can be read though it has nothing new, and how far it was read.
+    # Reports that a partition can be read though it has nothing new, and how far it was read.
     "enable.partition.eof": True,
 }
 
@@ -27,27 +27,27 @@ _CONSUMER_DEFAULTS = {
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
     "partition.assignment.strategy": "cooperative-sticky",
-    # The client prefetches beside what the bridge counts; its default is 64 MiB.
+    # The client prefetches in addition to what the bridge counts; its default is 64 MiB.
     "queued.max.messages.kbytes": 32 * 1024,
-    # How long fetching rests once that is full; at the default second, a fast bridge starves.
+    # Pause of fetching when that queue is full; with the default of 1 s, a fast bridge starves.
     "fetch.queue.backoff.ms": 10,
     "allow.auto.create.topics": False,
     "topic.metadata.refresh.interval.ms": 30_000,
-    # Tells whether a broker is there and how far behind this bridge is, at no request.
+    # Shows, without a request, whether a broker is there and how far behind this bridge is.
     "statistics.interval.ms": 5_000,
 }
 
 _CLASSIC_ONLY = ("partition.assignment.strategy",)
-"""Defaults that group.protocol=consumer (KIP-848) does not know: there the broker assigns."""
+"""Defaults that group.protocol=consumer (KIP-848) does not accept: there the broker assigns."""
 
 _PRODUCER_DEFAULTS = {
     "enable.idempotence": True,
-    # 0 is for ever: a broker that is away is waited for, and nothing is given up.
+    # 0 means for ever: the client waits for a broker that is away, and gives nothing up.
     "message.timeout.ms": 0,
-    # Answers of one batch come together; waiting for more would only add latency.
+    # The outcomes of a batch come together; waiting for more would only add latency.
     "linger.ms": 0.5,
     "compression.type": "lz4",
-    # A dead letter is an image and its reason: the broker's limit is what counts.
+    # A dead letter is an image and its reason: the limit that counts is the broker's.
     "message.max.bytes": 64 << 20,
     "queue.buffering.max.kbytes": 256 * 1024,
     "statistics.interval.ms": 5_000,
@@ -68,7 +68,7 @@ _DECIDED = {
     "transaction.timeout.ms": "; it has the setting transaction_timeout_s",
     "bootstrap.servers": "; it has the setting brokers",
     "metadata.broker.list": "; it has the setting brokers",
-    # Each puts something else in the place of the brokers, or of the reports that come from them.
+    # Each replaces the brokers, or the reports that come from them.
     "test.mock.num.brokers": ": the client would use brokers of its own, which keep nothing",
     "enabled_events": ": the client would not report what became of an answer",
 }
@@ -94,14 +94,14 @@ _PROMISES: Mapping[str, tuple[tuple[str, ...], str]] = {
         "(--start latest begins once at the end)",
     ),
 }
-"""Options that keep a promise: the values that do, and what another would mean."""
+"""Options that keep a promise: the values allowed, and what any other value would mean."""
 
 
 def _given(settings: Settings, specific: Mapping[str, object]) -> dict[str, object]:
-    """What the user has set for a client, each option under one of its names alone.
+    """The options that the user has set for a client, each under only one of its names.
 
     Raises:
-        KafkaSettingError: one that cannot be set.
+        KafkaSettingError: an option that cannot be set.
     """
     given: dict[str, object] = {}
     options = {**settings.kafka, **specific}
@@ -139,14 +139,18 @@ def _reads_committed(options: Mapping[str, object]) -> bool:
 
 
 def consumer_option(settings: Settings, name: str) -> str:
-    """A consumer's option as the bridge uses it, in lower case; empty where it has no value."""
+    """The value of a consumer's option as the bridge uses it, in lower case; empty: no value."""
     given = {**settings.kafka, **settings.kafka_consumer}
     options = {**_CONSUMER_DEFAULTS, **{option_name(one): value for one, value in given.items()}}
     return str(options.get(name, "")).lower()
 
 
 def check_promises(settings: Settings) -> None:
-    """Raises KafkaSettingError for an option that would undo what the bridge promises."""
+    """Check the users' options for Kafka's clients.
+
+    Raises:
+        KafkaSettingError: an option would undo what the bridge promises.
+    """
     _merge(settings, {}, settings.kafka_consumer)
     _merge(settings, {}, settings.kafka_producer)
 

@@ -1,4 +1,4 @@
-"""Exactly once: answers, dead letters and offsets become visible together, or not at all."""
+"""Exactly once: predictions, dead letters and offsets become visible together or not at all."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +22,13 @@ log = structlog.get_logger()
 
 IDLE_WAIT_S = 0.2
 PACE = 3.0
-"""While images come in, the next transaction begins after this many times as long as the last one
-took: each costs the broker about as much as 200 images (measured: 4 ms of CPU)."""
+"""Factor by which the pause after a transaction is longer than that transaction took, while images
+come in: a transaction costs the broker as much as about 200 images (measured: 4 ms of CPU)."""
 BACKLOG = 256
-"""Images in flight that are unfinished, from which on transactions are `LONGEST_PAUSE_S` apart:
-each image then waits for longer than that anyway."""
+"""Unfinished images in flight from which on transactions are `LONGEST_PAUSE_S` apart: each image
+then waits for longer than that anyway."""
 LONGEST_PAUSE_S = 0.2
-"""Longest pause between two transactions, however long the last one took, in seconds."""
+"""Longest pause between two transactions in seconds."""
 FOR_GOOD = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -37,34 +37,34 @@ FOR_GOOD = (
     KafkaError._UNKNOWN_TOPIC,
     KafkaError._UNKNOWN_PARTITION,
 )
-"""Reasons that do not pass by themselves: as at least once, the bridge stops and says so."""
+"""Errors that do not pass by themselves: the bridge stops and reports them, as at least once."""
 ABORTS = 2
-"""Aborts in a row that a rebalance explains; after more, transactions do not work."""
+"""Aborts in a row that a rebalance can explain; after more, transactions do not work."""
 HUNG_FACTOR = 2
-"""Calls on the transaction coordinator have a bound of their own. One that outlasts it that many
-times never returns: librdkafka can lose a request when the broker goes in the middle of it."""
+"""Factor of the bound on calls to the transaction coordinator after which a call is taken to be
+hung: librdkafka can lose a request when the broker goes away in the middle of it."""
 
 
 class FencedError(Exception):
-    """Another bridge has taken over, or the broker has given a transaction up.
+    """The bridge is fenced: another one has taken over, or the broker gave a transaction up.
 
-    Whether the last transaction counts is the broker's to say: start again from what is committed.
+    Only the broker knows whether the last transaction counts: start again from what is committed.
     """
 
 
 class ExactlyOnce:
     """Publishes the completed prefix of every partition, one transaction after another.
 
-    A thread of its own commits, so that images are decoded and answered meanwhile; what they
-    become is the next transaction. A transaction carries the group's generation from the moment
-    its answers were taken: after a rebalance the broker refuses it, and what is still ours goes
-    into another one.
+    A thread of its own commits, so that images are decoded and answered meanwhile; their outcomes
+    go into the next transaction. A transaction carries the group's generation from the moment when
+    its outcomes were taken. After a rebalance the broker refuses it, and the images that are still
+    this bridge's go into another transaction.
 
     Args:
-        timeout_s: bound on each call on the transaction coordinator.
-        failed: called with what makes it impossible to go on.
-        metadata: kept by Kafka with each committed offset.
-        monotonic: seconds, for the pause between two transactions.
+        timeout_s: bound on each call to the transaction coordinator, in seconds.
+        failed: called with the error that makes it impossible to go on.
+        metadata: text that Kafka keeps with each committed offset.
+        monotonic: returns seconds, for the pause between two transactions.
     """
 
     def __init__(
@@ -96,9 +96,10 @@ class ExactlyOnce:
         self._metadata: Any = None
         self._ended = -LONGEST_PAUSE_S
         self._took = 0.0
-        """Monotonic seconds when the last transaction ended, and how long it took."""
+        """`_ended`: monotonic seconds when the last transaction ended; `_took`: its duration in
+        seconds."""
         self._settling = False
-        """Whether answers were taken that are neither committed nor dropped."""
+        """Whether outcomes were taken that are neither committed nor dropped."""
         self._calling_since: float | None = None
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="transactions", daemon=True)
@@ -112,7 +113,7 @@ class ExactlyOnce:
         )
 
     def skip(self, settled: Sequence[Settled]) -> None:
-        self.publish(settled)  # in order with the others: what is published of it is nothing
+        self.publish(settled)  # keeps the order; nothing is published for these
 
     def flush(self, timeout_s: float) -> None:
         with self._assignment.changed:
@@ -125,10 +126,10 @@ class ExactlyOnce:
             )
 
     def commit(self, *, wait: bool) -> None:  # noqa: ARG002 - what waits is draining
-        """Nothing to do but watch: images stay in flight until they are committed.
+        """Only check for a hung call: images stay in flight until their transaction is committed.
 
         Raises:
-            FencedError: the client hangs, and has to be replaced.
+            FencedError: the client hangs and has to be replaced.
         """
         since = self._calling_since
         if since is not None and time.monotonic() - since > HUNG_FACTOR * self._timeout_s:
@@ -142,8 +143,8 @@ class ExactlyOnce:
 
     def generation_changed(self) -> None:
         metadata = self._consumer.consumer_group_metadata()
-        # Put out of the group meanwhile: what names no member would be committed unchecked, so the
-        # old name stays, which the broker refuses.
+        # If the group has removed this member meanwhile, metadata without a member would be
+        # committed unchecked. So the old metadata stays, which the broker refuses.
         if self._consumer.memberid():
             with self._assignment.changed:
                 self._metadata = metadata
@@ -163,7 +164,7 @@ class ExactlyOnce:
             self._call(self._producer.init_transactions)
             self.problem = None
             while not self._stopping.is_set():
-                self._producer.poll(0)  # what the client tells of itself would pile up
+                self._producer.poll(0)  # otherwise the client's reports would pile up
                 with self._assignment.changed:
                     wait_s = self._pause_left() or IDLE_WAIT_S
                     if not self._assignment.changed.wait_for(self._has_work, wait_s):
@@ -181,7 +182,7 @@ class ExactlyOnce:
                     self._settling = False
                     self._assignment.changed.notify_all()
         except Exception as error:
-            if not self._stopping.is_set():  # else its time is over: a hung call has come back
+            if not self._stopping.is_set():  # otherwise a hung call came back after the end
                 self._failed(error)
         finally:
             with self._assignment.changed:
@@ -189,7 +190,7 @@ class ExactlyOnce:
                 self._assignment.changed.notify_all()
 
     def _has_work(self) -> bool:
-        # Taken without a generation, answers would be committed by nobody.
+        # Without a generation, outcomes that are taken could not be committed.
         return self._stopping.is_set() or (
             self._metadata is not None
             and self._assignment.has_completed()
@@ -197,7 +198,7 @@ class ExactlyOnce:
         )
 
     def _pause_left(self) -> float:
-        """Seconds for which a transaction still waits for images that are unfinished; at most
+        """Seconds for which the next transaction still waits for unfinished images; at most
         `LONGEST_PAUSE_S`. The caller holds `changed`."""
         unfinished = self._assignment.unfinished()
         if not unfinished:
@@ -208,7 +209,7 @@ class ExactlyOnce:
         return max(0.0, self._ended + pause - self._monotonic())
 
     def _settle(self, completed: Sequence[Completed[Publication]], metadata: Any) -> None:
-        """Get these answers committed, or drop what is no longer ours."""
+        """Get these outcomes committed, or drop those that are no longer this bridge's."""
         while completed and not self._stopping.is_set():
             rest: Sequence[Completed[Publication]]
             part, rest = split(completed, self._size.limit)
@@ -218,7 +219,7 @@ class ExactlyOnce:
                 self._give_up(part, error, metadata)
                 rest = completed
             except (DeliveryError, FuseBlownError):
-                # Left open, it would keep its readers waiting until the broker gives it up.
+                # An open transaction would keep its readers waiting until the broker gives it up.
                 with suppress(KafkaException):
                     self._call(lambda: self._producer.abort_transaction(self._timeout_s))
                 raise
@@ -236,14 +237,14 @@ class ExactlyOnce:
     def _give_up(
         self, part: Sequence[Completed[Publication]], error: KafkaException, metadata: Any
     ) -> None:
-        """End a transaction that failed, and see to it that the next one has a chance.
+        """End a transaction that failed, and prepare the next one so that it can succeed.
 
         Raises:
-            DeliveryError: none will have one, or nothing is left that could be published.
-            FuseBlownError: too many dead letters.
+            DeliveryError: no transaction can succeed, or nothing is left to publish.
+            FuseBlownError: there are too many dead letters.
             FencedError: this producer cannot go on.
         """
-        self._producer.poll(0)  # what became of its records is known before it is judged
+        self._producer.poll(0)  # the reports about its records must be known first
         reason = error.args[0]
         refusal = self._refusal or REFUSALS.get(reason.code())
         for_good = self._for_good or (reason.str() if reason.code() in FOR_GOOD else None)
@@ -251,7 +252,7 @@ class ExactlyOnce:
             raise DeliveryError(f"Kafka refuses the answers: {for_good}")
         self._abort(error)
         if refusal is not None:
-            # No wait: it has nothing to do with time.
+            # No wait: a refusal has nothing to do with time.
             log.debug("transaction_refused", reason=refusal, error=str(error))
             for entry in self._size.refused(part, refusal):
                 assert entry.result is not None
@@ -266,7 +267,8 @@ class ExactlyOnce:
         self._wait_for_generation(metadata, wait)
 
     def _wait_for_generation(self, refused: Any, wait_s: float) -> None:
-        """Wait for that long, or until the group's generation is known anew: often that was it."""
+        """Wait for `wait_s`, or until the group's generation is known anew: often that was the
+        cause."""
         with self._assignment.changed:
             self._assignment.changed.wait_for(
                 lambda: self._stopping.is_set() or self._metadata is not refused, wait_s
@@ -282,10 +284,10 @@ class ExactlyOnce:
                     assert entry.result is not None
                     if entry.result.silent:
                         continue
-                    # What is refused at once is replaced at once, and stays so.
+                    # A record that is refused at once is replaced at once, and stays replaced.
                     entry.result = produce(self._producer, entry.result, self._delivered)
         except KafkaException:
-            all_taken = False  # one before it failed: the next call raises what is to be done
+            all_taken = False  # an earlier record failed: the next call raises its error
         offsets = [
             TopicPartition(
                 one.tracker.topic, one.tracker.partition, one.offset, self._offset_metadata
@@ -300,7 +302,7 @@ class ExactlyOnce:
         self._call(lambda: self._producer.commit_transaction(self._timeout_s))
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        """A record of the open transaction was delivered, or not."""
+        """Note that a record of the open transaction was delivered, or not."""
         if error is None:
             return
         refusal = REFUSALS.get(error.code())
@@ -317,7 +319,7 @@ class ExactlyOnce:
         self._metrics.commits.labels("ok").inc()
 
     def _abort(self, error: KafkaException) -> None:
-        """End the failed transaction so that another can begin.
+        """Abort the failed transaction so that another can begin.
 
         Raises:
             FencedError: this producer cannot go on.
@@ -332,7 +334,7 @@ class ExactlyOnce:
             raise FencedError(f"could not abort: {second.args[0].str()}") from None
 
     def _call(self, call: Callable[[], None]) -> None:
-        """Repeat a transaction call that may be resumed: it goes on where it was."""
+        """Repeat a transaction call that can be resumed, until it has ended."""
         while True:
             self._calling_since = time.monotonic()
             try:

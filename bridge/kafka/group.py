@@ -1,4 +1,4 @@
-"""The consumer group as Kafka knows it: its members, its offsets and the model that they name."""
+"""The consumer group in Kafka: its members, its offsets and the model that its offsets name."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ ADMIN_TIMEOUT_S = 5.0
 
 
 def commit_metadata(model: str) -> str:
-    """What goes with each committed offset: the model that the group's images are answered by."""
+    """The metadata of each committed offset: it names the model that answers the group's images."""
     return MODEL + model
 
 
@@ -24,11 +24,11 @@ def read_model(metadata: str | None) -> str | None:
 
 
 class GroupState(NamedTuple):
-    """What a group is now.
+    """The present state of a group.
 
     Attributes:
-        models: named by its committed offsets of the images topic.
-        begun: it has such an offset.
+        models: models that its committed offsets of the images topic name.
+        begun: whether it has such an offset.
     """
 
     members: int
@@ -36,12 +36,12 @@ class GroupState(NamedTuple):
     begun: bool
 
     def others(self, model: str) -> list[str]:
-        """The models by which its members answer now, where that is not this one."""
+        """Other models by which the group's members answer now; empty without members."""
         return sorted(self.models - {model}) if self.members else []
 
 
 def read_group(settings: Settings) -> GroupState:
-    """Ask for the group, as nobody in it; empty where that cannot be learnt."""
+    """Ask for the group's state without joining it; empty where that cannot be learnt."""
     admin = make_admin(settings)
     name = settings.group
     asked = admin.list_consumer_group_offsets(
@@ -59,13 +59,13 @@ def read_group(settings: Settings) -> GroupState:
 
 
 def begin_at_ends(settings: Settings, consumer: Consumer) -> int:
-    """Commit, for a group that nobody is in, the end of each partition; how many there are.
+    """Commit the end of each partition for a group without members; returns their number.
 
-    A reset at the ends (`auto.offset.reset=latest`) would do so for each partition whenever it has
-    no offset, after a rebalance for instance, and pass over images that have come meanwhile.
+    `auto.offset.reset=latest` would move to the end whenever a partition has no offset, also after
+    a rebalance, and so skip images that came meanwhile.
 
     Raises:
-        KafkaException: Kafka does not take them; the group has got a member, perhaps.
+        KafkaException: Kafka refuses the offsets, perhaps because the group has a member now.
     """
     topic = settings.images_topic
     numbers = consumer.list_topics(topic, timeout=ADMIN_TIMEOUT_S).topics[topic].partitions

@@ -1,4 +1,4 @@
-"""The Kafka edge on the way in: one thread makes every call on the consumer."""
+"""Where records come in from Kafka: one thread makes every call on the consumer."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,27 +17,26 @@ from bridge.metrics import Metrics
 log = structlog.get_logger()
 
 FULL_S = 0.5
-"""Time without room, in seconds, after which partitions are paused. For a shorter time the client's
-queue just fills: pausing drops what the client has prefetched, so it must not follow every full
-batch."""
+"""Time without room, in seconds, after which partitions are paused. Before that the client's queue
+just fills: a pause drops what the client has prefetched, so it must not follow every full batch."""
 DRAIN_SLICE_S = 0.2
 FLUSH_S = 5.0
-"""Bound on the wait until what was published is safe, in seconds, where images are left that will
+"""Bound on the wait until published outcomes are safe, in seconds, where images are left that will
 not be answered."""
 
 
 class Intake:
-    """Fetches while there is room, keeps the group membership alive while there is none.
+    """Fetches while there is room, and keeps the group membership alive while there is none.
 
     Args:
-        take: gets the records taken; must return at once.
-        pixel_bytes: memory that an image takes once it is decoded, beside its record.
-        unwrapped_bytes: memory that what is inside a value takes beside it.
-        stalled: whether images cannot be finished just now, so that waiting for them is pointless.
-        failed: called, on the intake's thread, with what makes it impossible to go on.
-        watch: learns what health and the lag are told from.
-        broker_assigns: the group's protocol is KIP-848's, in which a member's epoch moves on
-            without a change of its partitions.
+        take: called with the records that were taken; must return at once.
+        pixel_bytes: bytes that an image takes once it is decoded, in addition to its record.
+        unwrapped_bytes: bytes that the content of a wrapped value takes in addition to the value.
+        stalled: returns whether images cannot be finished now, so that it is useless to wait.
+        failed: called, on the intake's thread, with the error that makes it impossible to go on.
+        watch: gets what health and the consumer lag are derived from.
+        broker_assigns: whether the group's protocol is KIP-848's, in which a member's epoch moves
+            on without a change of its partitions.
     """
 
     def __init__(
@@ -78,18 +77,18 @@ class Intake:
         self._delivery = delivery
         self._paused: set[tuple[str, int]] = set()
         self._uncommitted = False
-        """Whether partitions were taken away after the stop, with answers that were not
+        """Whether partitions were lost or revoked after the stop with outcomes that were not
         committed."""
         self._stopping = Event()
         self._at_once = Event()
         self._thread = Thread(target=self._run, name="intake", daemon=True)
         self.beat = time.monotonic()
-        """Monotonic seconds of the loop's last turn: what liveness looks at."""
+        """Monotonic seconds of the loop's last turn, for the liveness check."""
         self.left: str | None = "the consumer did not end in time"
         """After a stop: what was not answered, or not committed; None when all was."""
 
     def resize(self, max_images: int) -> None:
-        """Hold so many images in flight from now on; any thread may call it."""
+        """Allow `max_images` images in flight from now on; any thread may call it."""
         self._records.resize(max_images)
 
     def start(self) -> None:
@@ -141,7 +140,7 @@ class Intake:
                 arrivals = self._records.fetch()
             else:
                 self._pause()
-                # Still polled: a consumer that goes quiet is put out of its group.
+                # Still polled: the group removes a consumer that does not poll.
                 arrivals = self._records.fetch_one()
             if arrivals:
                 self._take(arrivals)
@@ -154,8 +153,8 @@ class Intake:
             self._metrics.paused.set(len(self._paused))
 
     def _resume(self, keys: Iterable[tuple[str, int]]) -> None:
-        """Fetch from these again; those that go must not stay paused: Kafka's client remembers it,
-        and would never fetch from them again when they come back."""
+        """Fetch from these partitions again. Those that go must not stay paused: Kafka's client
+        would remember it, and never fetch from them when they come back."""
         ours = self._paused & set(keys)
         if ours:
             self._consumer.resume([TopicPartition(*key) for key in ours])
@@ -172,15 +171,15 @@ class Intake:
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         keys = _keys(partitions)
-        # A cooperative rebalance has already moved the group on by now, and these partitions are
-        # still ours: commits that name the old generation would be refused.
+        # By now a cooperative rebalance has already given the group a new generation, and these
+        # partitions are still ours: commits with the old generation would be refused.
         self._delivery.generation_changed()
         if not self._at_once.is_set():
             if begun := self._records.take_begun():
-                # Called from within a fetch: the drain below would never see what it began.
+                # This is called within a fetch: the drain below would never see its records.
                 self._take(begun)
-            # What is in flight is finished while the partitions are still ours, so that the next
-            # owner need not do it again; not when Triton is away and it may take for ever.
+            # Images in flight are finished while the partitions are still ours, so that the next
+            # owner need not repeat them; but not while Triton is away, which may last for ever.
             self._drain(keys)
             self._delivery.commit(wait=True)
             if self._assignment.uncommitted(keys):
@@ -235,9 +234,9 @@ class Intake:
             waits = self._assignment.uncommitted(self._assignment.partitions)
             if hopeless or (drained and not waits):
                 break
-            # While the group rebalances, no commit is taken: polling is what takes this member
-            # through it, to the generation under which one is. What else comes is read again by
-            # whoever owns its partition next.
+            # During a rebalance no commit is accepted. Polling takes this member through it, to a
+            # generation under which commits are. Records that come now are read again by the next
+            # owner of their partition.
             self._consumer.poll(FULL_S if drained else 0)
             if self._broker_assigns:
                 self._delivery.generation_changed()

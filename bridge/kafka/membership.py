@@ -1,4 +1,4 @@
-"""Whether this bridge is in its group and reads, if not why, and what is still to be read. Pure."""
+"""Whether this bridge is in its group and reads, if not why, and the consumer lag. Pure."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -9,8 +9,8 @@ Key = tuple[str, int]
 """Topic and partition."""
 
 QUIET_S = 10.0
-"""Without news of the group for that long it is asked: a right that was taken away, or a broker
-that has gone, shows in nothing else while no image comes."""
+"""Seconds without news of the group after which it is asked: while no image comes, nothing else
+shows that a right was taken away or that a broker has gone."""
 ASK_AGAIN_S = 2.0
 """Time between two such questions while something is wrong, in seconds."""
 
@@ -26,8 +26,8 @@ class Membership:
     """Fed by the intake's thread alone; any thread may ask for `problem`.
 
     Args:
-        group: its name, as reasons say it.
-        clock: monotonic seconds.
+        group: its name, for the reasons.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, group: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,7 +45,7 @@ class Membership:
         self._heard_at = clock()
         self._tried_at = clock()
         self.positions: dict[Key, int] = {}
-        """The offset of the next record to read of each partition, as far as it is known."""
+        """The offset of the next record to read of each partition where it is known."""
 
     @property
     def problem(self) -> str | None:
@@ -72,10 +72,10 @@ class Membership:
         return self._joined and self._clock() - self._heard_at >= wait
 
     def assigned(self, keys: Iterable[Key], positions: Mapping[Key, int]) -> None:
-        """Partitions came, perhaps none.
+        """Note partitions that were assigned, perhaps none.
 
         Args:
-            positions: the committed offsets, of those that have one.
+            positions: the committed offsets of the partitions that have one.
         """
         self._joined = self._brokers_up = True
         self._of_group = self._of_commits = None
@@ -87,7 +87,7 @@ class Membership:
             self._of_topic = None
 
     def gone(self, keys: Iterable[Key], *, lost: bool = False) -> None:
-        """Partitions went; `lost`: because the group has put this member out."""
+        """Note partitions that were revoked; `lost`: the group has removed this member."""
         for key in keys:
             self._owned.discard(key)
             self._of_partitions.pop(key, None)
@@ -99,10 +99,10 @@ class Membership:
             self._joined = False
 
     def read(self, key: Key, following: int) -> int | None:
-        """What was read from a partition ends before the offset `following`.
+        """Note that records before the offset `following` of a partition were read.
 
         Returns:
-            The offset that was to come next, None where that is not known.
+            The offset that was expected next; None where it is not known.
         """
         expected = self.positions.get(key)
         self.positions[key] = following
@@ -113,7 +113,7 @@ class Membership:
         return expected
 
     def failed(self, key: tuple[str | None, int | None], code: int, text: str) -> None:
-        """The consumer reports an error, of a partition, of the topic or of the group."""
+        """Note an error that the consumer reports about a partition, the topic or the group."""
         topic, partition = key
         if (topic, partition) in self._owned:
             assert topic is not None
@@ -125,7 +125,7 @@ class Membership:
             self._of_group = text
 
     def to_try(self) -> list[Key]:
-        """Partitions that could not be read and are to be tried anew now, if any."""
+        """Partitions that could not be read and are to be tried again now, if any."""
         now = self._clock()
         if not self._of_partitions or now - self._tried_at < ASK_AGAIN_S:
             return []
@@ -133,14 +133,15 @@ class Membership:
         return sorted(self._of_partitions)
 
     def asked(self, problem: str | None) -> None:
-        """The group was asked something; `problem` is what it objected to."""
+        """Note that the group was asked something; `problem` is its objection, None: it had
+        none."""
         self._heard_at = self._clock()
         self._of_questions = problem
         if problem is None:
             self._brokers_up = True
 
     def committed(self, problem: str | None) -> None:
-        """A commit was answered, with this objection."""
+        """Note that a commit was answered; `problem` is the objection, None: there was none."""
         self._of_commits = problem
         if problem is None:
             self.asked(None)
@@ -149,12 +150,12 @@ class Membership:
         self._brokers_up = up
 
     def lags(self, ends: Mapping[Key, int], in_flight: Mapping[Key, int]) -> dict[Key, int]:
-        """The records of each owned partition that are not done with: unread, and in flight.
+        """The consumer lag of each owned partition: its records that are unread or in flight.
 
         Args:
-            ends: where readers find nothing more: the last stable offset for those that read what
-                is committed, else the high watermark.
-            in_flight: records that were read and are not done with.
+            ends: offset at which a reader finds nothing more: the last stable offset if it reads
+                only committed records, else the high watermark.
+            in_flight: number of records that were read and are not finished.
         """
         return {
             key: max(0, ends[key] - self.positions[key]) + in_flight.get(key, 0)

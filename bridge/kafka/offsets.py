@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 Key = int | tuple[int, int]
-"""What a tracker knows an image by: its record's offset, or that and which of the record's images
-it is."""
+"""The key by which a tracker knows an image: its record's offset, with the image's index if the
+record has several."""
 
 
 @dataclass(slots=True)
@@ -18,8 +18,8 @@ class Entry(Generic[T]):
 
     Attributes:
         cost: bytes that it holds.
-        begun: when it arrived; seconds of the caller's clock.
-        result: what is to be published for it, where publishing waits for the prefix.
+        begun: seconds of the caller's clock when it arrived.
+        result: the outcome, if it is published only when the completed prefix reaches it.
         parts: the images of a record that refers to several; it is finished when all of them are.
     """
 
@@ -47,15 +47,15 @@ class Part(Entry[T]):
 class PartitionTracker(Generic[T]):
     """The records of one partition in flight, for one assignment of it.
 
-    A partition that is revoked and assigned again gets a fresh tracker, so that a late completion
-    of the old assignment cannot move the new one's offsets. Not thread-safe: `Assignment` holds
-    the lock.
+    A partition that is revoked and assigned again gets a new tracker, so that a late result of the
+    old assignment cannot move the offsets of the new one. Not thread-safe: `Assignment` holds the
+    lock.
 
     Attributes:
         last: the offset of the newest record; -1 before the first.
-        position: the next offset to consume, were the bridge to stop now; None before the first.
-        in_flight: records begun and not released.
-        cost: their bytes.
+        position: the next offset to consume if the bridge stopped now; None before the first.
+        in_flight: records that have begun and are not released.
+        cost: bytes that they hold.
     """
 
     __slots__ = (
@@ -76,7 +76,8 @@ class PartitionTracker(Generic[T]):
         self._by_offset: dict[Key, Entry[T]] = {}
 
     def begin(self, offset: int, cost: int = 0, begun: float = 0.0) -> bool:
-        """A record has arrived at `begun`; False, and not taken, if it is none after the last."""
+        """Note a record that arrived at `begun`; False, and ignored, if its offset is not a new
+        one."""
         if offset <= self.last:
             return False
         self.last = offset
@@ -88,7 +89,8 @@ class PartitionTracker(Generic[T]):
         return True
 
     def split(self, offset: int, costs: Sequence[int]) -> list[Key] | None:
-        """A record has several images, which finish one by one; None if it is not in flight."""
+        """Note that a record has several images, which finish one by one; returns their keys, or
+        None if the record is not in flight."""
         whole = self._by_offset.pop(offset, None)
         if whole is None:
             return None
@@ -101,7 +103,7 @@ class PartitionTracker(Generic[T]):
         return keys
 
     def resize(self, key: Key, more: int) -> bool:
-        """An image holds so many bytes more; False if it is not in flight (any more)."""
+        """Note that an image holds `more` bytes more; False if it is not in flight (any more)."""
         entry = self._by_offset.get(key)
         if entry is None:
             return False
@@ -110,7 +112,7 @@ class PartitionTracker(Generic[T]):
         return True
 
     def finish(self, key: Key, result: T | None = None) -> Entry[T] | None:
-        """An image is done; None if it is not in flight (any more)."""
+        """Note that an image is finished; None if it is not in flight (any more)."""
         entry = self._by_offset.pop(key, None)
         if entry is not None:
             entry.finished = True
@@ -122,26 +124,27 @@ class PartitionTracker(Generic[T]):
 
     @property
     def oldest(self) -> float | None:
-        """When the first record after the completed prefix arrived; None: there is none."""
+        """When the first record after the completed prefix arrived; None: there is no such
+        record."""
         return self._entries[0].begun if self._entries else None
 
     @property
     def completed(self) -> bool:
-        """Whether `take` would give anything."""
+        """Whether `take` would return anything."""
         return bool(self._entries) and self._entries[0].finished
 
     @property
     def unfinished(self) -> int:
-        """Images in flight that are still to become something."""
+        """Number of images in flight that have no outcome yet."""
         return len(self._by_offset)
 
     def release(self, entry: Entry[T]) -> None:
-        """A finished record no longer holds memory."""
+        """Note that a finished record no longer holds memory."""
         self.in_flight -= 1
         self.cost -= entry.cost
 
     def take(self) -> list[Entry[T]]:
-        """Move `position` over the completed prefix; its images, in offset order."""
+        """Move `position` over the completed prefix; returns its images in offset order."""
         taken: list[Entry[T]] = []
         while self._entries and self._entries[0].finished:
             entry = self._entries.popleft()
@@ -154,7 +157,8 @@ class PartitionTracker(Generic[T]):
         return taken
 
     def discard_finished(self) -> list[Entry[T]]:
-        """The finished images that were not taken; the tracker is done with them."""
+        """Remove and return the finished images that were not taken; the tracker is used no
+        more."""
         finished = [
             one for entry in self._entries for one in entry.parts or (entry,) if one.finished
         ]
@@ -162,7 +166,7 @@ class PartitionTracker(Generic[T]):
         return finished
 
     def committable(self) -> int | None:
-        """The offset to commit, None when nothing was completed since the last commit."""
+        """The offset to commit; None when nothing was completed since the last commit."""
         return None if self.position == self._committed else self.position
 
     @property

@@ -1,4 +1,4 @@
-"""Handing one record to Kafka's client, and what is published in place of one that is refused."""
+"""Hands one record to Kafka's client, and finds what is published in place of a refused one."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,9 @@ log = structlog.get_logger()
 REFUSALS = {
     KafkaError.MSG_SIZE_TOO_LARGE: "too_large",
     KafkaError.INVALID_RECORD: "invalid_record",  # one without a key, on a compacted topic
-    KafkaError._INVALID_DIFFERENT_RECORD: "invalid_record",  # another one in its request was
+    KafkaError._INVALID_DIFFERENT_RECORD: "invalid_record",  # another record was invalid
 }
-"""Errors that are about the record, or one beside it: all else is about the cluster."""
+"""Errors about the record or one beside it, as classes; all others are about the cluster."""
 
 
 def produce(
@@ -28,10 +28,10 @@ def produce(
     """Hand a record to the client, waiting while its queue is full.
 
     Returns:
-        What it took: what comes instead, where it would never take this one.
+        What the client took: a replacement, if it would never accept this record.
 
     Raises:
-        DeliveryError: it will never take the last of these either, or no record at all.
+        DeliveryError: it will never accept the last replacement either, or no record at all.
         KafkaException: with the code `_STATE`: the transaction must be aborted.
     """
     while True:
@@ -46,10 +46,10 @@ def produce(
             )
             return publication
         except BufferError:
-            if not len(producer):  # it is larger than the whole queue
+            if not len(producer):  # the record is larger than the whole queue
                 publication = instead(publication, "too_large")
                 continue
-            producer.poll(0.1)  # full until the broker takes some; delivery reports make room
+            producer.poll(0.1)  # the queue is full; each delivery report makes room
         except KafkaException as error:
             code = error.args[0].code()
             if code == KafkaError._STATE:
@@ -65,11 +65,11 @@ def produce(
 def instead(publication: Publication, refusal: str) -> Publication:
     """What is published in place of a record that is refused for what it is.
 
-    The reason's headers can push a dead letter over the limit that the image itself just met.
+    The headers with the reason can push a dead letter over the limit that its image just met.
 
     Raises:
-        DeliveryError: nothing is left that could be.
-        FuseBlownError: too many dead letters.
+        DeliveryError: nothing is left that could be published.
+        FuseBlownError: there are too many dead letters.
     """
     other = None if publication.instead is None else publication.instead(refusal)
     key = repr(raw_bytes(publication.record.key)[:64])

@@ -1,4 +1,4 @@
-"""Taking records from Kafka's client: as many at a time as there is room for in memory."""
+"""Takes records from Kafka's client: as many at a time as there is room for in memory."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,20 +11,20 @@ from bridge.kafka.watch import Watch
 from wire.record import read_record
 
 FETCH = 256
-"""Records taken from the client's queue at a time: enough that a call's cost disappears."""
+"""Records taken from the client's queue at a time: enough to make the cost of a call negligible."""
 FIRST_STEP = 8
 """Records of a fetch that are asked for before the size of any of them is known."""
 POLL_S = 0.1
-"""Longest wait for a record: a commit that is due, or a stop, waits no longer."""
+"""Longest wait for a record in seconds: a commit that is due, or a stop, waits no longer."""
 
 
 class Records:
-    """What comes in, within a bound on images and on bytes. All of it is for the intake's thread.
+    """Takes records within a bound on images and bytes. Everything is for the intake's thread.
 
     Args:
-        watch: learns of what is read, and of errors; None: a fatal error is raised.
-        pixel_bytes: memory that an image takes once it is decoded, beside its record.
-        unwrapped_bytes: memory that what is inside a value takes beside it.
+        watch: is told what is read, and about errors; None: a fatal error is raised.
+        pixel_bytes: bytes that an image takes once it is decoded, in addition to its record.
+        unwrapped_bytes: bytes that the content of a wrapped value takes in addition to the value.
     """
 
     def __init__(
@@ -45,37 +45,38 @@ class Records:
         self._unwrapped_bytes = unwrapped_bytes
         self._max_bytes = max_bytes
         self._largest = 0
-        """Bytes of the largest record of the last fetch: the next ones may be like it."""
+        """Bytes of the largest record of the last fetch: the next ones may be as large."""
         self._begun: list[ReceivedRecord] = []
         """Records that were taken and not yet handed on."""
         self.resize(max_images)
 
     def resize(self, max_images: int) -> None:
-        """Have so many images in flight from now on; any thread may call it."""
+        """Allow `max_images` images in flight from now on; any thread may call it."""
         self._fetch_size = min(FETCH, max(1, max_images // 4))
-        # Room for a whole fetch is waited for: records taken one by one, whenever one leaves, cost
-        # several times as much.
+        # Wait for room for a whole fetch: to take records one by one, whenever an image leaves,
+        # costs several times as much.
         self._room_from = max_images - self._fetch_size + 1
 
     def wait_room(self, timeout_s: float) -> bool:
-        """Wait until there is room for a whole fetch; False: there is none in time."""
+        """Wait until there is room for a whole fetch; False after `timeout_s` seconds."""
         return self._assignment.wait_room(self._room_from, self._max_bytes, timeout_s)
 
     def fetch(self) -> list[ReceivedRecord]:
-        """Records, as many as there are and there is room for; none where none comes in time."""
-        # A wait for many records would last until all of them are there: the wait is for one,
+        """As many records as there are and there is room for; none if none comes within
+        `POLL_S`."""
+        # A wait for many records would last until all of them are there. So the wait is for one,
         # and whatever has come with it is taken along.
         first = self._consumer.poll(POLL_S)
         if first is None:
             return []
-        # Taken before the rest is asked for: in that call its partition can go, and come
-        # back to be read from an earlier record.
+        # Taken before the rest is asked for: during that call its partition can be revoked, and
+        # be assigned again to be read from an earlier record.
         largest, self._largest = self._largest, 0
         self._begun = self._accept([first])
         wanted, step = self._fetch_size - 1, FIRST_STEP
         while wanted > 0:
-            # No more than there is room for, should they be as large as the largest lately; and few
-            # at first, since the ones that come may be larger than all before.
+            # No more than there is room for if all are as large as the largest lately; and few at
+            # first, since the next ones may be larger than all before.
             room = self._max_bytes - self._assignment.bytes
             count = min(wanted, step, room // max(largest, self._largest, 1))
             messages = self._consumer.consume(count, 0) if count > 0 else []
@@ -86,12 +87,12 @@ class Records:
         return self.take_begun()
 
     def fetch_one(self) -> list[ReceivedRecord]:
-        """A record, should one come, whether there is room or not."""
+        """One record, if one comes, whether there is room or not."""
         message = self._consumer.poll(POLL_S)
         return [] if message is None else self._accept([message])
 
     def take_begun(self) -> list[ReceivedRecord]:
-        """What the fetch that goes on just now has taken already; it will not return it again."""
+        """The records that the fetch now in progress has already taken; it will not return them."""
         begun, self._begun = self._begun, []
         return begun
 
@@ -125,7 +126,7 @@ class Records:
             for record, place, tracker in zip(
                 records, places, self._assignment.begin(places), strict=True
             )
-            if tracker is not None  # else its partition went away while it was on its way here
+            if tracker is not None  # else its partition was revoked while it was on its way
         ]
 
     def _consumer_error(self, message: Message, error: KafkaError) -> None:

@@ -1,4 +1,4 @@
-"""What librdkafka says of itself every few seconds, as far as the bridge wants it. Pure."""
+"""Reads those of librdkafka's statistics that the bridge needs. Pure."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ import orjson
 
 
 class Statistics(NamedTuple):
-    """What the bridge wants of librdkafka's statistics.
+    """The part of librdkafka's statistics that the bridge needs.
 
     Attributes:
-        rtt_s: mean seconds from a request to its answer, of the broker that takes longest. A
-            consumer's say little: its brokers hold a request back while there is nothing to fetch.
-        throttle_s: the longest that a broker has delayed an answer by its quotas.
-        requests: that no broker has answered yet.
+        rtt_s: mean seconds from a request to its answer, of the slowest broker. A consumer's value
+            says little: its brokers hold a request back while there is nothing to fetch.
+        throttle_s: longest time in seconds for which a broker delayed an answer by its quotas.
+        requests: requests that no broker has answered yet.
         records, record_bytes: in the client's queue: fetched and not taken, or not acknowledged.
-        ends: the offset at which this consumer finds nothing more, by (topic, partition): the last
-            stable offset, or the high watermark for one that reads what is not committed, too.
+        ends: offset at which this consumer finds nothing more, by (topic, partition): the last
+            stable offset, or the high watermark if it also reads uncommitted records.
     """
 
     brokers_up: int
@@ -31,7 +31,7 @@ def read_statistics(text: str, *, committed: bool = True) -> Statistics:
     """Read the JSON that librdkafka hands to `stats_cb`.
 
     Args:
-        committed: whether the consumer reads committed records alone.
+        committed: whether the consumer reads only committed records.
     """
     body = orjson.loads(text)
     brokers = body.get("brokers", {}).values()
@@ -41,7 +41,7 @@ def read_statistics(text: str, *, committed: bool = True) -> Statistics:
         for one in of_topic.get("partitions", {}).values()
     ]
     end = "ls_offset" if committed else "hi_offset"
-    # Both are taken over a window; microseconds and milliseconds.
+    # Both are aggregated over a window; their units are microseconds and milliseconds.
     rtt_us = max((one.get("rtt", {}).get("avg", 0) for one in brokers), default=0)
     throttle_ms = max((one.get("throttle", {}).get("max", 0) for one in brokers), default=0)
     return Statistics(

@@ -7,7 +7,8 @@ from bridge.kafka.assignment import Completed
 from bridge.kafka.offsets import Entry
 
 MAX_ENTRIES = 2000
-"""Images of one transaction: more of them take no less time each, and it must end in time."""
+"""Most images in one transaction: with more, the time for each image does not fall, and the
+transaction must end in time."""
 
 
 CALM = 16
@@ -18,7 +19,7 @@ class TransactionSize:
     """How many images the next transaction carries. Pure.
 
     Attributes:
-        limit: at most so many.
+        limit: most images of the next transaction.
     """
 
     def __init__(self) -> None:
@@ -28,17 +29,17 @@ class TransactionSize:
         self._culprit_found = False
 
     def timed_out(self, part: Sequence[Completed[Publication]]) -> None:
-        """A transaction took too long: half of it next time."""
+        """Note that a transaction took too long: the next one may have half as many images."""
         self.limit = max(1, sum(len(one.entries) for one in part) // 2)
         self._calm = 0
 
     def refused(
         self, part: Sequence[Completed[Publication]], refusal: str
     ) -> Sequence[Entry[Publication]]:
-        """Half of it next time; of one record alone, the answers that must be replaced.
+        """Halve the next transaction; if this one had one record, return the outcomes to replace.
 
-        A broker judges a request's records of one partition together, and a transaction fails as a
-        whole: which record it was is found by halving.
+        A broker judges the records of one request and partition together, and a transaction fails
+        as a whole: halving finds the record that was refused.
         """
         entries = [entry for one in part for entry in one.entries]
         self._calm = 0
@@ -46,13 +47,14 @@ class TransactionSize:
             self.limit = len(entries) // 2
             return ()
         self._culprit_found = True
-        # What is not published is not refused.
+        # An outcome that is not published cannot have been refused.
         entries = [one for one in entries if one.result is not None and not one.result.silent]
-        # Images of one record go together: the largest is the one at fault, else the next.
+        # The images of one record go together: replace the largest first, then the next.
         return [max(entries, key=_size)] if refusal == "too_large" else entries
 
     def committed(self) -> None:
-        """Larger ones again, at once where one record was at fault."""
+        """Note a commit: larger transactions are tried again, at once if one record was at
+        fault."""
         self._calm += 1
         if self._culprit_found:
             self.limit = MAX_ENTRIES
@@ -73,9 +75,9 @@ def _size(entry: Entry[Publication]) -> int:
 def split(
     completed: Sequence[Completed[Publication]], limit: int
 ) -> tuple[list[Completed[Publication]], list[Completed[Publication]]]:
-    """The first `limit` entries, each partition's with the offset behind its last; and the rest.
+    """The first `limit` entries, each partition with the offset after its last one; and the rest.
 
-    Those of one record stay together, as one offset stands for all of them.
+    Entries of one record stay together, since one offset stands for all of them.
     """
     part: list[Completed[Publication]] = []
     rest: list[Completed[Publication]] = []

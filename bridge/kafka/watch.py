@@ -1,4 +1,4 @@
-"""What the intake tells of its consumer: its group, errors and lag, and images that are gone."""
+"""Observes the consumer for the intake: its group, errors, lag, and images that are gone."""
 
 from collections.abc import Iterable
 
@@ -16,20 +16,20 @@ from cli.clients import KafkaSettingError
 log = structlog.get_logger()
 
 NOBODYS = 2**31 - 1
-"""Number of a partition that does not exist. Asking about a real one could wait for the end of a
-transaction, which would delay the group's answer."""
+"""Number of a partition that does not exist. A question about a real one could wait for the end of
+a transaction, which would delay the group's answer."""
 ASK_TIMEOUT_S = 2.0
-"""Bound on a question to the group's coordinator, which usually takes a millisecond."""
+"""Bound in seconds on a question to the group's coordinator, which usually takes 1 ms."""
 
 
 class Watch:
-    """All of it is for the intake's thread, but `problem`, which any thread may read.
+    """Everything is for the intake's thread, except `problem`, which any thread may read.
 
     Args:
         consumer: asked for committed offsets and watermarks.
-        model: the one that this bridge serves.
-        skips: whether a position that Kafka no longer has leads to the topic's end
-            (auto.offset.reset=latest), not to the first record that is left.
+        model: the model that this bridge serves.
+        skips: whether reading goes on at the topic's end (auto.offset.reset=latest), and not at
+            the first record that is left, when Kafka no longer has a position.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Watch:
         return self._membership.problem
 
     def assigned(self, keys: list[Key]) -> None:
-        """Partitions came: note where reading begins, and whose answers it follows."""
+        """Note assigned partitions: where reading begins, and which model answered before."""
         found = self._committed(keys) if keys else []
         positions = {
             (one.topic, one.partition): one.offset
@@ -74,17 +74,17 @@ class Watch:
         self._membership.gone(keys, lost=lost)
 
     def read(self, key: Key, offset: int) -> None:
-        """A record was taken."""
+        """Note that a record was taken."""
         expected = self._membership.read(key, offset + 1)
         if expected is not None and offset > expected:
             self._gap(key, expected, offset)
 
     def error(self, message: Message, error: KafkaError) -> None:
-        """The consumer handed over an error in place of a record.
+        """Handle an error that the consumer handed over in place of a record.
 
         Raises:
             KafkaException: nothing can be read any more.
-            KafkaSettingError: nor after a restart with the same settings.
+            KafkaSettingError: the same, and a restart with the same settings would not help.
         """
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         if error.code() == KafkaError._PARTITION_EOF:
@@ -107,7 +107,7 @@ class Watch:
         self._membership.failed((topic, partition), error.code(), error.str())
 
     def _gap(self, key: Key, expected: int, offset: int) -> None:
-        """Offsets are missing: those of transactions' markers, or of records that Kafka deleted."""
+        """Handle missing offsets: they are transaction markers, or records that Kafka deleted."""
         low, _ = self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)
         if low <= expected:
             return
@@ -119,20 +119,20 @@ class Watch:
         )  # fmt: skip
 
     def committed(self, error: KafkaError | None, partitions: Iterable[TopicPartition]) -> None:
-        """What became of a commit."""
+        """Note the result of a commit."""
         problem = error or next((one.error for one in partitions if one.error is not None), None)
         if problem is None or problem.code() in _REFUSALS:
             self._membership.committed(None if problem is None else problem.str())
 
     def turn(self, *, paused: bool) -> None:
-        """Asks the group when there was no news for a while; called about twice a second.
+        """Ask the group when there was no news for a while; called about twice a second.
 
         Args:
             paused: whether the intake has paused its partitions.
         """
         if not paused and (keys := self._membership.to_try()):
-            # Kafka's client says only once that a partition cannot be read, and that it can again
-            # only with the next record; a pause makes it say so at the partition's end, too.
+            # Kafka's client reports only once that a partition cannot be read, and its recovery
+            # only with the next record; after a pause it also reports the partition's end again.
             places = [TopicPartition(*key) for key in keys]
             self._consumer.pause(places)
             self._consumer.resume(places)
@@ -140,7 +140,7 @@ class Watch:
             self._committed([(self._topic, NOBODYS)])
 
     def _committed(self, keys: list[Key]) -> list[TopicPartition]:
-        """Committed offsets, with what they say; empty where the group does not answer."""
+        """Committed offsets with their metadata; empty where the group does not answer."""
         try:
             found = self._consumer.committed(
                 [TopicPartition(*key) for key in keys], timeout=ASK_TIMEOUT_S
@@ -160,7 +160,7 @@ class Watch:
         self._metrics.brokers_up.set(statistics.brokers_up)
         self._metrics.tell_client("consumer", statistics)
         lags = self._membership.lags(statistics.ends, self._assignment.in_flight())
-        self._metrics.lag.clear()  # a partition that went to another bridge is that one's to tell
+        self._metrics.lag.clear()  # the new owner of a revoked partition reports its lag
         for (_, partition), lag in lags.items():
             self._metrics.lag.labels(str(partition)).set(lag)
 
@@ -171,4 +171,4 @@ _REFUSALS = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
-"""Errors of a commit that the next commit will meet, too. Errors of a rebalance pass."""
+"""Errors of a commit that the next commit will get, too. Errors of a rebalance pass."""

@@ -1,1 +1,1 @@
-"""Images that a message only refers to: finding out which, and fetching them."""
+"""Images that a message only refers to: which images those are, and how they are fetched."""

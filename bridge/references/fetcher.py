@@ -1,4 +1,4 @@
-"""Fetching objects on a thread and event loop of its own, many at a time."""
+"""Fetches objects on a thread and event loop of its own, many at a time."""
 
 import asyncio
 import time
@@ -18,18 +18,18 @@ from storage.objects import ObjectStorage, RefusedError, UnavailableError
 log = structlog.get_logger()
 
 TIDY_S = 1.0
-"""How often images that wait are looked through for those of partitions that are gone."""
+"""Seconds between two searches for waiting images whose partitions were revoked."""
 
 
 class Fetcher:
-    """Gets `Wanted`, and gives each back once, as `Fetched`.
+    """Takes `Wanted` images, and gives each back once, as `Fetched`.
 
     Args:
         connect: makes the stores, on the fetcher's event loop.
         assignment: counts the bytes that are held.
-        max_bytes: of all images in flight, with what is fetched for them; one object may go beyond.
-        max_object: bytes of one object.
-        failed: called with what makes it impossible to go on.
+        max_bytes: bytes of all images in flight, including fetched ones; one object may go beyond.
+        max_object: most bytes of one object.
+        failed: called with the error that makes it impossible to go on.
     """
 
     def __init__(
@@ -61,24 +61,25 @@ class Fetcher:
         self._told: str | None = None
         self._thread = Thread(target=self._run, name="fetcher", daemon=True)
         self.problem: str | None = None
-        """Why a store gives nothing; None while no object waits for a store that is away."""
+        """Why a store gives nothing; None while no object waits for an unavailable store."""
 
     def start(self, reply: Callable[[Fetched], None]) -> None:
         """Start fetching.
 
         Args:
-            reply: called on the fetcher's thread; it may only enqueue.
+            reply: called on the fetcher's thread; it may only enqueue the result.
         """
         self._reply = reply
         self._thread.start()
 
     def fetch(self, wanted: Sequence[Wanted]) -> None:
-        """Take these in hand; returns at once. On any thread."""
+        """Queue these for fetching; returns at once; may be called on any thread."""
         self._loop.call_soon_threadsafe(self._add, wanted)
 
     def stop(self, timeout_s: float = 5) -> None:
-        """End; what is not fetched by then is given back by nobody."""
-        with suppress(RuntimeError):  # it has ended by itself
+        """End within `timeout_s` seconds; images that are not fetched by then are not given
+        back."""
+        with suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(timeout_s)
 
@@ -101,7 +102,7 @@ class Fetcher:
         storage = self._connect()
         try:
             await storage.connect()
-            self._storage = storage  # only now: images may be waiting for it already
+            self._storage = storage  # set only when connected, since images may wait for it already
             self._turn()
             await self._stopped.wait()
         finally:
@@ -121,7 +122,7 @@ class Fetcher:
         self._turn()
 
     def _turn(self) -> None:
-        """Start what may be started; come back when more may be."""
+        """Start the fetches that may start now; come back when more may."""
         if self._storage is None or self._stopped.is_set():
             return
         now = self._monotonic()
@@ -143,7 +144,7 @@ class Fetcher:
         self._timer = self._loop.call_later(wait, self._tidy)
 
     def _released(self) -> None:
-        """On any thread, and maybe after the end."""
+        """Called on any thread, and perhaps after the end."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._turn)
 
@@ -164,13 +165,13 @@ class Fetcher:
         try:
             result = await self._read(task)
             if result is None:
-                return  # later, with room for it
+                return  # it is fetched later, when there is room
         except RefusedError as error:
             result = error
         except (UnavailableError, MemoryError) as error:
             self._later(task, error)
             return
-        except Exception as error:  # of this object alone, whatever it is
+        except Exception as error:  # any error is about this object alone
             result = error
         held = task.held
         self._schedule.answered(task)
@@ -186,11 +187,11 @@ class Fetcher:
         self._give(wanted, result)
 
     async def _read(self, task: Task[Wanted]) -> bytes | RefusedError | None:
-        """Its bytes, or why it has none for us; None: there is no room for it now.
+        """The object's bytes, or why it is refused; None: there is no room for it now.
 
         Raises:
-            RefusedError: it cannot be had.
-            UnavailableError: its store does not give it now.
+            RefusedError: the object cannot be fetched.
+            UnavailableError: its store does not give it now, but may later.
         """
         assert self._storage is not None
         wanted = task.item
@@ -205,7 +206,8 @@ class Fetcher:
         return await opened.read() if fits else None
 
     def _later(self, task: Task[Wanted], error: Exception) -> None:
-        """Its store did not give it: it is fetched again, unless only it fails."""
+        """Fetch again an object that its store did not give, unless it is the only one that
+        fails."""
         wanted, held, now = task.item, task.held, self._monotonic()
         self._metrics.fetches.labels("transient").inc()
         busy = isinstance(error, UnavailableError) and error.busy
@@ -222,8 +224,8 @@ class Fetcher:
         self._assignment.resize(arrival.tracker, arrival.key, more)
 
     def _room(self) -> int:
-        """Bytes that may be fetched: as many as one object has, whatever else is in flight, so that
-        images never wait for ever for the room that those behind them take."""
+        """Bytes that may be fetched: at least those of one object, whatever else is in flight, so
+        that images never wait for ever for room that is taken by images behind them."""
         assignment = self._assignment
         return max(self._max_bytes - assignment.bytes, self._max_object - assignment.extra_bytes)
 

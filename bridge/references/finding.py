@@ -1,4 +1,4 @@
-"""From a record that only refers to images to what has to be fetched."""
+"""Finds out what has to be fetched for a record that only refers to images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from wire.reference import BadReferenceError, Reference, parse_reference
 
 
 def refers(event: ImageEvent, value: bytes) -> bool:
-    """Whether a record may only refer to its image: cheap, and wrong only for more work."""
+    """Whether a record may only refer to its image. A cheap test; if wrong, it only costs work."""
     if event.dataref is not None and not value:
         return True
     return event.content_type != NDARRAY and may_refer(value)
@@ -23,12 +23,12 @@ def refers(event: ImageEvent, value: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Takes records apart that refer to images. All of it is for the pipeline's thread.
+    """Handles records that refer to images. Everything is for the pipeline's thread.
 
     Args:
-        field: path of the field of a JSON message that holds a URL; empty: none.
-        fetch: gets what has to be fetched; None: nothing may be.
-        pixel_bytes: memory that an image takes once it is decoded.
+        field: path of the field of a JSON message that holds a URL; empty: no field does.
+        fetch: called with the images to fetch; None: no image may be fetched.
+        pixel_bytes: bytes that an image takes once it is decoded.
     """
 
     allowed: AllowList
@@ -46,17 +46,17 @@ class References:
         begin_trace: Callable[[ReceivedRecord, ImageEvent], None],
         expired: Callable[[ReceivedRecord, ImageEvent], bool],
     ) -> int | None:
-        """See to a record that only refers to images.
+        """Handle a record that only refers to images.
 
         Args:
             begin_trace: called for each image.
-            expired: says of an image that it is too old, and has seen to it.
+            expired: returns whether an image is too old; if so, it has ended that image.
 
         Returns:
-            How many of them are being fetched; None: it is no such record.
+            Number of its images that are being fetched; None: the record does not refer to images.
 
         Raises:
-            FuseBlownError: too many dead letters.
+            FuseBlownError: there are too many dead letters.
         """
         try:
             found = self._find(arrival.record, event, value)
@@ -105,10 +105,10 @@ class References:
     def _parts(
         self, arrival: ReceivedRecord, event: ImageEvent, found: list[Named]
     ) -> list[ReceivedRecord]:
-        """The record, or one for each of several images, with a message about it alone.
+        """The record itself, or a record for each of its images, with a message about it alone.
 
-        Else the dead letter of one of them would, sent again, bring back all of them, and their
-        predictions would have one key.
+        Otherwise the dead letter of one image, sent again, would bring back all images of the
+        record, and their predictions would share a key.
         """
         if len(found) == 1:
             return [arrival]

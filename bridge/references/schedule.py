@@ -1,4 +1,4 @@
-"""Which object is fetched next, and what a failure means. Pure: the caller passes the time."""
+"""Which object is fetched next, and what a failed fetch means. Pure: the caller passes the time."""
 
 import random
 from collections import deque
@@ -11,13 +11,13 @@ from bridge.backoff import Backoff
 T = TypeVar("T")
 
 MAX_FETCHES = 128
-"""Objects that are fetched at a time: a store that takes 50 ms to answer gives 2,500 a second."""
+"""Most objects fetched at a time: a store that takes 50 ms to answer then gives 2,500 a second."""
 FIRST_GUESS = 64 << 10
-"""Bytes that an object of unknown size is assumed to have until one was fetched; never more than it
-may have."""
+"""Bytes that an object of unknown size is assumed to have until one was fetched; the assumed size
+never exceeds the largest allowed one."""
 GIVE_UP_S = 60.0
-"""An object is given up no sooner than so long after its first failure, so that a network which
-comes and goes costs none."""
+"""Seconds after its first failure before which no object is given up, so that an unsteady network
+costs no image."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,10 +25,10 @@ class Task(Generic[T]):
     """An object to be fetched.
 
     Attributes:
-        store: where it lies; failures are each store's own.
-        size: its bytes; None while nothing says them.
-        held: bytes that it was given room for, while it is being fetched.
-        failures: of this object alone: others of its store were fetched in between.
+        store: the store that holds it; failures are counted for each store.
+        size: its size in bytes; None while it is unknown.
+        held: bytes of room that it was given while it is being fetched.
+        failures: failures of this object alone: others of its store were fetched in between.
     """
 
     item: T
@@ -55,9 +55,9 @@ class Schedule(Generic[T]):
     """Objects in the order in which they came, many at a time, as bytes and stores allow.
 
     A store that fails is left alone for a while, and then asked for one object at a time until it
-    gives one. An object that fails while others of its store are fetched goes behind them, and is
-    given up after `max_failures` such failures; while its store gives nothing, nothing is held
-    against it.
+    gives one. An object that fails while others of its store are fetched is put behind them, and
+    given up after `max_failures` such failures. While its store gives nothing, its failures are
+    not counted.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Schedule(Generic[T]):
 
     @property
     def problem(self) -> str | None:
-        """Why a store gives nothing, though something of it is waited for; None: none is so."""
+        """Why a store gives nothing although objects of it are waited for; None: no store is so."""
         for store in self._stores.values():
             if store.problem is not None and (store.waiting or store.in_flight):
                 return store.problem
@@ -100,10 +100,10 @@ class Schedule(Generic[T]):
         return self._stores[name]
 
     def next(self, now: float, room: int) -> Task[T] | None:
-        """The object to ask for now, counted as in flight; None while there is none.
+        """The next object to fetch, counted as in flight; None while there is none.
 
         Args:
-            room: bytes that there is room for.
+            room: bytes that may still be fetched.
         """
         self.wants_room = False
         if self.in_flight >= self._max_fetches:
@@ -125,12 +125,12 @@ class Schedule(Generic[T]):
         return None
 
     def wakes_at(self) -> float | None:
-        """When the next store may be asked again; None: nothing waits for a time."""
+        """Monotonic seconds when the next store may be asked; None: no store waits for a time."""
         waits = [store.not_before for store in self._stores.values() if store.waiting]
         return min(waits, default=None)
 
     def grown(self, task: Task[T], size: int, room: int) -> bool:
-        """Its store says how large it is; False: it has to wait until there is room for it."""
+        """Note the size that the store reports; False: the object must wait until there is room."""
         more = size - task.held
         self._guess = max(size, self._guess - self._guess // 64)
         if more > room:
@@ -142,7 +142,7 @@ class Schedule(Generic[T]):
         return True
 
     def answered(self, task: Task[T]) -> None:
-        """It was fetched, or the store has said that it cannot be: the store is well."""
+        """Note that an object was fetched, or refused for good: its store is well."""
         store = self._ended(task)
         store.fetched += 1
         store.backoff.reset()
@@ -150,10 +150,10 @@ class Schedule(Generic[T]):
         store.limit = min(self._max_fetches, store.limit + 1)
 
     def failed(self, task: Task[T], now: float, why: str, *, busy: bool) -> bool:
-        """Its store did not give it; False: it is given up.
+        """Note that a store did not give an object; False: the object is given up.
 
         Args:
-            busy: the store says that it is asked too much.
+            busy: whether the store reports too many requests.
         """
         store = self._ended(task)
         others_fetched = store.fetched > task.fetched_before
@@ -162,7 +162,7 @@ class Schedule(Generic[T]):
         task.failed_at = now if task.failed_at is None else task.failed_at
         if task.failures >= self._max_failures and now - task.failed_at >= GIVE_UP_S:
             return False
-        if now >= store.not_before:  # several requests of one outage are one failure
+        if now >= store.not_before:  # several failed requests of one outage count as one
             store.not_before = now + store.backoff.next_wait()
             store.limit = max(1, store.limit // 2)
         store.problem = why
@@ -180,7 +180,7 @@ class Schedule(Generic[T]):
         return store
 
     def discard(self, gone: Callable[[T], bool]) -> list[T]:
-        """Take out of what waits the objects that nobody needs any more; returns them."""
+        """Take the objects that nobody needs any more out of what waits; returns them."""
         found: list[T] = []
         for store in self._stores.values():
             if ours := [task for task in store.waiting if gone(task.item)]:

@@ -1,4 +1,4 @@
-"""What is asked of the fetcher, and what it gives back."""
+"""The requests to the fetcher, and its replies."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What became of it: its bytes, why there are none, or None: nobody needs them any more."""
+    """The result of a fetch: bytes, the error, or None if nobody needs the image any more."""
 
     wanted: Wanted
     result: bytes | Exception | None

@@ -1,1 +1,1 @@
-"""What a model's outputs mean: each task turns a batch's tensors into answers. Pure."""
+"""Tasks: each turns the output tensors of a batch into one answer for each image. Pure."""

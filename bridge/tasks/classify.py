@@ -1,6 +1,6 @@
-"""Classification: the best classes of each image, by Triton itself or from its numbers.
+"""Classification: the best classes of each image, found by Triton or from the model's numbers.
 
-A model may have several outputs of classes ("heads"): then each image has the best of each.
+A model may have several outputs of classes ("heads"): each image then has the best of each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from wire.prediction import Head, ScoredLabel
 
 ACTIVATIONS = ("none", "softmax", "sigmoid")
 BY_TRITON = ("FP32", "FP64")
-"""Types of outputs of which Triton itself finds the best classes, and knows their names."""
+"""Output datatypes for which Triton itself finds the best classes and their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Classify:
     """The best classes of one output.
 
     Attributes:
-        classes: how many there are; None: that is not known.
-        top_k: so many are told of.
-        activation: what makes scores of the output's numbers: none, softmax or sigmoid.
-        labels: names of the classes, that win over Triton's.
+        classes: number of classes; None: it is not known.
+        top_k: number of best classes in an answer.
+        activation: turns the output's numbers into scores: none, softmax or sigmoid.
+        labels: names of the classes, which win over Triton's.
     """
 
     output: Output
@@ -71,7 +71,7 @@ class Classify:
 
     @property
     def names_wanted(self) -> Output | None:
-        """What to ask for once, to learn the names of all classes; None: nothing."""
+        """The output to ask for once to learn the names of all classes; None: no output."""
         if self.by_triton or self.labels or self.output.datatype not in BY_TRITON:
             return None
         return replace(self.output, classes=self.classes or 1 << 20)
@@ -118,7 +118,7 @@ class Classify:
 
 @dataclass(frozen=True, slots=True)
 class ClassifyHeads:
-    """The best classes of several outputs; the first is the one that readers of old know."""
+    """The best classes of several outputs; older readers know only the first output's."""
 
     heads: tuple[Classify, ...]
 
@@ -147,14 +147,14 @@ class ClassifyHeads:
 
 
 def activate(numbers: npt.NDArray[Any], activation: str) -> npt.NDArray[np.float64]:
-    """Scores of numbers, along the last axis; they must be finite."""
+    """Scores (float64) from numbers, along the last axis; the numbers must be finite."""
     values = numbers.astype(np.float64)
     if activation == "softmax":
         raised = np.exp(values - values.max(axis=-1, keepdims=True))
         made: npt.NDArray[np.float64] = raised / raised.sum(axis=-1, keepdims=True)
         return made
     if activation == "sigmoid":
-        # Beyond these a float64 of exp() would overflow, and the score is 0 or 1 anyway.
+        # Beyond these bounds exp() would overflow a float64, and the score is 0 or 1 anyway.
         values = 1 / (1 + np.exp(-np.clip(values, -500, 500)))
     return values
 
@@ -195,14 +195,14 @@ def read_classify(output: Output, top_k: int, text: Mapping[str, str], refuse: R
 
 
 def parse_class(text: bytes) -> ScoredLabel:
-    """One "score:index[:label]"; without a label the index is the label."""
+    """Read one "score:index[:label]"; without a label, the index is the label."""
     score, _, rest = text.partition(b":")
     label, class_id = _parse_label(rest)
     return {"label": label, "class_id": class_id, "score": float(score)}
 
 
-@lru_cache(4096)  # a model has some thousand classes at most that it ever answers with
+@lru_cache(4096)  # a model answers with at most a few thousand different classes
 def _parse_label(text: bytes) -> tuple[str, int]:
     index, _, label = text.decode().partition(":")
-    label = label.removesuffix("\r")  # Triton keeps it of a file with Windows' line ends
+    label = label.removesuffix("\r")  # kept by Triton from a file with Windows line ends
     return label or index, int(index)

@@ -26,8 +26,8 @@ from imaging.tensor import number
 from wire.answers import MAX_DETECTIONS, Detection, Detections, ImageSize
 
 BOXES = ("corners", "centre", "corner_size", "corners_yx")
-"""Layouts of a box's four numbers: left, top, right, bottom; centre x, y, width, height; left, top,
-width, height; and TensorFlow's top, left, bottom, right."""
+"""Layouts of the four numbers of a box. corners: left, top, right, bottom. centre: centre x, centre
+y, width, height. corner_size: left, top, width, height. corners_yx: top, left, bottom, right."""
 UNITS = ("pixels", "unit")
 
 
@@ -36,11 +36,12 @@ class Detect:
     """The boxes of a detector.
 
     Attributes:
-        roles: its outputs, in the order of the layout's roles.
-        shape: of the model's input; None: it takes encoded images, and boxes are passed on.
+        roles: the model's outputs, in the order of the layout's roles.
+        shape: shape of the model's input; None: it takes encoded images, and its boxes are passed
+            on unchanged.
         boxes: one of `BOXES`.
-        unit: boxes are from 0 to 1 of the input instead of in its pixels.
-        nms: whether boxes are chosen among; the model has not done it.
+        unit: whether boxes are given from 0 to 1 of the input, and not in its pixels.
+        nms: whether overlapping boxes must still be removed here.
         labels: names of the classes.
     """
 
@@ -79,7 +80,7 @@ class Detect:
         return results
 
     def _choose(self, found: Candidates, size: Size | None) -> Detections:
-        # NaN and infinity are refused by the layouts: what is compared here are numbers.
+        # The layouts refuse NaN and infinity, so only finite numbers are compared here.
         likely = found.scores >= np.float32(self.score_threshold)
         scores, classes = found.scores[likely], found.classes[likely]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -104,7 +105,7 @@ class Detect:
         return self._detections(where.to_image(boxes), scores, classes, image)
 
     def _corners(self, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Left, top, right, bottom in pixels of the input."""
+        """Boxes as left, top, right, bottom in pixels of the input; float32 [n, 4]."""
         if self.boxes == "corners_yx":
             boxes = boxes[:, [1, 0, 3, 2]]
         elif self.boxes != "corners":
@@ -124,7 +125,8 @@ class Detect:
         classes: npt.NDArray[np.int64],
         image: ImageSize | None,
     ) -> Detections:
-        """What has no area within the image is left out: it was in a border, or is no box."""
+        """Detections of the image; boxes without area within it are left out: they lay in a
+        border."""
         area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         rows = zip(
             boxes[area].round(2).tolist(), scores[area].tolist(), classes[area].tolist(),
@@ -145,7 +147,7 @@ class Detect:
 
 
 def known_layout(outputs: Sequence[Output]) -> str | None:
-    """The layout that the names of a model's outputs show; None: they show none."""
+    """The layout that the names of a model's outputs imply; None: they imply none."""
     names = {one.name for one in outputs}
     for layout in ("efficientnms", "torchvision"):
         known = LAYOUTS[layout].names
@@ -162,10 +164,10 @@ def read_detect(
     text: Mapping[str, str],
     refuse: Refuse,
 ) -> Detect:
-    """Understand a detector.
+    """Find out how a detector's outputs are to be read.
 
     Args:
-        outputs: of the model; where `named`, those of `postprocess.outputs` in its order.
+        outputs: outputs of the model; if `named`, those of `postprocess.outputs` in its order.
         text: the model's parameters.
 
     Raises:
@@ -226,7 +228,7 @@ def read_detect(
 
 
 def _single(dims: Sequence[int]) -> str:
-    """The layout of a detector's only output: rows of six are boxes that were chosen already."""
+    """The layout of a detector's only output; rows of six numbers are boxes that need no NMS."""
     return "yolov10" if len(dims) == 2 and dims[1] == 6 and not 0 < dims[0] <= 6 else "yolov8"
 
 

@@ -1,4 +1,4 @@
-"""Embedding: an image as a vector, to find images like it."""
+"""Embedding: an image as a vector, which helps to find similar images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Embed:
     """One output as a vector.
 
     Attributes:
-        unit_length: it is scaled to the length 1 (L2), so that a dot product is a cosine.
-        encoding: how JSON holds it.
+        unit_length: whether it is scaled to the length 1 (L2), so that a dot product is a cosine.
+        encoding: how JSON holds it: base64 or list.
     """
 
     output: Output

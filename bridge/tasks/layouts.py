@@ -1,4 +1,4 @@
-"""The forms in which detectors give their boxes, and what each says of one image. Pure."""
+"""The forms in which detectors give their boxes, and how each is read for one image. Pure."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 
 
 class Candidates(NamedTuple):
-    """Boxes of one image before any is chosen.
+    """All boxes that a model gives for one image, before the best are chosen.
 
     Attributes:
         boxes: float32 [n, 4], in the corners or centres that the model gives.
@@ -30,14 +30,15 @@ class Layout(NamedTuple):
     """One form of a detector's outputs.
 
     Attributes:
-        roles: what its outputs are, in the order in which `postprocess.outputs` names them.
-        names: output names that are known for each role.
-        boxes: how its boxes are written, where nothing else is told.
-        nms: whether boxes of one object must still be chosen among.
-        read: makes candidates of one image's outputs, in the order of the roles; of the scores of
-            single-tensor layouts, the activation comes after them.
-        classes: how many there are, by the sizes of the first output; None: they do not say.
-        columns: of a single-tensor layout, the fewest numbers of a row, and the most; 0: any.
+        roles: the roles of its outputs, in the order in which `postprocess.outputs` names them.
+        names: known output names for each role.
+        boxes: the order of a box's numbers, unless the parameters name another.
+        nms: whether overlapping boxes must still be removed.
+        read: makes candidates from one image's outputs, in the order of the roles, and the
+            activation for the scores of single-tensor layouts.
+        classes: returns the number of classes from the sizes of the first output; None: they do
+            not give it.
+        columns: fewest and most numbers in a row of a single-tensor layout; 0: any number.
     """
 
     roles: tuple[str, ...]
@@ -49,7 +50,7 @@ class Layout(NamedTuple):
     columns: tuple[int, int] = (0, 0)
 
     def fits(self, dims: Sequence[int]) -> bool:
-        """Whether a single-tensor layout's output can have these sizes; -1: any."""
+        """Whether a single-tensor layout's output can have these sizes; -1 stands for any size."""
         fewest, most = self.columns
         if not fewest:
             return True
@@ -94,7 +95,7 @@ def _torchvision(outputs: Sequence[Array], _: str) -> Candidates:
 
 
 def _counted(outputs: Sequence[Array], _: str) -> Candidates:
-    """The first so many boxes count; what is behind them is filling, whatever it is."""
+    """Candidates from the first boxes, as many as the count says; the rest is padding."""
     number, boxes, scores, classes = outputs
     finite(number, "number of detections")
     if number.size != 1 or not 0 <= int(number.reshape(-1)[0]) <= scores.size:
@@ -107,10 +108,10 @@ def _counted(outputs: Sequence[Array], _: str) -> Candidates:
 
 
 def _rows(tensor: Array, least: int) -> Array:
-    """A box in each row, whichever way the model turns its matrix: it has more boxes than columns.
+    """A matrix with one box in each row; it is transposed if it has more columns than rows.
 
     Raises:
-        AnswerError: a row cannot have what it must.
+        AnswerError: a row has too few numbers for a box.
     """
     if tensor.ndim != 2:
         raise AnswerError("bad_shape", f"the model gives {list(tensor.shape)}, a matrix is needed")
@@ -147,7 +148,7 @@ def _yolov10(outputs: Sequence[Array], _: str) -> Candidates:
 
 
 def _classes_beside(others: int) -> Callable[[Sequence[int]], int | None]:
-    """How many classes a matrix of boxes and scores has, beside `others` more numbers a row."""
+    """Returns the number of classes of a matrix whose rows have `others` more numbers."""
 
     def classes(dims: Sequence[int]) -> int | None:
         return min(dims) - others if len(dims) == 2 and min(dims) > others else None

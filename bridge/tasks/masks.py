@@ -15,10 +15,9 @@ from wire.tensors import MAX_MASK_SIDE
 Mask = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 MOST_PIXELS = 1 << 24
-"""Pixels of a mask at the most. They bound the time that it takes, however well it can be
-compressed."""
+"""Most pixels of a mask. They bound the time that it takes, however well it can be compressed."""
 LEVEL = 3
-"""Compression level of zlib. Masks are large areas, of which a higher level makes hardly less."""
+"""Compression level of zlib. A higher level makes masks, which are large areas, hardly smaller."""
 
 _WHOLE = ("BOOL", "UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "UINT64", "INT64")
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
@@ -30,10 +29,10 @@ class MaskRules:
     """How numbers become a mask.
 
     Attributes:
-        activation: none or sigmoid: what makes a score of the numbers of a single class.
-        threshold: the score from which on a pixel is of that class.
-        image: of the model's input, where that is known: which of an output's sizes are a
-            picture's, and which is the number of classes.
+        activation: none or sigmoid: turns the numbers of a single class into scores.
+        threshold: lowest score with which a pixel is of that class.
+        image: shape of the model's input if it is known; it shows which of an output's sizes are
+            those of a picture, and which is the number of classes.
     """
 
     activation: str = "none"
@@ -51,10 +50,11 @@ class MaskRules:
 
 
 def may_be_mask(output: Output) -> bool:
-    """Whether it is the classes of pixels, or of each pixel the scores of the classes.
+    """Whether an output holds the class of each pixel, or the scores of the classes for each pixel.
 
-    Whole numbers [height, width], [1, height, width] or [height, width, 1]; floating-point numbers
-    [classes, height, width] or [height, width, classes], where there may be only one class.
+    Such an output is whole numbers [height, width], [1, height, width] or [height, width, 1], or
+    floating-point numbers [classes, height, width] or [height, width, classes], also with one
+    class.
     """
     if output.datatype in _WHOLE:
         return len(output.dims) == 2 or (len(output.dims) == 3 and 1 in output.dims[::2])
@@ -69,7 +69,7 @@ def to_mask(values: Array, output: Output, rules: MaskRules) -> Mask:
     """The mask in an output of one image: uint8 where all its values fit, else uint16.
 
     Raises:
-        AnswerError: it has values that are no classes, or it is too large.
+        AnswerError: a value is no class, or the mask is too large.
     """
     if not values.size:
         raise AnswerError(
@@ -102,7 +102,7 @@ def to_mask(values: Array, output: Output, rules: MaskRules) -> Mask:
 
 
 def to_png(mask: Mask) -> bytes:
-    """A grey PNG of 8 or 16 bits."""
+    """The mask as a grey PNG of 8 or 16 bits."""
     made = io.BytesIO()
     Image.fromarray(mask).save(made, "PNG", compress_level=LEVEL)
     return made.getvalue()

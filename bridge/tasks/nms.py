@@ -1,4 +1,4 @@
-"""Non-maximum suppression, class by class: of boxes that cover one object, the surest stays."""
+"""Non-maximum suppression for each class: of boxes that cover one object, the surest is kept."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 
-@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # huge boxes, and empty ones
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # for huge and for empty boxes
 def nms(
     boxes: Floats, scores: Floats, classes: npt.NDArray[Any], threshold: float, limit: int
 ) -> npt.NDArray[np.int64]:
-    """The boxes to keep, the surest first.
+    """The indices of the boxes to keep, the surest first.
 
-    Held to `torchvision.ops.batched_nms`: the same float32 areas, the same order of equal scores.
+    It agrees with `torchvision.ops.batched_nms`: same float32 areas, same order of equal scores.
 
     Args:
         boxes: float32 [n, 4], left, top, right, bottom.
         scores: float32 [n].
-        classes: [n]; boxes of different classes leave each other alone.
-        threshold: of two boxes that share more than this part of their union, one goes.
-        limit: so many are kept at most.
+        classes: [n]; boxes of different classes do not affect each other.
+        threshold: the less sure of two boxes goes if they share more than this part of their union.
+        limit: most boxes to keep.
     """
     order = np.argsort(-scores, kind="stable")
     left, top, right, bottom = boxes[order].T

@@ -1,4 +1,4 @@
-"""Raw: the model's outputs as they are, as KServe's protocol v2 holds them; or as pictures."""
+"""Raw: the model's outputs unchanged, in the form of KServe's protocol v2, or as pictures."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -34,16 +34,16 @@ from wire.tensors import ITEM_BYTES, OutputTensor
 
 ENCODINGS = ("list", "base64", "png")
 LEAST_BYTES = 2
-"""Bytes that a number takes in JSON at least, with the comma behind it."""
+"""Fewest bytes that a number takes in JSON, with the comma after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Any outputs, unread.
+    """Any outputs, passed on without interpreting them.
 
     Attributes:
-        encoding: list (numbers in JSON), base64 (of their bytes), or png: outputs that may be masks
-            as pictures, others as base64.
+        encoding: list: numbers in JSON; base64: their bytes; png: outputs that may be masks as
+            pictures, and others as base64.
         masks: how numbers become a mask.
     """
 
@@ -81,7 +81,7 @@ class Raw:
 
 
 def form(output: Output, encoding: str) -> str:
-    """How an output goes: masks are pictures where that is asked for, and others can be none."""
+    """The encoding of one output: base64 instead of png if the output cannot be a mask."""
     return "base64" if encoding == "png" and not may_be_mask(output) else encoding
 
 
@@ -102,7 +102,7 @@ def _listed(values: Array, output: Output, room: int) -> tuple[OutputTensor, int
 
 
 def _packed(values: Array, output: Output, room: int) -> tuple[OutputTensor, int]:
-    """The bytes of the protocol's binary tensor data."""
+    """The bytes of an output in the form of the protocol's binary tensor data."""
     if output.datatype == "BYTES":
         size = sum(4 + len(one) for one in values.flat)
     else:
@@ -111,7 +111,7 @@ def _packed(values: Array, output: Output, room: int) -> tuple[OutputTensor, int
     finite(values, f"output {output.name}")
     if output.datatype == "BYTES":
         raw = b"".join(part for one in values.flat for part in (_length(one), one))
-    elif output.datatype == "BF16":  # read as float32, whose upper halves are what came
+    elif output.datatype == "BF16":  # read as float32; the upper halves are the original bits
         upper = np.ascontiguousarray(values).view(np.uint32) >> np.uint32(16)
         raw = upper.astype("<u2").tobytes()
     else:
@@ -173,7 +173,7 @@ def read_raw(
             f"{', '.join(map(str, outputs))}; for others set it to base64 or list"
         )
     masks = MaskRules(image=shape)
-    if encoding == "png":  # else they are another task's
+    if encoding == "png":  # otherwise the parameters belong to another task
         masks = MaskRules(
             choice(text, "postprocess.activation", ("none", "sigmoid"), "none", refuse),
             fraction(text, "postprocess.score_threshold", 0.5, refuse),

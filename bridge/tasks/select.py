@@ -1,4 +1,4 @@
-"""Which task a model does: as told, else as its outputs show."""
+"""Which task a model does: the one that was set, or the one that its outputs imply."""
 
 from collections.abc import Mapping, Sequence
 
@@ -31,9 +31,9 @@ def read_task(
     """Understand what a model's outputs mean.
 
     Args:
-        asked: the task, or auto: `postprocess.task`, else what the outputs show.
-        top_k: classes that a classification tells.
-        shape: of the model's input; None: it takes encoded images.
+        asked: the task, or auto: `postprocess.task`, else the task that the outputs imply.
+        top_k: number of classes in the answer of a classification.
+        shape: shape of the model's input; None: it takes encoded images.
         text: the model's `postprocess.*` parameters.
 
     Raises:
@@ -72,7 +72,7 @@ def read_task(
 
 
 def _shown(outputs: Sequence[Output]) -> str:
-    """The task that the names of the outputs show; else classify."""
+    """The task that the names of the outputs imply; without a hint, classify."""
     if known_layout(outputs):
         return "detect"
     vector = next((one for one in outputs if _is_vector(one)), None)
@@ -82,7 +82,7 @@ def _shown(outputs: Sequence[Output]) -> str:
 def _check_labels(
     outputs: Sequence[Output], task: str, text: Mapping[str, str], refuse: Refuse
 ) -> None:
-    """Labels of one output: so that a name which is written wrongly is not taken for none."""
+    """Refuse labels for an output that classifies nothing, such as a misspelt one."""
     for key in text:
         name = key.removeprefix(f"{LABELS}.")
         if name != key and (task != "classify" or all(one.name != name for one in outputs)):
@@ -94,7 +94,7 @@ def _check_labels(
 
 
 def _is_vector(output: Output) -> bool:
-    """[n], also as [n, 1, 1]: what many networks end in."""
+    """Whether an output is a vector: [n], or [n, 1, 1] as in many networks."""
     return (
         output.datatype in _FLOATS
         and len(output.dims) > 0
@@ -103,7 +103,7 @@ def _is_vector(output: Output) -> bool:
 
 
 def _chosen(outputs: Sequence[Output], text: Mapping[str, str], refuse: Refuse) -> Sequence[Output]:
-    """All of them, or those that `postprocess.outputs` names, in its order."""
+    """All outputs, or those that `postprocess.outputs` names, in its order."""
     wanted = names(text, "postprocess.outputs")
     if not wanted:
         return outputs

@@ -1,4 +1,4 @@
-"""What a task is, and what it gets and gives."""
+"""The protocol of a task, with what it gets and what it returns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The best classes of each output of a classifier that has several, the first one's first."""
+    """The best classes of each output of a classifier with several outputs, in their order."""
 
     heads: tuple[Head, ...]
 
 
 Result = tuple[ScoredLabel, ...] | Heads | Detections | Embedding | Tensors
-"""An image's answer; of a classification, its best classes, best first."""
+"""The answer for one image; for a classification, its best classes, best first."""
 
 
 class AnswerError(ImageError):
-    """What the model answered for one image is no answer."""
+    """The model's answer for one image cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ class Output:
 
     Attributes:
         name, datatype: as Triton says them.
-        dims: sizes for one image; -1: any.
-        classes: so many best classes are asked for, as text, instead of the numbers; 0: numbers.
+        dims: sizes for one image; -1: any size.
+        classes: number of best classes to ask for, as text, instead of the numbers; 0: the
+            numbers are asked for.
     """
 
     name: str
@@ -51,11 +52,11 @@ class Output:
 
 
 Answered = Mapping[str, Array | Sequence[Sequence[bytes]]]
-"""Outputs by name: arrays [images, *dims]; where classes were asked for, their texts by image."""
+"""Outputs by name: arrays [images, *dims], or, where classes were asked for, texts by image."""
 
 
 class Task(Protocol):
-    """What the outputs of a model mean."""
+    """Turns the outputs of a model into answers."""
 
     @property
     def name(self) -> str:
@@ -64,20 +65,20 @@ class Task(Protocol):
 
     @property
     def outputs(self) -> Sequence[Output]:
-        """What is asked of the model."""
+        """The outputs that requests ask for."""
         ...
 
     def read(
         self, answered: Answered, sizes: Sequence[Size | None]
     ) -> Sequence[Result | ImageError]:
-        """What a batch's outputs say of each image.
+        """The answer that a batch's outputs give for each image.
 
         Args:
-            answered: every one of `outputs`, one row an image.
-            sizes: of the images; None: that of the model's input.
+            answered: all of `outputs`, with one row for each image.
+            sizes: sizes of the images; None: the size of the model's input.
 
         Raises:
-            ValueError: what the model answered cannot be told apart by image.
+            ValueError: the outputs cannot be divided by image.
         """
         ...
 
@@ -90,7 +91,11 @@ def array(answered: Answered, name: str) -> Array:
 
 
 def finite(values: Array, what: str) -> None:
-    """Raises AnswerError where one of the values is NaN or infinite."""
+    """Check that no value is NaN or infinite.
+
+    Raises:
+        AnswerError: a value is.
+    """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         bad = values[~np.isfinite(values)].reshape(-1)[0]
         raise AnswerError("not_finite", f"the model's {what} has {bad} in it")
@@ -99,7 +104,7 @@ def finite(values: Array, what: str) -> None:
 def choice(
     text: Mapping[str, str], key: str, allowed: Sequence[str], usual: str, refuse: Refuse
 ) -> str:
-    """One of a parameter's allowed values."""
+    """A parameter's value, which must be one of those allowed."""
     value = text.get(key, usual).strip().lower()
     if value not in allowed:
         raise refuse(f"parameter {key} is {value[:40]!r}, expected one of {', '.join(allowed)}")
@@ -107,7 +112,7 @@ def choice(
 
 
 def fraction(text: Mapping[str, str], key: str, usual: float, refuse: Refuse) -> float:
-    """A parameter's number from 0 to 1."""
+    """A parameter's value as a number from 0 to 1."""
     value = number(key, text[key], refuse) if key in text else usual
     if not 0 <= value <= 1:
         raise refuse(f"parameter {key} is {value}, expected a number from 0 to 1")
@@ -115,7 +120,7 @@ def fraction(text: Mapping[str, str], key: str, usual: float, refuse: Refuse) ->
 
 
 def names(text: Mapping[str, str], key: str) -> tuple[str, ...]:
-    """A parameter's list of names: one a line, or on one line with commas between them."""
+    """A parameter's list of names: one on each line, or all on one line with commas."""
     told = text.get(key, "").strip()
     parts = told.splitlines() if "\n" in told else told.split(",")
     return tuple(part.strip() for part in parts) if told else ()
@@ -125,11 +130,11 @@ LABELS = "postprocess.labels"
 
 
 def labels(text: Mapping[str, str], output: str | None = None) -> tuple[str, ...]:
-    """Names of the classes, in their order: those told for this output, else those told for all."""
+    """Names of the classes, in their order: those set for this output, else those set for all."""
     own = f"{LABELS}.{output}"
     return names(text, own if output is not None and own in text else LABELS)
 
 
 def label_of(known: Sequence[str], class_id: int) -> str:
-    """A class's name; where none is known, its number."""
+    """A class's name, or its number if no name is known."""
     return known[class_id] if 0 <= class_id < len(known) and known[class_id] else str(class_id)

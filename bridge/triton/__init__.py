@@ -1,1 +1,1 @@
-"""The Triton side of the bridge: the client, its messages, and what a model is."""
+"""The Triton side of the bridge: the client, its messages and the description of a model."""

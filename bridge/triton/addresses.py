@@ -1,4 +1,4 @@
-"""Where the Tritons are: addresses as the settings name them, and what DNS says of a name."""
+"""Where the Triton servers are: addresses from the settings, and what DNS gives for a name."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -12,18 +12,18 @@ log = structlog.get_logger()
 
 DNS = "dns:///"
 MAX_SERVERS = 64
-"""Servers that are used at a time: each has a connection, a thread and series of metrics of its
-own."""
+"""Most servers that are used at a time: each has a connection, a thread and its own series of
+metrics."""
 
 Resolve = Callable[[str, int], Sequence[str]]
-"""IP addresses of a host name; raises OSError where DNS does not answer, or knows none."""
+"""Returns the IP addresses of a host name and port; raises OSError where DNS gives none."""
 
 
 class Target(NamedTuple):
     """One address of the setting.
 
     Attributes:
-        dns: whether `host` stands for any number of servers, resolved again and again.
+        dns: whether `host` is a DNS name of any number of servers, resolved again and again.
     """
 
     host: str
@@ -36,7 +36,7 @@ class Address(NamedTuple):
 
     Attributes:
         text: HOST:PORT, as gRPC takes it.
-        name: what its certificate says, where that is not the host of `text`.
+        name: the host name in its certificate, where that is not the host of `text`.
     """
 
     text: str
@@ -44,10 +44,10 @@ class Address(NamedTuple):
 
 
 def parse_targets(text: str) -> list[Target]:
-    """Read "a:8001,b:8001,dns:///triton.ns.svc:8001".
+    """Read a list such as "a:8001,b:8001,dns:///triton.ns.svc:8001".
 
     Raises:
-        ValueError: it is not that; the text says which part.
+        ValueError: a part is no address; the text says which one.
     """
     targets: list[Target] = []
     for part in text.split(","):
@@ -70,7 +70,7 @@ def lookup(host: str, port: int) -> list[str]:
     """The IP addresses of a name, by the system's resolver.
 
     Raises:
-        OSError: it does not answer, or knows no such name.
+        OSError: the resolver does not answer, or knows no such name.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return sorted({str(one[4][0]) for one in found})
@@ -80,7 +80,7 @@ class Addresses:
     """The servers that the setting names at this moment.
 
     Args:
-        text: as `parse_targets` takes it.
+        text: a list of addresses, as `parse_targets` reads it.
         resolve: asks DNS.
     """
 
@@ -90,18 +90,18 @@ class Addresses:
         self._known: dict[Target, list[Address]] = {}
         self._problems: dict[Target, str] = {}
         self.changing = any(target.dns for target in self._targets)
-        """Whether it is worth asking again."""
+        """Whether the servers can change, so that it is worth asking again."""
 
     @property
     def problem(self) -> str | None:
-        """What DNS does not tell; None where it tells all."""
+        """Why DNS names cannot be resolved; None where all can."""
         return "; ".join(self._problems.values()) or None
 
     def now(self) -> list[Address]:
         """All servers, `MAX_SERVERS` at most; may wait for DNS.
 
-        While DNS does not answer, the addresses that it gave last are those of the name: DNS that
-        is away has moved no server.
+        While DNS does not answer, the addresses that it gave last are used: a failure of DNS has
+        moved no server.
         """
         found: dict[str, Address] = {}
         for target in self._targets:

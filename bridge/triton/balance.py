@@ -5,26 +5,27 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 KEEP = 0.8
-"""Weight of a server's older answers beside its newest, so that a handful of answers decides."""
+"""Weight of a server's older answers beside its newest, so that the last few answers decide."""
 TOO_SLOW = 0.25
-"""A server slower than this share of the best is not filled to its slots: its batches would hold
-back the commits of all that was answered after them."""
+"""Share of the best server's speed below which a server is not filled to its slots: its batches
+would hold back the commits of all that was answered after them."""
 FORGET_S = 5.0
-"""A server that was too slow to get a batch for that long is tried again: it may have recovered."""
+"""Seconds after which a server that was too slow to get a batch is tried again: it may have
+recovered."""
 
 
 @dataclass(slots=True)
 class Load:
-    """What one server has to do, and how long it takes.
+    """The work of one server, and how fast it is.
 
     Attributes:
-        slots: requests that it is given before others that have room.
-        well: whether it gets any.
-        in_flight: requests with it now.
-        busy_s, answers: time with something to do, and requests answered in it; older ones count
-            for less.
-        since: monotonic seconds from which the answer to its next request is waited for.
-        sent: turn in which it got its newest request.
+        slots: requests that it is given before other servers with room get more.
+        well: whether it is given any requests.
+        in_flight: requests that it has now.
+        busy_s, answers: seconds with something to do, and requests answered in them; older values
+            count for less.
+        since: monotonic seconds since which the answer to its next request has been awaited.
+        sent: the turn in which it got its newest request.
     """
 
     slots: int = 1
@@ -37,18 +38,18 @@ class Load:
 
 
 class Balance:
-    """Fewest requests in flight, weighted by what each server sustains.
+    """Chooses the server with the fewest requests in flight, weighted by the servers' speeds.
 
-    What is compared is the time until a request would be answered: requests in flight, times the
-    seconds that the server took for each of its last ones. Seconds for each request and not for
-    each image: a server that just had small batches looks fast, gets the next large one, and no
-    longer does.
+    It compares the time until a request would be answered: requests in flight, times the seconds
+    that the server took for each of its last requests. The seconds are for each request, not for
+    each image: otherwise a server that just had small batches would look fast, get the next large
+    batch, and be slow.
 
     Args:
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
 
     Attributes:
-        apart: a server that `choose` passes over, well or not; None: there is none.
+        apart: a server that `choose` passes over even if it is well; None: no server is.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -59,7 +60,7 @@ class Balance:
 
     @property
     def slots(self) -> int:
-        """Requests that all well servers together are given at a time."""
+        """Requests that all well servers together may have at a time."""
         return sum(load.slots for load in self._loads.values() if load.well)
 
     def join(self, name: str) -> None:
@@ -69,7 +70,7 @@ class Balance:
         del self._loads[name]
 
     def well(self, name: str, slots: int) -> None:
-        """It gets batches. Before, it had none for a while: how fast it was no longer counts."""
+        """Let a server get batches. If it got none before, its old speed no longer counts."""
         load = self._loads[name]
         if not load.well:
             load.busy_s = load.answers = 0.0
@@ -86,7 +87,7 @@ class Balance:
         return self._loads[name].in_flight
 
     def choose(self, tried: Container[str] = ()) -> str | None:
-        """The server for the next request, None where no well one is left that was not tried."""
+        """The server for the next request; None where every well server has been tried."""
         candidates = {
             name: load
             for name, load in self._loads.items()
@@ -113,7 +114,7 @@ class Balance:
         load.sent = self._turn
 
     def ended(self, name: str, *, answered: bool) -> None:
-        """A request is no longer with it; only one that was answered tells how fast it is."""
+        """Note that a request has left a server; only an answered one shows how fast it is."""
         load, now = self._loads[name], self._clock()
         load.in_flight -= 1
         if answered:
@@ -122,20 +123,21 @@ class Balance:
         load.since = now
 
     def _request_s(self, load: Load) -> float | None:
-        """Seconds for each request; None where they are not known."""
+        """Seconds for each request of a server; None where they are not known."""
         waited = self._clock() - load.since
         if not load.answers or (load.in_flight == 0 and waited > FORGET_S):
             return None
         if load.in_flight:
-            # One that takes longer than all before counts from now on, not from its answer on.
+            # A request that takes longer than those before counts now, not only once it is
+            # answered.
             return max(load.busy_s / load.answers, waited)
         return load.busy_s / load.answers
 
     @staticmethod
     def _share(best: float | None, request_s: float | None) -> float:
-        """What a server sustains, of what the best does, as a power of two.
+        """A server's speed relative to the best one, rounded to a power of two.
 
-        Nearer than that is chance: the servers are taken to be alike.
+        Smaller differences are chance: such servers are taken to be equally fast.
         """
         if not best or request_s is None:
             return 1.0

@@ -1,4 +1,4 @@
-"""The Triton edge: one model in a real Triton, over gRPC."""
+"""The client of one model on one real Triton server, over gRPC."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -25,20 +25,20 @@ from wire.trace import TRACEPARENT
 
 INT32_MAX = 2**31 - 1
 NO_MEMORY = InferenceError("RESOURCE_EXHAUSTED", "no memory to read the answer")
-"""The error of an answer for which there is no memory. It is made beforehand, since there may be
-none for the error either."""
+"""The error for an answer that does not fit into memory. It is made in advance, since there may be
+no memory for the error either."""
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", INT32_MAX),
     ("grpc.max_receive_message_length", INT32_MAX),
     # A server counts pings that come sooner than every 300 s while it sends nothing, and closes the
     # connection at the third (gRPC's default, and Triton's --grpc-http2-min-recv-ping-interval-
-    # without-data): of a call longer than that, nothing would be left.
+    # without-data). A call that lasts longer would then fail.
     ("grpc.keepalive_time_ms", 330_000),
-    # This is TCP's user timeout, too: a dead peer that closed nothing is noticed that long after
-    # anything was sent to it, a check for instance.
+    # This also sets TCP's user timeout: a peer that died without closing the connection is noticed
+    # that long after something was sent to it, for instance a check.
     ("grpc.keepalive_timeout_ms", 10_000),
-    # gRPC's own reconnect waits grow to two minutes; ours are settings, so its must be shorter.
+    # gRPC's own waits before it reconnects grow to two minutes; they must be shorter than ours.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -68,7 +68,7 @@ class TritonServer:
     ) -> None:
         """
         Args:
-            name: what the certificate says, where that is not the host of `address`.
+            name: the host name in the certificate, where that is not the host of `address`.
         """
         self._model = model
         self._version = version
@@ -81,11 +81,11 @@ class TritonServer:
         self.spec: ModelSpec | None = None
 
     def load_spec(self, timeout_s: float = 5) -> ModelSpec:
-        """Ask Triton what the model is.
+        """Ask Triton for the description of the model.
 
         Raises:
             InferenceError: Triton or the model is not ready (yet).
-            UnservableModelError: the model is not there, or not one that the bridge can feed.
+            UnservableModelError: the model does not exist, or the bridge cannot feed it.
         """
         try:
             return self._load_spec(timeout_s)
@@ -118,7 +118,7 @@ class TritonServer:
         return self.spec
 
     def serving(self, timeout_s: float) -> str:
-        """The model version that answers now: the one asked for, else the highest that is loaded.
+        """The model version that answers now: the one that was set, else the highest loaded one.
 
         Raises:
             InferenceError: Triton or the model is not ready, or says nothing in time.
@@ -128,7 +128,7 @@ class TritonServer:
             versions = self._stub.ModelMetadata(request, timeout=timeout_s).versions
         except grpc.RpcError as error:
             raise _failed(error) from None
-        except ValueError as error:  # the channel is closed
+        except ValueError as error:  # raised when the channel is closed
             raise InferenceError("UNAVAILABLE", str(error)) from None
         return self._version or max(versions, key=lambda one: (len(one), one), default="")
 
@@ -147,9 +147,10 @@ class TritonServer:
         return last_ms / 1000 if last_ms else None
 
     def _with_labels(self, spec: ModelSpec, timeout_s: float) -> ModelSpec:
-        """Where Triton does not find the best classes, it can still say once what all are called.
+        """Add the labels once, if Triton does not find the best classes itself.
 
-        Only its classification of a request knows the file of labels, so a grey image asks for it.
+        Only Triton's classification extension knows the file of labels, so a request with a grey
+        image asks for all classes.
         """
         task = spec.task
         if not isinstance(task, Classify | ClassifyHeads):
@@ -176,7 +177,7 @@ class TritonServer:
         return replace(head, labels=tuple(named.get(place, "") for place in range(max(named) + 1)))
 
     def _explain_absence(self, ask: Callable[..., dict[str, Any]]) -> None:
-        """Raises what `load_spec` does for a model that is not ready."""
+        """Raise the error of `load_spec` for a model that is not ready."""
         try:
             models = ask("RepositoryIndex").get("models", [])
         except grpc.RpcError as error:  # an operator may restrict it
@@ -222,7 +223,7 @@ class TritonServer:
                 result = InferenceError("CANCELLED", "the connection was closed")
             except MemoryError:
                 result = NO_MEMORY
-            except Exception as problem:  # else its slot would be lost for good
+            except Exception as problem:  # otherwise its slot would never be free again
                 result = InferenceError("INTERNAL", f"an answer that cannot be read: {problem}")
             done(result)
 
@@ -233,7 +234,7 @@ class TritonServer:
                 timeout=self._timeout_s,
                 metadata=None if traceparent is None else [(TRACEPARENT, traceparent)],
             )
-        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
+        except (grpc.RpcError, ValueError) as error:  # a closed channel raises ValueError
             done(InferenceError("UNAVAILABLE", str(error)))
         else:
             call.add_done_callback(answered)
@@ -260,10 +261,10 @@ def _failed(error: grpc.RpcError) -> InferenceError:
 
 
 def probe(inference: Sends, spec: ModelSpec, timeout_s: float = 30) -> Answer:
-    """Send one grey image through the path that all images take, and read the answer.
+    """Send one grey image on the path that all images take, and read the answer.
 
-    It finds in time what metadata cannot show: a backend that answers with nothing. A model that
-    takes encoded images gets a PNG, and may refuse that one as an image.
+    It finds early what metadata cannot show, such as a backend that answers nothing. A model that
+    takes encoded images gets a PNG, and may refuse it as an image.
 
     Raises:
         InferenceError: it was not answered.

@@ -1,4 +1,4 @@
-"""What a model's input is: read from Triton's metadata, and from what it does not say."""
+"""A model's input: read from Triton's metadata, configuration and the model's parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from imaging.tensor import DTYPES, PLAIN, PRESETS, TensorRules, read_normalizati
 Refuse = Callable[[str], Exception]
 
 MAX_SIDE = 16384
-"""Pixels of a side that a model may ask for."""
+"""Most pixels of a side of a model's input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class ModelInput:
         name, datatype: as Triton says them.
         shape: (height, width, channels) of one image; None: the model takes the encoded image.
         tensor: the dtype, the order and the range of the numbers that it takes.
-        leading: size of a front dimension for images that Triton does not know as the batch's,
-            1 or -1, in which one image goes at a time; None: there is none.
+        leading: size, 1 or -1, of a front dimension for images that Triton does not know as the
+            batch's; each request then has one image. None: there is no such dimension.
     """
 
     name: str
@@ -32,13 +32,13 @@ class ModelInput:
     leading: int | None = None
 
     def request_shape(self, images: int, batched: bool) -> Sequence[int]:
-        """The shape of the tensor that so many images make."""
+        """The shape of the tensor that `images` images make."""
         dims = (1,) if self.shape is None else self.tensor.dims(self.shape)
         return (images, *dims) if batched or self.leading is not None else dims
 
 
 def told(key: str, value: str) -> str:
-    """How to tell a model's parameter, for messages."""
+    """How a user sets a model's parameter, for error messages."""
     return (
         f"set {key} = {value} in its parameters (config.pbtxt), or tell the bridge: "
         f"--model-parameters {key}={value}"
@@ -48,15 +48,15 @@ def told(key: str, value: str) -> str:
 def read_input(
     metadata: dict[str, Any], config: dict[str, Any], text: Mapping[str, str], refuse: Refuse
 ) -> ModelInput:
-    """Understand the input of a model.
+    """Derive a model's input from its description.
 
     Args:
         metadata, config: of the model, as Triton's client gives them in JSON.
         text: its `preprocess.*` parameters.
-        refuse: makes the exception of a reason.
+        refuse: makes an exception from a reason.
 
     Raises:
-        Exception: what `refuse` made.
+        Exception: one that `refuse` made.
     """
     configured = {one["name"]: one for one in config.get("input", [])}
     inputs = [
@@ -101,7 +101,7 @@ def read_input(
 
 
 def _of_rank(dims: tuple[int, ...], batched: bool) -> str:
-    """What to change in the configuration of a model whose input has another rank than 3."""
+    """What to change in the configuration of a model whose input does not have rank 3."""
     if len(dims) == 2:
         size = ", ".join(map(str, dims))
         return f"; in config.pbtxt: dims: [ 1, {size} ] reshape {{ shape: [ {size} ] }}"
@@ -118,7 +118,7 @@ def _of_rank(dims: tuple[int, ...], batched: bool) -> str:
 
 
 def dims_of(tensor: dict[str, Any], batched: bool) -> tuple[int, ...]:
-    """Sizes of an input or output for one image; -1: any."""
+    """Sizes of an input or output for one image; -1 stands for any size."""
     dims = tuple(int(size) for size in tensor.get("shape", ()))
     return dims[1:] if batched else dims
 

@@ -1,4 +1,4 @@
-"""One of several Tritons, as the pool knows it."""
+"""One of several Triton servers, as the pool knows it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,14 +15,23 @@ from imaging.rules import Input, Size
 
 
 class Server(Sends, Protocol):
-    """One Triton: `bridge.triton.client.TritonServer`, and the fake of the tests."""
+    """One Triton server: `bridge.triton.client.TritonServer`, or the fake of the tests."""
 
     def load_spec(self, timeout_s: float = 5) -> ModelSpec:
-        """Raises InferenceError (not ready) and UnservableModelError."""
+        """The description of its model.
+
+        Raises:
+            InferenceError: it is not ready.
+            UnservableModelError: the bridge cannot feed the model.
+        """
         ...
 
     def serving(self, timeout_s: float) -> str:
-        """The model version that it answers with, at little cost; raises InferenceError."""
+        """The model version that it answers with; a cheap question.
+
+        Raises:
+            InferenceError: it does not answer.
+        """
         ...
 
     def close(self) -> None: ...
@@ -33,12 +42,12 @@ class Call:
     """A batch on its way to its answer.
 
     Attributes:
-        done: called once.
-        tried: names of the servers that had it since the pipeline gave it.
+        done: called once with the answer or the error.
+        tried: names of the servers that have had it since the pipeline sent it.
         error: the last failure.
-        accused: a server whose model failed on it, its epoch then, and how.
-        doubts: failures that may lie in the batch.
-        server: the one that it is tried on, with nothing beside it; None: any.
+        accused: a server whose model failed on it, that server's epoch then, and the error.
+        doubts: failures whose cause may lie in the batch.
+        server: the server on which it is tried alone; None: any server may get it.
     """
 
     images: Sequence[Input]
@@ -57,21 +66,22 @@ class Call:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """One server; all but `gone` and `changed` is under the pool's lock.
+    """One server; all but `gone` and `changed` is protected by the pool's lock.
 
     Attributes:
-        spec, version: of its model; what was seen last.
-        examined: whether it passed, and has not failed since.
-        reason: why it gets no images; None while it does.
-        epoch: counts its failures: an answer to what was sent before the last one says nothing new.
-        stuck: it does not answer at all; its batches are others' as soon as there are any.
-        went: it was found away since its last failure.
+        spec, version: description and version of its model when it was last examined or asked.
+        examined: whether it has passed an examination and not failed since.
+        reason: why it gets no images; None while it gets some.
+        epoch: number of its failures: an answer to what was sent before the last one proves
+            nothing.
+        stuck: it does not answer at all; its batches go to other servers as soon as there are any.
+        went: whether it was found to be away since its last failure.
         answered_at: monotonic seconds of its last answer.
         internal_failures, strangers: examinations in which the model failed, or that were answered
             in HTTP.
         calls: batches that it has, by number.
-        changed: wakes its watch.
-        gone: it is no longer one of the addresses.
+        changed: wakes the thread that watches it.
+        gone: set when it is no longer one of the addresses.
     """
 
     address: Address
@@ -97,13 +107,13 @@ class Member:
 
 
 def examine(member: Member, max_attempts: int, timeout_s: float) -> tuple[ModelSpec, str]:
-    """What its model is, and its version, once it has answered a probe image.
+    """The description and version of its model, once it has answered a probe image.
 
     Args:
-        max_attempts: probes that may fail in the model before the model is to blame.
+        max_attempts: probe images on which the model may fail before it is refused.
 
     Raises:
-        InferenceError: not now.
+        InferenceError: it cannot be used now.
         UnservableModelError: the model is not one that the bridge can feed.
     """
     server = member.server
@@ -113,18 +123,18 @@ def examine(member: Member, max_attempts: int, timeout_s: float) -> tuple[ModelS
         text = not_triton(member.name) if error.status == "UNAVAILABLE" else None
         if text is None:
             raise
-        # A proxy whose server is away says it in HTTP, too; one that stays so is a mistake.
+        # A proxy whose server is away also answers in HTTP; if that lasts, the address is wrong.
         member.strangers += 1
         if member.strangers < max_attempts:
             raise InferenceError(error.status, text) from None
         raise UnservableModelError(text) from None
     member.strangers = 0
-    # A foreign model of encoded images may not read what the probe would send.
+    # A foreign model of encoded images may not be able to read the probe image.
     if spec.shape is not None or spec.error_output is not None:
         try:
             probe(server, spec, timeout_s)
         except InferenceError as error:
-            # A backend that is just restarting its processes says INTERNAL, too.
+            # A backend that is just restarting its processes also answers INTERNAL.
             member.internal_failures += error.failure is Failure.INTERNAL
             if member.internal_failures < max_attempts:
                 raise

@@ -1,4 +1,4 @@
-"""Images as the message that asks Triton, and its message as answers. Pure."""
+"""Makes requests to Triton from images, and answers from Triton's responses. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ NUMPY_TYPES = {
     "INT8": "i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
     "FP16": "<f2", "BF16": "<u2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
-"""Triton's types as they lie in its messages; of BF16 the bits."""
+"""Triton's datatypes as numpy types of the bytes in its messages; BF16 as its bits."""
 
 
 def make_request(
@@ -29,13 +29,13 @@ def make_request(
     timeout_s: float,
     outputs: Sequence[Output] | None = None,
 ) -> Any:
-    """The request for what a model's task needs of a batch, a `ModelInferRequest`.
+    """The `ModelInferRequest` that asks for what a model's task needs of a batch.
 
-    It is built here and not by Triton's client, whose way through numpy costs half as much again.
+    It is built here because the way of Triton's client through numpy costs half as much again.
 
     Args:
-        timeout_s: after it the server's queue forgets the request.
-        outputs: others than those of the task.
+        timeout_s: seconds after which the server's queue drops the request.
+        outputs: the outputs to ask for, if not those of the task.
     """
     encoded = spec.shape is None
     request = service_pb2.ModelInferRequest(model_name=spec.name, model_version=spec.version)
@@ -64,10 +64,10 @@ def parse_answer(response: Any, spec: ModelSpec, sizes: Sequence[Size | None]) -
     Args:
         response: a `ModelInferResponse`.
         spec: the model that gave it.
-        sizes: of the images in the request.
+        sizes: sizes of the images in the request.
 
     Raises:
-        ValueError: it has not what was asked for, or not one row for each image.
+        ValueError: an output is missing, or does not have one row for each image.
     """
     count = len(sizes)
     answered: dict[str, Any] = {}
@@ -85,10 +85,10 @@ def parse_answer(response: Any, spec: ModelSpec, sizes: Sequence[Size | None]) -
 
 
 def texts(response: Any, output: str, count: int, batched: bool) -> list[list[bytes]]:
-    """A BYTES output's strings, those of one image in each row.
+    """The strings of a BYTES output, with those of one image in each row.
 
     Raises:
-        ValueError: there are none, or not as many for each image.
+        ValueError: there are none, or not the same number for each image.
     """
     place = _place(response, output)
     strings = [] if place is None else _strings(response.raw_output_contents[place])
@@ -121,7 +121,7 @@ def _empty(output: str) -> str:
 
 
 def _array(response: Any, output: Output, spec: ModelSpec, count: int) -> npt.NDArray[Any]:
-    """An output [count, *dims] as numbers; BF16 as float32, BYTES as objects."""
+    """An output as numbers [count, *dims]; BF16 becomes float32, BYTES becomes objects."""
     place = _place(response, output.name)
     if place is None:
         raise ValueError(_empty(output.name))
@@ -159,7 +159,7 @@ def _values(raw: bytes, datatype: str) -> npt.NDArray[Any]:
 
 
 def _strings(raw: bytes) -> list[bytes]:
-    """Strings of a BYTES tensor: each behind its length in four bytes, little-endian."""
+    """The strings of a BYTES tensor: each follows its length in four bytes, little-endian."""
     strings = []
     at = 0
     while at < len(raw):
@@ -172,9 +172,9 @@ def _strings(raw: bytes) -> list[bytes]:
 
 
 def parse_error(text: bytes) -> ImageError:
-    """Why the model could not use one image, "kind: message"; see `model.ERROR_OUTPUT`."""
+    """Why the model could not use one image, from "kind: message"; see `model.ERROR_OUTPUT`."""
     kind, _, message = text.decode(errors="replace").partition(": ")
-    # The kind names a metric's series and a dead letter's class: nothing else may get there.
+    # The kind names a metric's series and a dead letter's class: no other text may get there.
     if not message or not re.fullmatch("[a-z_]{1,32}", kind):
         return ImageError("model", text.decode(errors="replace"))
     return ImageError(kind, message)

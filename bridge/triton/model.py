@@ -1,4 +1,4 @@
-"""What the bridge knows of a model: all of it read from Triton's metadata and configuration."""
+"""The bridge's description of a model, read from Triton's metadata and configuration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ PARAMETERS = (
     "postprocess.score_threshold", "postprocess.iou_threshold", "postprocess.max_detections",
     "postprocess.normalize", "postprocess.encoding",
 )  # fmt: skip
-"""All that can be told of a model."""
+"""All parameters that describe a model."""
 
 
 class UnservableModelError(Exception):
@@ -30,13 +30,13 @@ class ModelSpec:
     """A model of images as Triton describes it.
 
     Attributes:
-        input: what it takes.
-        task: what its outputs mean.
+        input: the model's input.
+        task: turns its outputs into answers.
         max_batch: images in one request, at least 1.
         batched: whether the model has a batch dimension (max_batch_size > 0).
-        instances: copies of the model that run side by side; of an ensemble, of all its steps.
-        error_output: name of the output with which the model says of each image why it can never
-            use it; None: it has no such output.
+        instances: copies of the model that run side by side; for an ensemble, those of its steps.
+        error_output: name of the output that says for each image why the model can never use it;
+            None: there is no such output.
     """
 
     name: str
@@ -57,12 +57,12 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the bridge's settings say of a model.
+    """What the bridge's settings say about a model.
 
     Attributes:
         task: auto, or one of `wire.answers.TASKS`.
-        parameters: `preprocess.*` and `postprocess.*`, which win over the model's own.
-        top_k: classes that a classification tells.
+        parameters: `preprocess.*` and `postprocess.*` values, which win over the model's own.
+        top_k: number of classes in the answer of a classification.
     """
 
     task: str = "auto"
@@ -71,8 +71,8 @@ class Wanted:
 
 
 ERROR_OUTPUT = "ERROR"
-"""A BYTES [1] output of this name is empty for an image that was used, else "kind: message": that
-image goes to the dead letters, and the others of its batch are answered."""
+"""Name of an output, BYTES [1], that is empty for an image that was used, else "kind: message":
+that image is dead-lettered, and the others of its batch are answered."""
 
 
 def read_spec(
@@ -82,16 +82,16 @@ def read_spec(
     steps: Sequence[dict[str, Any]] = (),
     wanted: Wanted | None = None,
 ) -> ModelSpec:
-    """Understand a model from Triton's JSON metadata and configuration.
+    """Describe a model from Triton's JSON metadata and configuration.
 
     Args:
-        metadata: what `get_model_metadata(as_json=True)` gives.
-        config: the `config` of what `get_model_config(as_json=True)` gives.
-        version: the version asked for; empty: Triton's policy decides.
-        steps: of an ensemble, the configuration of each of its models.
+        metadata: the result of `get_model_metadata(as_json=True)`.
+        config: the `config` in the result of `get_model_config(as_json=True)`.
+        version: the version that was set; empty: Triton's policy decides.
+        steps: configurations of the models of an ensemble.
 
     Raises:
-        UnservableModelError: the model does not take one image, or gives nothing that is known.
+        UnservableModelError: the model does not take one image, or has no usable outputs.
     """
     name = metadata["name"]
     wanted = wanted or Wanted()
@@ -153,8 +153,8 @@ def read_spec(
 
 def _output(tensor: dict[str, Any], batched: bool, leading: int | None) -> Output:
     dims = dims_of(tensor, batched)
-    # A front dimension that is the input's own is that of the images; one of -1 behind an input
-    # of exactly one image is something else, such as the number of boxes.
+    # A front dimension equal to the input's own is the one for images; a front dimension of -1
+    # beside an input of exactly one image is something else, such as the number of boxes.
     if leading is not None and len(dims) > 1 and dims[0] in (1, leading):
         dims = dims[1:]
     return Output(str(tensor["name"]), str(tensor["datatype"]), dims)

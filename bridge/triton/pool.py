@@ -1,8 +1,8 @@
-"""Several Tritons behind the protocol of one: each batch goes to the server with the least to do.
+"""Several Triton servers behind the protocol of one: each batch goes to the least busy server.
 
-What a server that failed had goes to the others; where it may have been what the server went down
-with, to one of them alone and with nothing beside it (`bridge/triton/trials.py`). `done` is called
-once for each batch, with the answer that comes first.
+The batches of a server that failed go to the others. A batch that the server may have gone down
+with goes to only one of them, and alone (`bridge/triton/trials.py`). `done` is called once for each
+batch, with the first answer.
 """
 
 import time
@@ -26,7 +26,8 @@ log = structlog.get_logger()
 
 
 class Pool(Servers):
-    """The batches of several Tritons with one model. Its arguments are those of `Servers`."""
+    """The batches of several Triton servers with one model. Its arguments are those of
+    `Servers`."""
 
     def __init__(
         self,
@@ -55,15 +56,16 @@ class Pool(Servers):
             clock=clock,
         )
         self.waiting: SimpleQueue[Call | None] = SimpleQueue()
-        """Batches that need another server; None ends whoever moves them."""
+        """Batches that need another server; None ends the thread that moves them."""
         self._trials = Trials(clock, max_attempts)
         self._held: list[Call] = []
-        """Batches for the server on which one is tried, while there is no other."""
+        """Batches for the server on which another one is tried, while there is no other server."""
         self._numbers = count()
         self._parked: Callable[[int], None] = lambda _batches: None
 
     def on_park(self, parked: Callable[[int], None]) -> None:
-        """Have it told how many batches wait to be tried by themselves, and are with no server."""
+        """Have `parked` called with the number of batches that wait, with no server, to be tried
+        alone."""
         with self._lock:
             self._parked = parked
 
@@ -77,16 +79,16 @@ class Pool(Servers):
         self.forward(Call(images, done, traceparent, sizes))
 
     def check(self, done: Checked) -> None:
-        """Each server is asked once a second anyway: what is known is told."""
+        """Report what is known: each server is asked once a second anyway."""
         with self._lock:
             well = self._balance.slots > 0
         done(None if well else InferenceError("UNAVAILABLE", self._why_none()))
 
     def forward(self, call: Call) -> None:
-        """Send a batch to the best server that has not had it; without one, it has failed.
+        """Send a batch to the best server that has not had it; if there is none, it has failed.
 
         Raises:
-            Exception: no request can be made of it.
+            Exception: no request can be made from the batch.
         """
         with self._lock:
             name = self._server_for(call)
@@ -126,7 +128,7 @@ class Pool(Servers):
         return None
 
     def _hold(self, call: Call) -> bool:
-        """Keep a batch that only the server could get on which another is tried just now."""
+        """Keep a batch if the only server for it is the one on which another batch is tried now."""
         apart = self._balance.apart
         wait = not self._closed and apart is not None and apart not in call.tried
         if wait:
@@ -136,10 +138,10 @@ class Pool(Servers):
     def _answered(
         self, call: Call, member: Member, number: int, epoch: int, result: Answer | InferenceError
     ) -> None:
-        """On a thread of the client's."""
+        """Handle a result, on a thread of the client."""
         with self._lock:
             if member.calls.pop(number, None) is None:
-                return  # it went to another meanwhile
+                return  # the batch went to another server meanwhile
             trial = self._trials.end(call)
             if isinstance(result, Answer):
                 self._ended(member, "ok")
@@ -147,7 +149,7 @@ class Pool(Servers):
                 if epoch == member.epoch:
                     member.backoff.reset()
                 if call.accused is not None:
-                    self._failed(*call.accused)  # on what this one answered
+                    self._failed(*call.accused)  # it failed on what this server answered
                 keep = False
             else:
                 self._ended(member, result.failure.value)
@@ -162,12 +164,13 @@ class Pool(Servers):
             call.done(result)
 
     def _is_servers(self, call: Call, member: Member, epoch: int, error: InferenceError) -> bool:
-        """Whether another server may do better with what this one failed on; then it gets it."""
+        """Whether another server may succeed where this one failed; if so, that server gets the
+        batch."""
         if error.failure is Failure.INVALID:
             return False
         if error.failure is Failure.INTERNAL:
             call.accused = call.accused or (member, epoch, error)
-            # The batch may be what it failed on: one other server is asked, and no more.
+            # The cause may be the batch: it is sent to only one other server.
             call.doubts += 1
         else:
             self._failed(member, epoch, error)
@@ -183,7 +186,7 @@ class Pool(Servers):
         self, trial: Suspect, member: Member, epoch: int, error: InferenceError
     ) -> bool:
         if error.failure is not Failure.TRANSIENT and trial.call is trial.batch:
-            return False  # it is answered, in a way: the pipeline knows what to do
+            return False  # the result is final: the pipeline handles it
         self._trials.failed(trial, error)
         if error.failure is Failure.TRANSIENT:
             self._failed(member, epoch, error)
@@ -197,7 +200,7 @@ class Pool(Servers):
         self._try()
 
     def _try(self) -> None:
-        """Go on with the trials: one batch at a time, on a server that has nothing else."""
+        """Go on with the trials: one batch at a time, on a server that has no other."""
         trials, balance = self._trials, self._balance
         if self._closed or not (trials.pending or balance.apart or self._held):
             return
@@ -225,7 +228,7 @@ class Pool(Servers):
 
     def _ended(self, member: Member, outcome: str) -> None:
         if member.gone.is_set():
-            member.changed.set()  # with nothing left to answer it is closed
+            member.changed.set()  # wakes its thread, which closes it once nothing is in flight
             return
         self._balance.ended(member.name, answered=outcome == "ok")
         self._metrics.server_requests.labels(member.name, outcome).inc()

@@ -1,7 +1,7 @@
-"""Which Tritons there are, and which of them get images.
+"""Which Triton servers there are, and which of them get images.
 
-A server gets images once it has been examined: its model answers a probe image, and is the one
-that the others serve. From its first failure it is left alone, until it passes again.
+A server gets images once it has passed an examination: its model answers a probe image and is the
+model that the others serve. After a failure it gets none until it passes again.
 """
 
 import random
@@ -24,26 +24,26 @@ from bridge.triton.model import ModelSpec, UnservableModelError
 log = structlog.get_logger()
 
 CHECK_TIMEOUT_S = 2.0
-"""Bound on a check, in seconds. Triton answers one by itself in a millisecond, however busy the
-model is. Where the whole machine is too busy for that, the answers to images show that it is not
+"""Bound on a check, in seconds. Triton itself answers a check in a millisecond, however busy the
+model is. Where the whole machine is too busy for that, answers to images show that it is not
 frozen."""
 MAY_DIFFER = {"instances", "max_batch"}
-"""Fields in which the models of the servers may differ: they say how fast each server is, which the
-balance takes into account."""
+"""Fields in which the servers' models may differ: they affect only how fast a server is, and the
+balance takes that into account."""
 
 
 class Servers:
-    """Several Tritons with one model: who is there, and who is well.
+    """Several Triton servers with one model: which exist, and which are well.
 
     Args:
-        connect: makes the client of one server; must not wait for it.
+        connect: makes the client of one server; must return without waiting for the server.
         max_inflight: requests with each server at a time; 0: two for each instance of its model.
-        mixed_versions: use servers of different model versions side by side.
+        mixed_versions: whether servers of different model versions are used side by side.
         max_attempts: probe images that a model may fail on before it is refused, and requests in
-            which an image alone may take a server down.
-        timeout_s: for the answer to a probe image.
-        retry_min_s, retry_max_s: how long a server that failed is left alone.
-        clock: monotonic seconds.
+            which a single image may take a server down.
+        timeout_s: seconds to wait for the answer to a probe image.
+        retry_min_s, retry_max_s: seconds for which a server that failed gets no images.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Servers:
         self.members: dict[str, Member] = {}
         self._leaving: list[Member] = []
         self.slots = 1
-        """Requests that the well servers take at a time; without any, as many as before."""
+        """Requests that the well servers take at a time; if no server is well, the last value."""
         self._connect = connect
         self._metrics = metrics
         self._max_inflight = max_inflight
@@ -74,7 +74,7 @@ class Servers:
         self._backoff = partial(Backoff, retry_min_s, retry_max_s, random.random)
         self._clock = clock
         self._balance = Balance(clock)
-        # Sending can fail, and so call back, before it returns.
+        # Reentrant: sending can fail, and so call back, before it returns.
         self._lock = RLock()
         self._spec: ModelSpec | None = None
         self._version = ""
@@ -82,11 +82,11 @@ class Servers:
         self._closed = False
 
     def load_spec(self) -> ModelSpec:
-        """What the servers' model is, said by the first that passes an examination.
+        """The description of the servers' model, from the first that passes an examination.
 
         Raises:
-            InferenceError: none does, now.
-            UnservableModelError: none does, and none of them can without a change of its model.
+            InferenceError: no server passes now.
+            UnservableModelError: no server passes, and none can without a change of its model.
         """
         self.refresh()
         members = list(self.members.values())
@@ -105,15 +105,16 @@ class Servers:
         raise InferenceError("UNAVAILABLE", text or "there is no address of Triton")
 
     def on_resize(self, resized: Callable[[int], None]) -> None:
-        """Have `slots` told now and at each change; it is called on any thread, one at a time."""
+        """Have `resized` called with `slots` now and at each change; on any thread, one at a
+        time."""
         with self._lock:
             self._resized = resized
             resized(self.slots)
 
     def refresh(self) -> list[Member]:
-        """Take in the servers that have come, let go of those that are gone; returns the new ones.
+        """Add servers that have come, release those that are gone; returns the new ones.
 
-        A server that is gone gets no more batches, and may still answer those that it has.
+        A server that is gone gets no more batches, but may still answer those that it has.
         """
         found = self.addresses.now()
         with self._lock:
@@ -141,11 +142,11 @@ class Servers:
         return new
 
     def look(self, member: Member) -> ModelSpec:
-        """Examine a server; from then on it gets images, or `reason` says why not.
+        """Examine a server; after that it gets images, or `reason` says why not.
 
         Raises:
             InferenceError: it cannot be used now.
-            UnservableModelError: its model cannot, or is another than that of the others.
+            UnservableModelError: its model cannot be used, or differs from the others' model.
         """
         try:
             spec, version = examine(member, self._max_attempts, self._timeout_s)
@@ -169,7 +170,7 @@ class Servers:
             return self._spec
 
     def ask(self, member: Member) -> None:
-        """Ask a server that has batches, or may get some, whether it still answers."""
+        """Check whether a server that has batches, or may get some, still answers."""
         asked, epoch = self._clock(), member.epoch
         try:
             version = member.server.serving(CHECK_TIMEOUT_S)
@@ -177,7 +178,7 @@ class Servers:
             with self._lock:
                 silent = error.status == "DEADLINE_EXCEEDED"
                 if silent and member.answered_at > asked:
-                    return  # it answers images
+                    return  # it is busy but answers images
                 if member.gone.is_set():
                     member.stuck = True
                     self._changed()
@@ -189,17 +190,18 @@ class Servers:
                 self._failed(
                     member, epoch, InferenceError("UNAVAILABLE", f"now serves version {version}")
                 )
-            self._changed()  # another server than the one that is awaited, once that takes too long
+            self._changed()  # if the awaited server takes too long, another one is used
 
     def _left(self, name: str) -> None:
-        """A server is gone: it is not among the members any more. The caller holds the lock."""
+        """Called when a server has been removed from the members. The caller holds the lock."""
 
     def _changed(self) -> None:
-        """Something changed about who gets images, or may get them. The caller holds the lock."""
+        """Called when a server that gets images, or may get them, changes. The caller holds the
+        lock."""
 
     def _failed(self, member: Member, epoch: int, error: InferenceError) -> None:
         if epoch != member.epoch or not member.examined:
-            return  # known already
+            return  # this failure is known already
         member.epoch += 1
         member.examined = member.went = False
         member.stuck = error.status == "DEADLINE_EXCEEDED"
@@ -211,7 +213,7 @@ class Servers:
         member.changed.set()
 
     def _elect(self) -> None:
-        """Decide who gets images, after any change."""
+        """Decide, after any change, which servers get images."""
         passed = [member for member in self.members.values() if member.examined]
         versions = {member.version for member in passed}
         if versions and self._version not in versions:

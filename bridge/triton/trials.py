@@ -1,8 +1,8 @@
-"""Batches that a server went down with: which of their images takes it down, if any does. Pure.
+"""Finds out which image takes servers down, if any does, by trying suspect batches. Pure.
 
-A server may have gone by itself, so each of them is tried: on one server, by itself, halved each
-time that the server goes down with it. Once one is caught, those that merely were beside it are
-free. While a server that went is awaited, no other is put at risk.
+A server may have gone away for another reason. So each suspect batch is tried alone on one server,
+and halved each time that the server goes down with it. Once an image is caught, the batches that
+were merely beside it are free. While a server that went down is awaited, no other is put at risk.
 """
 
 from collections import deque
@@ -19,23 +19,23 @@ from bridge.triton.member import Call
 log = structlog.get_logger()
 
 AWAITED_S = 120.0
-"""A server that went down with a suspect has that long to come back before another is risked."""
+"""Seconds for a server that went down with a suspect to come back before another one is risked."""
 
 Best = Callable[[Container[str]], str | None]
-"""The server with the least to do that is not among these; None: there is none."""
+"""Returns the least busy server that is not among these; None: there is none."""
 
 
 @dataclass(eq=False, slots=True)
 class Suspect:
-    """A batch, or a part of one, that a server went down with.
+    """A batch, or a part of one, that a server had when it went down.
 
     Attributes:
-        batch: the whole, as the pipeline gave it.
-        went: the server that went when it had others beside it, and that server's epoch then.
-        why: how its last request failed.
-        failures: requests of it alone in which a server went down.
+        batch: the whole batch, as the pipeline sent it.
+        went: the server that went down while it also had others, and that server's epoch then.
+        why: the error of its last request.
+        failures: requests in which it was alone with a server that went down.
         tried_on: the server of its last request alone.
-        doubtful: that request failed; it was one of them, if that server really was gone.
+        doubtful: that request failed; it counts as a failure if that server really was away.
     """
 
     call: Call
@@ -48,14 +48,14 @@ class Suspect:
 
 
 class Trials:
-    """Who is tried next, and where; the pool sends, and tells what came of it.
+    """Decides which suspect is tried next, and where; the pool sends it and reports the result.
 
     Args:
-        clock: monotonic seconds.
-        max_failures: requests of one image alone in which a server may go down.
+        clock: returns monotonic seconds.
+        max_failures: requests of a single image alone in which a server may go down.
 
     Attributes:
-        server: where suspects are tried now.
+        server: the server on which suspects are tried now.
     """
 
     def __init__(self, clock: Callable[[], float], max_failures: int) -> None:
@@ -68,28 +68,28 @@ class Trials:
 
     @property
     def pending(self) -> bool:
-        """Whether a batch is tried, or waits for that."""
+        """Whether a batch is being tried, or waits to be."""
         return bool(self._waiting) or self._tried is not None
 
     @property
     def trying(self) -> bool:
-        """Whether one is with the server now."""
+        """Whether a suspect is with the server now."""
         return self._tried is not None
 
     @property
     def waiting(self) -> int:
-        """Batches of the pipeline's that are with no server."""
+        """Number of the pipeline's batches that wait here and are with no server."""
         batches = {id(one.batch) for one in self._waiting}
         if self._tried is not None:
             batches.discard(id(self._tried.batch))
         return len(batches)
 
     def add(self, call: Call, server: str, epoch: int, why: InferenceError) -> None:
-        """A server went down that had this batch."""
+        """Add a batch that a server had when it went down."""
         self._waiting.append(Suspect(call, call, (server, epoch), why))
 
     def place(self, well: Container[str], best: Best) -> str | None:
-        """The server for the next trial; None: there is none to make, or none to make it on."""
+        """The server for the next trial; None: there is no trial to make, or no server for it."""
         if self._tried is not None:
             return self.server if self.server in well else None
         if self._waiting and self.server not in well and not self._awaited:
@@ -102,7 +102,7 @@ class Trials:
         return self._went_at is not None and self._clock() - self._went_at < AWAITED_S
 
     def begin(self) -> Call | None:
-        """The next one to be sent to `server`, with nothing beside it; None: all are tried."""
+        """The next batch to send to `server` alone; None: all have been tried."""
         if not self._waiting:
             self.server = self._went_at = None
             return None
@@ -110,34 +110,34 @@ class Trials:
         return self._tried.call
 
     def end(self, call: Call) -> Suspect | None:
-        """A request has ended; what it was a trial of, None where it was none."""
+        """The suspect of a request that has ended; None where it was no trial."""
         if self._tried is None or self._tried.call is not call:
             return None
         ended, self._tried = self._tried, None
         return ended
 
     def again(self, one: Suspect) -> None:
-        """It was not sent."""
+        """Put back a suspect that could not be sent."""
         self._waiting.appendleft(one)
 
     def failed(self, one: Suspect, why: InferenceError) -> None:
-        """A trial failed; `judge` says what that means, once the server is back."""
+        """Note that a trial failed; `judge` decides what that means once the server is back."""
         one.why, one.doubtful, one.tried_on = why, True, self.server
         if why.failure is Failure.TRANSIENT:
             self._went_at = self._clock()
         self._waiting.appendleft(one)
 
     def forget(self, server: str) -> None:
-        """It is no longer one of the servers: nobody waits for it."""
+        """Stop waiting for a server that is no longer one of the addresses."""
         if server == self.server:
             self._went_at = None
 
     def judge(self, *, gone: bool) -> list[Call]:
-        """Hold the last failure against the one that was tried, if there was one.
+        """Decide whether the last failure counts against the suspect that was tried, if any was.
 
         Args:
-            gone: whether `server` was really away since; one that is merely busy says UNAVAILABLE,
-                too. Of another one it is known: that one did not come back.
+            gone: whether `server` was really away since then; a server that is merely busy also
+                says UNAVAILABLE. If another server is used now, the first one did not come back.
 
         Returns:
             The batches that are free of suspicion.
@@ -177,7 +177,7 @@ class Trials:
 
 
 class _Halves:
-    """Puts the answers to the halves of a batch together."""
+    """Joins the answers to the two halves of a batch."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -203,7 +203,7 @@ class _Halves:
 
 
 def _condemn(one: Suspect) -> None:
-    """Answer for the image that was found: it is the only one of its kind that can never be."""
+    """Answer for the image that was caught: no server can ever answer it."""
     message = str(one.why)
     if one.why.failure is Failure.TRANSIENT:
         log.warning("image_takes_triton_down", status=one.why.status, requests=one.failures)

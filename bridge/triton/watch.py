@@ -1,4 +1,4 @@
-"""The threads of a pool: one for each server, one that moves batches, one that asks DNS."""
+"""The threads of a pool: one for each server, one that moves batches and one that asks DNS."""
 
 from threading import Event, Thread
 
@@ -13,16 +13,16 @@ log = structlog.get_logger()
 
 CHECK_EVERY_S = 1.0
 """Time between two checks of a server, in seconds. With the bound on a check, the batches of a
-frozen server are with others after three seconds."""
+frozen server are moved to others after three seconds."""
 RESOLVE_EVERY_S = 5.0
-"""Time between two look-ups of the addresses, in seconds. Kubernetes tells of a new pod in about a
-second, and lets DNS answers be kept for five to 30."""
+"""Time between two look-ups of the addresses, in seconds. Kubernetes reports a new pod in about a
+second, and lets DNS answers be kept for 5 to 30 s."""
 
 
 class PoolWatch:
-    """Keeps a pool's view of its servers true until `stop`.
+    """Keeps a pool's knowledge of its servers up to date until `stop`.
 
-    The pool must have found its model before: what is another model is told by that one.
+    The pool must have found its model before: other servers' models are compared with it.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -63,15 +63,15 @@ class PoolWatch:
         try:
             self._pool.look(member)
         except (InferenceError, UnservableModelError):
-            pass  # the pool has told it
-        except Exception:  # what no examination expects must not end all of them
+            pass  # the pool has logged it
+        except Exception:  # an unexpected error must not end the examinations
             log.exception("triton_not_examined", server=member.name)
 
     def _move(self) -> None:
         while (call := self._pool.waiting.get()) is not None:
             try:
                 self._pool.forward(call)
-            except Exception as error:  # of this batch: the next one has to be moved all the same
+            except Exception as error:  # it is about this batch: the next one must still be moved
                 call.done(InferenceError("INTERNAL", f"a request that cannot be made: {error}"))
 
     def _resolve(self) -> None:

@@ -1,1 +1,1 @@
-"""The live view: a local page that shows images and their answers as they come."""
+"""The live view: a local page that shows images and their outcomes as they come."""

@@ -47,7 +47,11 @@ PAGE = "The page"
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Raises OSError, which says why not."""
+    """A socket that listens at this address.
+
+    Raises:
+        OSError: it cannot listen there; the text says why.
+    """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -155,7 +159,7 @@ def main(
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.should_exit = True
 
-    # uvicorn has handlers of its own while it runs, and then repeats the signal for these.
+    # uvicorn has its own handlers while it runs, and afterwards repeats the signal for these.
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     feed.start()

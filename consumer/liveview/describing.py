@@ -1,4 +1,4 @@
-"""What the page shows of an image, taken from its records; they come from strangers, so texts and
+"""The page's data about an image, taken from its records. They come from strangers, so texts and
 numbers are bounded."""
 
 from typing import Any
@@ -19,28 +19,28 @@ from wire.reference import BadReferenceError, Reference, parse_reference
 from wire.wrappings.unwrap import read_image
 
 MAX_TEXT = 120
-"""Characters that are kept and shown of a label, a model's name and the like."""
+"""Most characters that are kept of a label, a model's name and the like."""
 MAX_TOP = 5
-"""Labels that are kept of an answer."""
+"""Most labels that are kept of an answer."""
 MAX_BOXES = 12
-"""Boxes that are drawn over a picture: those with the highest scores."""
+"""Most boxes that are drawn over a picture: those with the highest scores."""
 MAX_DIMENSIONS = 1024
-"""Numbers that are kept of a vector: 4 KB an image."""
+"""Most numbers that are kept of a vector: 4 KB for each image."""
 _LARGEST = (1 << 31) - 1
 _LATEST_MS = 8_640_000_000_000_000  # the largest time of JavaScript's Date
 
 
 def read_pictures(record: KafkaRecord, field: str) -> list[tuple[ImageEvent, Picture]]:
-    """The images of a record, each with what is known of it; several where it refers to several.
+    """The images of a record with what is known of each; a record may refer to several.
 
     Args:
-        field: path of the field of a JSON message that holds a URL; empty: none.
+        field: path of the field of a JSON message that holds a URL; empty: no field does.
     """
     kafka_ns = kafka_time(record)
     try:
         image, value = read_image(record)
     except ContractError:
-        # Its dead letter will say why; till then it is seen to have come.
+        # Its dead letter will say what is wrong; until then the page shows that it came.
         image = ImageEvent(image_id(record), None, None, None, kafka_ns, kafka_ns)
         value = raw_bytes(record.value())
     found = objects_of(record, image, value, field)
@@ -57,7 +57,7 @@ def read_pictures(record: KafkaRecord, field: str) -> list[tuple[ImageEvent, Pic
 
 
 def note_image(item: Item, image: ImageEvent, picture: Picture) -> None:
-    """Note what an image's record says of it."""
+    """Copy to the item what an image's record says."""
     item.due_ms = _bounded(image.intended_ns // 1_000_000, _LATEST_MS)
     item.content_type = text(image.content_type or "")
     item.source = text(image.source or "")
@@ -67,7 +67,7 @@ def note_image(item: Item, image: ImageEvent, picture: Picture) -> None:
 
 
 def note_answer(item: Item, prediction: Prediction, at_ns: int) -> tuple[int, list[int]]:
-    """Note what a prediction says of an image.
+    """Copy to the item what a prediction says.
 
     Args:
         at_ns: when the prediction was read; epoch nanoseconds.
@@ -103,7 +103,7 @@ def note_answer(item: Item, prediction: Prediction, at_ns: int) -> tuple[int, li
 
 
 def card(item: Item, *, picture: bool) -> dict[str, Any]:
-    """What the page shows of an item; `picture`: whether its image is still kept."""
+    """The page's data of an item; `picture`: whether its image is still kept."""
     return {
         "number": item.number,
         "id": item.id,
@@ -131,7 +131,7 @@ def card(item: Item, *, picture: bool) -> dict[str, Any]:
 def objects_of(
     record: KafkaRecord, image: ImageEvent, value: bytes, field: str
 ) -> list[Named] | None:
-    """The objects that a message refers to; None: it is no such message."""
+    """The objects that a message refers to; None: it refers to none."""
     if value:
         if not may_refer(value) or image.content_type == NDARRAY:
             return None
@@ -153,7 +153,7 @@ def _bounded(number: int, largest: int) -> int:
 
 
 def _unit(answer: Embedding) -> npt.NDArray[np.float32] | None:
-    """A vector scaled to length 1; None: it has no direction."""
+    """A vector scaled to length 1; None: its length is 0."""
     values = np.frombuffer(answer.values, FLOAT32)[:MAX_DIMENSIONS].astype(np.float64)
     length = float(np.linalg.norm(values))
     return (values / length).astype(np.float32) if length else None

@@ -1,4 +1,4 @@
-"""The thread that reads Kafka for the view, and reads on whatever happens."""
+"""The thread that reads Kafka for the view, and goes on reading whatever happens."""
 
 import logging
 import threading
@@ -16,42 +16,43 @@ log = logging.getLogger("liveview")
 
 POLL_SECONDS = 0.1
 CONNECT_SECONDS = 3.0
-"""Bound on one try to connect, in seconds; then it is made again. A stop may take as long."""
+"""Bound on one try to connect, in seconds; then it is tried again. A stop may take as long."""
 RETRY_SECONDS = 2.0
 REPEAT_SECONDS = 60.0
-"""Time between two log lines while Kafka is away, in seconds: each broker that is tried has a
+"""Time between two log lines while Kafka is away, in seconds; each broker that is tried gives a
 reason of its own."""
 MAX_BEHIND = 20_000
-"""Records not yet read, in all partitions: seconds of delay, which would look like latency."""
+"""Most unread records in all partitions; more would mean seconds of delay that look like
+latency."""
 
 _DEFAULTS = {
     "client.id": "live-view",
     "group.id": "live-view",  # required by librdkafka; nothing is joined or committed
-    # Tells whether a broker is there and how far behind this reader is, at no request.
+    # Shows, without a request, whether a broker is there and how far behind this reader is.
     "statistics.interval.ms": "1000",
-    # Fetched and not yet taken, for each partition: the view follows what is new.
+    # Bound on what is fetched and not taken of each partition: the view follows new records.
     "queued.max.messages.kbytes": "4096",
 }
 
-# What librdkafka would print is told by the view itself, once and not many times a second.
+# The view itself reports librdkafka's messages, once instead of many times a second.
 _silent = logging.getLogger("liveview.librdkafka")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
 class Feed:
-    """Reads all partitions from their ends on, as no member of any group, and commits nothing.
+    """Reads all partitions from their ends; joins no group and commits nothing.
 
-    What is wrong is said on the page and, once, in the log; it goes on by itself.
+    Problems are shown on the page and logged once; reading goes on by itself.
 
     Args:
         brokers: host:port, comma separated.
         options: any librdkafka option.
-        topics: what to read.
-        view: takes it.
+        topics: the topics to read.
+        view: gets the records.
 
     Raises:
-        KafkaSettingError: an option that librdkafka refuses.
+        KafkaSettingError: librdkafka refuses an option.
     """
 
     def __init__(
@@ -104,7 +105,8 @@ class Feed:
                 reader.close()
 
     def _read(self, reader: TopicReader) -> None:
-        """Read until the stop, or until too much is unread: the next reader starts at the ends."""
+        """Read until the stop, or until too much is unread: then a new reader starts at the
+        ends."""
         while not self._stop.is_set():
             received = reader.poll(POLL_SECONDS)
             if received is not None:
@@ -126,7 +128,7 @@ class Feed:
         self._in_trouble = trouble is not None
 
     def _on_error(self, error: KafkaError) -> None:
-        """Called within a poll; what it means is seen in the statistics that follow."""
+        """Called within a poll; the statistics that follow show what the error means."""
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
             reason = error.str().partition(" (after ")[0]
             self._connection_error = f"cannot read from Kafka at {self._brokers}: {reason}"
@@ -134,7 +136,7 @@ class Feed:
     def _on_statistics(self, text: str) -> None:
         """Called within a poll."""
         found = orjson.loads(text)
-        # A client knows a broker by its address and again by its number: one of them is enough.
+        # A client lists a broker by its address and again by its number: one of them is enough.
         connected = any(broker["state"] == "UP" for broker in found["brokers"].values())
         if self._reading:
             nobody = f"cannot read from Kafka at {self._brokers}: no broker answers"

@@ -1,4 +1,4 @@
-"""The pictures that lie in object storage: fetched when a page asks for one, and not kept."""
+"""Fetches pictures from object storage when a page asks for them; they are not kept."""
 
 import asyncio
 from importlib.util import find_spec
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_FETCHES = 4
-"""Objects that are fetched at a time: together with `max_bytes`, this bounds their memory."""
+"""Most objects that are fetched at a time: together with `max_bytes`, this bounds their memory."""
 TIMEOUT_S = 10.0
 
 
 class Objects:
-    """Fetches what is allowed. All of it is for one event loop.
+    """Fetches the objects that are allowed. Everything is for one event loop.
 
     Args:
-        max_bytes: of a picture; a larger one is not read.
+        max_bytes: most bytes of a picture; a larger one is not read.
         connect: makes the client; called once, at the first picture.
     """
 
@@ -35,7 +35,7 @@ class Objects:
         self._free = asyncio.Semaphore(MAX_FETCHES)
 
     async def fetch(self, reference: Reference) -> bytes | None:
-        """The object's bytes; None: it cannot be had, or may not."""
+        """The object's bytes; None: it cannot or may not be fetched."""
         try:
             self._allowed.check(reference)
             async with self._free:
@@ -54,10 +54,10 @@ class Objects:
 
 
 def make_objects(prefixes: str, max_bytes: int) -> Objects | None:
-    """What fetches the objects under these prefixes; None where there are none.
+    """A fetcher for the objects under these prefixes; None where there are no prefixes.
 
     Raises:
-        ValueError: one of them is none, or the client of object stores is not installed.
+        ValueError: a prefix is invalid, or the client of object stores is not installed.
     """
     allowed = parse_allow_list(prefixes)
     if not allowed:

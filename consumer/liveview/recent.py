@@ -1,4 +1,4 @@
-"""The images seen last, each found again by what its outcome says of it. Pure; bounded."""
+"""The latest images; their outcomes find them by key. Pure; bounded."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -13,21 +13,21 @@ from wire.reference import Reference
 State = Literal["waiting", "answered", "dead-lettered"]
 
 Key = tuple[str, int] | tuple[str, int, int]
-"""(id, when it was due), which a prediction repeats; or topic, partition and offset, which a dead
-letter does. An id alone is not enough: a camera may send every image under one key."""
+"""The id and the intended time, which a prediction repeats; or topic, partition and offset, which a
+dead letter repeats. An id alone is not enough: a camera may send every image under one key."""
 
 MAX_ITEMS = 4096
 MAX_PICTURE_BYTES = 64 << 20
 MAX_PICTURE = 16 << 20
-"""Bytes of an image whose picture is kept, at the most: as many as the bridge takes by default. A
-larger one is listed without its picture."""
+"""Most bytes of an image whose picture is kept: as many as the bridge accepts by default. A larger
+image is listed without its picture."""
 
 
 class Picture(NamedTuple):
-    """An image as it came; `shape` is that of raw pixels.
+    """An image as it came; `shape` is the shape of raw pixels.
 
     Attributes:
-        reference: where it lies, if the message had no bytes of it.
+        reference: the object that holds the image, if the message does not contain its bytes.
     """
 
     value: bytes
@@ -39,20 +39,20 @@ class Picture(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One image and what became of it; every text in it is bounded.
+    """One image and its outcome; every text in it is bounded.
 
     Attributes:
         number: unique in this process, in the order in which images were first heard of.
-        seen: when that was, seconds.
+        seen: seconds of the caller's clock at that time.
         where: topic/partition/offset of the image; empty until the image itself was read.
-        due_ms: when it was due, milliseconds since the epoch; 0: not known.
-        top: (label, score), best first; of a detection, of its objects.
+        due_ms: intended time, milliseconds since the epoch; 0: not known.
+        top: (label, score), best first; for a detection, those of its objects.
         overlay: boxes to draw over its picture; None: none.
-        vector: float32 of length 1, of an embedding; None: it has none.
-        says: a line about an answer that is something else than classes.
-        latency_ms: from due to received.
-        stages_ms: of each of `consumer.statistics.STAGES`.
-        reason: of a dead letter, as stage/class: message.
+        vector: the embedding as float32, scaled to length 1; None: it has none.
+        says: one line about an answer other than a classification.
+        latency_ms: milliseconds from the intended time until its outcome was received.
+        stages_ms: milliseconds of each of `consumer.statistics.STAGES`.
+        reason: the dead letter's reason, as stage/class: message.
     """
 
     number: int
@@ -85,10 +85,10 @@ class Item:
 
 
 class Recent:
-    """The last `max_items` images, and of their pictures the last `max_bytes`.
+    """The last `max_items` images, and the latest of their pictures up to `max_bytes`.
 
     Attributes:
-        waiting: images among them without an outcome.
+        waiting: number of these images without an outcome.
     """
 
     def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_PICTURE_BYTES) -> None:
@@ -112,11 +112,11 @@ class Recent:
         return next((self._by_key[key] for key in keys if key in self._by_key), None)
 
     def latest(self, id: str) -> Item | None:
-        """The image of this id that was heard of last."""
+        """The newest image with this id; None: there is none."""
         return next((item for item in reversed(self._items.values()) if item.id == id), None)
 
     def add(self, id: str, now: float, *keys: Key) -> Item:
-        """A new item, which from now on is what these keys find; the oldest one may go."""
+        """Add a new item, which these keys will find; the oldest item may be removed for it."""
         item = Item(self._next, id, now)
         self._next += 1
         self._items[item.number] = item
@@ -127,7 +127,7 @@ class Recent:
         return item
 
     def name(self, item: Item, *keys: Key) -> None:
-        """Let these keys find the item too."""
+        """Make these keys find the item, too."""
         item.keys.extend(keys)
         self._by_key.update(dict.fromkeys(keys, item))
 
@@ -140,7 +140,7 @@ class Recent:
         return True
 
     def keep(self, item: Item, picture: Picture) -> None:
-        """Keep a picture for as long as there is room; older ones go first."""
+        """Keep a picture for as long as there is room; older pictures are removed first."""
         if len(picture.value) > MAX_PICTURE or item.number in self._pictures:
             return
         self._pictures[item.number] = picture
@@ -152,7 +152,7 @@ class Recent:
         return self._pictures.get(number)
 
     def alike(self, number: int, most: int) -> list[tuple[Item, float]]:
-        """Items whose vectors have the largest cosine with this one's, and that cosine."""
+        """At most `most` items whose vectors are most like this one's, each with the cosine."""
         item = self._items.get(number)
         if item is None or item.vector is None:
             return []

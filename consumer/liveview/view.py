@@ -1,4 +1,4 @@
-"""What the page shows: records in, frames out. Pure but for its lock; its memory is bounded."""
+"""The state of the page: takes records and returns frames. Pure except for its lock; bounded."""
 
 import threading
 import time
@@ -20,30 +20,31 @@ from wire.prediction import Prediction, decode_prediction
 from wire.record import ContractError, KafkaRecord
 
 FRAME_SECONDS = 0.25
-"""Time between two frames, in seconds: four a second look alive, and cost a browser little."""
+"""Time between two frames, in seconds: four a second look lively and cost a browser little."""
 
 WALL, WALL_PER_SECOND = 24, 12.0
-"""Places for whatever passes by, and how many of them change in a second: each stays for two."""
+"""Places for all images that pass, and the number that change in a second: each stays for 2 s."""
 ROW, ROW_PER_SECOND = 10, 2.0
-"""The same for wrongly answered and for dead-lettered images, which deserve a longer look."""
+"""Places for images with a wrong answer or a dead letter, which deserve a longer look; see
+`WALL`."""
 
 ALIKE = 6
-"""Images shown beside one that they are like."""
+"""Images shown beside one that is like them."""
 
 
 class View:
-    """Takes records on one thread and gives frames on others.
+    """Takes records on one thread and returns frames on others.
 
-    A frame is all that the page shows, whatever it has seen before: a browser that is slow, or
-    was away, takes the latest one and has missed nothing that it would need.
+    A frame is all that the page shows, without regard to earlier frames: a browser that is slow, or
+    was away, takes the latest frame and has missed nothing that it needs.
 
     Args:
-        source: where the records come from, in words.
-        topics: which record is what.
-        reference_field: path of the field of a JSON message that holds a URL; empty: none.
-        max_items: images that are remembered.
-        clock: seconds; injected.
-        decode: reads a prediction.
+        source: the place where the records come from, in words.
+        topics: the names of the topics.
+        reference_field: path of the field of a JSON message that holds a URL; empty: no field does.
+        max_items: most images that are remembered.
+        clock: returns seconds.
+        decode: reads a prediction from its record.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class View:
         self._frame_at = float("-inf")
 
     def take(self, received: Received) -> None:
-        """Take one record of any of the topics, whatever is in it."""
+        """Take one record of any of the topics, whatever its content is."""
         record, at_ns, _ = received
         topic = record.topic()
         answer = self._read(record) if topic == self._topics.predictions else None
@@ -86,7 +87,7 @@ class View:
                 self._topics.images,
                 self._topics.dead_letters,
             ):
-                self._totals["unreadable"] += 1  # shown all the same, by its key or its place
+                self._totals["unreadable"] += 1  # it is shown all the same, by its key or offset
             if topic == self._topics.images:
                 self._image(record, now)
             elif topic == self._topics.dead_letters:
@@ -97,29 +98,30 @@ class View:
                 self._answer(answer, at_ns, now)
 
     def _read(self, record: KafkaRecord) -> Prediction | None:
-        """Without the lock: it may ask a schema registry, and frames go on meanwhile."""
+        """Called without the lock: it may ask a schema registry, and frames must go on
+        meanwhile."""
         try:
             return self._decode(record)
         except ContractError:
             return None
 
     def set_trouble(self, text: str | None) -> None:
-        """Why nothing may come just now; None: all is well."""
+        """Show why nothing may come now; None: all is well."""
         with self._lock:
             self._trouble = text
 
     def skipped(self, records: int) -> None:
-        """So many records were passed over unread, to stay with what happens now."""
+        """Note that this many records were skipped unread, so that the page shows what is new."""
         with self._lock:
             self._totals["skipped"] += records
 
     def picture(self, number: int) -> Picture | None:
-        """The image of an item, as it came, if it is still kept."""
+        """The original image of an item, if it is still kept; otherwise None."""
         with self._lock:
             return self._recent.picture(number)
 
     def alike(self, number: int) -> bytes:
-        """The images most like an item's, of those that are remembered, as JSON."""
+        """The remembered images that are most like an item's, as JSON."""
         with self._lock:
             return orjson.dumps(
                 [
@@ -130,13 +132,13 @@ class View:
             )
 
     def image(self, id: str) -> bytes:
-        """What is known of the latest image of this id, as JSON; null: it is not remembered."""
+        """The data of the latest image with this id, as JSON; null: it is not remembered."""
         with self._lock:
             found = self._recent.latest(id) or self._recent.latest(text(id))
             return orjson.dumps(self._card(found))
 
     def frame(self) -> bytes:
-        """All that the page shows now, as JSON; made anew every `FRAME_SECONDS` at most."""
+        """All that the page shows now, as JSON; at most one is made in `FRAME_SECONDS`."""
         with self._lock:
             now = self._clock()
             if now - self._frame_at >= FRAME_SECONDS / 2:
@@ -153,10 +155,10 @@ class View:
     ) -> None:
         at = (record.topic() or "", record.partition() or 0, record.offset() or 0)
         keys = (at, (image.id, image.intended_ns))
-        # By its own name alone where its message has others: their place is the same.
+        # If its message has several images, only by its own key: they all have the same offset.
         item = self._recent.find(*(keys if picture.reference is None else keys[1:]))
         if item is not None and not item.where:
-            self._recent.name(item, *keys)  # its outcome was read first
+            self._recent.name(item, *keys)  # the outcome was read before the image
         else:
             item = self._recent.add(image.id, now, *keys)
         item.where = "/".join(map(str, at))

@@ -25,21 +25,20 @@ from imaging.thumbnail import Thumbnail, thumbnail
 
 PAGE = Path(__file__).parent / "page"
 MAX_VIEWERS = 16
-"""Open pages; one more is told so instead of slowing all others."""
+"""Most open pages; a further one gets a message instead of slowing down the others."""
 MAX_SIDE = 480
-"""Longest side of a picture in pixels: as large as the page shows it on a screen of double
-density."""
+"""Longest side of a picture in pixels: the size on the page, on a screen of double density."""
 MAX_DECODING = 2
-"""Pictures that are decoded at a time: this bounds their memory, and leaves processors to
-others."""
+"""Most pictures that are decoded at a time. This bounds their memory, and leaves processors for
+other work."""
 MAX_CONNECTIONS = 128
-"""Connections that are open at a time: six of each browser and some more; others are refused."""
+"""Most open connections: six for each browser and some more; others are refused."""
 STOP_SECONDS = 2
-"""Time at a stop for pages that do not read what they are sent, in seconds; then they are cut
+"""Seconds that a stop waits for pages which do not read what they are sent; then they are cut
 off."""
 
 _HEADERS = {
-    # Nothing but the page's own files, whatever a label may say.
+    # Only the page's own files are loaded, whatever a label may contain.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -48,21 +47,21 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    # Images of others, and numbers that begin anew with each start.
+    # Nothing is cached: the images belong to others, and numbers begin anew with each start.
     "Cache-Control": "no-store",
 }
 
 
 def make_server(view: View, hosts: Sequence[str], objects: Objects | None = None) -> uvicorn.Server:
-    """A server for one view, to be run on a listening socket.
+    """Make the server of one view, which then runs on a listening socket.
 
     Args:
-        view: what is shown.
-        hosts: names under which the page may be asked for: a page elsewhere whose name is made
-            to lead here (DNS rebinding) is refused.
-        objects: fetches pictures that lie in object storage; None: these are not shown.
+        view: gives what is shown.
+        hosts: names under which the page may be requested: a foreign name that is made to lead
+            here (DNS rebinding) is refused.
+        objects: fetches pictures from object storage; None: such pictures are not shown.
     """
-    # Streams have no end of their own: they look whether the server's has come.
+    # Streams never end by themselves: they check whether the server ends.
     app = _make_app(view, hosts, lambda: server.should_exit, objects)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -105,7 +104,7 @@ def _make_app(
                 pass
             else:
                 return Response(made.value, media_type=made.content_type)
-        # Not an error: images come that are none, and old ones go while a page asks for them.
+        # Not an error: some records hold no image, and old images go while a page asks for them.
         return FileResponse(PAGE / "no-picture.svg")
 
     async def alike(request: Request) -> Response:
@@ -133,7 +132,7 @@ def _make_app(
 
 
 class _Events:
-    """Frames for each open page; one that reads slowly gets fewer, and nothing is kept for it."""
+    """Frames for one open page; a slow reader gets fewer frames, and none are stored for it."""
 
     def __init__(self, view: View, stopping: Callable[[], bool]) -> None:
         self._view = view

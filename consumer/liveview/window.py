@@ -1,4 +1,4 @@
-"""Rates, percentiles and stages of the last seconds. Pure; its size depends on no traffic."""
+"""Rates, percentiles and stages of the last seconds. Pure; its size does not depend on traffic."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -11,15 +11,16 @@ from consumer.measuring.statistics import LONGEST_US, STAGES
 
 HISTORY_SECONDS = 120
 SUMMARY_SECONDS = 10
-"""The time over which the headline figures are taken, in seconds: short enough to follow, long
-enough to be steady."""
+"""Seconds over which the headline figures are taken: short enough to follow changes, long enough to
+be steady."""
 DIGITS = 2
-"""Significant digits of a percentile: what a chart shows, at 30 kB a second that is kept."""
+"""Significant digits of a percentile: enough for a chart, and 30 kB for each second that is
+kept."""
 PERCENTILES = (50.0, 90.0, 99.0)
 
 
 class Point(NamedTuple):
-    """One past second; percentiles in milliseconds, None where nothing was answered."""
+    """One past second; percentiles are in milliseconds, None where no image was answered."""
 
     images: int
     answered: int
@@ -30,15 +31,15 @@ class Point(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The last `SUMMARY_SECONDS` together.
+    """The figures of the last `SUMMARY_SECONDS` together.
 
     Attributes:
-        rate: answered images/s.
-        p50, p90, p99, longest: milliseconds; None where nothing was answered.
-        labelled: answered images with a known label, and `correct` those answered right.
-        mean_request: images in a request to Triton.
+        rate: answered images per second.
+        p50, p90, p99, longest: milliseconds; None where no image was answered.
+        labelled: answered images with a known label; `correct`: those of them answered right.
+        mean_request: mean number of images in a request to Triton.
         stages: mean milliseconds of each of `consumer.statistics.STAGES`.
-        clock_errors: answers that came before their image left, left out of the percentiles.
+        clock_errors: answers that came before their image was sent; not in the percentiles.
     """
 
     rate: float = 0.0
@@ -70,13 +71,13 @@ class _Second:
 
 
 class Window:
-    """Counts into the second that is open; each call first closes the seconds that are over.
+    """Counts into the present second; each call first closes the seconds that are over.
 
     Times are seconds of a clock that never goes back.
 
     Attributes:
         history: the closed seconds, oldest first.
-        summary: of the last of them; renewed once a second.
+        summary: the figures of the last closed seconds; renewed once a second.
     """
 
     def __init__(self, now: float) -> None:
@@ -106,8 +107,9 @@ class Window:
 
         Args:
             now: when it was received.
-            latency_us: from due to received; negative where clocks differ.
-            stages_us: of each of `STAGES`.
+            latency_us: microseconds from the intended time until it was received; negative where
+                clocks differ.
+            stages_us: microseconds of each of `STAGES`.
             batch_size: images in the request that carried it.
             right: whether the best class is the true one; None: not known.
         """
@@ -119,7 +121,7 @@ class Window:
             second.correct += right
         if batch_size > 0:
             second.batched += 1
-            # Each of the b images of a request of b is 1/b of a request.
+            # Each image of a request with b images counts as 1/b of a request.
             second.requests += 1 / batch_size
         for number, spent in enumerate(stages_us):
             if spent >= 0:
@@ -137,7 +139,7 @@ class Window:
         if over <= 0:
             return
         self._second += over
-        # After a longer silence nothing of before it is left to show.
+        # After a silence longer than the history, nothing older is left to show.
         for _ in range(min(over, HISTORY_SECONDS + 1)):
             self._close()
         self.summary = self._summarise()

@@ -1,1 +1,1 @@
-"""Measuring a run: predictions matched to images, and the latency of each."""
+"""Measuring a run: predictions matched to imagesand the latency of each."""

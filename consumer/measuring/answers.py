@@ -1,4 +1,4 @@
-"""Answers that a report shows more of than a line: boxes and vectors of some images. Bounded."""
+"""Boxes and vectors of some images, of which a report shows more than a line. Bounded."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -12,16 +12,15 @@ from wire.prediction import Prediction
 Vector = npt.NDArray[np.float32]
 
 FIRST = 500
-"""Images whose answers are kept: the first ones."""
+"""Number of first images whose answers are kept."""
 SLOWEST = 12
-"""Images with boxes, the slowest ones, whose answers are kept in addition: the report shows them,
-too."""
+"""Number of slowest images with boxes whose answers are also kept, since the report shows them."""
 MAX_BOXES = 20
-"""Boxes that are kept of an image: those with the highest scores."""
+"""Most boxes that are kept of an image: those with the highest scores."""
 MAX_LABEL = 80
-"""Characters that are kept of a label."""
+"""Most characters that are kept of a label."""
 MAX_DIMENSIONS = 4096
-"""Numbers that are kept of a vector: the first ones of a longer one."""
+"""Most numbers that are kept of a vector: the first ones."""
 
 
 @dataclass(slots=True)
@@ -29,8 +28,8 @@ class Answers:
     """The answers of a run that are kept for its report.
 
     Attributes:
-        boxes: by image id.
-        vectors: float32, by image id.
+        boxes: the detections by image id.
+        vectors: the embeddings by image id, float32 [n].
     """
 
     boxes: dict[str, Detections] = field(default_factory=dict)
@@ -39,7 +38,8 @@ class Answers:
     _first: int = 0
 
     def take(self, prediction: Prediction, consumed_ns: int) -> None:
-        """Keep what is worth keeping of a prediction; the first of an image stands."""
+        """Keep the answer in a prediction if the report may show it; only the first for each
+        image."""
         answer = prediction.answer
         if isinstance(answer, Detections):
             self._take_boxes(

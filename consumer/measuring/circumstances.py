@@ -1,4 +1,4 @@
-"""What a run was measured with: what a reader needs to repeat it."""
+"""The conditions of a measurement: what a reader needs to repeat it."""
 
 import os
 import platform
@@ -11,13 +11,13 @@ from consumer.measuring.triton import TritonError, read_version
 _NOT_KEPT = frozenset(
     {"run_id", "output", "ready_file", "schema_registry_user", "schema_registry_password"}
 )
-"""Options that are secret, say nothing of how it was measured, or are in the summary already."""
+"""Options that are secret, have no effect on the measurement, or are in the summary already."""
 
 
 def settings(options: Mapping[str, object]) -> dict[str, str]:
-    """The options that the run was given or took by default, as text.
+    """The options of a run with their values, given or default, as text.
 
-    Of KEY=VALUE pairs (librdkafka's options) the keys alone are kept: a value may be a password.
+    For KEY=VALUE pairs (librdkafka's options) only the keys are kept: a value may be a password.
     """
     kept = {}
     for name, value in options.items():
@@ -32,7 +32,7 @@ def settings(options: Mapping[str, object]) -> dict[str, str]:
 
 
 def versions(triton: str | None) -> dict[str, str]:
-    """Names and versions of what matters to a latency; `triton`: its address."""
+    """Names and versions of all that affects latency; `triton`: the server's address."""
     found = {
         "Python": platform.python_version(),
         "confluent-kafka": str(confluent_kafka.version()),

@@ -70,7 +70,7 @@ class StartAt(StrEnum):
 
 
 def _counters(address: str | None) -> dict[tuple[str, str], ModelCounters]:
-    """Triton's counters; a server that gives none costs the split of one stage, not the run."""
+    """Triton's counters; empty if the server gives none: then only one stage cannot be split."""
     if address is None:
         return {}
     try:
@@ -88,7 +88,7 @@ def _start_tracing() -> "tuple[TracerProvider, ConsumerTracing]":
 
 
 @app.command()
-def main(  # one parameter an option: this signature is the command's help
+def main(  # each parameter is an option: the signature is the command's help
     context: typer.Context,
     *,
     images: Annotated[
@@ -279,7 +279,7 @@ def main(  # one parameter an option: this signature is the command's help
         write_atomically(
             output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen, answers)
         )
-        # Last: whoever finds a new summary finds the other files of the same run.
+        # Written last: whoever finds a new summary also finds the other files of the same run.
         write_atomically(output / SUMMARY, lambda file: file.write(summary.to_json()))
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None

@@ -1,4 +1,4 @@
-"""From matched images to the summary of a run. Pure."""
+"""Makes the summary of a run from its matched images. Pure."""
 
 import hashlib
 from collections import Counter
@@ -31,7 +31,7 @@ def evaluate(
 ) -> Summary:
     """Summarise a run.
 
-    Without images of its own to count, a run has sent what was expected of it.
+    If no images are read, the run counts as having sent what was expected.
     """
     sent, missing = matcher.sent, matcher.missing
     if not with_images and expected is not None and expected > sent:
@@ -109,5 +109,5 @@ def _began(rows: Rows) -> int:
 def _mean_request(rows: Rows, chosen: Measured) -> float | None:
     sizes = rows.batch[chosen.rows]
     sizes = sizes[sizes > 0]
-    # Each of the b images of a request of b is 1/b of a request.
+    # Each image of a request with b images counts as 1/b of a request.
     return len(sizes) / float(np.sum(1 / sizes)) if len(sizes) else None

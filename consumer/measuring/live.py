@@ -5,7 +5,7 @@ from consumer.measuring.matching import Matcher
 
 
 def show(live: LiveLine, matcher: Matcher) -> None:
-    """Cheap enough to be called for every record."""
+    """Update the line when it is due; cheap enough to be called for every record."""
     if live.due():
         expired = f"{matcher.expired:,} expired, " if matcher.expired else ""
         live.show(

@@ -1,4 +1,4 @@
-"""Images, predictions and dead letters matched by id, in whatever order they are seen. Pure."""
+"""Matches images, predictions and dead letters by id, in whatever order they are read. Pure."""
 
 from array import array
 from dataclasses import dataclass
@@ -14,38 +14,39 @@ from wire.prediction import STAMPS, Prediction
 Int64 = npt.NDArray[np.int64]
 
 SEEN, ANSWERED, DEAD, STORED, UNCLASSED, EXPIRED = 1, 2, 4, 8, 16, 32
-"""Bits of a row's state: the image itself was read; its first outcome, at most one (`EXPIRED`: too
-old to be worked on); whether that was on its topic before reading began, so that nobody knows how
-long a reader would have waited; whether its answer is something else than classes."""
+"""Bits of a row's state. SEEN: the image itself was read. ANSWERED, DEAD, EXPIRED: its first
+outcome, at most one of them (EXPIRED: too old to be worked on). STORED: that outcome was on its
+topic before reading began, so nobody knows how long a reader would have waited. UNCLASSED: the
+answer is no classification."""
 
 NO_NAME = -1
 NO_OFFSET = -1
 MAX_NAMES = 1 << 16
-"""Distinct labels and reasons kept: names come from strangers, rows hold only their number."""
+"""Most distinct labels and reasons: names come from strangers, and rows hold only their number."""
 OTHER = "(other)"
 
 _LARGEST = (1 << 31) - 1
-# Numbers come from strangers: they are held inside what a column, and a difference of two, can be.
+# Numbers come from strangers: they are limited so that a column can hold them and differences.
 
 TIMES = (*STAMPS, "consumed")
-"""Columns of times, epoch nanoseconds, in the order in which they happen; 0: not known."""
+"""Names of the columns of times (epoch nanoseconds) in their order; a time of 0 is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One row an image, in the order in which they were first heard of.
+    """One row for each image, in the order in which its first record was read.
 
     Attributes:
         ids: image ids.
-        state: uint8 [n], of the bits above.
+        state: uint8 [n], an OR of the bits above.
         times: int64 [n] for each of `TIMES`.
-        best: int32 [n], index into `names` of the predicted label, of the reason of a dead letter,
-            or of a line about an answer that is `UNCLASSED`; `NO_NAME` where there is none.
+        best: int32 [n], index into `names` of the predicted label, of a dead letter's reason, or of
+            a line about an answer that is `UNCLASSED`; `NO_NAME` where there is none.
         label: int32 [n], index into `names` of the true label.
-        score: float32 [n], of the predicted label.
+        score: float32 [n], score of the predicted label.
         batch: int32 [n], images in the request that carried this one to Triton.
-        partition: int32 [n], of the image on its topic.
-        offset: int64 [n], of the image in its partition; `NO_OFFSET` where it was not read.
+        partition: int32 [n], partition of the image on its topic.
+        offset: int64 [n], offset of the image in its partition; `NO_OFFSET` where it was not read.
     """
 
     ids: list[str]
@@ -61,20 +62,20 @@ class Rows:
 
 
 class Matcher:
-    """Keeps one compact row an image: about 260 bytes, of which 85 are columns, the rest its id.
+    """Keeps one compact row for each image: about 260 bytes, 85 in columns and the rest for its id.
 
-    Every image is sent = answered + dead-lettered + expired + missing, exactly one of the four: its
-    first outcome stands, and each further one counts as a duplicate.
+    Images sent = answered + dead-lettered + expired + missing. Each image is exactly one of the
+    four: its first outcome counts, and each further one is a duplicate.
 
     Attributes:
         duplicates: outcomes beyond the first, over all images.
-        resent: images read more than once under one id.
+        resent: images that were read again under an id that was already read.
         unmeasured: records about images beyond `max_images`, which are only counted.
-        models: predictions by "model/version".
+        models: number of predictions by "model/version".
     """
 
     def __init__(self, max_images: int, expect_images: bool = True) -> None:
-        """Args: expect_images: False: an outcome alone makes an image; none is read itself."""
+        """Args: expect_images: False: images are not read, and an outcome alone makes an image."""
         self.duplicates = 0
         self.resent = 0
         self.unmeasured = 0
@@ -109,12 +110,12 @@ class Matcher:
 
     @property
     def dead_lettered(self) -> int:
-        """Sent images whose first outcome is a dead letter, other than for their age."""
+        """Sent images whose first outcome is a dead letter for another reason than age."""
         return self._dead
 
     @property
     def expired(self) -> int:
-        """Sent images whose first outcome is that they were too old to be worked on."""
+        """Sent images whose first outcome says that they were too old to be worked on."""
         return self._expired
 
     @property
@@ -127,11 +128,12 @@ class Matcher:
 
     @property
     def unmatched(self) -> int:
-        """Ids with an outcome of which no image was read."""
+        """Number of ids that have an outcome although no image was read."""
         return len(self._index) - self._sent
 
     def close(self) -> None:
-        """All that was waited for has come: images not heard of before are another run's."""
+        """Ignore new ids from now on: all awaited images have come, so others belong to other
+        runs."""
         self._closed = True
 
     def image(
@@ -142,7 +144,7 @@ class Matcher:
         label: str | None,
         place: tuple[int, int] = (0, NO_OFFSET),
     ) -> None:
-        """An image was read; `place`: its partition and offset."""
+        """Note an image that was read; `place`: its partition and offset."""
         row = self._row(id)
         if row is None:
             return
@@ -158,7 +160,7 @@ class Matcher:
             self._see(row)
 
     def prediction(self, prediction: Prediction, consumed_ns: int, *, stored: bool = False) -> None:
-        """A prediction could be had at `consumed_ns`; `stored`: it was there before anyone read."""
+        """Note a prediction that was available at `consumed_ns`; `stored`: before reading began."""
         row = self._row(prediction.id)
         if row is None or not self._resolve(row, ANSWERED | (STORED if stored else 0)):
             return
@@ -166,7 +168,7 @@ class Matcher:
         if model in self.models or len(self.models) < MAX_NAMES:
             self.models[model] = self.models.get(model, 0) + 1
         for name in STAMPS:
-            # The image's own envelope is the authority on when it was sent.
+            # When the image was sent is taken from its own envelope if it was read.
             if not (self._state[row] & SEEN and name in ("intended", "sent")):
                 self._times[name][row] = bounded_time(prediction.stamps[name])
         self._times["consumed"][row] = bounded_time(consumed_ns)
@@ -181,7 +183,7 @@ class Matcher:
             self._see(row)
 
     def dead_letter(self, id: str, reason: str, consumed_ns: int) -> None:
-        """A dead letter was read at `consumed_ns`."""
+        """Note a dead letter that was read at `consumed_ns`."""
         row = self._row(id)
         if row is None or not self._resolve(row, EXPIRED if reason == TOO_OLD else DEAD):
             return
@@ -191,7 +193,7 @@ class Matcher:
             self._see(row)
 
     def rows(self) -> Rows:
-        """A copy of everything so far: at the end of a run about 130 bytes more an image."""
+        """A copy of all rows so far: at the end of a run about 130 bytes more for each image."""
         return Rows(
             ids=list(self._index),
             names=list(self._names),

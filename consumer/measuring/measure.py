@@ -1,4 +1,4 @@
-"""The measuring loop: records in, matched, until the run has ended."""
+"""The measuring loop: reads records and matches them until the run has ended."""
 
 import time
 from collections.abc import Callable
@@ -22,11 +22,12 @@ EndedBy = Literal["count", "idle", "signal", "nothing-came"]
 
 POLL_SECONDS = 0.1
 SETTLE_SECONDS = 0.5
-"""Reading goes on for this long after the last expected outcome: a duplicate comes right behind."""
+"""Seconds for which reading goes on after the last expected outcome, since a duplicate comes soon
+after."""
 
 
 class Source(Protocol):
-    """Where records come from; `consumer.reader.TopicReader` is one."""
+    """A source of records, such as `consumer.reader.TopicReader`."""
 
     def poll(self, seconds: float) -> Received | None:
         """The next record, or None after `seconds`."""
@@ -41,11 +42,11 @@ class Topics:
 
 
 class Collector:
-    """Gives each record to the matcher as what its topic says it is.
+    """Passes each record to the matcher as an image, a prediction or a dead letter, by its topic.
 
     Attributes:
-        answers: what a report shows more of than a line.
-        unreadable: records of this run that are not what their topic should hold.
+        answers: the answers of which a report shows more than a line.
+        unreadable: records of this run that do not fit the contract of their topic.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class Collector:
         self._decode = decode
 
     def take(self, received: Received) -> bool:
-        """False: a record of another run, or of one that cannot be told."""
+        """Take a record; False: it belongs to another run, or its run is unknown."""
         record, at_ns, stored = received
         topic = record.topic()
         if record.unreadable is not None and (self._run_id or topic != self._topics.images):
-            self.unreadable += 1  # of which run it is, or what became of which image: nobody knows
+            self.unreadable += 1  # neither its run nor its image can be known
             return self._run_id is None
         if self._run_id is not None:
             headers = first_headers(record.headers())
@@ -100,7 +101,7 @@ class Collector:
         try:
             image, _ = read_image(record)
         except ContractError:
-            # It was sent all the same, and its dead letter will have this id too.
+            # It was sent all the same, and its dead letter will have the same id.
             kafka_ns = kafka_time(record)
             self._matcher.image(image_id(record), kafka_ns, kafka_ns, None, place)
         else:
@@ -122,15 +123,15 @@ def measure(
     """Read until the run has ended.
 
     Args:
-        source: where records come from.
-        collector: what takes them.
-        matcher: what the collector fills.
-        count: end once this many images are answered or dead-lettered; None: by idle time or stop.
-        idle: seconds without a record of this run, once there was one, that end it.
+        source: gives the records.
+        collector: takes the records.
+        matcher: filled by the collector.
+        count: end once this many images have an outcome; None: end by idle time or stop.
+        idle: end after so many seconds without a record of this run, once there was one.
         start_timeout: seconds to wait for the first record.
-        stop: True ends it at once.
+        stop: returns True to end at once.
         show: called now and then.
-        clock: seconds; injected.
+        clock: returns seconds.
     """
     begun = False
     last = clock()

@@ -11,7 +11,8 @@ from consumer.summary import Latency, Percentile, Stage
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
 LONGEST_US = 86_400_000_000
-"""One day: longer latencies count as this long in the histogram, and as they are in the maximum."""
+"""One day, in microseconds: longer latencies count as one day in the histogram, not in the
+maximum."""
 DIGITS = 3
 """Significant digits of the histogram: its percentiles are within 0.1 % of the exact ones."""
 
@@ -23,18 +24,18 @@ STAGES = (
     ("triton", "requested", "inferred"),
     ("kafka_out", "inferred", "consumed"),
 )
-"""Name, from and to of each part of an image's way; together they are its latency."""
+"""Name, first and last stamp of each stage; together the stages are the latency."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Answered images after the warm-up, ordered by when they were due.
+    """Answered images after the warm-up, ordered by intended time.
 
     Attributes:
-        rows: int64 [n], their rows.
-        intended: int64 [n], when each was due; epoch nanoseconds.
-        from_intended: int64 [n], microseconds from due to answered.
-        from_sent: int64 [n], microseconds from sent to answered.
+        rows: int64 [n], indices of their rows.
+        intended: int64 [n], intended times; epoch nanoseconds.
+        from_intended: int64 [n], microseconds from the intended time until it was answered.
+        from_sent: int64 [n], microseconds from sent until it was answered.
     """
 
     rows: Int64
@@ -44,7 +45,7 @@ class Measured:
 
 
 def measured(rows: Rows, warmup: int) -> Measured:
-    """Leave out the `warmup` images that were due first, whatever became of them."""
+    """Leave out the first `warmup` images by intended time, whatever their outcome."""
     seen = np.flatnonzero(rows.state & SEEN)
     intended = rows.times["intended"]
     due = seen[np.argsort(intended[seen], kind="stable")][warmup:]
@@ -58,7 +59,7 @@ def measured(rows: Rows, warmup: int) -> Measured:
 
 
 def latency(microseconds: Int64) -> Latency | None:
-    """The distribution of int64 [n] latencies; None where there is nothing to measure."""
+    """The distribution of latencies, int64 [n] microseconds; None where there are none."""
     if not len(microseconds):
         return None
     good = microseconds[microseconds >= 0]
@@ -88,7 +89,7 @@ def latency(microseconds: Int64) -> Latency | None:
 
 
 def stages(rows: Rows, chosen: Int64) -> list[Stage]:
-    """Where the time of the `chosen` rows went."""
+    """The time that the images of the `chosen` rows spent in each stage."""
     found = []
     for name, start, end in STAGES:
         spent = _microseconds(rows, start, end, chosen)
@@ -104,7 +105,7 @@ def stages(rows: Rows, chosen: Int64) -> list[Stage]:
 
 
 def throughput(rows: Rows, chosen: Measured) -> float:
-    """Images/s, from the first one due to the last one answered; 0 where it can't be said."""
+    """Answered images per second, from the first intended time to the last answer; 0: not known."""
     if not len(chosen.rows):
         return 0.0
     span = int(rows.times["consumed"][chosen.rows].max()) - int(chosen.intended[0])
@@ -112,14 +113,14 @@ def throughput(rows: Rows, chosen: Measured) -> float:
 
 
 def offered_rate(rows: Rows) -> float | None:
-    """Images/s that were due, over the whole run; None where it can't be said."""
+    """Images per second by intended time, over the whole run; None: not known."""
     due = rows.times["intended"][rows.state & SEEN != 0]
     span = int(due.max()) - int(due.min()) if len(due) else 0
     return (len(due) - 1) * 1e9 / span if span > 0 else None
 
 
 def accuracy(rows: Rows) -> tuple[int, int]:
-    """(answered images with a known label, those answered right), warm-up included."""
+    """(answered images with a known label, those answered right), including the warm-up."""
     outcome = rows.state & (SEEN | ANSWERED | UNCLASSED)
     answered = (outcome == SEEN | ANSWERED) & (rows.label != NO_NAME)
     return int(answered.sum()), int((answered & (rows.best == rows.label)).sum())

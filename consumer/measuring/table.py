@@ -21,7 +21,7 @@ def print_summary(console: Console, summary: Summary) -> None:
         ("duplicates", summary.duplicates),
     ):
         counts.add_row(name, f"{value:,}")
-    # What should not be there is shown only where it is.
+    # Counts that should be 0 are only shown where they are not.
     for name, value in (
         ("expired", summary.expired),
         ("resent", summary.resent),

@@ -1,4 +1,4 @@
-"""latency_results.txt: one line an image, then the summary."""
+"""latency_results.txt: one line for each image, then the summary."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -13,16 +13,16 @@ COLUMNS = ("id", "label", "score", "latency_ms")
 
 
 def write_results(file: BinaryIO, rows: Rows, summary: Summary) -> None:
-    """Write tab-separated lines in the order in which images were due, then `#` and the summary."""
+    """Write tab-separated lines in the order of the intended times, then `#` and the summary."""
     file.write(("# " + "\t".join(COLUMNS) + "\n").encode())
     file.writelines(f"{line}\n".encode() for line in image_lines(rows))
     file.writelines(f"# {line}".rstrip().encode() + b"\n" for line in summary_lines(summary))
 
 
 def image_lines(rows: Rows) -> Iterator[str]:
-    """A line an image that was sent; one without an answer says why in place of its label."""
+    """A line for each image that was sent; one without an answer has its reason as its label."""
     intended, consumed = rows.times["intended"], rows.times["consumed"]
-    # A name is cleaned once: it may be in a million rows, and hold a tab or a line break.
+    # Each name is cleaned only once: it may be in a million rows, and hold a tab or a line break.
     names = [one_line(name) for name in rows.names]
     for row in np.argsort(intended, kind="stable").tolist():
         state = int(rows.state[row])

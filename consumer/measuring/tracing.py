@@ -1,4 +1,4 @@
-"""The span that an image's trace ends with. Imported only when tracing is on."""
+"""The last span of an image's trace. Imported only when tracing is on."""
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
@@ -12,13 +12,13 @@ from wire.trace import is_sampled, record_traceparent
 
 
 class ConsumerTracing:
-    """Ends the traces that predictions and dead letters are part of; begins none."""
+    """Ends the traces of predictions and dead letters; begins none."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer = provider.get_tracer("image-consumer")
 
     def prediction(self, record: KafkaRecord, prediction: Prediction, consumed_ns: int) -> None:
-        """An answer was read: a span from when Triton gave it, its latency in an attribute."""
+        """Add a span from Triton's answer until the prediction was read, with its latency."""
         inferred_ns = prediction.stamps["inferred"]
         span = self._begin(record, prediction.traceparent, prediction.id, inferred_ns, consumed_ns)
         if span is not None:
@@ -27,7 +27,7 @@ class ConsumerTracing:
             span.end(consumed_ns)
 
     def dead_letter(self, record: KafkaRecord, consumed_ns: int) -> None:
-        """A dead letter was read: a failed span from when it was dead-lettered."""
+        """Add a failed span from the dead-lettering until the dead letter was read."""
         parent = record_traceparent(record)
         letter = decode_dead_letter(record)
         aside_ns = letter.timestamp_ms * 1_000_000
@@ -54,6 +54,6 @@ class ConsumerTracing:
                 "messaging.kafka.offset": record.offset() or 0,
                 "messaging.message.id": id,
             },
-            # A stranger's stamp, or another machine's clock, must not make it negative.
+            # A stranger's stamp, or another machine's clock, must not make its duration negative.
             start_time=start_ns if 0 < start_ns <= end_ns else end_ns,
         )

@@ -1,4 +1,4 @@
-"""Triton's own statistics, read before and after a run, to split its part of the latency."""
+"""Triton's own statistics, read before and after a run, to split the stage `triton`."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ STATS = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
 class TritonError(Exception):
-    """No statistics; the text says why."""
+    """There are no statistics; the text says why."""
 
 
 class ModelCounters(NamedTuple):
@@ -34,7 +34,7 @@ def read_counters(address: str) -> dict[tuple[str, str], ModelCounters]:
     """The counters of every model, by (name, version), of the server at host:port (gRPC).
 
     Raises:
-        TritonError: it can't be reached, or refuses.
+        TritonError: the server cannot be reached, or refuses.
     """
     answer = _ask(address, "statistics", grpcclient.InferenceServerClient.get_inference_statistics)
     return {
@@ -47,14 +47,14 @@ def read_version(address: str) -> str:
     """The version of the server at host:port (gRPC).
 
     Raises:
-        TritonError: it can't be reached, or refuses.
+        TritonError: the server cannot be reached, or refuses.
     """
     answer = _ask(address, "version", grpcclient.InferenceServerClient.get_server_metadata)
     return str(answer.get("version", "not said"))
 
 
 def _ask(address: str, what: str, question: Callable[..., Any]) -> Any:
-    """The answer to one question, a method of Triton's client, as JSON has it."""
+    """The answer to one question, asked by a method of Triton's client, as parsed JSON."""
     try:
         with grpcclient.InferenceServerClient(address) as client:
             return question(client, as_json=True, client_timeout=TIMEOUT_SECONDS)
@@ -68,9 +68,9 @@ def difference(
     after: Mapping[tuple[str, str], ModelCounters],
     models: Iterable[str],
 ) -> list[TritonStages]:
-    """What the `models` ("name/version") did in between; those that did nothing are left out.
+    """What the `models` ("name/version") did between two readings; idle models are left out.
 
-    A counter that went back means that Triton was restarted: it then counts from zero.
+    A counter that went back means that Triton was restarted: it is then taken to have begun at 0.
     """
     found = []
     for (name, version), now in sorted(after.items()):

@@ -11,15 +11,16 @@ WINDOWS = 10
 MIN_IMAGES = 10 * WINDOWS
 """Images that a run must have for a trend to be looked for."""
 MIN_RISE_MS = 100.0
-"""A rise that users would notice; less is within what a scheduler or a garbage collector does."""
+"""A rise in milliseconds that users would notice; a scheduler or a garbage collector causes
+less."""
 MIN_RISE_SHARE = 0.5
-"""The least rise that counts, as a share of the lowest window's median: a path whose latency is
-seconds anyway may vary by more."""
+"""Smallest rise that counts, as a share of the lowest window's median: where the latency is seconds
+anyway, it may vary by more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """How the latency changed through a run, by the median slope between its windows."""
+    """How the latency changed during a run, by the median slope between its windows."""
 
     rise_ms: float
     base_ms: float
@@ -30,10 +31,10 @@ class Trend:
 
 
 def trend(intended_ns: Int64, latency_us: Int64) -> Trend | None:
-    """The trend of latencies (int64 [n]) of images ordered by when they were due (int64 [n]).
+    """The trend of latencies (int64 [n]) of images ordered by their intended times (int64 [n]).
 
-    The slope is the median over all pairs of windows (Theil and Sen): one stall, wherever it
-    falls, does not look like a backlog that grows. None: too few images to say.
+    The slope is the median over all pairs of windows (Theil and Sen): a single stall, wherever it
+    falls, does not look like a growing backlog. None: there are too few images.
     """
     if len(intended_ns) < MIN_IMAGES:
         return None
@@ -63,7 +64,7 @@ def reasons(
     stored: int,
     allow_backlog: bool,
 ) -> list[str]:
-    """Why a run is invalid, a sentence each; empty: it is valid."""
+    """Why a run is invalid, one sentence for each reason; empty: it is valid."""
     found = []
     if not sent:
         found.append("no image was seen")

@@ -1,1 +1,1 @@
-"""Reading predictions: what each image was found to be, a line each."""
+"""Reads predictions and prints what was found in each image, one line for each."""

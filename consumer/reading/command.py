@@ -130,7 +130,7 @@ def main(
                     print(line_of(found, form, paint), file=file)
             file.flush()
     except BrokenPipeError:
-        # Whoever read it has seen enough; else Python would complain at its end.
+        # Whoever read the output has seen enough; otherwise Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None

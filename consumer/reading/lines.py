@@ -16,7 +16,7 @@ from wire.record import ContractError, KafkaRecord, StoredRecord
 
 COLUMNS = ("id", "label", "score", "left", "top", "right", "bottom", "note")
 MAX_TEXT = 200
-"""Characters of an id or a label in a line of text: both are a stranger's."""
+"""Most characters of an id or a label in a line of text: both come from strangers."""
 
 
 class Format(StrEnum):
@@ -26,12 +26,12 @@ class Format(StrEnum):
 
 
 class Found(NamedTuple):
-    """One line: an image's best class, or one object in it, or why there is neither.
+    """One line: an image's best class, one object in it, or the reason why there is neither.
 
     Attributes:
         box: left, top, right, bottom in pixels.
-        note: about an answer that has no label, or the reason of a dead letter.
-        failed: it is a dead letter, or cannot be read.
+        note: text about an answer without labels, or the reason of a dead letter.
+        failed: whether it is a dead letter, or cannot be read.
     """
 
     id: str
@@ -48,8 +48,8 @@ def found_in(
     dead_letter: bool,
     decode: Callable[[KafkaRecord], Prediction] = decode_prediction,
 ) -> list[Found]:
-    """What a record of the predictions or of the dead letters says: of a detection a line an
-    object, of any other answer one.
+    """The lines of a prediction or a dead letter: for a detection one for each object, otherwise
+    one.
 
     Args:
         decode: reads a prediction; raises ContractError.
@@ -89,7 +89,7 @@ def line_of(found: Found, form: Format, paint: Callable[[str], str] = str) -> st
     """One line, without its end.
 
     Args:
-        paint: makes the text about a failure stand out, on a terminal that shows it.
+        paint: makes the text about a failure stand out, on a terminal that can show it.
     """
     score = "" if found.score is None else f"{found.score:.6g}"
     if form is Format.CSV:

@@ -1,4 +1,4 @@
-"""Axes of a chart: how much fits on them, their scales and their labels."""
+"""The axes of a chart: their room, their scales and their labels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 Floats = npt.NDArray[np.float64]
 
 LETTER = 0.6
-"""Mean width of a letter, in font sizes; a little too much is safe."""
+"""Mean width of a letter, in font sizes; slightly too large is safe."""
 CELL = 2.0
-"""Dots nearer to each other than this are one, in points: the file stays small however long the run
-was, and more of them would only hide each other."""
+"""Distance in points within which dots are drawn as one. The file then stays small however long the
+run was; more dots would only hide each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Axes, and how much fits on them.
+    """Axes and their size.
 
     Attributes:
         width, height: of the area within the axes, in points.
@@ -32,14 +32,14 @@ class Room:
     font: float
 
     def letters(self, count: float) -> float:
-        """The width of so many letters, in points."""
+        """The width of `count` letters, in points."""
         return count * LETTER * self.font
 
 
 def thinned(
     room: Room, x: Floats, y: Floats, end: float, low: float, high: float
 ) -> tuple[Floats, Floats]:
-    """One of the points of each cell of the drawing that has any."""
+    """One point for each cell of the drawing that has any points; float64 [n] x and y."""
     columns = np.round(x / end * room.width / CELL)
     rows = np.round(np.log(y / low) / np.log(high / low) * room.height / CELL)
     _, first = np.unique(np.stack((columns, rows)), axis=1, return_index=True)
@@ -56,11 +56,11 @@ def set_axis(
     log: bool = False,
     shown_to: float | None = None,
 ) -> None:
-    """Scale and label an axis; no label stands beyond `shown_to`."""
+    """Scale and label an axis; no label is placed beyond `shown_to`."""
     panel, end = room.panel, high if shown_to is None else shown_to
     if log:
         (panel.set_xscale if axis == "x" else panel.set_yscale)("log")
-        # A handful of labels, or on a long axis the decades.
+        # A few labels in each decade, or, on a long axis, only the decades.
         steps = (1.0, 2.0, 5.0) if end / low < 300 else (1.0,)
         found = LogLocator(subs=steps, numticks=100).tick_values(low, end)
     else:
@@ -74,10 +74,11 @@ def set_axis(
 def label_axis(
     room: Room, axis: str, ticks: Sequence[tuple[float, str]], *, even: bool = True
 ) -> None:
-    """Put these texts at an axis; along x no more than fit side by side.
+    """Put these labels at an axis; along x no more than fit side by side.
 
     Args:
-        even: leave out every second one, or two of three...; else whichever has no room.
+        even: leave out every second label, or two of three, and so on; otherwise those without
+            room.
     """
     shown = list(ticks)
     if axis == "x" and even:
@@ -91,7 +92,7 @@ def label_axis(
 
 
 def _apart(room: Room, ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Those along x, from the left, whose texts neither touch nor leave the axes by much."""
+    """The labels along x, from the left, that do not touch and hardly leave the axes."""
     low, high = room.panel.get_xlim()
     place = np.log if room.panel.get_xscale() == "log" else np.asarray
     reach = float(place(high) - place(low))

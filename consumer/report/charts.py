@@ -1,4 +1,4 @@
-"""The charts of a run, drawn once for all: in the figure and in the page, on axes of any size."""
+"""The charts of a run, for the figure and for the page, on axes of any size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ Floats = npt.NDArray[np.float64]
 
 BINS = 60
 WINDOWS = 60
-"""Parts of a run whose percentiles make the lines over time, at least `PER_WINDOW` images each."""
+"""Most parts of a run for the lines over time, with at least `PER_WINDOW` images each."""
 PER_WINDOW = 100
 LEAST_MS = 0.001
-"""What a log axis shows of zero: the resolution of a latency."""
+"""The value in milliseconds that a log axis shows for zero: the resolution of a latency."""
 MARKED = (50.0, 90.0, 99.0, 99.9)
 MARK_LETTERS = 14
-"""Letters of the longest label of a percentile: so much room is left to the right of the last."""
+"""Letters of the longest label of a percentile, which need room to the right of the last one."""
 MARK_LINES = 1.2
-"""Height of a percentile's label, in font sizes: two of them may lie on one place."""
+"""Height of a percentile's label, in font sizes: two of them may lie on the same place."""
 CURVE_POINTS = 400
 LONG_TAIL = 20.0
-"""The longest latency by the median one from which on the axis is logarithmic: a linear axis would
-show nothing but the tail."""
+"""Ratio of the longest to the median latency from which on the axis is logarithmic: a linear axis
+would show nothing but the tail."""
 DOT = 1e-4
-"""Length of a dot, as a share of the axis: its round ends make it one."""
+"""Length of a dot, as a share of the axis; its round ends make it a dot."""
 SHARES = (
     (1, "0"),
     (2, "50"),
@@ -65,10 +65,10 @@ class Chart:
 
 
 def charts_of(chosen: Measured, summary: Summary) -> list[Callable[[Room], Chart]]:
-    """What draws the charts of a run; none where no image was measured.
+    """Functions that draw the charts of a run; none where no image was measured.
 
     Raises:
-        SummaryError: a histogram that can't be decoded.
+        SummaryError: a histogram cannot be decoded.
     """
     found = None if summary.intended is None else distribution(summary.intended)
     if found is None:
@@ -88,7 +88,7 @@ def charts_of(chosen: Measured, summary: Summary) -> list[Callable[[Room], Chart
 
 
 def histogram(room: Room, runs: Sequence[tuple[str, Distribution]], *, marks: bool) -> Chart:
-    """Latencies of one run or of several, each named; `marks`: percentiles of the first one."""
+    """Draw the latencies of one or more named runs; `marks`: also percentiles of the first run."""
     low = max(min(float(run.ms[0]) for _, run in runs), LEAST_MS) * 0.9
     high = max(float(run.ms[-1]) for _, run in runs) * 1.1
     if high / low < 2:
@@ -97,7 +97,7 @@ def histogram(room: Room, runs: Sequence[tuple[str, Distribution]], *, marks: bo
     tallest = 0.0
     for number, (_, run) in enumerate(runs):
         counts, _ = np.histogram(np.maximum(run.ms, low), edges, weights=run.counts)
-        # Where runs have different lengths, the shapes are compared, not the sizes.
+        # Where runs have different lengths, shapes are compared, not counts.
         shown = counts if len(runs) == 1 else counts * 100 / run.total
         tallest = max(tallest, float(shown.max()))
         colour = SERIES[number]
@@ -134,7 +134,7 @@ def histogram(room: Room, runs: Sequence[tuple[str, Distribution]], *, marks: bo
 
 
 def by_percentile(room: Room, runs: Sequence[tuple[str, Distribution]]) -> Chart:
-    """The latency at each percentile, the last ones drawn out."""
+    """Draw the latency at each percentile; the highest percentiles get the most room."""
     reach = max(run.total for _, run in runs) * 2
     highest = max(float(run.ms[-1]) for _, run in runs)
     medians = [float(run.at([50.0])[0]) for _, run in runs]
@@ -164,14 +164,14 @@ def by_percentile(room: Room, runs: Sequence[tuple[str, Distribution]]) -> Chart
 
 
 def over_time(room: Room, seconds: Floats, latency: Floats) -> Chart:
-    """Each image through the run; float64 [n] seconds (rising) and milliseconds, at least one."""
+    """Draw each image of a run: float64 [n] seconds (rising) and milliseconds, at least one."""
     shown = np.maximum(latency, LEAST_MS)
     end = max(float(seconds[-1]), 0.001) if seconds[-1] else 1.0
     low, high = float(shown.min()) / 1.3, float(shown.max()) * 1.3
     legend = [Entry("each image", "dots")]
     x, y = thinned(room, seconds, shown, end, low, high)
-    # A line that is hardly one, with round ends, for each: a mark of its own would be as long a
-    # text in the file as ten of them.
+    # Each dot is a very short line with round ends: a marker would take ten times as much text in
+    # the file.
     gap = np.full_like(x, np.nan)
     room.panel.plot(
         np.stack((x, x + end * DOT, gap), 1).ravel(), np.stack((y, y, gap), 1).ravel(),

@@ -18,22 +18,22 @@ from consumer.units import clipped
 
 SUMMARY = "latency_summary.json"
 MAX_BYTES = 16 << 20
-"""Bytes of a summary that is read, at the most: one in which every histogram is full has a
-hundredth of it."""
+"""Most bytes of a summary that is read. A summary in which every histogram is full has a hundredth
+of it."""
 STYLES = {"better": "green", "worse": "red", "": ""}
 
 app = make_app()
 
 
 class RunError(Exception):
-    """A run that can't be read; the text says which and why."""
+    """A run that cannot be read; the text says which and why."""
 
 
 def read_run(path: Path) -> Summary:
     """The summary at `path`, which may be the folder of the results.
 
     Raises:
-        RunError: there is none, or it is not one.
+        RunError: there is no file, or it is no summary.
     """
     file = path / SUMMARY if path.is_dir() else path
     try:
@@ -50,7 +50,7 @@ def print_comparison(console: Console, names: tuple[str, str], a: Summary, b: Su
     for letter, name, run in zip("AB", names, (a, b), strict=True):
         run_id = "all runs" if run.run_id is None else f"run {clipped(run.run_id, 60)}"
         console.print(Text(f"{letter}  {name}  ({run_id})"))
-    # No lines between the columns, and texts that may wrap: it is whole on 60 columns, too.
+    # No lines between columns, and texts that may wrap: so it fits on 60 columns.
     table = Table(box=SIMPLE_HEAD)
     for column in ("", "A", "B", "change"):
         table.add_column(column, justify="right" if column else "left", overflow="fold")

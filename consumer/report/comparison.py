@@ -10,12 +10,13 @@ Better = Literal["lower", "higher", "neither"]
 Verdict = Literal["better", "worse", ""]
 
 NOTICEABLE = 0.05
-"""The relative change from which on a figure is called better or worse. Two runs of the same set-up
+"""Relative change from which on a figure is called better or worse. Two runs of the same set-up
 differ by less."""
 MANY_TIMES = 10
-"""The factor from which on a change is written as a factor, not in per cent."""
+"""Factor from which on a change is written as a factor, not in per cent."""
 FEW = 10
-"""Images beyond a percentile; with fewer, one image more or less moves it."""
+"""Fewest images beyond a percentile for it to be steady; with fewer, one image more or less moves
+it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,11 @@ class Line:
     """A figure of both runs.
 
     Attributes:
-        a, b: None: the run does not have it.
+        a, b: the values; None: the run does not have the figure.
         unit: ms, % or empty.
-        few: fewer than `FEW` images stand behind it in one of the runs.
-        least: difference from which on it is better or worse; None: `NOTICEABLE` of a.
-        alike: False: the runs differ in what this figure depends on, so its change is not judged.
+        few: whether one of the runs has fewer than `FEW` images beyond this percentile.
+        least: difference from which on it is better or worse; None: `NOTICEABLE` times a.
+        alike: False if the runs differ in something that affects this figure; it is not judged.
     """
 
     group: str
@@ -55,7 +56,7 @@ class Line:
 
     @property
     def verdict(self) -> Verdict:
-        """What the change means; empty: neither, or nothing that one may say."""
+        """What the change means; empty: it is neither better nor worse, or must not be judged."""
         if self.a is None or self.b is None or self.better == "neither":
             return ""
         if self.few or not self.alike:
@@ -77,10 +78,10 @@ class Line:
 
 
 def compare(a: Summary, b: Summary) -> list[Line]:
-    """Each figure that both runs or one of them have, in the order in which to read them.
+    """All figures that at least one of the runs has, in reading order.
 
-    Only what can be compared is judged: latency and rate at the same offered rate, the share that
-    is right of the same images, and no time of a run that is not valid.
+    Only comparable figures are judged: latency and rate at the same offered rate, the accuracy for
+    the same images, and no time of an invalid run.
     """
     timed = _same_load(a, b) and a.valid and b.valid
     lines = [
@@ -99,11 +100,11 @@ def compare(a: Summary, b: Summary) -> list[Line]:
         alike = same or name != "dead_lettered"
         if name != "expired" or any(counts):  # most bridges have no --max-age
             lines.append(Line("images", text, *counts, "", "lower", least=0, alike=alike))
-    # This is about the same images, so there is no noise in it.
+    # Both runs had the same images, so any difference is real.
     shares = (_correct(a), _correct(b))
     lines.append(Line("images", "correct", *shares, "%", "higher", least=0, alike=same))
     stages = [{stage.name: stage.mean_ms for stage in run.stages} for run in (a, b)]
-    # Twice nothing is nothing: a stage is judged by what it does to the whole.
+    # A change of a very short stage means little: stages are judged against the whole latency.
     least = NOTICEABLE * sum(stages[0].values())
     for name in dict.fromkeys([*stages[0], *stages[1]]):
         text = name.replace("_", " ")
@@ -113,7 +114,7 @@ def compare(a: Summary, b: Summary) -> list[Line]:
 
 
 def caveats(a: Summary, b: Summary) -> list[str]:
-    """Why the two may not be compared, a sentence each."""
+    """Why the two may not be compared, one sentence for each reason."""
     found = []
     for name, run in (("A", a), ("B", b)):
         if not run.valid:
@@ -145,7 +146,7 @@ def _same_load(a: Summary, b: Summary) -> bool:
 
 
 def _same_images(a: Summary, b: Summary) -> bool:
-    """As far as the true labels tell, or, without any, how many there are."""
+    """Whether both runs had the same images, by their true labels, or else by their number."""
     if a.image_set and b.image_set:
         return a.image_set == b.image_set
     return a.sent == b.sent and a.labelled == b.labelled

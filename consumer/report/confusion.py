@@ -1,4 +1,4 @@
-"""What was taken for what. Pure."""
+"""Which classes were taken for which others. Pure."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ import numpy.typing as npt
 from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, UNCLASSED, Int64, Rows
 
 MAX_CLASSES = 20
-"""Classes of a matrix at the most. Nobody reads a larger one: the most frequent confusions are
-listed then."""
+"""Most classes of a matrix. Nobody reads a larger one: then the most frequent confusions are
+listed."""
 MAX_PAIRS = 20
 
 
@@ -20,7 +20,7 @@ class Confusion:
     Attributes:
         labels: names of the classes, in alphabetical order; empty where there are too many.
         counts: int64 [true, predicted].
-        pairs: (true, predicted, images) of the commonest confusions.
+        pairs: (true, predicted, images) of the most frequent confusions.
     """
 
     labels: list[str]
@@ -37,7 +37,7 @@ def labelled(rows: Rows) -> npt.NDArray[np.bool_]:
 
 
 def confusion(rows: Rows) -> Confusion | None:
-    """None: no image's label is known."""
+    """The confusion of a run's classes; None: no image's label is known."""
     known = labelled(rows)
     if not known.any():
         return None

@@ -1,4 +1,4 @@
-"""A run's latencies taken out of its summary again. Pure."""
+"""The latencies of a run, decoded from its summary. Pure."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def distribution(latency: Latency) -> Distribution | None:
     """Decode a latency's histogram; None: it is empty.
 
     Raises:
-        SummaryError: it is no HdrHistogram.
+        SummaryError: the text is no HdrHistogram.
     """
     try:
         decoded = HdrHistogram.decode(latency.histogram)
@@ -47,7 +47,7 @@ def distribution(latency: Latency) -> Distribution | None:
             for step in decoded.get_recorded_iterator()
         ]
     except Exception as error:
-        # hdrh raises whatever its parsing runs into: zlib.error, binascii.Error, RuntimeError...
+        # hdrh raises whatever its parsing runs into, such as zlib.error or binascii.Error.
         raise SummaryError(f"a histogram that cannot be decoded: {error}") from None
     if not steps:
         return None

@@ -1,4 +1,4 @@
-"""The images worth looking at: the slowest, and those answered most surely and wrongly. Pure."""
+"""The images worth a look: the slowest, and wrong answers with the highest scores. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from consumer.report.overlay import Overlay, overlay
 from wire.answers import Detections
 
 SLOWEST, WRONG = 12, 24
-"""Images that are shown at most, of the slowest and of the wrong ones."""
+"""Most images that are shown of the slowest, and of those answered wrongly."""
 
 Place = tuple[int, int]
 """Partition and offset of an image on its topic."""
@@ -24,13 +24,13 @@ class Card:
     """One image.
 
     Attributes:
-        score: of the predicted class; None: it was not classified.
-        label: the true one; None: not known.
-        parts: (stage, milliseconds) in the order in which they happened.
-        picture: a data URI; None: it could not be had.
-        intended_ns: when it was due; epoch nanoseconds.
+        score: score of the predicted class; None: it was not classified.
+        label: the true label; None: not known.
+        parts: (stage, milliseconds) in the order of the stages.
+        picture: a data URI; None: there is no picture.
+        intended_ns: intended time; epoch nanoseconds.
         batch: images in the request that carried it to Triton.
-        place: its partition and offset; None: it was not read.
+        place: its partition and offset; None: the image was not read.
         overlay: boxes to draw over it.
     """
 
@@ -48,21 +48,21 @@ class Card:
 
 
 def slowest(chosen: Measured) -> Int64:
-    """Rows of the measured images that took longest, the slowest first."""
+    """Rows of the measured images with the longest latency, the slowest first."""
     order = np.argsort(-chosen.from_intended, kind="stable")[:SLOWEST]
     found: Int64 = chosen.rows[order]
     return found
 
 
 def wrong(rows: Rows) -> Int64:
-    """Rows of the images answered wrongly, the surest answer first: it says most."""
+    """Rows of the images answered wrongly, the highest score first."""
     found = np.flatnonzero(labelled(rows) & (rows.best != rows.label))
     surest: Int64 = found[np.argsort(-rows.score[found], kind="stable")[:WRONG]]
     return surest
 
 
 def places(rows: Rows, chosen: Measured) -> set[Place]:
-    """Where the images worth looking at lie on their topic, as far as it is known."""
+    """Partition and offset of the images worth a look, where they are known."""
     return {
         (int(rows.partition[row]), int(rows.offset[row]))
         for row in (*wrong(rows).tolist(), *slowest(chosen).tolist())

@@ -1,4 +1,4 @@
-"""What is drawn of answers: boxes over a picture, and images beside those most like them. Pure."""
+"""What is drawn of answers: boxes over a picture, and images beside similar ones. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from consumer.measuring.matching import NO_OFFSET, Rows
 from wire.answers import Detections
 
 DETECTED = 12
-"""Images that are shown with their boxes."""
+"""Most images that are shown with their boxes."""
 QUERIES, NEAREST = 6, 5
-"""Images whose nearest neighbours are shown, and how many neighbours of each."""
+"""Most images whose nearest neighbours are shown, and number of neighbours of each."""
 MAX_SIDE = 1 << 20
-"""Pixels: what a stranger says of an image's size is held to what SVG can draw."""
+"""Most pixels of a side: the size that a stranger gives is limited to what SVG can draw."""
 COLOURS = 6
 
 Place = tuple[int, int]
@@ -22,10 +22,10 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box in a picture of 100 units across, whatever its size in pixels.
+    """A box in a picture that is 100 units wide, whatever its size in pixels.
 
     Attributes:
-        colour: 0 to `COLOURS` - 1, the same for the same class.
+        colour: 0 to `COLOURS` - 1; equal for equal classes.
     """
 
     x: float
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Boxes over a picture, whose height is so many of its width's 100 units."""
+    """Boxes over a picture, with the picture's height in units of which its width has 100."""
 
     height: float
     boxes: list[Box]
@@ -47,7 +47,7 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An image that is like another; `cosine` of the angle between their vectors."""
+    """An image that is like another, with the cosine of the angle between their vectors."""
 
     id: str
     cosine: float
@@ -70,7 +70,7 @@ class Detected:
 
 
 def overlay(answer: Detections) -> Overlay | None:
-    """None: the size of the image is not known, so boxes have no place in it."""
+    """The boxes of an answer; None: the image's size is unknown, so they cannot be placed."""
     if answer.image is None:
         return None
     width, height = answer.image["width"], answer.image["height"]
@@ -93,7 +93,7 @@ def overlay(answer: Detections) -> Overlay | None:
 
 
 def chosen(rows: Rows, answers: Answers) -> tuple[list[str], dict[str, list[tuple[str, float]]]]:
-    """Ids of the images to show with their boxes; and of each to show neighbours of, these."""
+    """Ids of the images to show with boxes; and the neighbours of each image to show them for."""
     known = {name for name, offset in zip(rows.ids, rows.offset.tolist(), strict=True)
              if offset != NO_OFFSET}  # fmt: skip
     detected = [name for name, one in answers.boxes.items() if one.found and name in known]
@@ -105,9 +105,9 @@ def chosen(rows: Rows, answers: Answers) -> tuple[list[str], dict[str, list[tupl
 def nearest(
     vectors: Mapping[str, Vector],
 ) -> dict[str, list[tuple[str, float]]]:
-    """For some of the images, evenly among them, the most alike of the others, by cosine.
+    """The most similar images, by cosine, for some images that are evenly spread over the run.
 
-    Only those of the commonest length are compared, and none that is all 0.
+    Only vectors of the most frequent length are compared, and none that is all 0.
     """
     lengths = [len(one) for one in vectors.values()]
     if not lengths:
@@ -129,7 +129,7 @@ def nearest(
 
 
 def places(rows: Rows, answers: Answers) -> set[Place]:
-    """Where the images to show lie on their topic."""
+    """Partition and offset of the images to show."""
     at = _places(rows)
     detected, likenesses = chosen(rows, answers)
     wanted = {*detected, *likenesses, *(name for near in likenesses.values() for name, _ in near)}
@@ -139,7 +139,7 @@ def places(rows: Rows, answers: Answers) -> set[Place]:
 def shown(
     rows: Rows, answers: Answers, pictures: Mapping[Place, str]
 ) -> tuple[list[Detected], list[Neighbours]]:
-    """The images with their boxes, and those with their neighbours."""
+    """The images to show with their boxes, and those to show with their neighbours."""
     at = _places(rows)
     names, likenesses = chosen(rows, answers)
     detected = []

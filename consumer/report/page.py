@@ -1,7 +1,7 @@
-"""The pages themselves: what is in them, given to the templates.
+"""The report's pages: gathers their content and gives it to the templates.
 
-Every text in them may come from a stranger: the templates escape all of it, and the page's own
-policy forbids scripts other than its own and anything from the network.
+Any text in them may come from a stranger: the templates escape all texts, and the page's own policy
+forbids other scripts than its own and all access to the network.
 """
 
 import base64
@@ -31,10 +31,10 @@ from consumer.units import clipped, duration
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("theme.js", "find.js")
 NAME_LENGTH = 80
-"""Characters of an id or a label: a longer one says no more and breaks the layout."""
+"""Most characters of an id or a label: more would break the layout and say little."""
 
 ID_LENGTH = 1000
-"""Characters of an id where it is to be copied."""
+"""Most characters of an id where it can be copied."""
 
 STAGE_WORDS = {
     "producer_delay": "due until really sent",
@@ -48,7 +48,8 @@ STAGE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """A stage, its share (0..1) of the mean latency, and how long its part of the bar is (0..1)."""
+    """A stage, its share (0 to 1) of the mean latency, and the length of its part of the bar (0 to
+    1)."""
 
     stage: Stage
     words: str
@@ -67,12 +68,12 @@ def write_report(
     """Write a run as a page.
 
     Args:
-        file: where to.
-        rows: its images.
-        chosen: those of them that were measured.
-        summary: the run.
+        file: the file to write to.
+        rows: the run's images.
+        chosen: the images that were measured.
+        summary: the run's summary.
         pictures: data URIs of images, by partition and offset.
-        answers: boxes and vectors, of which some are shown.
+        answers: boxes and vectors, some of which are shown.
     """
     answers = answers or Answers()
     detected, neighbours = overlay.shown(rows, answers, pictures)
@@ -95,7 +96,7 @@ def write_comparison(file: BinaryIO, names: tuple[str, str], a: Summary, b: Summ
     """Write two runs side by side as a page.
 
     Raises:
-        SummaryError: a histogram that can't be decoded.
+        SummaryError: a histogram cannot be decoded.
     """
     runs = [
         (name, found)
@@ -109,7 +110,7 @@ def write_comparison(file: BinaryIO, names: tuple[str, str], a: Summary, b: Summ
         runs=(a, b),
         caveats=caveats(a, b),
         lines=compare(a, b),
-        # The bars of both have one scale: the longer one is the slower run.
+        # Both bars have the same scale: the longer one is the slower run.
         stages=[stage_rows(run, max(_total(a), _total(b))) for run in (a, b)],
         charts=[
             draw(lambda room: charts.histogram(room, runs, marks=False)),
@@ -153,7 +154,7 @@ def _write(file: BinaryIO, template: str, **content: object) -> None:
         script=script,
         script_hash=f"sha256-{digest}",
     )
-    # A lone surrogate (JSON may hold one) has no UTF-8.
+    # A single surrogate, which JSON may hold, cannot be encoded in UTF-8.
     file.write(text.encode(errors="replace"))
 
 

@@ -1,4 +1,4 @@
-"""A few images of a run, read from their topic once more and made small."""
+"""Reads a few images of a run from their topic once more, and makes them small."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,15 @@ from wire.record import ContractError, KafkaRecord
 from wire.wrappings.unwrap import read_image
 
 SECONDS = 10.0
-"""Time for fetching all pictures: a report without pictures is better than one that never comes."""
+"""Seconds for fetching all pictures: a report without pictures is better than one that never
+comes."""
 SIDE = 144
 """Longest side of a picture, in pixels."""
 EXACT_SIDE = 64
-"""Longest side, in pixels, up to which an image is kept as it is; a larger one is scaled down."""
+"""Longest side in pixels up to which an image keeps its size; a larger one is scaled down."""
 FETCH_BYTES = 1 << 16
-"""Bytes that are fetched of a partition at a time: what follows an image is not needed. A larger
-image comes whole."""
+"""Bytes that are fetched of a partition at a time: records after an image are not needed. A larger
+image still comes whole."""
 
 
 def fetch_pictures(
@@ -27,12 +28,12 @@ def fetch_pictures(
 ) -> dict[tuple[int, int], str]:
     """Data URIs by (partition, offset).
 
-    One that is gone from its topic, is no image or does not come in time is left out.
+    Images that are gone, are no images or do not come in time are left out.
 
     Args:
         config: librdkafka options.
-        topic: where the images are.
-        places: partition and offset of each.
+        topic: the images' topic.
+        places: partition and offset of each image.
     """
     wanted = sorted(places)
     if not wanted:
@@ -54,14 +55,14 @@ def fetch_pictures(
             if picture is not None:
                 found[partition, offset] = picture
     except KafkaException:
-        pass  # the same as none of the rest in time
+        pass  # the remaining pictures are left out
     finally:
         consumer.close()
     return found
 
 
 def picture_of(record: KafkaRecord) -> str | None:
-    """A small picture of the record's image, as a data URI; None: it has none."""
+    """A small picture of the record's image, as a data URI; None: there is no picture."""
     try:
         event, value = read_image(record)
         made = thumbnail(
@@ -80,7 +81,7 @@ def _record(consumer: Consumer, place: TopicPartition, deadline: float) -> Kafka
         if message is None:
             return None
         if message.error() is not None:
-            # A broker that is away for a moment comes back; an offset that is gone does not.
+            # A broker that is away for a moment comes back; an offset that is gone never does.
             if message.partition() == place.partition:
                 return None
             continue

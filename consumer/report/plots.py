@@ -21,10 +21,10 @@ from consumer.units import clipped, duration
 
 INK, DIM, BAD = (PAGE_COLOURS[name].light for name in ("ink", "dim", "bad"))
 INSIDE_TRITON = "#8fcdb0"
-"""The colour of the parts of Triton's stage, paler than the stage itself."""
+"""The colour of the parts inside the stage `triton`, paler than that of the stage itself."""
 FONT = 9.5
 PANEL = (370.0, 190.0)
-"""Width and height of the area within the axes of a panel, in points, about: the layout decides."""
+"""Approximate width and height in points of the area within a panel's axes; the layout decides."""
 
 
 def draw(file: BinaryIO, chosen: Measured, summary: Summary) -> None:

@@ -1,4 +1,4 @@
-"""What became of each image, for whoever looks one up in the report by its id. Pure."""
+"""The outcome of each image, for readers who look up an id in the report. Pure."""
 
 import json
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from consumer.report.confusion import labelled
 from consumer.units import clipped
 
 MOST = 5000
-"""Images that a page holds: some 100 bytes each."""
+"""Most images that a page holds, at some 100 bytes each."""
 ID_LENGTH = 256
-"""Characters: as many as an id may have by the contract."""
+"""Most characters of an id: as many as the contract allows."""
 NAME_LENGTH = 80
 
 
 def stories(rows: Rows) -> str:
-    """The images of a run as JSON that can stand inside a page's script element.
+    """The images of a run as JSON that is safe inside a page's script element.
 
-    Of more than `MOST` images it holds those without an answer first, then the wrongly answered
-    ones, then the first of the others.
+    Of more than `MOST` images it holds first those without an answer, then those answered wrongly,
+    then the first of the others.
     """
     answered = rows.state & ANSWERED != 0
     wrong = labelled(rows) & (rows.best != rows.label)
@@ -49,7 +49,7 @@ def stories(rows: Rows) -> str:
 
 
 def _image(rows: Rows, row: int, name: Callable[[int], int | None]) -> list[Any]:
-    """One image, in the order in which find.js reads it."""
+    """The values of one image, in the order in which find.js reads them."""
     times = {column: int(values[row]) for column, values in rows.times.items()}
     state, offset = int(rows.state[row]), int(rows.offset[row])
     outcome = next((text for bit, text in _OUTCOMES if state & bit), "no answer")

@@ -1,4 +1,4 @@
-"""What all drawings of a run have in common."""
+"""The common style of all drawings of a run."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from consumer.palette import PAGE_COLOURS
 
 STYLE: dict[Any, Any] = {
-    # A run id is text, whatever it holds: no $ in it starts a formula.
+    # A run id is text, whatever it contains: no $ in it starts a formula.
     "text.parse_math": False,
     "text.color": PAGE_COLOURS["dim"].light,
-    "svg.fonttype": "none",  # texts stay texts: they can be read aloud, searched and copied
-    "path.simplify": False,  # it takes dots for a crooked line
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the figure is the same everywhere
+    "svg.fonttype": "none",  # texts can then be read aloud, searched and copied
+    "path.simplify": False,  # it would join dots to a crooked line
+    "font.family": "DejaVu Sans",  # part of matplotlib: the same everywhere
     "axes.edgecolor": PAGE_COLOURS["dim"].light,
     "axes.labelcolor": PAGE_COLOURS["dim"].light,
     "axes.axisbelow": True,
@@ -25,7 +25,8 @@ STYLE: dict[Any, Any] = {
 
 
 def bare(panel: Axes) -> None:
-    """Axes without a frame: the line at the bottom, and a thin one for each label of y."""
+    """Remove the frame of these axes: a line stays at the bottom, and a thin one at each y
+    label."""
     panel.patch.set_visible(False)
     panel.spines[["top", "left", "right"]].set_visible(False)
     panel.tick_params(length=0, pad=6, labelsize="medium")

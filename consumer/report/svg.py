@@ -1,4 +1,4 @@
-"""A chart as a part of the page: an SVG that takes its colours from the page's theme."""
+"""Draws a chart as an SVG inside the page, with the colours of the page's theme."""
 
 import io
 import re
@@ -33,7 +33,7 @@ class Frame:
 
 WIDE = Frame("wide", 600.0, 290.0)
 NARROW = Frame("narrow", 310.0, 250.0)
-"""The size for a phone: scaled down that far, the labels of the wide drawing could not be read."""
+"""The size for a phone: the labels of the wide drawing, scaled down to it, could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def draw(make: Callable[[Room], Chart]) -> Drawing:
     """Draw a chart for the page.
 
     Args:
-        make: draws it on the axes that it gets.
+        make: draws the chart on the axes that it gets.
     """
     made = [_draw(frame, make) for frame in (WIDE, NARROW)]
     return Drawing(made[0][0], tuple(drawn for _, drawn in made))
@@ -83,7 +83,7 @@ def _draw(frame: Frame, make: Callable[[Room], Chart]) -> tuple[Chart, Markup]:
 
 
 def _strip(element: ET.Element) -> None:
-    """Leave what is seen: ids would be there twice, and a clip or a style is nobody's but ours."""
+    """Keep only what is visible: ids would occur twice, and clips and styles are not needed."""
     for child in list(element):
         _strip(child)
         empty = child.tag == f"{SVG}g" and not len(child)
@@ -100,7 +100,7 @@ def _strip(element: ET.Element) -> None:
     if element.attrib.get("transform", "").startswith("rotate(-0 "):
         del element.attrib["transform"]
     if element.tag == f"{SVG}text":
-        # The page's own font: on a phone there is no other.
+        # Use the page's own font: a phone may have no other.
         style = element.attrib["style"]
         style = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", style)
         element.set("style", re.sub(r"font-family: [^;]*; ", "", style))

@@ -1,1 +1,1 @@
-"""A small detector of the project's own: its canvases, its network, its training, its score."""
+"""The project's own small detector: its canvases, network, training and score."""

@@ -1,4 +1,4 @@
-"""Canvases: the shipped CIFAR-10 images, scaled and set on a background, with their boxes."""
+"""Canvases: shipped CIFAR-10 images, scaled and placed on a background, with their boxes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from PIL import Image
 from cli.paths import DATA
 
 SIDE = 128
-"""Pixels of a canvas, both ways."""
+"""Width and height of a canvas in pixels."""
 LABELS = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 MOST = 4
-"""Objects on a canvas at the most; there is at least one."""
+"""Most objects on a canvas; there is at least one."""
 SIDES = (36, 72)
-"""Shortest and longest side of an object, pixels."""
+"""Shortest and longest side of an object in pixels."""
 ASPECT = 1.3
-"""An object is stretched by up to this, one way or the other."""
+"""Largest factor by which an object is stretched in one direction."""
 GAP = 2
-"""Pixels between objects: each is seen whole."""
+"""Fewest pixels between objects, so that each is seen whole."""
 TRIES = 30
-"""Places that are tried for an object before it is left out."""
+"""Number of places that are tried for an object before it is left out."""
 TRAINED = 700
-"""How many of the 1,000 images are for training, the first ones; the others are held out."""
+"""Number of the 1,000 images, the first ones, for training; the others are held out."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -38,7 +38,7 @@ class Images:
 
     Attributes:
         pixels: uint8 [n, 32, 32, 3].
-        classes: [n], places in `LABELS`.
+        classes: [n], indices into `LABELS`.
     """
 
     pixels: Pixels
@@ -47,12 +47,12 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A picture and what is on it.
+    """A picture and the objects on it.
 
     Attributes:
         pixels: uint8 [SIDE, SIDE, 3].
         boxes: float32 [n, 4], left, top, right, bottom in pixels.
-        classes: int64 [n], places in `LABELS`.
+        classes: int64 [n], indices into `LABELS`.
     """
 
     pixels: Pixels
@@ -61,7 +61,7 @@ class Canvas:
 
 
 def shipped(path: Path = DATA / "cifar10_test_1000.npz") -> tuple[Images, Images]:
-    """The images that the project ships: those for training, and those that are held out."""
+    """The images that the project ships: those for training, and the held-out ones."""
     with np.load(path) as data:
         images, labels = data["images"], data["labels"]
     trained = Images(images[:TRAINED], labels[:TRAINED])
@@ -69,7 +69,7 @@ def shipped(path: Path = DATA / "cifar10_test_1000.npz") -> tuple[Images, Images
 
 
 def canvases(images: Images, seed: int) -> Iterator[Canvas]:
-    """Canvases without end, the same ones for the same images and seed."""
+    """Endless canvases, equal for equal images and seed."""
     rng = np.random.default_rng(seed)
     while True:
         yield _canvas(images, rng)
@@ -96,7 +96,7 @@ def _canvas(images: Images, rng: np.random.Generator) -> Canvas:
 
 
 def _background(rng: np.random.Generator) -> Pixels:
-    """Soft patches of colour, with noise."""
+    """Soft patches of colour with noise, as a background."""
     cells = int(rng.integers(2, 7))
     coarse = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
     smooth = Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
@@ -109,7 +109,7 @@ def _background(rng: np.random.Generator) -> Pixels:
 def _place(
     boxes: list[tuple[int, int, int, int]], rng: np.random.Generator
 ) -> tuple[int, int, int, int] | None:
-    """A box that is clear of the others; None: there is no room."""
+    """A box that does not touch the others; None: there is no room."""
     for _ in range(TRIES):
         side, stretch = rng.uniform(*SIDES), ASPECT ** (rng.uniform(-1, 1) / 2)
         width, height = round(side * stretch), round(side / stretch)

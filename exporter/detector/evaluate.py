@@ -1,4 +1,4 @@
-"""The detector's score on canvases of images that it was not trained with."""
+"""The detector's score on canvases of images that it was not trained on."""
 
 from itertools import islice
 from pathlib import Path
@@ -15,11 +15,11 @@ from exporter.graph import wrapped
 SEED = 1
 CANVASES = 300
 LEAST_SCORE, OVERLAP, MOST = 0.01, 0.45, 100
-"""Boxes below this score are not looked at; of those that share more than this, one stays."""
+"""Lowest score of a box; overlap above which only the surer of two boxes is kept; most boxes."""
 
 
 def evaluate(path: Path, images: Images, count: int = CANVASES) -> Score:
-    """Run the weights in torch over so many canvases of `images`."""
+    """Run the weights in torch over `count` canvases of `images`."""
     described = models.find(models.DETECTOR)
     model = wrapped(weights.load(described, path), described)
     made = list(islice(canvases(images, SEED), count))
@@ -33,7 +33,7 @@ def evaluate(path: Path, images: Images, count: int = CANVASES) -> Score:
 
 
 def _found(rows: torch.Tensor) -> Found:
-    """The boxes that stay of one canvas's rows, [cells, 4 + classes]."""
+    """The boxes that are kept from one canvas's rows, [cells, 4 + classes]."""
     scores, classes = rows[:, 4:].max(dim=1)
     likely = scores >= LEAST_SCORE
     rows, scores, classes = rows[likely], scores[likely], classes[likely]

@@ -1,4 +1,4 @@
-"""The detector: ResNet-20's layers over the whole canvas, and one box a cell of its last grid."""
+"""The detector: ResNet-20's layers over the whole canvas, and one box for each cell of its grid."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,10 @@ from exporter.cifar_resnet import CifarResNet
 from exporter.detector.canvases import LABELS, SIDE
 
 STRIDE = 8
-"""Pixels of a cell: the canvas is halved once, then twice within the network."""
+"""Pixels of a cell's side: the canvas is halved once, and twice more within the network."""
 GRID = SIDE // STRIDE
 WIDTH = 96
-"""Channels of the head."""
+"""Number of channels of the head."""
 RARE = -4.0
 """Bias of the class scores at the start: most cells have no object."""
 
@@ -19,9 +19,9 @@ RARE = -4.0
 class CifarDetector(nn.Module):
     """One box and the scores of all classes for each cell, without anchors (as in FCOS).
 
-    Takes float [N, 3, 128, 128], normalised as for ResNet-20. Gives what people export (the layout
-    `yolov8`), float [N, 4 + classes, 256]: of each cell the middle, the width and the height of its
-    box in pixels, and a score from 0 to 1 for each class. Cells come row by row.
+    Takes float [N, 3, 128, 128], normalised as for ResNet-20. Gives the usual export layout
+    `yolov8`, float [N, 4 + classes, 256]: for each cell the centre, width and height of its box in
+    pixels, and a score from 0 to 1 for each class. Cells come row by row.
     """
 
     centres: Tensor
@@ -45,8 +45,8 @@ class CifarDetector(nn.Module):
         return torch.cat(((start + end) / 2, end - start, torch.sigmoid(logits)), dim=1)
 
     def cells(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What is trained: logits [N, classes, 256], and distances [N, 4, 256] in pixels from a
-        cell's middle to the left, top, right and bottom of its box."""
+        """The outputs for training: logits [N, classes, 256], and distances [N, 4, 256] in pixels
+        from a cell's centre to the left, top, right and bottom of its box."""
         x = functional.avg_pool2d(x, 2)
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.neck(self.layer3(self.layer2(self.layer1(x))))
@@ -63,7 +63,7 @@ def _layer(channels_in: int, channels: int) -> nn.Sequential:
 
 
 def centres() -> Tensor:
-    """Middles of the cells, [2, 256]: x, then y, in pixels."""
+    """Centres of the cells, [2, 256]: x, then y, in pixels."""
     middles = (torch.arange(GRID) + 0.5) * STRIDE
     y, x = torch.meshgrid(middles, middles, indexing="ij")
     return torch.stack((x.flatten(), y.flatten()))

@@ -1,4 +1,4 @@
-"""How good a detector is: mean average precision at an overlap of one half. Pure."""
+"""The quality of a detector: mean average precision at an overlap of one half. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ import numpy.typing as npt
 Floats = npt.NDArray[Any]
 
 OVERLAP = 0.5
-"""Least intersection over union of a box that found an object."""
+"""Lowest intersection over union with which a box has found an object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is on a picture, or what was said of it.
+    """The objects on a picture, or the objects that a detector found on it.
 
     Attributes:
         boxes: [n, 4], left, top, right, bottom.
         classes: [n].
-        scores: [n]; of what there is: empty.
+        scores: [n]; empty for the real objects.
     """
 
     boxes: Floats
@@ -30,12 +30,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How what was said compares with what there is.
+    """The comparison of the found objects with the real ones.
 
     Attributes:
-        mean_average_precision: over the classes that there are; all points of each curve of
-            precision by recall, as Pascal VOC has done since 2010.
-        precision, recall: of the boxes with a score of at least `threshold`.
+        mean_average_precision: mean over the classes that occur; over all points of each curve of
+            precision by recall, as in Pascal VOC since 2010.
+        precision, recall: for the boxes with a score of at least `threshold`.
     """
 
     mean_average_precision: float
@@ -46,7 +46,7 @@ class Score:
 
 
 def overlaps(boxes: Floats, others: Floats) -> Floats:
-    """Intersection over union of each box with each other, [n, m]; of empty boxes 0."""
+    """Intersection over union of each box with each other box, [n, m]; 0 for empty boxes."""
     start = np.maximum(boxes[:, None, :2], others[None, :, :2])
     end = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     shared = np.prod(np.clip(end - start, 0, None), axis=2)
@@ -59,7 +59,7 @@ def overlaps(boxes: Floats, others: Floats) -> Floats:
 
 
 def score(truths: Sequence[Found], said: Sequence[Found], threshold: float = 0.5) -> Score:
-    """Compare what was said of each picture with what there is on it, in the same order."""
+    """Compare the found objects with the real ones of each picture, given in the same order."""
     kinds = sorted({int(one) for truth in truths for one in truth.classes})
     precisions = []
     right_of_sure = sure = 0
@@ -83,11 +83,11 @@ def score(truths: Sequence[Found], said: Sequence[Found], threshold: float = 0.5
 def _matches(
     truths: Sequence[Found], said: Sequence[Found], kind: int
 ) -> tuple[Floats, Floats, int]:
-    """For all boxes of a class, by falling score: whether each found an object that none before it
-    had, and its score; and how many objects there are.
+    """For all boxes of a class, by falling score: whether each found an object that no earlier
+    box had found, and its score; and the number of objects.
 
-    A box is held to the object that it overlaps most, as Pascal VOC does: where that one has been
-    found already, it is wrong.
+    A box is compared with the object that it overlaps most, as in Pascal VOC: if that one has been
+    found already, the box is wrong.
     """
     right: list[bool] = []
     scores: list[float] = []
@@ -115,7 +115,7 @@ def _average_precision(right: Floats, scores: Floats, count: int) -> float:
     """Area under the curve of precision by recall, where precision never rises with recall."""
     if not count or not len(right):
         return 0.0
-    # Boxes of one score come into the answer together: the curve has no point between them.
+    # Boxes of equal score are added together: the curve has no point between them.
     last = np.append(scores[1:] != scores[:-1], True)
     hits = np.cumsum(right)
     recall = hits[last] / count

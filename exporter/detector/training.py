@@ -1,4 +1,4 @@
-"""Training of the detector: deterministic, some minutes on two cores."""
+"""Trains the detector: deterministic, and some minutes on two cores."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ SEED = 0
 BATCH = 32
 STEPS = 320
 RATE, BACKBONE_RATE = 3e-3, 6e-4
-"""Learning rates: of the head, which starts from nothing, and of ResNet-20's layers, which know
-CIFAR-10."""
+"""Learning rates of the head, which starts from nothing, and of ResNet-20's layers, which are
+trained on CIFAR-10."""
 DECAY = 1e-3
 CORE = 0.5
-"""Cells whose middle lies in this part of a box, across and down, are the ones that find it."""
+"""A cell finds an object if its centre lies in this middle part of the box, across and down."""
 BACKBONE = DATA / "resnet20_cifar10.pt"
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Canvases as the network takes them, and what it should say of each cell.
+    """Canvases as the network takes them, and the wanted output of each cell.
 
     Attributes:
         pixels: float32 [n, 3, 128, 128], normalised.
-        wanted: float32 [n, classes, 256]: 1 for the class of the object that a cell finds.
+        wanted: float32 [n, classes, 256]: 1 for the class of the object that a cell must find.
         boxes: float32 [n, 4, 256]: that object's box.
-        found: bool [n, 256]: cells that find one.
+        found: bool [n, 256]: cells that must find one.
     """
 
     pixels: Tensor
@@ -51,10 +51,10 @@ def train(
     backbone: Path = BACKBONE,
     report: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> CifarDetector:
-    """Train on canvases of `images`, which never end.
+    """Train on endless canvases of `images`.
 
-    The same weights come out of the same torch on the same kind of processor: sums of floats depend
-    on their order. So that it does not depend on the number of cores, one thread does it all.
+    The same torch gives the same weights on the same kind of processor: sums of floats depend on
+    their order. One thread does all the work, so that the number of cores has no effect.
 
     Args:
         report: called after each step with its number and its loss.
@@ -64,7 +64,7 @@ def train(
     torch.set_num_threads(1)
     network = CifarDetector().to(memory_format=torch.channels_last)
     network.load_state_dict(torch.load(backbone, weights_only=True), strict=False)
-    # Edges and colours are the same on a canvas, and these layers cost the most.
+    # Edges and colours are the same on a canvas, and these layers would cost the most.
     kept = (network.conv1, network.bn1, network.layer1)
     ours = [*network.neck.parameters(), *network.classes.parameters(), *network.sides.parameters()]
     known = {id(one) for one in ours}
@@ -96,7 +96,7 @@ def _batches(made: Iterator[Canvas]) -> Iterator[Batch]:
 
 
 def make_batch(made: list[Canvas]) -> Batch:
-    """What the network gets of these canvases, and what it should answer."""
+    """The network's input from these canvases, and its wanted output."""
     pixels = torch.stack([torch.from_numpy(one.pixels) for one in made]).permute(0, 3, 1, 2)
     mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
@@ -120,7 +120,7 @@ def _loss(network: CifarDetector, batch: Batch) -> Tensor:
     boxes = torch.cat((middles - sides[:, :2], middles + sides[:, 2:]), dim=1)
     count = batch.found.sum().clamp(min=1)
     focal = sigmoid_focal_loss(logits, batch.wanted, alpha=0.5, gamma=2, reduction="sum") / count
-    # Which class it is, among those cells that find something: what the focal loss learns slowly.
+    # The class, only for cells that find an object: the focal loss learns that slowly.
     at = batch.found.nonzero(as_tuple=True)
     which = functional.cross_entropy(logits[at[0], :, at[1]], batch.wanted[at[0], :, at[1]])
     overlap = generalized_box_iou_loss(

@@ -37,7 +37,7 @@ from wire.prediction import decode_prediction
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 READ_S = 60.0
-"""Time for reading the predictions of a run again, in seconds."""
+"""Seconds in which the predictions of a run are read again."""
 PARTITIONS = 4
 
 app = make_app()
@@ -84,7 +84,7 @@ def main(
     except StackError as error:
         fail(error)
     STACKS.mkdir(parents=True, exist_ok=True)
-    # A folder of its own, so that demos can run side by side and never see old messages.
+    # Each demo has its own folder, so that demos can run side by side and never see old messages.
     directory = Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
     subject = CLASSIFY if task is Task.CLASSIFY else detecting(directory)
     try:
@@ -100,16 +100,16 @@ def main(
     right = summary.correct == RIGHT if score is None else score.mean_average_precision >= LEAST_MAP
     if not (summary.valid and right and summary.answered == subject.count):
         raise typer.Exit(1)
-    shutil.rmtree(directory)  # logs and data: of use only where something went wrong
+    shutil.rmtree(directory)  # logs and data are only useful after a failure
 
 
 def require_programs() -> None:
-    """Find out at once what would be missing after minutes.
+    """Check at once for programs that would otherwise be found missing after minutes.
 
     Raises:
-        StackError: something is; the text says what.
+        StackError: one is missing; the text says which.
     """
-    if find_spec("torch") is None:  # found, not imported: that takes seconds
+    if find_spec("torch") is None:  # only looked up: an import takes seconds
         raise StackError(f"tkb demo needs torch, which is not installed: {install('model')}")
     package()
     jars.java()
@@ -120,12 +120,13 @@ def require_programs() -> None:
 def run(
     directory: Path, output: Path, rate: float, delivery: str, subject: Subject, running: ExitStack
 ) -> tuple[Summary, Score | None]:
-    """Bring everything up, send, measure; what was started is stopped by `running`."""
+    """Start everything, send and measure; `running` stops what was started."""
     repository = STACKS / "model_repository"
     provide_model(subject, repository)
 
     step("starting Kafka and Triton" if jars.is_cached() else "fetching and starting Kafka, Triton")
-    # So many are right in float32. TF32, which torch uses on a GPU, may move one or two.
+    # The demo's number of right answers holds for float32; TF32, torch's default on a GPU, may
+    # differ.
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     kafka = Kafka(directory / "kafka")
     triton = Triton(repository, directory / "triton")
@@ -151,7 +152,7 @@ def run(
     running.callback(bridge.stop)
     bridge.start()
 
-    # Once through everything, so that connections are open and code paths warm: not measured.
+    # One run that is not measured, so that connections are open and code paths are warm.
     script("produce", *subject.source, "--brokers", kafka.bootstrap, "--rate", 0, "--count", 200,
            "--run-id", "warmup", "--listen", quiet=True)  # fmt: skip
 
@@ -183,10 +184,10 @@ def run(
 
 
 def provide_model(subject: Subject, repository: Path) -> None:
-    """Have the model in the repository, ready to be served.
+    """Put the model into the repository, ready to be served.
 
     Raises:
-        DemoError: it cannot be had.
+        DemoError: the model cannot be provided.
     """
     if find_spec("torch") is not None:
         step("exporting the model to TorchScript (a minute the first time)")
@@ -199,7 +200,7 @@ def provide_model(subject: Subject, repository: Path) -> None:
 
 
 def read_detections(bootstrap: str, run_id: str, count: int) -> dict[int, Detections]:
-    """What was said of each image of a run, by its number."""
+    """The detections in each image of a run, by the image's number."""
     reader = TopicReader(librdkafka_config(bootstrap, {}), [PREDICTIONS], "earliest", 10)
     found: dict[int, Detections] = {}
     deadline = time.monotonic() + READ_S
@@ -224,7 +225,7 @@ def script(name: str, *arguments: object, quiet: bool = False) -> None:
     """Run one of the project's commands to its end.
 
     Raises:
-        DemoError: it failed.
+        DemoError: the command failed.
     """
     done = subprocess.run(command(name, *arguments), capture_output=quiet, check=False)
     if done.returncode != 0:

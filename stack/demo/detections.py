@@ -1,4 +1,4 @@
-"""The demo of a detector: what is on its canvases, what was said of them, and pictures of both."""
+"""The demo of a detector: its canvases, the detections on them, and pictures of both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from wire.answers import Detections
 
 SEED = 1
 SHOWN, COLUMNS, SCALE = 12, 4, 2
-"""Canvases in the picture, in a row of it, and how much they are enlarged."""
+"""Number of canvases in the picture, number in a row, and the factor of their enlargement."""
 SURE = 0.5
-"""Least score of the boxes that are drawn."""
+"""Lowest score of the boxes that are drawn."""
 COLOURS = (
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#9c755f", "#b07aa1", "#76b7b2", "#d37295",
     "#3b6fd4", "#8c6d00",
@@ -42,12 +42,12 @@ def write_canvases(folder: Path, count: int) -> Detecting:
 
 
 def number_of(id: str) -> int:
-    """The number of a canvas, from its image's id, which is the name of its file."""
+    """The number of a canvas, from the id of its image, which is its file's name."""
     return int(id.removesuffix(".png"))
 
 
 def judge(shown: Detecting, said: Mapping[int, Detections]) -> Score:
-    """Compare what was said of each canvas, by its number, with what is on it."""
+    """Compare the detections on each canvas, by its number, with the objects on it."""
     truths = [Found(one.boxes, one.classes, np.empty(0)) for one in shown.canvases]
     nothing = Detections(())
     return score(

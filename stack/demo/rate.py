@@ -1,4 +1,4 @@
-"""How many images a second a machine can be asked for."""
+"""The rate at which the demo sends images on this machine."""
 
 import time
 from threading import Event
@@ -11,15 +11,16 @@ from stack.demo.subject import Subject
 from stack.errors import DemoError
 
 SHARE = 0.3
-"""The share of Triton's own rate that is asked for: Kafka, the bridge and the measuring use the
-same machine."""
+"""Share of Triton's own rate at which images are sent: Kafka, the bridge and the measurement run on
+the same machine."""
 MOST_RATE = 500
-"""Images a second, however fast the machine is: a demo should last some seconds."""
+"""Highest rate in images per second, however fast the machine is: a demo should last some
+seconds."""
 CALIBRATION_S = 1.5
 
 
 def sustainable_rate(address: str, subject: Subject) -> float:
-    """Images/s that this machine can be asked for: a share of Triton's own rate at full batches."""
+    """Images per second to send on this machine: a share of Triton's own rate at full batches."""
     server = TritonServer(address, subject.model)
     spec = server.load_spec()
     assert spec.shape is not None

@@ -1,4 +1,4 @@
-"""What the demo sends: images to classify, or canvases whose objects are found."""
+"""What the demo sends: images to classify, or canvases with objects to find."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ CANVASES = 400
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is sent, and to which model.
+    """The images that are sent, and the model that answers them.
 
     Attributes:
         source: arguments of `tkb produce`.
-        least_rate: images/s, however slow the machine is.
-        detecting: what is on the images; None: they are classified.
+        least_rate: lowest rate in images per second, however slow the machine is.
+        detecting: the canvases with their objects; None: the images are classified.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""The table that the demo ends with."""
+"""The table at the end of the demo."""
 
 import sys
 from pathlib import Path
@@ -14,17 +14,17 @@ RIGHT = 915
 """Images of the 1,000 shipped ones that the shipped weights classify correctly in float32. Any
 other number is a fault."""
 LEAST_MAP = 0.65
-"""The lowest mean average precision of the detector that is accepted. It is 0.70 with boxes from a
-score of 0.25 on, but another processor rounds differently, and a box near that score may come or
-go."""
+"""Lowest mean average precision of the detector that is accepted. It is 0.70 with boxes of a score
+of 0.25 or more, but another processor rounds differently, so that a box near that score may be
+missing or extra."""
 EXAMPLES = "detections.png"
 
-# Piped, a line stays one line.
+# Where the output is piped, lines are not wrapped.
 console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def report(summary: Summary, output: Path, subject: Subject, score: Score | None) -> None:
-    """The table that the demo is for."""
+    """Print the table of results."""
     table = Table(title=subject.title, title_justify="left")
     table.add_column("")
     table.add_column("", justify="right")

@@ -18,9 +18,9 @@ from stack.ports import HOST, free_ports, require_free
 from stack.service import Command, Service
 
 PROBE = "stack-readiness"
-"""A consumer group that nobody uses."""
+"""Name of a consumer group that nobody uses, for the readiness check."""
 
-# Takes what librdkafka says about a broker that is not there yet, which is expected.
+# Takes librdkafka's messages about a broker that is not there yet, which are expected.
 _connect_log = logging.getLogger(f"{__name__}.connect")
 _connect_log.propagate = False
 _connect_log.addHandler(logging.NullHandler())
@@ -28,12 +28,12 @@ _connect_log.addHandler(logging.NullHandler())
 LOG4J = Path(__file__).with_name("log4j2.properties")
 
 MAX_MESSAGE = 32 << 20
-"""Bytes of a record batch that the broker takes: camera images of 20 MB and more."""
+"""Most bytes of a record batch that the broker accepts: camera images of 20 MB and more."""
 
 JVM = (
-    # In a heap this small its pauses stay short, and it needs fewer threads and less memory than
-    # G1. All compiler tiers: without the second one a start takes a fifth less, and whatever the
-    # broker does afterwards takes longer.
+    # With such a small heap, the serial collector has short pauses, and needs fewer threads and
+    # less memory than G1. All compiler tiers are used: without the second one, a start takes a
+    # fifth less, but everything after it takes longer.
     "-XX:+UseSerialGC",
     "-Xlog:cds=off",
     "-Xlog:cds+dynamic=off",
@@ -48,14 +48,14 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "message.max.bytes": str(MAX_MESSAGE),
         "replica.fetch.max.bytes": str(MAX_MESSAGE),
-        # A mistyped topic name is an error, not a new topic.
+        # A topic with a mistyped name is an error, and is not created.
         "auto.create.topics.enable": "false",
-        # Consumers get their partitions at once, not after waiting 3 s for others to join.
+        # Consumers get their partitions at once, without waiting 3 s for others to join.
         "group.initial.rebalance.delay.ms": "0",
-        # A broker that crashed may not come back before its session has ended: 3 s, not 9.
+        # A broker that crashed can only come back when its session has ended: after 3 s, not 9.
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
-        # One broker can hold one replica.
+        # A single broker can hold only one replica.
         "default.replication.factor": "1",
         "min.insync.replicas": "1",
         "offsets.topic.replication.factor": "1",
@@ -63,7 +63,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "transaction.state.log.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        # 50 each by default: they cost files and start time, and serve no one here.
+        # By default 50 each, which cost files and start time without any use here.
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.num.partitions": "4",
         "share.coordinator.state.topic.num.partitions": "1",
@@ -75,13 +75,12 @@ class Kafka(Service):
     """A Kafka broker on 127.0.0.1 with its data in `directory`.
 
     Args:
-        directory: keeps the data, the configuration and the log; a directory with data in it is
-            taken up again.
-        port: of the clients' listener; None picks a free one.
+        directory: folder for data, configuration and log; data that is there already is used again.
+        port: port of the clients' listener; None: a free one.
         heap_mb: the Java heap, in MiB.
-        properties: broker properties on top of `DEFAULTS`.
-        controller_port: of the controller's listener; None picks a free one.
-        cluster_id: the same for all nodes of a cluster; None makes a new one.
+        properties: broker properties that override `DEFAULTS`.
+        controller_port: port of the controller's listener; None: a free one.
+        cluster_id: equal for all nodes of a cluster; None: a new one.
     """
 
     def __init__(
@@ -117,11 +116,11 @@ class Kafka(Service):
     def add_listener(
         self, name: str, port: int, protocol: str, *, advertised_port: int | None = None
     ) -> None:
-        """One more listener for clients; before the start.
+        """Add a listener for clients; must be called before the start.
 
         Args:
             protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-            advertised_port: where clients are sent; None: to `port`.
+            advertised_port: port that clients are told to use; None: `port`.
         """
         self.properties["listeners"] += f",{name}://{HOST}:{port}"
         self.properties["advertised.listeners"] += f",{name}://{HOST}:{advertised_port or port}"
@@ -183,8 +182,9 @@ class Kafka(Service):
         return re.findall(r"^.*(?: ERROR | FATAL |Exception: ).*$", log, re.MULTILINE)
 
     def _is_ready(self) -> bool:
-        """Metadata names the broker, and it coordinates groups (its offsets topic exists)."""
-        try:  # refused at once, where a client would wait for its time to be over
+        """Whether metadata names the broker, and it coordinates groups (its offsets topic
+        exists)."""
+        try:  # this is refused at once; a client would wait for its timeout
             socket.create_connection((HOST, self.port), timeout=1).close()
         except OSError:
             return False
@@ -193,7 +193,7 @@ class Kafka(Service):
             admin.list_topics(timeout=1)
             admin.describe_consumer_groups([PROBE], request_timeout=1)[PROBE].result()
         except KafkaException as error:
-            # The answer of a coordinator that is ready: there is no such group.
+            # A coordinator that is ready answers that there is no such group.
             return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
         return True
 
@@ -202,5 +202,5 @@ def new_cluster_id() -> str:
     """A random id in the form that `kafka-storage random-uuid` prints."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        if not text.startswith("-"):  # it would read as an option
+        if not text.startswith("-"):  # it would be read as an option
             return text

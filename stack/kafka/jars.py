@@ -1,4 +1,4 @@
-"""Java, and the broker's jars from Maven Central."""
+"""Finds Java, and fetches the broker's jars from Maven Central."""
 
 import fcntl
 import hashlib
@@ -18,14 +18,14 @@ MIN_JAVA = 17
 
 FETCH_TIMEOUT_S = 900
 """Bound on fetching the jars, in seconds: they are 45 MB in some 50 files, and a mirror that hangs
-must not hang us."""
+must not block a start for ever."""
 
 
 def java() -> str:
     """The path of a Java that runs the broker: `$JAVA_HOME/bin/java`, else the one on the PATH.
 
     Raises:
-        StackError: none, or too old.
+        StackError: there is no Java, or it is too old.
     """
     install = (
         f"install Java {MIN_JAVA} or newer (Debian, Ubuntu: apt install openjdk-17-jdk-headless)"
@@ -51,10 +51,10 @@ def is_cached() -> bool:
 def class_path() -> str:
     """The broker's class path; the jars are fetched when they are not in the cache.
 
-    Several processes may ask at once: one fetches, the others wait for it.
+    Several processes may call this at once: one fetches, the others wait for it.
 
     Raises:
-        StackError: no Maven, or it failed; the text quotes it.
+        StackError: Maven is missing or failed; the text quotes its output.
     """
     libs = _libs()
     if not libs.is_dir():
@@ -67,10 +67,10 @@ def class_path() -> str:
 
 
 def class_archive(java_path: str) -> Path:
-    """Where this Java keeps the broker's classes in the form in which it maps them into memory.
+    """The file in which this Java keeps the broker's classes in a form that it can map into memory.
 
-    Its first use of them writes it (`-XX:ArchiveClassesAtExit`), later starts take less time. A
-    Java that an archive does not fit ignores it.
+    The first use writes it (`-XX:ArchiveClassesAtExit`), and later starts are faster. A Java that
+    does not match the archive ignores it.
     """
     program = Path(java_path).resolve()
     identity = f"{program} {program.stat().st_mtime_ns}"
@@ -85,7 +85,7 @@ def maven() -> str:
     """The path of Maven, which fetches the jars.
 
     Raises:
-        StackError: there is none.
+        StackError: Maven is missing.
     """
     found = shutil.which("mvn")
     if found is None:

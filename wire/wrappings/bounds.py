@@ -1,4 +1,4 @@
-"""What a wrapping may hold, checked before anything of it is parsed or decoded."""
+"""Limits of a wrapping, checked before any of it is parsed or decoded."""
 
 import binascii
 from typing import Any
@@ -9,11 +9,11 @@ from wire.reason import ReasonError
 from wire.record import ContractError
 
 MAX_BESIDE = 1 << 20
-"""Bytes that a wrapping may have beside its image: names, spaces, what else is in the JSON."""
+"""Most bytes of a wrapping in addition to its image: names, spaces and other JSON values."""
 MAX_ITEMS = 10_000
-"""Values in the JSON around an image: each takes some 60 bytes once it is parsed, and 3 before."""
+"""Most values in the JSON around an image: each takes some 60 bytes once parsed, and 3 before."""
 LINES = 80
-"""A line of base64 has 76 characters where it is broken into lines at all (RFC 2045)."""
+"""Characters of a base64 line, by which line breaks are estimated; RFC 2045 has lines of 76."""
 
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _SPACES = b" \t\r\n"
@@ -27,7 +27,7 @@ class WrappingError(ReasonError, ContractError):
 
 
 class TooLargeError(WrappingError):
-    """What is inside would be larger than an image may be."""
+    """The image inside would be larger than an image may be."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "too_large")
@@ -37,23 +37,23 @@ def parse_object(value: bytes, what: str, max_bytes: int, max_items: int) -> dic
     """The JSON object in a value.
 
     Args:
-        value: of the record.
-        what: it should be, for the error's text.
-        max_bytes: of the value.
-        max_items: objects, arrays and values in it.
+        value: the record's value.
+        what: what the value should be, for the error text.
+        max_bytes: most bytes of the value.
+        max_items: most objects, arrays and values in it.
 
     Raises:
-        WrappingError: no such object, or more than it may hold.
+        WrappingError: the value is no JSON object, or it exceeds a limit.
     """
     if len(value) > max_bytes:
         raise TooLargeError(f"{what} of {len(value):,} bytes, {max_bytes:,} are allowed")
-    # Counted before it is parsed: in memory, small values take twenty times their text. Such a
-    # character inside a string counts too; base64 has none of them.
+    # Counted before it is parsed: in memory, small values take twenty times their text. These
+    # characters inside a string count too; base64 has none of them.
     items = value.count(b",") + value.count(b"[") + value.count(b"{")
     if items > max_items:
         raise WrappingError(f"{what} of about {items:,} values, {max_items:,} are allowed")
     try:
-        # It refuses what is nested more than 1,024 deep.
+        # orjson refuses JSON that is nested more than 1,024 deep.
         body = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         raise WrappingError(f"not {what}: no JSON: {_position(error)}") from None
@@ -73,14 +73,14 @@ def text_bytes(max_bytes: int) -> int:
 
 
 def from_base64(text: bytes, what: str, max_bytes: int) -> bytes:
-    """The bytes that base64 stands for; both alphabets, with or without padding and line breaks.
+    """Decode base64 in either alphabet, with or without padding and line breaks.
 
     Args:
-        what: it is, for the error's text.
-        max_bytes: of the result; more is refused before it is decoded.
+        what: what the text is, for the error text.
+        max_bytes: most bytes of the result; more is refused before it is decoded.
 
     Raises:
-        WrappingError: no base64, or too much of it.
+        WrappingError: the text is no base64, or too long.
     """
     if len(text) > text_bytes(max_bytes):
         raise TooLargeError(

@@ -16,10 +16,10 @@ _DATA = ("data", "data_base64")
 def unwrap_event(record: KafkaRecord, max_bytes: int) -> StoredRecord:
     """The same event in binary mode: attributes as headers `ce_*`, the image as the value.
 
-    What only headers can say stays; an attribute of the event wins over a header of its name.
+    Other headers of the record stay; an attribute of the event wins over a header of its name.
 
     Raises:
-        WrappingError: not such an event, or an image larger than it may be.
+        WrappingError: this is no such event, or its image is too large.
     """
     body = parse_object(raw_bytes(record.value()), _WHAT, text_bytes(max_bytes), MAX_ITEMS)
     if "specversion" not in body:
@@ -42,7 +42,8 @@ def unwrap_event(record: KafkaRecord, max_bytes: int) -> StoredRecord:
 
 
 def _attributes(body: dict[str, Any]) -> list[tuple[str, bytes]]:
-    """As headers; an attribute is text, a number or a truth value, anything else is none."""
+    """The attributes as headers; an attribute is text, a number or a boolean, others are
+    ignored."""
     headers = []
     for name, found in body.items():
         if name in _DATA or not isinstance(found, str | int):

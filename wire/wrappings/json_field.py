@@ -10,10 +10,10 @@ def unwrap_field(value: bytes, field: str, max_bytes: int) -> bytes:
     """The image in a JSON object.
 
     Args:
-        field: its name; with dots, the path to it (a name that has dots itself comes first).
+        field: the field's name, or a path with dots; a field whose own name has dots comes first.
 
     Raises:
-        WrappingError: no such field, no base64 in it, or an image larger than it may be.
+        WrappingError: there is no such field or no base64 in it, or the image is too large.
     """
     body = parse_object(value, "a JSON object", text_bytes(max_bytes), MAX_ITEMS)
     what = f"field {field} of the JSON"

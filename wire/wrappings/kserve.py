@@ -19,12 +19,12 @@ from wire.wrappings.text import text_of, unwrap_text
 
 _WHAT = "a KServe v2 inference request"
 _DIGITS = 5
-"""Characters of a pixel in JSON at most: three digits, a comma and a space."""
+"""Most characters of a pixel in JSON: three digits, a comma and a space."""
 _MAX_VALUES = 1 << 22
-"""Numbers in a tensor: 1,180 x 1,180 pixels. Those that are no pixels take up to 36 bytes of memory
-each before they are refused; a larger image is better sent as BYTES."""
+"""Most numbers in a tensor: 1,180 x 1,180 pixels in colour. Numbers that are no pixels take up to
+36 bytes of memory each before they are refused; a larger image is better sent as BYTES."""
 _MAX_ARRAYS = 1 << 18
-"""Arrays in a nested tensor: each takes some 90 bytes of memory, and as few as two of JSON."""
+"""Most arrays in a nested tensor: each takes some 90 bytes of memory, and as few as two in JSON."""
 
 
 class Pixels(NamedTuple):
@@ -38,10 +38,10 @@ def unwrap_request(value: bytes, max_bytes: int) -> bytes | Pixels:
     """The image of a request with one input.
 
     Returns:
-        Of a BYTES input the encoded image, which JSON has as base64; of a UINT8 input its pixels.
+        For a BYTES input the encoded image, which is base64 in JSON; for a UINT8 input its pixels.
 
     Raises:
-        WrappingError: another request, or an image larger than it may be.
+        WrappingError: the request is another one, or its image is too large.
     """
     most = min(max_bytes, _MAX_VALUES)
     limit = max(text_bytes(max_bytes), _DIGITS * most + MAX_ITEMS)
@@ -93,12 +93,12 @@ def _pixels(data: list[Any], shape: tuple[int, ...], max_bytes: int) -> Pixels:
         ) from None
     if len(value) != wanted:
         raise WrappingError(f"a UINT8 input of {len(value):,} values has not the shape {shape}")
-    # The batch's dimension: a record carries one image.
+    # Without the batch's dimension: a record carries one image.
     return Pixels(value, shape[1:] if len(shape) == 4 and shape[0] == 1 else shape)
 
 
 def _flat(data: list[Any]) -> Iterator[int]:
-    """Numbers of nested arrays in their order; `parse_object` has bounded how many there are."""
+    """Numbers of nested arrays in their order; `parse_object` has bounded their number."""
     waiting: list[Iterator[Any]] = [iter(data)]
     while waiting:
         for one in waiting[-1]:

@@ -7,14 +7,14 @@ TEXT_TYPES = frozenset(("text/plain", "application/base64"))
 
 _SCHEME = b"data:"
 _MAX_HEAD = 256
-"""Bytes of a data URI before its comma."""
+"""Most bytes of a data URI before its comma."""
 
 
 def unwrap_text(text: bytes, max_bytes: int, what: str = "the value") -> bytes:
-    """The image in base64 or a data URI; what it is, its bytes say.
+    """The image in base64 or in a data URI; the URI's type is ignored, since the bytes show it.
 
     Raises:
-        WrappingError: neither, or larger than an image may be.
+        WrappingError: the text is neither, or the image is too large.
     """
     text = text.lstrip() if text[:1].isspace() else text
     if text[: len(_SCHEME)].lower() == _SCHEME:
@@ -28,10 +28,10 @@ def unwrap_text(text: bytes, max_bytes: int, what: str = "the value") -> bytes:
 
 
 def text_of(found: object, what: str) -> bytes:
-    """A value of JSON that should be a string.
+    """The bytes of a JSON value that should be a string.
 
     Raises:
-        WrappingError: it is none.
+        WrappingError: it is no string.
     """
     if not isinstance(found, str):
         kind = "null" if found is None else type(found).__name__

@@ -1,4 +1,4 @@
-"""Which wrapping a record is in, and the record of the image inside."""
+"""Finds out which wrapping a record is in, and takes out the image."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,7 +15,7 @@ ValueFormat = Literal["auto", "image", "cloudevents", "json", "base64", "kserve"
 VALUE_FORMATS: tuple[str, ...] = get_args(ValueFormat)
 
 MAX_BYTES = 16 << 20
-"""Bytes of an image, for readers that have no setting for it."""
+"""Most bytes of an image, for readers that have no setting for it."""
 
 _BY_TYPE: dict[str, ValueFormat] = {
     STRUCTURED: "cloudevents",
@@ -24,7 +24,7 @@ _BY_TYPE: dict[str, ValueFormat] = {
 }
 _JSON_STARTS = (b"{", b"[")
 _TEXT_STARTS = (b"data:", b"iVBORw0KGg", b"/9j/", b"UklGR", b"Qk")
-"""A data URI, and the base64 of a PNG, JPEG, WebP and BMP."""
+"""First bytes of a data URI, and of the base64 of a PNG, JPEG, WebP and BMP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Wrapping:
     """How values carry their images.
 
     Attributes:
-        format: auto: the content type says it; else every value is that.
-        field: of JSON, the path to the image; with `auto`, of values that are JSON.
-        max_bytes: bound on the image inside.
+        format: auto: the content type decides; otherwise the form of every value.
+        field: path of the image in JSON; with `auto`, in values that are JSON.
+        max_bytes: most bytes of the image inside.
     """
 
     format: ValueFormat = "auto"
@@ -42,7 +42,7 @@ class Wrapping:
     max_bytes: int = MAX_BYTES
 
     def of(self, content_type: str | None, value: bytes) -> ValueFormat:
-        """What a value is; never `auto`."""
+        """The form of a value; never `auto`."""
         if self.format != "auto":
             return self.format
         if content_type is None:
@@ -55,7 +55,8 @@ class Wrapping:
         return "image"
 
     def extra_bytes(self, value: bytes) -> int:
-        """Memory that the image taken out of this value needs beside it, at most; 0: it is none."""
+        """Most bytes of memory that the image inside needs in addition to this value; 0: it is not
+        wrapped."""
         wrapped = self.format not in ("auto", "image") or value[:1] in _ASCII_STARTS
         return len(value) * 3 // 4 if wrapped and self.format != "image" else 0
 
@@ -71,8 +72,8 @@ def read_image(
     """The envelope of an image and its bytes, whatever it is wrapped in.
 
     Raises:
-        ContractError: as `decode_image`.
-        WrappingError: nothing can be taken out; it is a ContractError, too.
+        ContractError: as for `decode_image`.
+        WrappingError: no image can be taken out; it is a ContractError, too.
     """
     event = decode_image(record)
     value = raw_bytes(record.value())
@@ -91,7 +92,7 @@ def _unwrap(
             raise WrappingError(f"{BATCH}: a record must be one event ({STRUCTURED}), not a batch")
         inner: StoredRecord = unwrap_event(record, limit)
         return decode_image(inner), raw_bytes(inner.value())
-    # What the content type said was the wrapping's; what is inside, its bytes say.
+    # The content type was that of the wrapping; the bytes of the image show its own.
     event = event._replace(content_type=None)
     if form == "base64":
         return event, unwrap_text(value, limit)
@@ -112,7 +113,8 @@ def looks_like_json(value: bytes) -> bool:
 
 
 def hint(value: bytes) -> str:
-    """For the text about a value that is no image: the setting that would read it; else empty."""
+    """For the error text about a value that is no image: the setting that would read it, or
+    empty."""
     if looks_like_json(value):
         return (
             "; it looks like JSON: --image-field NAME reads an image in a field of it, "
