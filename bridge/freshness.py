@@ -9,6 +9,10 @@ GRACE = 0.1
 """Share of the maximum age that is added for an image that was young enough when its decoding
 began. Without it, where decoding is the bottleneck, every image would be decoded at the last
 moment and then be too old for the model."""
+AHEAD = 0.1
+"""Share of the maximum age up to which the time that an image will spend in Triton counts as age.
+With more, a model that was slow once would have every image expire, and nothing would show that
+it is fast again."""
 
 
 def seconds(value: object) -> object:
@@ -50,6 +54,14 @@ class Freshness:
         it."""
         grace_ns = int(GRACE * self.max_age_ns) if decoded else 0
         return self.expired(intended_ns, now_ns - grace_ns)
+
+    def ahead(self, took_ns: int) -> int:
+        """Nanoseconds that count as an image's age before it is sent to Triton.
+
+        Args:
+            took_ns: what the last request took there.
+        """
+        return max(0, min(took_ns, int(AHEAD * self.max_age_ns)))
 
     def text(self, intended_ns: int, now_ns: int) -> str:
         """The reason why an image is too old, for people to read."""

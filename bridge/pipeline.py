@@ -105,6 +105,8 @@ class Pipeline:
         self.problem: str | None = None
         """Why Triton does not answer; None while it does."""
         self._heard_at = monotonic()
+        self._ahead_ns = 0
+        """Expected time of an image in Triton in nanoseconds, as far as its age counts it."""
 
     @property
     def stalled(self) -> bool:
@@ -217,7 +219,8 @@ class Pipeline:
             return True
         if not self._freshness.max_age_ns:
             return False
-        now_ns, due_ns = self._clock_ns(), image.event.intended_ns
+        # What counts is how old it is when it is answered, as far as that can be known.
+        now_ns, due_ns = self._clock_ns() + self._ahead_ns, image.event.intended_ns
         if not self._freshness.overdue(due_ns, now_ns, decoded=image.size is not None):
             return False
         self._outlet.expire(image.arrival, "infer", image.event, now_ns)
@@ -298,6 +301,7 @@ class Pipeline:
             rows, images = len(error.results), len(outcome.batch)
             if rows == images:
                 self.problem = None
+                self._ahead_ns = self._freshness.ahead(outcome.inferred_ns - outcome.requested_ns)
                 self._metrics.requests.labels("ok").inc()
                 self._batcher.succeeded(in_parts=error.in_parts)
                 self._outlet.answer(outcome, error)

@@ -9,7 +9,7 @@ from bridge.decoders.pool import Backlog
 from bridge.freshness import GRACE, Freshness, seconds
 from bridge.fuse import Fuse
 from bridge.inference import InferenceError
-from tests.bridge.fakes import NOW_NS, Bench, Model, good, raw_image
+from tests.bridge.fakes import MAX_BATCH, NOW_NS, Bench, Model, good, raw_image
 from tests.bridge.test_pipeline import total
 from wire.clock import format_time
 from wire.record import StoredRecord
@@ -106,6 +106,33 @@ def test_an_image_that_gets_old_while_triton_is_away_is_not_sent() -> None:
     bench.model.answer = answer  # type: ignore[assignment]
     bench.run(*(aged(offset, 1) for offset in range(3)))
     assert bench.outcomes() == dict.fromkeys(range(3), "infer/expired")
+
+
+@pytest.mark.parametrize(
+    ("took_s", "age_s", "outcome"),
+    [
+        (0.1, 1.7, "predictions"),
+        (0.1, 1.85, "infer/expired"),
+        (30, -28.3, "predictions"),
+        (30, -28.15, "infer/expired"),
+    ],
+)
+def test_the_time_with_triton_counts_up_to_a_tenth(
+    took_s: float, age_s: float, outcome: str
+) -> None:
+    bench = Bench(Model(), freshness=TWO)
+
+    def answer(images: object) -> object:
+        bench.now += int(took_s * SECOND)
+        return good(images)  # type: ignore[arg-type]
+
+    bench.model.answer = answer  # type: ignore[assignment]
+    first = [aged(offset, 1) for offset in range(MAX_BATCH)]
+    bench.run(*first, aged(MAX_BATCH, age_s))
+    assert bench.outcomes() == {
+        **dict.fromkeys(range(MAX_BATCH), "predictions"),
+        MAX_BATCH: outcome,
+    }
 
 
 def test_what_waits_is_taken_out_up_to_the_first_that_may_be_sent() -> None:
