@@ -33,6 +33,7 @@ from bridge.startup import (
 from bridge.triton.addresses import Addresses
 from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
+from bridge.triton.servers import Limits
 from bridge.triton.watch import PoolWatch
 from cli.version import version
 from wire.prediction import Serializer
@@ -163,12 +164,14 @@ class App:
             Addresses(settings.triton),
             partial(connect, settings),
             metrics=self._metrics,
-            max_inflight=settings.max_inflight,
-            mixed_versions=settings.mixed_versions,
-            max_attempts=settings.max_attempts,
-            timeout_s=settings.request_timeout_s,
-            retry_min_s=settings.retry_min_s,
-            retry_max_s=settings.retry_max_s,
+            limits=Limits(
+                max_inflight=settings.max_inflight,
+                mixed_versions=settings.mixed_versions,
+                max_attempts=settings.max_attempts,
+                timeout_s=settings.request_timeout_s,
+                retry_min_s=settings.retry_min_s,
+                retry_max_s=settings.retry_max_s,
+            ),
         )
         self._membership = Membership(settings.group)
         pool_watch = PoolWatch(pool)

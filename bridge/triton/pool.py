@@ -18,7 +18,7 @@ from bridge.inference import Answer, Checked, Done, Failure, InferenceError
 from bridge.metrics import Metrics
 from bridge.triton.addresses import Address, Addresses
 from bridge.triton.member import Call, Member, Server
-from bridge.triton.servers import Servers
+from bridge.triton.servers import Limits, Servers
 from bridge.triton.trials import Suspect, Trials
 from imaging.rules import Input, Size
 
@@ -35,29 +35,13 @@ class Pool(Servers):
         connect: Callable[[Address], Server],
         *,
         metrics: Metrics,
-        max_inflight: int = 0,
-        mixed_versions: bool = False,
-        max_attempts: int = 5,
-        timeout_s: float = 30,
-        retry_min_s: float = 0.1,
-        retry_max_s: float = 5,
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(
-            addresses,
-            connect,
-            metrics=metrics,
-            max_inflight=max_inflight,
-            mixed_versions=mixed_versions,
-            max_attempts=max_attempts,
-            timeout_s=timeout_s,
-            retry_min_s=retry_min_s,
-            retry_max_s=retry_max_s,
-            clock=clock,
-        )
+        super().__init__(addresses, connect, metrics=metrics, limits=limits, clock=clock)
         self.waiting: SimpleQueue[Call | None] = SimpleQueue()
         """Batches that need another server; None ends the thread that moves them."""
-        self._trials = Trials(clock, max_attempts)
+        self._trials = Trials(clock, limits.max_attempts)
         self._held: list[Call] = []
         """Batches for the server on which another one is tried, while there is no other server."""
         self._numbers = count()

@@ -7,7 +7,7 @@ model that the others serve. After a failure it gets none until it passes again.
 import random
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from threading import RLock
 
@@ -32,17 +32,32 @@ MAY_DIFFER = {"instances", "max_batch"}
 balance takes that into account."""
 
 
-class Servers:
-    """Several Triton servers with one model: which exist, and which are well.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How several servers are used.
 
-    Args:
-        connect: makes the client of one server; must return without waiting for the server.
+    Attributes:
         max_inflight: requests with each server at a time; 0: two for each instance of its model.
         mixed_versions: whether servers of different model versions are used side by side.
         max_attempts: probe images that a model may fail on before it is refused, and requests in
             which a single image may take a server down.
         timeout_s: seconds to wait for the answer to a probe image.
         retry_min_s, retry_max_s: seconds for which a server that failed gets no images.
+    """
+
+    max_inflight: int = 0
+    mixed_versions: bool = False
+    max_attempts: int = 5
+    timeout_s: float = 30
+    retry_min_s: float = 0.1
+    retry_max_s: float = 5
+
+
+class Servers:
+    """Several Triton servers with one model: which exist, and which are well.
+
+    Args:
+        connect: makes the client of one server; must return without waiting for the server.
         clock: returns monotonic seconds.
     """
 
@@ -52,12 +67,7 @@ class Servers:
         connect: Callable[[Address], Server],
         *,
         metrics: Metrics,
-        max_inflight: int = 0,
-        mixed_versions: bool = False,
-        max_attempts: int = 5,
-        timeout_s: float = 30,
-        retry_min_s: float = 0.1,
-        retry_max_s: float = 5,
+        limits: Limits = Limits(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.addresses = addresses
@@ -67,11 +77,8 @@ class Servers:
         """Requests that the well servers take at a time; if no server is well, the last value."""
         self._connect = connect
         self._metrics = metrics
-        self._max_inflight = max_inflight
-        self._mixed = mixed_versions
-        self._max_attempts = max_attempts
-        self._timeout_s = timeout_s
-        self._backoff = partial(Backoff, retry_min_s, retry_max_s, random.random)
+        self._limits = limits
+        self._backoff = partial(Backoff, limits.retry_min_s, limits.retry_max_s, random.random)
         self._clock = clock
         self._balance = Balance(clock)
         # Reentrant: sending can fail, and so call back, before it returns.
@@ -149,7 +156,7 @@ class Servers:
             UnservableModelError: its model cannot be used, or differs from the others' model.
         """
         try:
-            spec, version = examine(member, self._max_attempts, self._timeout_s)
+            spec, version = examine(member, self._limits.max_attempts, self._limits.timeout_s)
             self._compare(spec)
         except (InferenceError, UnservableModelError) as error:
             with self._lock:
@@ -222,9 +229,11 @@ class Servers:
                 log.warning("model_version_changed", before=self._version, now=newest)
             self._version = newest
         for name, member in self.members.items():
-            well = member.examined and (self._mixed or member.version == self._version)
+            well = member.examined and (
+                self._limits.mixed_versions or member.version == self._version
+            )
             if well and member.spec is not None:
-                self._balance.well(name, self._max_inflight or 2 * member.spec.instances)
+                self._balance.well(name, self._limits.max_inflight or 2 * member.spec.instances)
             else:
                 self._balance.unwell(name)
             if member.examined:

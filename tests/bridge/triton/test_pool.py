@@ -15,6 +15,7 @@ from bridge.triton.addresses import Address, Addresses
 from bridge.triton.inputs import ModelInput
 from bridge.triton.model import ModelSpec, UnservableModelError
 from bridge.triton.pool import Pool
+from bridge.triton.servers import Limits
 from imaging.rules import Input, Preprocess, Size
 
 SPEC = ModelSpec(
@@ -88,8 +89,7 @@ class Rig:
             Addresses("dns:///triton:1", lambda _host, _port: self.hosts),
             self.connect,
             metrics=self.metrics,
-            mixed_versions=mixed_versions,
-            max_attempts=2,
+            limits=Limits(mixed_versions=mixed_versions, max_attempts=2),
             clock=lambda: self.now,
         )
 
