@@ -75,6 +75,20 @@ def test_a_healthy_day_is_ten_lines(
     assert said[-1]["event"] == "stopped"
 
 
+def through_outage(
+    bridge: Bridge, kill: Callable[[], object], start: Callable[[], object]
+) -> list[dict[str, Any]]:
+    """What a bridge says of an outage while images come in, until it is ready again."""
+    serves(bridge, 100)
+    before = len(lines(bridge))
+    out_for(OUTAGE_S, kill, start)
+    serves(bridge, 100)
+    eventually(lambda: bridge.health("ready") == 200, "a bridge that is ready", 60)
+    said = lines(bridge)[before:]
+    bridge.stop()
+    return said
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
 def test_half_a_minute_without_triton_is_twenty_lines(
@@ -82,13 +96,7 @@ def test_half_a_minute_without_triton_is_twenty_lines(
 ) -> None:
     bridge = start_bridge(delivery=delivery)
     with flowing(kafka, topics):
-        serves(bridge, 100)
-        before = len(lines(bridge))
-        out_for(OUTAGE_S, triton.kill, triton.start)
-        serves(bridge, 100)
-        eventually(lambda: bridge.health("ready") == 200, "a bridge that is ready", 60)
-        said = lines(bridge)[before:]
-        bridge.stop()
+        said = through_outage(bridge, triton.kill, triton.start)
     told(said)
 
 
@@ -111,13 +119,7 @@ def test_half_a_minute_without_kafka_is_twenty_lines(
             dead_letters_topic=topics.dead_letters,
         )
         with flowing(kafka, topics):
-            serves(bridge, 100)
-            before = len(lines(bridge))
-            out_for(OUTAGE_S, kafka.kill, kafka.start)
-            serves(bridge, 100)
-            eventually(lambda: bridge.health("ready") == 200, "a bridge that is ready", 60)
-            said = lines(bridge)[before:]
-            bridge.stop()
+            said = through_outage(bridge, kafka.kill, kafka.start)
     told(said)
 
 

@@ -29,6 +29,7 @@ from tests.exporter import networks
 from tests.kafka_client import send
 from wire.answers import FLOAT32, Detections, Embedding
 from wire.prediction import Prediction
+from wire.record import Outgoing
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +87,16 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
         yield Zoo(server, kept)
 
 
+def as_pngs(pictures: dict[str, Image.Image]) -> list[Outgoing]:
+    """Each picture as a PNG whose id is its name."""
+    records = []
+    for name, picture in pictures.items():
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        records.append(as_record(EncodedImage(file.getvalue(), "image/png", None), name))
+    return records
+
+
 Ask = Callable[[str, dict[str, Image.Image]], dict[str, Prediction]]
 
 
@@ -95,12 +106,7 @@ def ask(kafka: Kafka, topics: Topics, start_bridge: StartBridge, zoo: Zoo) -> As
 
     def asked(model: str, pictures: dict[str, Image.Image]) -> dict[str, Prediction]:
         start_bridge(triton=zoo.triton.grpc, model=model)
-        records = []
-        for name, picture in pictures.items():
-            file = io.BytesIO()
-            picture.save(file, "PNG")
-            records.append(as_record(EncodedImage(file.getvalue(), "image/png", None), name))
-        send(kafka.bootstrap, topics.images, records)
+        send(kafka.bootstrap, topics.images, as_pngs(pictures))
         found = predictions(collect(kafka, topics, len(pictures)), topics)
         assert {one.id for one in found} == set(pictures)
         return {one.id: one for one in found}

@@ -1,6 +1,5 @@
 """torchvision's RetinaNet through the exporter, a real Triton and the bridge: minutes of a core."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ from exporter.export import export
 from exporter.graph import Pixels
 from exporter.model import Model
 from exporter.models import find
-from producer.encoding import EncodedImage
 from stack.kafka import Kafka
 from stack.triton import Triton
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_record, collect_answers, predictions
+from tests.bridge.test_live import collect_answers, predictions
 from tests.conftest import Topics
-from tests.exporter.test_end_to_end import Kept, eager, pictures, require_same_boxes
+from tests.exporter.test_end_to_end import Kept, as_pngs, eager, pictures, require_same_boxes
 from tests.kafka_client import send
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -70,12 +68,7 @@ def test_retinanet_gives_the_boxes_of_eager_mode(
     sent = pictures((800, 800), count=2)
     with Triton(tmp_path / "models", tmp_path / "triton") as triton:
         start_bridge(triton=triton.grpc, model=NAME, request_timeout_s="300")
-        records = []
-        for name, picture in sent.items():
-            file = io.BytesIO()
-            picture.save(file, "PNG")
-            records.append(as_record(EncodedImage(file.getvalue(), "image/png", None), name))
-        send(kafka.bootstrap, topics.images, records)
+        send(kafka.bootstrap, topics.images, as_pngs(sent))
         found = {one.id: one for one in predictions(collect_answers(kafka, topics, 2), topics)}
     for name, picture in sent.items():
         require_same_boxes(found[name], eager(kept, picture), kept.model.labels, 800)
