@@ -36,7 +36,7 @@ allows, numpy 2 among them. Empty: only the interpreter that runs this, with the
 
 
 def uv(*arguments: object) -> None:
-    """From uv's cache where it has everything: then no registry is asked."""
+    """Run uv, with its cache alone where that has everything: then no registry is asked."""
     for offline in (["--offline"], []):
         done = subprocess.run(
             [UV, *map(str, arguments), *offline], capture_output=True, text=True, check=False

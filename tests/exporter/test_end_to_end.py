@@ -147,7 +147,7 @@ def require_same_boxes(
 
 
 def pictures(size: tuple[int, int], mode: str = "RGB", count: int = 3) -> dict[str, Image.Image]:
-    """Of (height, width): real ones, enlarged, with a corner that tells left from right."""
+    """Real pictures, enlarged to (height, width), with a corner that tells left from right."""
     found = {}
     for number, one in enumerate(cifar10(Encoding.PNG, limit=count)):
         with Image.open(io.BytesIO(one.value)) as image:

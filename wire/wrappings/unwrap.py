@@ -112,8 +112,7 @@ def looks_like_json(value: bytes) -> bool:
 
 
 def hint(value: bytes) -> str:
-    """For the error text about a value that is no image: the setting that would read it, or
-    empty."""
+    """The setting that would read a value that is no image, for the error text; empty: none."""
     if looks_like_json(value):
         return (
             "; it looks like JSON: --image-field NAME reads an image in a field of it, "
