@@ -21,9 +21,9 @@ from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
 from stack.triton import Triton
+from tests.bridge.answers import RIGHT_OF_1000, as_record, as_records, predictions, right
+from tests.bridge.answers import collect_answers as collect
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import RIGHT_OF_1000, as_record, as_records, predictions, right
-from tests.bridge.test_live import collect_answers as collect
 from tests.conftest import Topics
 from tests.exporter import networks
 from tests.kafka_client import send
