@@ -105,13 +105,15 @@ def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
         if rig.device == "cuda":
             todo[f"{SEVERAL_BRIDGES}, raw"] = raw(int(SEVERAL_BRIDGES.split()[0]))
         todo |= {
-            "bridge, decoded in Triton": through(f"{network}_jpeg", network),
-            "null model, decoded in Triton": through(f"{NULL}_jpeg", NULL),
+            "bridge, decoded in Triton": through(f"{network}_encoded", network),
+            "null model, decoded in Triton": through(f"{NULL}_encoded", NULL),
             "bridge": through(network, network),
             "null model": through(NULL, NULL),
         }
         if with_dali:
-            todo["null model, decoded in Triton by DALI"] = through(f"{NULL_DALI}_jpeg", NULL_DALI)
+            todo["null model, decoded in Triton by DALI"] = through(
+                f"{NULL_DALI}_encoded", NULL_DALI
+            )
         mean = sum(len(image.value) for image in images) / len(images)
         settings = {
             "network": network, "precision": precision,

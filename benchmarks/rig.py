@@ -30,7 +30,7 @@ from stack.triton import Triton
 from wire.record import Outgoing
 
 MODEL = "resnet20_cifar10"
-ENSEMBLE = f"{MODEL}_jpeg"
+ENSEMBLE = f"{MODEL}_encoded"
 """The same network behind a decoding step."""
 IMAGES = CIFAR10_FILE
 CORES = len(os.sched_getaffinity(0))

@@ -129,8 +129,8 @@ Format = Annotated[
 Ensemble = Annotated[
     bool,
     _encoded(
-        "Write NAME_decode and NAME_jpeg too: an ensemble that takes encoded images, for bridges "
-        "that should not decode. Triton's Python needs numpy, Pillow and pyspng."
+        "Write NAME_decode and NAME_encoded too: an ensemble that takes encoded images, for a "
+        "bridge that should not decode. Triton's Python needs numpy, Pillow and pyspng."
     ),
 ]
 Decoders = Annotated[

@@ -24,7 +24,7 @@ from exporter.triton_config import (
     preprocess_parameters,
 )
 
-ENSEMBLE, STEP = "{name}_jpeg", "{name}_decode"
+ENSEMBLE, STEP = "{name}_encoded", "{name}_decode"
 
 DECODERS = 2
 """Decoding processes by default; one for each core is the best choice."""
@@ -98,7 +98,7 @@ def export_ensemble(
     device: str = "auto",
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Write `<name>_decode` and `<name>_jpeg` beside the network, if they are not there yet.
+    """Write `<name>_decode` and `<name>_encoded` beside the network, if they are not there yet.
 
     Args:
         name, weights, version, max_batch_size: those of the network's export.

@@ -21,7 +21,7 @@ settings.load_profile("no-deadline")
 
 PARTITIONS = 4
 MODEL = "resnet20_cifar10"
-ENSEMBLE = f"{MODEL}_jpeg"
+ENSEMBLE = f"{MODEL}_encoded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def test_the_step_decodes_with_the_bridges_own_files_and_limits(tmp_path: Path) 
 def test_an_image_is_resized_as_the_network_wants_it(tmp_path: Path) -> None:
     export_ensemble("resnet50", tmp_path, weights="none", max_batch_size=32, decoders=3)
     step = parse((tmp_path / "resnet50_decode/config.pbtxt").read_text())
-    ensemble = parse((tmp_path / "resnet50_jpeg/config.pbtxt").read_text())
+    ensemble = parse((tmp_path / "resnet50_encoded/config.pbtxt").read_text())
     assert list(step.output[0].dims) == [224, 224, 3]
     assert step.parameters["preprocess.resize"].string_value == "256"
     assert step.instance_group[0].count == 3
