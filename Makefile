@@ -132,7 +132,8 @@ $(VENV)/.small: requirements/demo.lock | prerequisites
 
 lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links --all-extras -o requirements/all.lock pyproject.toml
+		--no-emit-index-url --no-emit-find-links --all-extras -c requirements/constraints.in \
+		-o requirements/all.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -c requirements/all.lock \
 		--extra client --extra stack --extra onnx -o requirements/demo.lock pyproject.toml
