@@ -397,7 +397,7 @@ def send_signal(pid: int, number: signal.Signals) -> None:
 def test_what_kafkas_clients_say_of_themselves_is_scraped(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
 ) -> None:
-    bridge = start_bridge(delivery=delivery)
+    bridge = start_bridge(delivery=delivery, kafka='{"statistics.interval.ms": 500}')
     send(kafka.bootstrap, topics.images, as_records(cifar10(Encoding.RAW)[:50]))
     collect_answers(kafka, topics, 50)
     wait_for(lambda: bridge.metrics()["bridge_kafka_rtt_seconds"] > 0)
