@@ -192,9 +192,11 @@ def replay(
 ) -> None:
     """Send dead letters again, as they first arrived: same key, id, value and headers.
 
-    Each goes once, however often this is repeated or interrupted. Exit code 1 when some could not
-    go: they were too large for a whole letter and the original is gone, cannot be read, or do not
-    say where they came from.
+    Each is sent once, however often this command is repeated or interrupted.
+
+    Exit code: 0 all were sent, 1 some could not be sent, 2 usage. A dead letter cannot be sent if
+    it cannot be read, if it does not say where it came from, or if its image was too large for it
+    and is no longer on its topic.
     """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic

@@ -18,7 +18,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     "README.md": {
         "No image is lost on the way: each one becomes a prediction or a dead letter with a reason, "
         "or it is read again.": [
-            "tests/fuzz/test_records.py::test_any_record_is_answered_or_set_aside_once_and_good_"
+            "tests/fuzz/test_records.py::test_any_record_is_answered_or_dead_lettered_once_and_good_"
             "neighbours_are_answered",
             f"{FAULTS}/test_bridge_faults.py::test_bridge_killed_ten_times",
         ],
@@ -34,12 +34,12 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
         "Readers with `isolation.level=read_committed` see each image answered once.": [
             f"{FAULTS}/test_bridge_faults.py::test_bridge_killed_ten_times",
-            "tests/fuzz/test_records.py::test_any_record_is_answered_or_set_aside_once_and_good_"
+            "tests/fuzz/test_records.py::test_any_record_is_answered_or_dead_lettered_once_and_good_"
             "neighbours_are_answered",
         ],
         "**Permanent failures** (not an image, too large, wrong shape and so on): the image goes to "
         "the dead-letter topic with its key, value, headers and the reason.": [
-            f"{LIVE}::test_bad_input_is_set_aside_with_its_reason_and_its_neighbours_are_answered",
+            f"{LIVE}::test_bad_input_is_dead_lettered_with_its_reason_and_its_neighbours_are_answered",
             "tests/wire/test_contract.py::test_a_dead_letter_keeps_the_record_and_its_id_and_says_"
             "why_on_one_line",
         ],
@@ -57,8 +57,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             f"{FAULTS}/test_model_faults.py::test_model_unloaded_and_reloaded",
         ],
         "An image that takes Triton down with it is found and dead-lettered.": [
-            "tests/bridge/triton/test_culprit.py::test_an_image_that_kills_triton_each_time_is_set_"
-            "aside_and_the_others_are_answered",
+            "tests/bridge/triton/test_culprit.py::test_an_image_that_kills_triton_each_time_is_dead_"
+            "lettered_and_the_others_are_answered",
             "tests/bridge/triton/test_trials.py::test_one_server_at_most_goes_down_more_than_once_"
             "for_an_image",
         ],

@@ -30,8 +30,8 @@ class ConsumerTracing:
         """Add a failed span from the dead-lettering until the dead letter was read."""
         parent = record_traceparent(record)
         letter = decode_dead_letter(record)
-        aside_ns = letter.timestamp_ms * 1_000_000
-        span = self._begin(record, parent, image_id(record), aside_ns, consumed_ns)
+        written_ns = letter.timestamp_ms * 1_000_000
+        span = self._begin(record, parent, image_id(record), written_ns, consumed_ns)
         if span is not None:
             span.set_attribute("error.type", f"{letter.stage}/{letter.error_class}")
             span.set_status(Status(StatusCode.ERROR, letter.message))

@@ -142,7 +142,7 @@ ODD: dict[str, EncodedImage] = {
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
-def test_bad_input_is_set_aside_with_its_reason_and_its_neighbours_are_answered(
+def test_bad_input_is_dead_lettered_with_its_reason_and_its_neighbours_are_answered(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
 ) -> None:
     records = []
@@ -207,7 +207,7 @@ def test_what_a_stranger_writes_forges_no_log_line_and_no_metric(
 
 
 @pytest.mark.usefixtures("fragile_decoder")
-def test_images_that_crash_their_decoder_are_set_aside_and_the_bridge_lives(
+def test_images_that_crash_their_decoder_are_dead_lettered_and_the_bridge_lives(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge
 ) -> None:
     records = as_records(cifar10(Encoding.PNG), 200)

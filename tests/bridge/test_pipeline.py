@@ -270,7 +270,7 @@ def test_bad_images_wait_for_a_server_that_is_away_before_they_blow_the_fuse() -
     assert len(bench.outcomes()) == 51
 
 
-def test_an_image_that_takes_the_server_down_is_set_aside_and_the_others_are_answered() -> None:
+def test_an_image_that_takes_the_server_down_is_dead_lettered_and_the_others_are_answered() -> None:
     back_at = 0.0
 
     def answer(images: Sequence[Input]) -> Result:

@@ -111,7 +111,7 @@ def chunks(seed: int) -> Iterator[tuple[int, list[Record]]]:
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
-def test_any_record_is_answered_or_set_aside_once_and_good_neighbours_are_answered(
+def test_any_record_is_answered_or_dead_lettered_once_and_good_neighbours_are_answered(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge, delivery: str
 ) -> None:
     for number, (timestamp_ms, records) in enumerate(chunks(seed=RECORDS)):

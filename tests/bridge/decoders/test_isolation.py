@@ -82,7 +82,7 @@ def shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def test_an_image_that_uses_up_its_cpu_time_is_set_aside_at_once(
+def test_an_image_that_uses_up_its_cpu_time_is_dead_lettered_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shim(tmp_path, monkeypatch, BUSY)

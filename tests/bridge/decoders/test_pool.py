@@ -144,7 +144,7 @@ def test_slices_are_bounded_in_images_and_in_bytes() -> None:
 
 
 @given(count=st.integers(1, 100), data=st.data())
-def test_every_culprit_is_set_aside_and_no_other(count: int, data: st.DataObject) -> None:
+def test_every_culprit_is_dead_lettered_and_no_other(count: int, data: st.DataObject) -> None:
     culprits = data.draw(st.sets(st.integers(0, count - 1)))
     too_slow = data.draw(st.sets(st.sampled_from(sorted(culprits)))) if culprits else set()
     backlog: Backlog[Item] = Backlog()

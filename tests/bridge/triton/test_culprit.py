@@ -20,7 +20,7 @@ from wire.image import image_id
 pytestmark = pytest.mark.slow
 
 
-def test_an_image_that_kills_triton_each_time_is_set_aside_and_the_others_are_answered(
+def test_an_image_that_kills_triton_each_time_is_dead_lettered_and_the_others_are_answered(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     write_model(tmp_path / "models")
@@ -71,7 +71,7 @@ class TritonPythonModel:
 """
 
 
-def test_images_that_the_model_will_not_answer_are_set_aside_and_the_others_are_answered(
+def test_images_that_the_model_will_not_answer_are_dead_lettered_and_the_others_are_answered(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge, tmp_path: Path
 ) -> None:
     write_model(tmp_path / "models")

@@ -39,7 +39,7 @@ def test_the_oracle_holds_where_triton_decodes(
     assert max(answer.batch_size for answer in answers) > 1
 
 
-def test_what_triton_can_not_decode_is_set_aside_as_by_the_bridge_itself(
+def test_what_triton_can_not_decode_is_dead_lettered_as_by_the_bridge_itself(
     kafka: Kafka, topics: Topics, start_bridge: StartBridge
 ) -> None:
     records = []
