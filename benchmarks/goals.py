@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.machine import CPU
-from benchmarks.plan import LOW, SEVERAL_BRIDGES
+from benchmarks.plan import BESIDE, LOW, OURS, SEVERAL_BRIDGES, TRITON
 from benchmarks.results import Found, Section, pairs, points, rates, windows
 from benchmarks.rivals.table import compare
 from benchmarks.spread import Spread, ratio
@@ -20,6 +20,8 @@ RIGHT, MAY_LOSE = 915, 2
 have."""
 FLAT = 0.05
 """Share by which resident memory may grow in one window and still count as constant."""
+HIGH, HIGHEST = 0.75, 0.9
+"""The shares of the throughput at which the latency under load is judged."""
 SAME = 1.03
 """Factor by which the CPU for an image may differ from before: repeated runs differ by that."""
 FRESH = 1.2
@@ -51,6 +53,9 @@ def judge(found: Found) -> list[Goal]:
         *_rivals(found.get("rivals")),
         *_modes(throughput),
         *_low_load(latency),
+        *_high_load(latency),
+        *_apart(found.get("apart")),
+        *_lone(found.get("lone")),
         *_freshness(found.get("freshness")),
         *_own_cost(overhead),
         *_floats(found.get("floats")),
@@ -185,11 +190,37 @@ def _rivals(section: Section | None) -> Iterator[Goal]:
 def _low_load(section: Section | None) -> Iterator[Goal]:
     ours = [] if section is None else points(section, "bridge", LOW)
     both = pairs(section, "bridge", "Triton", LOW)
-    for name, extra in (("p50", 3), ("p99", 10)):
+    for name, extra in (("p50", 2), ("p99", 10)):
         less = [a[name] - b[name] for a, b in both]
         yield _at_most(f"{name} at {LOW:.0%} load, bridge less Triton alone, ms", less, extra, 1)
     waits = [one["wait_p50"] for one in ours if one["wait_p50"] is not None]
     yield _at_most(f"wait for a batch at {LOW:.0%} load, p50, ms", waits, AT_ONCE_MS, 2)
+
+
+def _high_load(section: Section | None) -> Iterator[Goal]:
+    both = pairs(section, OURS, BESIDE, HIGH)
+    if section is None or both:  # on a GPU there is no time for it
+        times = [a["p99"] / b["p99"] for a, b in both]
+        what = f"p99 at {HIGH:.0%} load, bridge ÷ Triton beside the broker's load"
+        yield _at_most(what, times, 2, 1)
+    highest = [] if section is None else points(section, OURS, HIGHEST)
+    if section is None or highest:
+        p99 = [one["p99"] for one in highest]
+        yield _at_most(f"p99 at {HIGHEST:.0%} load, bridge, ms", p99, 100, 0)
+
+
+def _apart(section: Section | None) -> Iterator[Goal]:
+    """The latency that the bridge adds where it does not take the servers' cores."""
+    for share in (LOW, HIGH):
+        less = [a["p99"] - b["p99"] for a, b in pairs(section, OURS, TRITON, share)]
+        what = f"p99 at {share:.0%} load, bridge less Triton alone, cores of their own, ms"
+        yield _at_most(what, less, 5, 1)
+
+
+def _lone(section: Section | None) -> Iterator[Goal]:
+    parts = [] if section is None else section["repeats_of_parts"]
+    costs = [one["bridge"]["cpu_us"] for one in parts]
+    yield _at_most("bridge's CPU for a single image, µs", costs, 250, 0)
 
 
 def _freshness(section: Section | None) -> Iterator[Goal]:

@@ -9,6 +9,8 @@ Result = dict[str, Any]
 LOW = 0.1
 """The share of the throughput at which the latency of single images is judged."""
 
+TRITON, BESIDE, OURS = "Triton", "Triton beside the broker's load", "bridge"
+"""The subjects whose latency is measured."""
 SEVERAL_BRIDGES = "4 bridges"
 """Measurement in front of a GPU, which may answer more than one bridge can send."""
 

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import goals, growth_table, plots
+from benchmarks.plan import BESIDE, OURS, TRITON
 from benchmarks.results import Found, Section, points, rates
 from benchmarks.rivals.table import lines as rivals_lines
 from benchmarks.spread import Spread
@@ -34,6 +35,12 @@ TITLES = {
 }
 
 
+LATENCIES = {
+    "latency": "Latency by offered load",
+    "apart": "Latency by offered load, with the servers on cores of their own",
+}
+
+
 def write(folder: Path, found: Found) -> str:
     """Write README.md and the plots into `folder`; returns the text of the table."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,8 +56,11 @@ def write(folder: Path, found: Found) -> str:
         parts += [*_failures(found["rivals"]), ""]
     if "stages" in found.get("overhead", ()):
         parts += ["## The bridge's own stages", "", *_stages(found["overhead"]), ""]
-    if "latency" in found:
-        parts += ["## Latency by offered load", "", *_latency(found["latency"]), ""]
+    for name, title in LATENCIES.items():
+        if name in found:
+            parts += [f"## {title}", "", *_latency(found[name]), ""]
+    if "lone" in found:
+        parts += ["## What single images cost", "", *_lone(found["lone"]), ""]
     if "freshness" in found:
         parts += [
             "## Twice the throughput, with --max-age",
@@ -214,7 +224,7 @@ def _stages(section: Section) -> Iterator[str]:
 def _latency(section: Section) -> Iterator[str]:
     rows = []
     for share in sorted({one["share"] for one in section["points"]}):
-        for subject in ("Triton", "bridge"):
+        for subject in (TRITON, BESIDE, OURS):
             here = points(section, subject, share)
             if here:
                 rows.append(
@@ -230,6 +240,21 @@ def _latency(section: Section) -> Iterator[str]:
     yield from table(head, rows)
     yield from _settings(section)
     yield from _failures(section)
+
+
+def _lone(section: Section) -> Iterator[str]:
+    """CPU and wake-ups of each part, and of each of the bridge's threads, for an image."""
+    repeats = section["repeats_of_parts"]
+    rows = [
+        (
+            part,
+            Spread.of([one[part]["cpu_us"] for one in repeats]).text(0),
+            Spread.of([one[part]["wakes"] for one in repeats]).text(1),
+        )
+        for part in repeats[0]
+    ]
+    yield from table(("", "CPU, µs/image", "wake-ups/image"), rows)
+    yield from _settings(section)
 
 
 def _late(here: Sequence[Mapping[str, Any]]) -> str:

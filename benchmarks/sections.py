@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from benchmarks import subjects
+from benchmarks.apart import apart
 from benchmarks.baseline import baseline
 from benchmarks.floats import floats
 from benchmarks.formats import formats
 from benchmarks.freshness import freshness
 from benchmarks.growth import growth
 from benchmarks.latency import latency
+from benchmarks.lone import lone
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
 from benchmarks.plan import SEVERAL_BRIDGES, Plan, Result
@@ -114,6 +116,8 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "bridges": bridges,
     "tritons": tritons,
     "latency": latency,
+    "apart": apart,
+    "lone": lone,
     "freshness": freshness,
     "batches": batches,
     "formats": formats,
