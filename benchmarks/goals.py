@@ -58,6 +58,7 @@ def judge(found: Found) -> list[Goal]:
         *_lone(found.get("lone")),
         *_freshness(found.get("freshness")),
         *_own_cost(overhead),
+        *_memory(found.get("memory")),
         *_floats(found.get("floats")),
         *_as_before(found.get("baseline")),
         *_batches(throughput, latency),
@@ -221,6 +222,14 @@ def _lone(section: Section | None) -> Iterator[Goal]:
     parts = [] if section is None else section["repeats_of_parts"]
     costs = [one["bridge"]["cpu_us"] for one in parts]
     yield _at_most("bridge's CPU for a single image, µs", costs, 250, 0)
+
+
+def _memory(section: Section | None) -> Iterator[Goal]:
+    if section is None or len(section["samples"]) < 2:  # it is measured only if it is asked for
+        return
+    first, last = (section["samples"][place]["rss_bytes"] for place in (0, -1))
+    what = f"growth of the bridge's memory over {section['settings']['hours']} h, %"
+    yield _at_most(what, [100 * (last / first - 1)], 100 * FLAT, 1)
 
 
 def _freshness(section: Section | None) -> Iterator[Goal]:

@@ -25,6 +25,7 @@ class Plan:
         images: backlog for the real model.
         rates: shares of the measured throughput at which latency is measured.
         latency_s: seconds of load at each of them.
+        memory_s: seconds over which a bridge's memory is watched.
         backlogs: numbers of images that wait for a bridge when it starts.
         more_repeats: additional repeats where a difference of a twentieth or an absolute figure is
             judged and the machine varies.
@@ -40,6 +41,7 @@ class Plan:
     rates: tuple[float, ...]
     latency_s: float
     backlogs: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
+    memory_s: float = 7200.0
     more_repeats: int = 2
     budget_s: float | None = None
     essential: bool = False
@@ -47,7 +49,9 @@ class Plan:
 
 
 FULL = Plan(3, Watch(2.0, 6.0), 60_000, (LOW, 0.25, 0.5, 0.75, 0.9, 1.05), 10.0)
-QUICK = Plan(2, Watch(1.5, 3.0), 30_000, (LOW, 0.25, 0.75), 5.0, (10_000, 1_000_000))
+QUICK = Plan(
+    2, Watch(1.5, 3.0), 30_000, (LOW, 0.25, 0.75), 5.0, (10_000, 1_000_000), memory_s=600.0
+)
 
 # A GPU drains a backlog in seconds: four bridges answered 82,000 images/s of one H200.
 CUDA_IMAGES = 1_600_000

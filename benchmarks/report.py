@@ -73,6 +73,8 @@ def write(folder: Path, found: Found) -> str:
         for head, cells in growth_table.tables(found["growth"]):
             parts += [*table(head, cells), ""]
         parts += [*_failures(found["growth"]), ""]
+    if "memory" in found:
+        parts += ["## The bridge's memory", "", *_memory(found["memory"]), ""]
     for picture in pictures:
         parts += [f"![{picture.title}]({picture.path.name})", ""]
     text = "\n".join(parts).rstrip() + "\n"
@@ -151,6 +153,19 @@ def _freshness(section: Section) -> Iterator[str]:
         f"The bridge alone answers {section['top_rate']:,.0f} images/s; latency counts from the "
         f"intended time, --max-age is {section['max_age_s']:g} s"
     )
+    yield from _failures(section)
+
+
+def _memory(section: Section) -> Iterator[str]:
+    rows = [
+        (
+            f"{one['after_s'] / 60:.0f}", f"{one['answered']:,.0f}",
+            f"{one['rss_bytes'] / 2**20:.1f}",
+        )
+        for one in section["samples"]
+    ]  # fmt: skip
+    yield from table(("minutes", "images answered", "resident, MiB"), rows)
+    yield from _settings(section)
     yield from _failures(section)
 
 

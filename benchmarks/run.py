@@ -28,6 +28,8 @@ WEIGHTS = {"throughput": 3.0, "latency": 3.0, "photos": 3.5, "formats": 1.5}
 """Of the sections' shares of a run's time."""
 BASELINE = "baseline"
 """The section that is measured only where a commit is told."""
+ASKED = (BASELINE, "memory")
+"""Sections that are measured only if they are named: the memory takes two hours."""
 LAST_S = 25.0
 """Of a budget, kept for stopping the last servers, the table and the plots."""
 
@@ -55,6 +57,9 @@ def main(
     device: Annotated[Device, typer.Option(help="Where Triton runs the model.")] = Device.cpu,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = ROOT
     / "benchmarks/results",
+    hours: Annotated[
+        float | None, typer.Option(min=0.1, help="Length of the section memory. Left out: 2.")
+    ] = None,
     baseline: Annotated[
         str, typer.Option(metavar="COMMIT", help="Compare only with the bridge of that commit.")
     ] = "",
@@ -65,7 +70,7 @@ def main(
     While a section runs, what it has is kept in NAME.partial.json.
     """
     plan = plan_for(device.value, quick=quick)
-    usual = GPU_SECTIONS if plan.essential else [name for name in SECTIONS if name != BASELINE]
+    usual = GPU_SECTIONS if plan.essential else [name for name in SECTIONS if name not in ASKED]
     wanted = only or ([BASELINE] if baseline else list(usual))
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
@@ -78,6 +83,8 @@ def main(
     if BASELINE in wanted and not baseline:
         raise typer.BadParameter(f"section {BASELINE} needs --baseline COMMIT")
     plan = replace(plan, baseline=baseline)
+    if hours is not None:
+        plan = replace(plan, memory_s=3600 * hours)
     if repeats is not None:
         plan = replace(plan, repeats=repeats)
     if budget is not None:

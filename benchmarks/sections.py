@@ -11,6 +11,7 @@ from benchmarks.freshness import freshness
 from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.lone import lone
+from benchmarks.memory import memory
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
 from benchmarks.plan import SEVERAL_BRIDGES, Plan, Result
@@ -124,6 +125,7 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "photos": photos,
     "references": references,
     "growth": growth,
+    "memory": memory,
     "rivals": rivals,
 }
 PREPARE: Mapping[str, Callable[[Rig], None]] = {"rivals": prepare}

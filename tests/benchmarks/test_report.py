@@ -184,6 +184,18 @@ def test_what_a_single_image_costs_is_shown_by_part(
     assert "| broker | 500 (500 to 500) | 17.0 (17.0 to 17.0) |" in text
 
 
+@pytest.mark.parametrize(("last", "verdict"), [(104, "yes"), (106, "**no**")])
+def test_memory_is_to_stay_as_it_is_over_hours(tmp_path: Path, last: int, verdict: str) -> None:
+    samples = [
+        {"after_s": after, "answered": answered, "rss_bytes": mib << 20}
+        for after, answered, mib in ((0.0, 1000.0, 100), (7200.0, 721_000.0, last))
+    ]
+    section = {**ABOUT, "samples": samples, "settings": {"images/s": "100", "hours": "2"}}
+    text = report.write(tmp_path, {"memory": section})
+    assert verdicts(text)["growth of the bridge's memory over 2 h, %"] == verdict
+    assert f"| 120 | 721,000 | {last}.0 |" in text
+
+
 @pytest.mark.parametrize(("p99", "verdict"), [(2399.0, "yes"), (2401.0, "**no**")])
 def test_freshness_is_judged_by_the_age_and_a_fifth(
     tmp_path: Path, p99: float, verdict: str
