@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import subjects
-from benchmarks.plan import BESIDE, LOW, OURS, TRITON, Plan, Result
+from benchmarks.plan import BESIDE, HALF, LOW, OURS, OURS_EXACTLY_ONCE, TRITON, Plan, Result
 from benchmarks.progress import Progress
 from benchmarks.repeats import NO_TIME
 from benchmarks.rig import CORES, IMAGES, MODEL, Rig
@@ -62,6 +62,8 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
     }
     if not plan.essential:
         measured[BESIDE] = partial(_beside_broker, rig)
+        exactly = partial(subjects.bridges, rig, settings=subjects.EXACTLY_ONCE)
+        measured[OURS_EXACTLY_ONCE] = partial(offer, rig, exactly)
     offer(rig, bridge, WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
     points: list[Result] = []
     failures: dict[str, str] = {}
@@ -74,7 +76,8 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
     for repeat in range(plan.repeats):
         for share in sorted(plan.rates if repeat < 2 else {LOW}):
-            for name in alternated(list(measured), repeat):
+            names = [name for name in measured if name != OURS_EXACTLY_ONCE or share == HALF]
+            for name in alternated(names, repeat):
                 what = f"{name} at {share:.0%}"
                 if not progress.has_time(plan.latency_s + AROUND_S):
                     left_out.add(what)

@@ -11,6 +11,8 @@ LOW = 0.1
 
 TRITON, BESIDE, OURS = "Triton", "Triton beside the broker's load", "bridge"
 """The subjects whose latency is measured."""
+OURS_EXACTLY_ONCE, HALF = "bridge, exactly once", 0.5
+"""The bridge in its other delivery mode, and the share at which its latency is compared."""
 SEVERAL_BRIDGES = "4 bridges"
 """Measurement in front of a GPU, which may answer more than one bridge can send."""
 
@@ -48,16 +50,16 @@ class Plan:
     baseline: str = ""
 
 
-FULL = Plan(3, Watch(2.0, 6.0), 60_000, (LOW, 0.25, 0.5, 0.75, 0.9, 1.05), 10.0)
+FULL = Plan(3, Watch(2.0, 6.0), 60_000, (LOW, 0.25, HALF, 0.75, 0.9, 1.05), 10.0)
 QUICK = Plan(
-    2, Watch(1.5, 3.0), 30_000, (LOW, 0.25, 0.75), 5.0, (10_000, 1_000_000), memory_s=600.0
+    2, Watch(1.5, 3.0), 30_000, (LOW, HALF, 0.75, 0.9), 5.0, (10_000, 1_000_000), memory_s=600.0
 )
 
 # A GPU drains a backlog in seconds: four bridges answered 82,000 images/s of one H200.
 CUDA_IMAGES = 1_600_000
 FULL_CUDA = replace(FULL, images=CUDA_IMAGES)
 QUICK_CUDA = replace(
-    QUICK, images=CUDA_IMAGES, rates=(LOW, 0.5, 0.75), latency_s=4.0, more_repeats=0,
+    QUICK, images=CUDA_IMAGES, rates=(LOW, HALF, 0.75), latency_s=4.0, more_repeats=0,
     budget_s=450.0, essential=True,
 )  # fmt: skip
 """A run that ends within eight minutes, including the stop of its servers: GPUs are scarce."""

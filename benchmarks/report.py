@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import goals, growth_table, plots
-from benchmarks.plan import BESIDE, OURS, TRITON
+from benchmarks.plan import BESIDE, OURS, OURS_EXACTLY_ONCE, TRITON
 from benchmarks.results import Found, Section, points, rates
 from benchmarks.rivals.table import lines as rivals_lines
 from benchmarks.spread import Spread
@@ -239,7 +239,7 @@ def _stages(section: Section) -> Iterator[str]:
 def _latency(section: Section) -> Iterator[str]:
     rows = []
     for share in sorted({one["share"] for one in section["points"]}):
-        for subject in (TRITON, BESIDE, OURS):
+        for subject in (TRITON, BESIDE, OURS, OURS_EXACTLY_ONCE):
             here = points(section, subject, share)
             if here:
                 rows.append(

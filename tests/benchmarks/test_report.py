@@ -150,12 +150,17 @@ def test_under_load_latency_is_judged_beside_a_triton_with_the_brokers_load(
     points = [
         {"repeat": 0, "share": share, "subject": s, "rate": 100.0, "sent": 10, "answered": 10,
          "p50": 4.0, "p90": 5.0, "p99": at, "mean_batch": 1.0, "wait_p50": 0.1}
-        for share in (0.75, 0.9)
-        for s, at in (("Triton", 6.0), ("Triton beside the broker's load", 25.0), ("bridge", p99))
+        for share in (0.5, 0.75, 0.9)
+        for s, at in (
+            ("Triton", 6.0), ("Triton beside the broker's load", 25.0), ("bridge", p99),
+            ("bridge, exactly once", 90.0),
+        )
     ]  # fmt: skip
     found = verdicts(report.write(tmp_path, {"latency": {**LATENCY, "points": points}}))
     what = "p99 at 75% load, bridge ÷ Triton beside the broker's load"
     assert (found[what], found["p99 at 90% load, bridge, ms"]) == (verdicts_wanted,) * 2
+    modes = "p99 at 50% load, exactly once ÷ at least once"
+    assert found[modes] == ("**no**" if p99 == 40.0 else "yes")
 
 
 @pytest.mark.parametrize(("p99", "verdict"), [(10.9, "yes"), (11.1, "**no**")])
