@@ -17,7 +17,7 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-fast test-dali test-schemas test-kubernetes chart soak lint docs site clean lock versions outdated digests audit sbom prerequisites
+.PHONY: help demo test test-fast test-dali test-schemas test-pythons check-wheels test-kubernetes chart soak lint docs site clean lock versions outdated digests audit sbom prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -43,6 +43,21 @@ test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI
 
 test-schemas: $(VENV)/.installed ## only the tests of schema registries, with a real one (fetched once, 109 MB)
 	$(BIN)/python -m pytest -q tests/schemas -m "soak or not soak"
+
+# What the bridge alone supports. A path of an interpreter will do, too; uv fetches what is missing.
+PYTHONS := 3.11 3.12 3.13 3.14
+MACHINES := x86_64 aarch64
+
+test-pythons: $(VENV)/.installed ## the wheel with the bridge alone, on each Python (PYTHONS="3.11 3.14")
+	WHEEL_PYTHONS="$(PYTHONS)" $(BIN)/python -m pytest -q tests/cli/test_wheel.py
+
+check-wheels: $(VENV)/.installed ## ask the package index for the bridge's packages as wheels, for each Python, x86-64 and arm64
+	@for machine in $(MACHINES); do for python in $(PYTHONS); do \
+		resolve="$(BIN)/uv pip compile -q --no-header --only-binary :all: --python-version $$python \
+			--python-platform $$machine-manylinux_2_28 -o /dev/null"; \
+		$$resolve pyproject.toml && $$resolve --no-deps requirements/bridge.lock || exit 1; \
+		echo "Python $$python, $$machine: a wheel of each package"; \
+	done; done
 
 test-kubernetes: $(VENV)/.installed ## the chart on a real API server, and KEDA on a real Kafka (builds both: an hour, once)
 	$(BIN)/python -m tests.kubernetes.tools

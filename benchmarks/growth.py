@@ -91,7 +91,7 @@ def _drained(
 
 
 def _of_size(rig: Rig, side: int, plan: Plan) -> Callable[[], Window]:
-    """Measures large images with a smaller backlog, for as long as it lasts."""
+    """Measure large images with a smaller backlog, for as long as it lasts."""
     images = _raw(side)
     first, target = _backlog(rig, images, FIRST, 1), rig.topic("out")
     rate = answer_all(rig, subjects.bridges(rig, first, target, model=_model(side)), first, target)
@@ -118,7 +118,7 @@ def _raw(side: int) -> list[EncodedImage]:
 
 @contextmanager
 def _three_brokers(rig: Rig) -> Iterator[Rig]:
-    """The same rig with a cluster of brokersthat replicate every record to all brokers."""
+    """The same rig with a cluster of brokers, which replicate every record to all of them."""
     other = copy(rig)
     with KafkaCluster(rig.directory / "cluster", BROKERS) as other.kafka:
         other.replicas = BROKERS

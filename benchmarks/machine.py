@@ -13,7 +13,7 @@ CPU = "CPU"
 
 
 def describe(device: str) -> dict[str, object]:
-    """CPU, cores, memory, device and the versions that matter."""
+    """This machine's CPU, cores, memory and device, and the versions that matter."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),

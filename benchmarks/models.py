@@ -45,7 +45,7 @@ def write_null_model(
     resize: int = SHAPE[0],
     datatype: str = "UINT8",
 ) -> None:
-    """Write it into a model repository, for images of this shape; floats with channels first."""
+    """Write the null model into a repository, for images of this shape; floats: channels first."""
     dims = shape if datatype == "UINT8" else (shape[2], *shape[:2])
     directory = repository / name
     (directory / "1").mkdir(parents=True, exist_ok=True)

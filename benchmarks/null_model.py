@@ -62,7 +62,7 @@ def overhead(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
 
 def bridges(rig: Rig, plan: Plan, progress: Progress) -> Result:
-    """Several bridges of one group, each with its share of a core.
+    """Measure several bridges of one group, each with its share of a core.
 
     With whole cores, a few bridges, the broker and Triton would need more cores than there are. The
     section shows how bridges add up, and not the limit of this machine.
@@ -86,7 +86,7 @@ def bridges(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
 
 def enough(rate: float, watch: Watch) -> int:
-    """Images of a backlog that lasts until a subject of about this rate has been measured."""
+    """The images of a backlog that lasts until a subject of about this rate has been measured."""
     return int(SPARE * rate * (START_S + watch.warm_s + watch.window_s))
 
 

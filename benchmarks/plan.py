@@ -19,7 +19,7 @@ SEVERAL_BRIDGES = "4 bridges"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured.
+    """How much one run measures.
 
     Attributes:
         repeats: repeats of each comparison, alternating.
@@ -66,7 +66,7 @@ QUICK_CUDA = replace(
 
 
 def plan_for(device: str, *, quick: bool) -> Plan:
-    """How much is measured on a device: cpu or cuda."""
+    """The plan for a device, cpu or cuda."""
     if device == "cuda":
         return QUICK_CUDA if quick else FULL_CUDA
     return QUICK if quick else FULL

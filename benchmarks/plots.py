@@ -36,7 +36,7 @@ class _Plot(NamedTuple):
 
 
 def draw(folder: Path, found: Found) -> list[Picture]:
-    """Draw what there are results for."""
+    """Draw a plot for each section that has results."""
     pictures = []
     for name, plot in PLOTS.items():
         if plot.section not in found:

@@ -36,7 +36,7 @@ def parse_stat(text: str) -> tuple[int, int, int]:
 
 
 def tree_usage(roots: Iterable[int]) -> Usage:
-    """Sum over `roots` and their descendants; a process that has ended is not counted."""
+    """The use of `roots` and their descendants together, without processes that have ended."""
     processes = _tree(roots)
     ticks = sum(one.ticks for one in processes.values())
     pages = sum(one.pages for one in processes.values())

@@ -38,7 +38,7 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until it must be done; None: there is no limit."""
+        """Seconds until the section must be done; None: there is no limit."""
         return None if self._deadline is None else max(0.0, self._deadline - self._clock())
 
     def has_time(self, seconds: float) -> bool:

@@ -196,7 +196,7 @@ COLUMNS: Mapping[str, Column] = {
 
 
 def _values(measured: Sequence[Mapping[str, Any]], column: Column) -> list[float]:
-    """Of each window that has it."""
+    """The value of this name in each window that has it."""
     found = []
     for one in measured:
         try:

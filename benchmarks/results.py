@@ -20,7 +20,7 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def save(folder: Path, name: str, section: Section) -> None:
-    """Write one section."""
+    """Write the results of one section."""
     path = path_of(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(section, indent=1) + "\n")
@@ -70,7 +70,7 @@ def read(folder: Path, names: Iterable[str]) -> Found:
 
 
 def windows(section: Section | None, name: str) -> list[Mapping[str, Any]]:
-    """Each repeat of one measurement; empty where it was not taken."""
+    """The windows of one measurement, one for each repeat; empty where it was not taken."""
     return [] if section is None else list(section["measurements"].get(name, ()))
 
 

@@ -107,7 +107,7 @@ class Rig:
         )
 
     def export(self, name: str, *options: str, model: str = MODEL) -> Path:
-        """A model repository with the model in it.
+        """Export the model into a new model repository.
 
         Raises:
             StackError: the exporter failed; the text says why.
@@ -126,7 +126,7 @@ class Rig:
 
     @contextmanager
     def other_triton(self, repository: Path) -> Iterator["Rig"]:
-        """The same rig with another Triton for these models."""
+        """A rig with the same brokers and another Triton, for these models."""
         other = copy.copy(self)
         directory = self.directory / f"triton-{uuid.uuid4().hex[:8]}"
         with Triton(repository, directory) as other.triton:
@@ -145,7 +145,7 @@ class Rig:
         return unique
 
     def backlog(self, count: int, encoding: Encoding) -> str:
-        """A topic with `count` images in it; the 1,000 shipped ones over and over."""
+        """Make a topic with `count` images in it: the 1,000 shipped ones, again and again."""
         topic = self.topic(f"backlog-{encoding.value}")
         self.fill_images(topic, cifar10(encoding), count)
         return topic
@@ -166,7 +166,7 @@ class Rig:
             raise StackError(str(error)) from None
 
     def ends(self, topic: str) -> int:
-        """Records (and transaction markers) in a topic."""
+        """The number of records, and of transaction markers, in a topic."""
         with self.reader() as consumer:
             partitions = consumer.list_topics(topic, timeout=READ_S).topics[topic].partitions
             return sum(_end(consumer, TopicPartition(topic, p)) for p in partitions)

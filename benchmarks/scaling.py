@@ -90,7 +90,7 @@ def workloads(found: Found) -> list[Workload]:
 
 
 def _cpu_us(found: Found, section: str, name: str) -> dict[str, float]:
-    """CPU microseconds an image of the bridge (subject), of the broker and of Triton."""
+    """The CPU time of an image in microseconds: in the bridge (subject), the broker and Triton."""
     return {
         part: _median(found, section, name, lambda one, part=part: one["cpu_us"][part])  # type: ignore[misc]  # mypy loses a lambda's default
         for part in ("subject", "kafka", "triton")

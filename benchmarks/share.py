@@ -20,7 +20,7 @@ class Shared(Service):
     """Runs for `SHARE` of each tenth of a second, with all that it starts."""
 
     def confine(self) -> None:
-        """Hold it, and what it has started, to its share from now on.
+        """Hold the process, and those that it has started, to its share from now on.
 
         Raises:
             StackError: it cannot be confined; it does not run then.
@@ -66,10 +66,10 @@ class Shared(Service):
 
 
 class SharedBridge(Shared, Bridge):
-    """Confined from its start, its decoders included."""
+    """A bridge that is confined from its start, together with its decoders."""
 
     def launch(self) -> None:
-        """Start it, confined.
+        """Start the process, and confine it at once.
 
         Raises:
             StackError: it cannot be confined; it does not run then.
@@ -79,7 +79,7 @@ class SharedBridge(Shared, Bridge):
 
 
 class SharedTriton(Shared, Triton):
-    """Confined by `confine`, once it is ready: loading the model would take minutes of a share."""
+    """A Triton to confine once it is ready: with a share, loading would take minutes."""
 
     def __init__(self, model_repository: Path, directory: Path, name: str) -> None:
         super().__init__(model_repository, directory)

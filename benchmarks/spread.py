@@ -19,7 +19,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Raises ValueError where there is nothing to sum up."""
+        """The spread of these values; ValueError where there are none."""
         if not values:
             raise ValueError("no repeats")
         return cls(median(values), min(values), max(values), tuple(values))

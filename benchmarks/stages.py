@@ -43,7 +43,7 @@ Stages = dict[str, list[float]]
 
 
 def stages(repeats: int) -> dict[str, Stages]:
-    """By kind of image."""
+    """Measure the stages for each kind of image."""
     kinds = {
         "raw": (cifar10(Encoding.RAW, limit=IMAGES), _spec(SHAPE)),
         "PNG": (cifar10(Encoding.PNG, limit=IMAGES), _spec(SHAPE)),

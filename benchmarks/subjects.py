@@ -24,7 +24,7 @@ EXACTLY_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "exactly-once"})
 
 
 class Program(Service):
-    """One of `benchmarks/programs`."""
+    """A process that runs one of `benchmarks/programs`."""
 
     def __init__(
         self, name: str, argv: Sequence[str], directory: Path, env: Mapping[str, str] | None = None
@@ -42,7 +42,7 @@ class Program(Service):
 
 
 class OneOfSeveral(Program):
-    """One that shares a topic with others; it prints when it has its part of it."""
+    """A program that shares a topic with others; it prints a line when it has its partitions."""
 
     @property
     def answers(self) -> bool:
@@ -89,7 +89,7 @@ def bridges(
 def triton_load(
     rig: Rig, batch: int, in_flight: int, model: str = MODEL, images: Path = IMAGES
 ) -> list[Service]:
-    """Load straight at Triton's gRPC, by several processes: `in_flight` requests in all, or more.
+    """Load on Triton without Kafka, from several processes: `in_flight` requests in all, or more.
 
     A single Python client limited a GPU to 7,800 images/s of 224x224, or to 9,000 single images/s.
     """
@@ -110,7 +110,7 @@ def relay(rig: Rig, source: str, target: str, rate: float | None = None) -> Serv
 
 
 def careful(rig: Rig, source: str, target: str, model: str) -> list[Service]:
-    """As many processes as Triton has instances, a share of the cores each: as Triton has it."""
+    """As many careful consumers as Triton has instances, with as many cores each as an instance."""
     group = f"bench-{uuid.uuid4().hex[:8]}"
     threads = max(1, len(os.sched_getaffinity(0)) // rig.instances)
     argv = [
@@ -125,6 +125,6 @@ def careful(rig: Rig, source: str, target: str, model: str) -> list[Service]:
 
 
 def kafka(rig: Rig, source: str, target: str, group: str = "") -> list[str]:
-    """Where a program reads and writes; without a group, a new one."""
+    """The arguments for where a program reads and writes; without `group`, it gets a new one."""
     return ["--brokers", rig.kafka.bootstrap, "--source", source, "--target", target, "--group",
             group or f"bench-{uuid.uuid4().hex[:8]}"]  # fmt: skip

@@ -63,7 +63,7 @@ class Watch(NamedTuple):
 
 
 class _Watched(NamedTuple):
-    """A window by Triton's count, and when it was; epoch milliseconds."""
+    """A window by Triton's count, with its beginning and end in epoch milliseconds."""
 
     begin_ms: int
     end_ms: int
@@ -180,7 +180,7 @@ def wait_until(condition: Callable[[], bool], subject: Sequence[Service], what: 
 
 
 def _takes_part(part: Service) -> bool:
-    """Whether one of several has got partitions; of a single one, the first answer says it."""
+    """Whether one of several subjects has partitions; of a single one the first answer shows it."""
     if isinstance(part, Bridge):
         return part.metrics()["bridge_images_answered_total"] > 0
     return not isinstance(part, OneOfSeveral) or part.answers

@@ -17,9 +17,9 @@ from bridge.config import ConfigError, Settings
 from bridge.fuse import FuseBlownError
 from bridge.health import HealthServer
 from bridge.kafka.clients import check_promises, consumer_option, make_consumer
-from bridge.kafka.exactly_once import FencedError
 from bridge.kafka.membership import Membership
 from bridge.kafka.statistics import read_statistics
+from bridge.kafka.transactions import FencedError
 from bridge.metrics import Metrics
 from bridge.parts import Parts
 from bridge.startup import (

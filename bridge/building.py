@@ -101,10 +101,8 @@ def build(
     allowed = parse_allow_list(settings.reference_allow)
     assignment: Assignment[Publication] = Assignment(metrics.images)
     watch = Watch(
-        consumer, membership, assignment, metrics,
-        topic=settings.images_topic, model=spec.name,
-        skips=consumer_option(settings, "auto.offset.reset") in ("latest", "largest", "end"),
-    )  # fmt: skip
+        consumer, membership, assignment, metrics, topic=settings.images_topic, model=spec.name
+    )
     delivery = _make_delivery(
         settings, consumer, assignment, metrics, spec.name, transactional_id, events
     )

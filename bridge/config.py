@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         DEAD_LETTERS, min_length=1, description="topic for images that can never succeed"
     )
     route_by: RouteBy = Field(
-        LABEL, description="what `routes` goes by: label (the first one) or header:NAME"
+        LABEL, description="what chooses a route: label (the first one) or header:NAME"
     )
     routes: dict[str, str] = Field(
         default_factory=dict,
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     )
     schema_registry_user: str = Field("", description="user of the registry; empty: none")
     schema_registry_password: SecretStr | None = Field(
-        None, description="that user's, kept out of logs; better from the environment"
+        None, description="password of that user, kept out of logs; better from the environment"
     )
     schema_registry: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         "topic", description="subject of the schema; topic: TOPIC-value"
     )
     schema_register: bool = Field(
-        True, description="put the schema into the registry; else it must be there"
+        True, description="register the schema at start; otherwise it must be registered already"
     )
 
     triton: TritonAddresses = Field(
@@ -137,12 +137,13 @@ class Settings(BaseSettings):
     model_version: str = Field("", description="version to ask for; empty: Triton's policy decides")
     mixed_versions: bool = Field(
         False,
-        description="use Tritons with different versions of the model at once; else one version's, "
-        "until none of them is well",
+        description="use Tritons with different versions of the model at once; otherwise those "
+        "with one version, until none of them works",
     )
     model_parameters: ModelParameters = Field(
         default_factory=dict,
-        description="what Triton does not say of the model, such as preprocess.normalize=imagenet",
+        description="what Triton does not say about the model, such as "
+        "preprocess.normalize=imagenet",
     )
     task: Literal["auto", "classify", "detect", "embed", "raw"] = Field(
         "auto", description="what the outputs mean; auto: postprocess.task, else as they look"
@@ -209,7 +210,8 @@ class Settings(BaseSettings):
     max_buffered_images: int = Field(
         0,
         ge=0,
-        description="images in flight before it stops fetching; 0: enough to keep Triton fed",
+        description="images in flight before the bridge stops fetching; 0: enough to keep "
+        "Triton busy",
     )
 
     max_age: Annotated[float, BeforeValidator(seconds)] = Field(
@@ -220,13 +222,17 @@ class Settings(BaseSettings):
         "500ms; 0: none is too old",
     )
     expired: Literal["dead-letter", "drop"] = Field(
-        "dead-letter", description="what becomes of them; drop: only a metric counts it"
+        "dead-letter",
+        description="what becomes of images that are too old; drop: only a metric counts them",
     )
 
     retry_min_s: float = Field(0.1, gt=0, description="first wait before sending to Triton again")
-    retry_max_s: float = Field(5, gt=0, description="longest such wait")
+    retry_max_s: float = Field(5, gt=0, description="longest wait before sending to Triton again")
     max_attempts: int = Field(
-        5, ge=1, description="tries of an image that Triton fails on by itself, or goes down with"
+        5,
+        ge=1,
+        description="failed requests of an image before it is dead-lettered, where the model fails "
+        "on it or Triton goes down with it",
     )
     fuse_consecutive: int = Field(
         1000, ge=0, description="dead letters in a row that blow the fuse; 0: any number"
@@ -234,7 +240,9 @@ class Settings(BaseSettings):
     fuse_ratio: float = Field(
         0.9, ge=0, le=1, description="share of dead letters that blows the fuse; 0: any share"
     )
-    fuse_window: int = Field(1000, ge=1, description="images that the share is taken over")
+    fuse_window: int = Field(
+        1000, ge=1, description="number of images that fuse_ratio is a share of"
+    )
     drain_timeout_s: float = Field(
         25, gt=0, description="time to finish the images in flight at a stop or a revocation"
     )

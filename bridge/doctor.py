@@ -1,4 +1,4 @@
-"""Hold a bridge's settings against the real Kafka and Triton, and change nothing: `tkb doctor`."""
+"""Compare a bridge's settings with the real Kafka and Triton, and change nothing: `tkb doctor`."""
 
 from typing import Any
 

@@ -36,18 +36,20 @@ class Entry(NamedTuple):
 COMMANDS = {
     "bridge": Entry("bridge.command", "Carry images from Kafka to Triton, and predictions back."),
     "doctor": Entry(
-        "bridge.doctor", "Hold a bridge's settings against Kafka and Triton; changes nothing."
+        "bridge.doctor", "Compare a bridge's settings with Kafka and Triton; changes nothing."
     ),
     "produce": Entry("producer.command", "Send images to Kafka at a chosen rate.", "client"),
     "measure": Entry(
-        "consumer.measuring.command", "Match predictions to images, report latency.", "client"
+        "consumer.measuring.command",
+        "Match predictions to images, and report the latency.",
+        "client",
     ),
     "read": Entry(
         "consumer.reading.command",
         "Print what was found in each image.",
         "client",
     ),
-    "compare": Entry("consumer.report.command", "Set two measured runs side by side.", "client"),
+    "compare": Entry("consumer.report.command", "Show two measured runs side by side.", "client"),
     "watch": Entry(
         "consumer.liveview.command", "Show images and predictions on a local page.", "client"
     ),
@@ -59,7 +61,7 @@ COMMANDS = {
     "stack": Entry("stack.command", "Run a local Kafka and Triton without Docker.", "stack"),
     "demo": Entry(
         "stack.demo.command",
-        "Send 1,000 images through all of it and measure them.",
+        "Send 1,000 images through a local stack, and measure them.",
         "client,model,stack",
     ),
 }

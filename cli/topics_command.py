@@ -23,7 +23,7 @@ def create(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TOPIC]...", help="The topics.",
+            metavar="TOPIC", help="The topics to create.",
             show_default=f"{IMAGES} {PREDICTIONS} {DEAD_LETTERS}",
         ),
     ] = None,

@@ -51,7 +51,7 @@ Reasons = Annotated[
     typer.Option(
         "--reason",
         metavar="REASON",
-        help="Only these: STAGE, CLASS or STAGE/CLASS; may be repeated.",
+        help="Only those with this reason: STAGE, CLASS or STAGE/CLASS; may be repeated.",
         rich_help_panel=WHICH,
     ),
 ]
@@ -104,13 +104,14 @@ def list_letters(
     group: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="A group that was given to replay: what it sent is not open."
+            metavar="NAME",
+            help="A group that was given to replay: what it has sent does not count as open.",
         ),
     ] = "",
     samples: Annotated[
-        int, typer.Option(min=0, max=100, metavar="N", help="Samples of each reason.")
+        int, typer.Option(min=0, max=100, metavar="N", help="Samples to show of each reason.")
     ] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     brokers: Brokers = BROKERS,
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
     topic: OldTopic = None,
@@ -169,7 +170,9 @@ def replay(
     ids: Ids = None,
     to: Annotated[
         str,
-        typer.Option(metavar="TOPIC", help="Where they go; empty: where each came from."),
+        typer.Option(
+            metavar="TOPIC", help="Topic to send them to; empty: the topic that each came from."
+        ),
     ] = "",
     group: Annotated[
         str,
@@ -179,7 +182,9 @@ def replay(
             "selection. A new name starts over.",
         ),
     ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count them; send nothing.")
+    ] = False,
     brokers: Brokers = BROKERS,
     dead_letters_topic: DeadLettersTopic = DEAD_LETTERS,
     topic: OldTopic = None,

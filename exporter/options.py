@@ -59,7 +59,7 @@ def _encoded(text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=ENSEMBLE, **more)
 
 
-Name = Annotated[str, typer.Argument(help="The model.")]
+Name = Annotated[str, typer.Argument(help="Name of the model; see above.")]
 Repository = Annotated[
     Path, typer.Option(metavar="FOLDER", help="The model repository; created where it is missing.")
 ]
@@ -82,11 +82,11 @@ Weights = Annotated[
         "that come with the project, else DEFAULT.",
     ),
 ]
-Version = Annotated[int, typer.Option(metavar="N", help="The version's number.")]
+Version = Annotated[int, typer.Option(metavar="N", help="Number of the version.")]
 
 MaxBatchSize = Annotated[
     int | None,
-    _served("Images that one inference may hold. Left out: 64, of a detector 8.", metavar="N"),
+    _served("Most images of one inference. Left out: 64, or 8 for a detector.", metavar="N"),
 ]
 Instances = Annotated[
     int | None,
@@ -114,7 +114,7 @@ Threads = Annotated[
         metavar="N",
     ),
 ]
-Precision = Annotated[PrecisionName, _served("Of the network's weights and activations.")]
+Precision = Annotated[PrecisionName, _served("Precision of the network's weights and activations.")]
 Format = Annotated[
     FormatName | None,
     typer.Option(
@@ -136,7 +136,10 @@ Ensemble = Annotated[
 Decoders = Annotated[
     int,
     _encoded(
-        "Processes that decode for the ensemble: one for each core.", min=1, max=1024, metavar="N"
+        "Processes that decode for the ensemble; one for each core that they may use.",
+        min=1,
+        max=1024,
+        metavar="N",
     ),
 ]
 Dali = Annotated[
@@ -167,16 +170,17 @@ Network = Annotated[
 Labels = Annotated[
     Path | None,
     _network(
-        "Its classes in the order of its outputs, a name a line (of torchvision's detectors, the "
-        "background first). Left out: torchvision's; of your own, a class's number is its label.",
+        "The network's classes in the order of its outputs, one name on each line (for "
+        "torchvision's detectors, the background first). Left out: torchvision's; for a network of "
+        "your own, the number of a class is its label.",
         metavar="FILE",
     ),
 ]
 Size = Annotated[
     str | None,
     _network(
-        "Of its input, pixels. Your own network needs it; left out: as torchvision's weights "
-        "have it.",
+        "Height and width of the input in pixels. Your own network needs it. Left out: as "
+        "torchvision's weights have it.",
         metavar="HEIGHTxWIDTH",
     ),
 ]
@@ -192,21 +196,27 @@ Resize = Annotated[
 ]  # fmt: skip
 Interpolation = Annotated[
     InterpolationName | None,
-    _network("How they are scaled. Left out: bilinear, or as torchvision's weights have it."),
+    _network("How images are scaled. Left out: bilinear, or as torchvision's weights have it."),
 ]
 Mean = Annotated[
     str | None,
     _network(
-        "Subtracted from its pixels, which are in [0, 1]; or one number for all channels. Left "
-        "out: 0, or as torchvision's weights have it.",
+        "Subtracted from the pixels, which are in [0, 1]: a number for each channel, or one for "
+        "all. Left out: 0, or as torchvision's weights have it.",
         metavar="R,G,B",
     ),
 ]
 Std = Annotated[
     str | None,
-    _network("Then they are divided by this. Left out: 1, or as those.", metavar="R,G,B"),
+    _network(
+        "The pixels, less the mean, are divided by this. Left out: 1, or as torchvision's weights "
+        "have it.",
+        metavar="R,G,B",
+    ),
 ]
 Probabilities = Annotated[
     bool,
-    _network("It ends in a softmax; else a classifier gets one.", "--probabilities"),
+    _network(
+        "Your own classifier ends in a softmax already. Left out: one is added.", "--probabilities"
+    ),
 ]

@@ -122,8 +122,8 @@ def main(  # each parameter is an option: the signature is the command's help
         typer.Option(
             min=1,
             metavar="N",
-            help="Images to send; the source repeats. Default: each image once, or no limit with "
-            "--duration.",
+            help="Images to send; the source begins again at its end. Default: each image "
+            "once, or no limit with --duration.",
             show_default=False,
             rich_help_panel=RATE,
         ),
@@ -133,7 +133,7 @@ def main(  # each parameter is an option: the signature is the command's help
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="How long to send.",
+            help="Seconds to send for.",
             show_default=False,
             rich_help_panel=RATE,
         ),
@@ -141,7 +141,7 @@ def main(  # each parameter is an option: the signature is the command's help
     encoding: Annotated[
         Encoding,
         typer.Option(
-            help="How pixels travel; a folder's files are sent as they are.",
+            help="How images are encoded; the files of a folder are sent as they are.",
             rich_help_panel=SOURCES,
         ),
     ] = Encoding.PNG,
@@ -150,7 +150,7 @@ def main(  # each parameter is an option: the signature is the command's help
         typer.Option(
             metavar="PREFIX",
             help="Put the images into object storage first, such as s3://photos/incoming, and "
-            "send only where they lie.",
+            "send only their addresses.",
             show_default=False,
             rich_help_panel=SOURCES,
         ),
@@ -159,7 +159,8 @@ def main(  # each parameter is an option: the signature is the command's help
         str,
         typer.Option(
             metavar="ID",
-            help="Names this run: image ids are ID-0, ID-1, ...; a folder's are the files' paths.",
+            help="Name of this run. Image ids are ID-0, ID-1, ...; for a folder they "
+            "are the paths of the files.",
             rich_help_panel=RESULTS,
         ),
     ] = "auto",
@@ -167,7 +168,7 @@ def main(  # each parameter is an option: the signature is the command's help
         bool,
         typer.Option(
             "--listen",
-            help="Hear the results of this run and report them.",
+            help="Wait for the results of this run, and report them.",
             rich_help_panel=RESULTS,
         ),
     ] = False,
@@ -192,7 +193,7 @@ def main(  # each parameter is an option: the signature is the command's help
         Path,
         typer.Option(
             metavar="FOLDER",
-            help="cifar10 --full: where the download is kept.",
+            help="cifar10 --full: folder that the download is kept in.",
             show_default=".cache/cifar10" if CHECKOUT else str(DOWNLOAD),
             rich_help_panel=SOURCES,
         ),

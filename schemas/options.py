@@ -24,7 +24,7 @@ SchemaRegistryUrl = Annotated[
     str,
     typer.Option(
         metavar="URL",
-        help="Registry with Confluent's protocol; several with commas.",
+        help="Address of a registry with Confluent's protocol; several with commas.",
         callback=_url,
         show_default=False,
         rich_help_panel=PANEL,
@@ -33,14 +33,17 @@ SchemaRegistryUrl = Annotated[
 SchemaRegistryUser = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="User of the registry.", show_default=False, rich_help_panel=PANEL
+        metavar="NAME",
+        help="User name for the registry.",
+        show_default=False,
+        rich_help_panel=PANEL,
     ),
 ]
 SchemaRegistryPassword = Annotated[
     str,
     typer.Option(
         metavar="PASSWORD",
-        help="That user's; better from the environment.",
+        help="Password of that user; better given in the environment.",
         show_default=False,
         rich_help_panel=PANEL,
     ),
@@ -49,7 +52,8 @@ SchemaRegistryOptions = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Any option of its client by Confluent, e.g. ssl.ca.location=ca.pem; repeatable.",
+        help="Any option of Confluent's registry client, e.g. ssl.ca.location=ca.pem; "
+        "may be repeated.",
         rich_help_panel=PANEL,
     ),
 ]

@@ -31,8 +31,6 @@ PAUSE_S = 0.5
 
 _BY_TYPE = {one.content_type: one for one in FORMATS.values()}
 
-Decode = Callable[[KafkaRecord], Prediction]
-
 
 class PredictionReader:
     """Reads the predictions of a topic, on one thread.

@@ -107,7 +107,7 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("Producer", "produce", "producer/run.py", "PRODUCER"),
     Command("Consumer", "measure", "consumer/run.py", "CONSUMER"),
-    Command("Reading predictions", "read", prefix="CONSUMER"),
+    Command("Reading predictions", "read", prefix="READER"),
     Command("Comparison of two runs", "compare", "consumer/compare.py"),
     Command("Live view", "watch", "consumer/liveview/run.py", "LIVEVIEW"),
     Command("Exporter", "export", "scripts/export_model.py"),
@@ -175,13 +175,14 @@ def _without_environment(row: tuple[str, ...]) -> tuple[str, ...]:
 
 def _row(parameter: Any, subcommand: str, prefix: str) -> tuple[str, ...]:
     if type(parameter).__name__ == "TyperArgument":
-        flag = f"`{parameter.name.upper()}`"
+        flag = f"`{parameter.metavar or parameter.name.upper()}`"
         shown = "" if parameter.required else _shown(parameter.default)
         environment = ""
     else:
         flag = " / ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
         words = (prefix, subcommand.replace("-", "_"), parameter.name)
-        environment = f"`{'_'.join(word for word in words if word).upper()}`"
+        named = parameter.envvar or "_".join(word for word in words if word).upper()
+        environment = f"`{named}`"
         custom = parameter.show_default
         shown = f"`{custom}`" if isinstance(custom, str) else _shown(parameter.default)
     meaning = " ".join((parameter.help or "").split())

@@ -47,7 +47,7 @@ OTHER_UNITS = {
 
 
 def unit(name: str) -> str:
-    """Of a metric: the end of its name, or the noun in it that says what is counted."""
+    """The unit of a metric: the end of its name, or the noun in it that says what is counted."""
     last = name.rpartition("_")[2]
     if last in ("seconds", "bytes"):
         return last

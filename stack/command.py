@@ -38,11 +38,14 @@ def _check_name(name: str) -> str:
 
 
 Name = Annotated[
-    str, typer.Option(help="Which stack; several can run.", callback=_check_name, metavar="NAME")
+    str,
+    typer.Option(help="Name of the stack; several can run.", callback=_check_name, metavar="NAME"),
 ]
 Port = Annotated[
     int | None,
-    typer.Option(min=1, max=65535, help="On 127.0.0.1.", show_default="a free one", metavar="PORT"),
+    typer.Option(
+        min=1, max=65535, help="Its port on 127.0.0.1.", show_default="a free one", metavar="PORT"
+    ),
 ]
 
 
@@ -60,13 +63,21 @@ def up(
     triton_http_port: Port = None,
     triton_metrics_port: Port = None,
     model_repository: Annotated[
-        Path, typer.Option(help="What Triton serves.", show_default=f"{SHOWN}/model_repository")
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the models that Triton serves.",
+            show_default=f"{SHOWN}/model_repository",
+        ),
     ] = STACKS / "model_repository",
-    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Of each topic.")] = 4,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Partitions of each topic.")
+    ] = 4,
     kafka: Annotated[bool, typer.Option(help="Run Kafka.")] = True,
     triton: Annotated[bool, typer.Option(help="Run Triton.")] = True,
     ui: Annotated[
-        bool, typer.Option("--ui", help="Serve a page with the images and answers as they come.")
+        bool,
+        typer.Option("--ui", help="Serve the live view, too: a page with images and predictions."),
     ] = False,
     ui_port: Port = None,
 ) -> None:
@@ -98,7 +109,7 @@ def up(
 
 @app.command()
 def status(name: Name = "default") -> None:
-    """Say where a stack answers; exit status 1 when it does not run."""
+    """Say where a stack answers; the exit code is 1 if it does not run."""
     try:
         found = state.find(STACKS / name)
     except StackError as error:
@@ -113,7 +124,7 @@ def status(name: Name = "default") -> None:
 
 @app.command()
 def down(name: Name = "default") -> None:
-    """Stop a stack that runs elsewhere; its data and logs stay."""
+    """Stop a stack that runs in another terminal; its data and logs stay."""
     try:
         found = state.find(STACKS / name)
         if found is None:

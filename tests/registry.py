@@ -23,7 +23,7 @@ def described(content: bytes, media: str) -> dict[str, object]:
 
 @contextmanager
 def registry(repository: str, tag: str) -> Iterator[tuple[str, str]]:
-    """Its ``host:port``, and the digest of the tag's index."""
+    """The registry's ``host:port``, and the digest of the tag's index."""
     contents: dict[str, tuple[str, bytes]] = {}
     manifests = []
     for architecture in ("amd64", "arm64"):

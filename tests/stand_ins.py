@@ -18,7 +18,7 @@ def find(red, green, blue):
 
 
 def write_yolov8(repository: Path) -> None:
-    """As `yolo export format=onnx` leaves it: no batch dimension of Triton's, [1, 84, 8400]."""
+    """Write a model as `yolo export format=onnx` makes it: no batch of Triton's, [1, 84, 8400]."""
     write(
         repository,
         "yolov8n",

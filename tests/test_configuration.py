@@ -1,5 +1,7 @@
 """docs/configuration.md is what the programs say of themselves."""
 
+import re
+
 import pytest
 
 from bridge.config import Settings
@@ -27,6 +29,17 @@ def test_the_page_of_settings_is_current(text: str) -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_each_setting_has_its_row(text: str, row: str) -> None:
     assert text.count(f"\n{row}") == 1
+
+
+def test_flags_and_variables_agree_in_name_and_each_command_has_its_own_prefix(text: str) -> None:
+    prefixes = []
+    for section in text.split("\n## ")[1:]:
+        rows = re.findall(r"^\| `--([a-z-]+)`.*? \| `([A-Z]+)_([A-Z_]+)` \|", section, re.MULTILINE)
+        assert [flag.upper().replace("-", "_") for flag, _, _ in rows] == [row[2] for row in rows]
+        if rows:
+            (prefix,) = {row[1] for row in rows}
+            prefixes.append(prefix)
+    assert sorted(prefixes) == ["BRIDGE", "CONSUMER", "LIVEVIEW", "PRODUCER", "READER"]
 
 
 def test_a_flag_shows_its_choices_and_its_bounds(text: str) -> None:

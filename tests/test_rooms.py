@@ -25,7 +25,7 @@ import them all, and no package may import those three."""
 
 
 def imported(package: str) -> dict[str, set[str]]:
-    """By file, the project's other packages that it imports, at its top or later."""
+    """For each file, the project's other packages that it imports, at its top or later."""
     found: dict[str, set[str]] = {}
     for path in sorted((ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -55,7 +55,7 @@ def test_the_rules_name_every_package() -> None:
 
 
 def modules() -> dict[str, set[str]]:
-    """By module, those of the same package that it imports, at its top or later."""
+    """For each module, those of the same package that it imports, at its top or later."""
     names = {
         str(path.relative_to(ROOT).with_suffix("")).replace("/", "."): path
         for package in ALLOWED

@@ -96,6 +96,7 @@ class Walk:
             "BRIDGE_HTTP_PORT": str(http),
             "PRODUCER_BROKERS": brokers,
             "CONSUMER_BROKERS": brokers,
+            "READER_BROKERS": brokers,
             "CONSUMER_READY_FILE": str(folder / "ready"),
             "CONSUMER_ALLOW_BACKLOG": "1",
         }

@@ -13,7 +13,7 @@ TOP_K = 3
 
 
 def kafka_parser(description: str | None) -> argparse.ArgumentParser:
-    """From one topic to another."""
+    """A parser of the flags of a program that reads one topic and writes another."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--source", required=True, help="topic to read")
@@ -23,7 +23,7 @@ def kafka_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def model_parser(description: str | None) -> argparse.ArgumentParser:
-    """From one topic to another, through a model in the same process."""
+    """The same for a program whose model runs in its own process."""
     parser = kafka_parser(description)
     parser.add_argument("--model", type=Path, required=True, help="model.pt")
     parser.add_argument("--device", default="cpu")
@@ -31,7 +31,7 @@ def model_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def stop_on_signal() -> Event:
-    """Set by SIGTERM and SIGINT."""
+    """An event that SIGTERM and SIGINT set."""
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

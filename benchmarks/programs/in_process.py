@@ -18,7 +18,7 @@ NULL = "null"
 
 
 class Classifier:
-    """The TorchScript file that Triton serves, in this process."""
+    """Runs the TorchScript file that Triton serves in this process."""
 
     def __init__(self, model: Path | str, device: str, threads: int | None = None) -> None:
         self._device = device

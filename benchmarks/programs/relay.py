@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def pass_on(producer: Producer, target: str, message: Message, stop: Event) -> None:
-    """Read what the bridge reads of an image, write as much as it writes."""
+    """For each image, read what the bridge reads, and write as much as it writes."""
     message.headers(), message.value(), message.timestamp()
     while not stop.is_set():
         try:

@@ -12,7 +12,7 @@ INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
 
 
 class TritonClassifier:
-    """Triton's own Python client, one request at a time."""
+    """Classifies with Triton's own Python client, one request at a time."""
 
     def __init__(self, address: str, model: str) -> None:
         self._client = triton.InferenceServerClient(address)

@@ -20,16 +20,16 @@ from stack.service import Service
 CONSUMES = "Kafka server consuming"
 """MLServer's log says so, and nothing else does: it reads from the end of its topic."""
 IMAGES_OF = 1000
-"""Those whose answers are counted. As many again come after them, for who waits until some number
-of images has come."""
+"""Images whose answers are counted. As many follow them, for a rival that waits for a number of
+images."""
 ANSWERED_S = 180.0
 RIGHT = 915
-"""Of the network in float32; a GPU may move one or two."""
+"""Images that the network classifies correctly in float32; on a GPU it can be one or two off."""
 MAY_MOVE = 2
 
 
 def require_right(rig: Rig, rival: Rival) -> int:
-    """Its right answers of the 1,000 images.
+    """How many of the 1,000 images a rival classifies correctly.
 
     Raises:
         StackError: they are not as many as torch's, or it does not answer.
@@ -41,7 +41,7 @@ def require_right(rig: Rig, rival: Rival) -> int:
 
 
 def right_answers(rig: Rig, rival: Rival) -> int:
-    """Those of the 1,000 images whose best class is the true one."""
+    """How many of the 1,000 images have the true class as their best class."""
     source, target = rig.topic("in"), rig.topic("out")
     subject = rival.start(rig, source, target, MODEL)
     with np.load(IMAGES) as data:
@@ -53,7 +53,7 @@ def right_answers(rig: Rig, rival: Rival) -> int:
 
 
 def feed(rig: Rig, rival: Rival, subject: Sequence[Service], source: str, count: int) -> None:
-    """Images for one that has started, in the form in which it takes them."""
+    """Send images to a rival that has started, in the form that it takes."""
     if rival.takes_json:
         wait_until(lambda: CONSUMES in subject[0].log_path.read_text(errors="replace"), subject,
                    "its consumer")  # fmt: skip
@@ -63,7 +63,7 @@ def feed(rig: Rig, rival: Rival, subject: Sequence[Service], source: str, count:
 
 
 def _classes(rig: Rig, topic: str, subject: Sequence[Service]) -> Mapping[str, int]:
-    """The best class by the image's id, when all that count are there."""
+    """The best class of each image by its id, as soon as all images that count are answered."""
     wanted = {f"b{i}" for i in range(IMAGES_OF)}
     classes: dict[str, int] = {}
     deadline = time.monotonic() + ANSWERED_S
@@ -90,7 +90,7 @@ def _id(message: Message) -> str:
 
 
 def best_class(answer: Any) -> int:
-    """Of an answer in the form of any of them.
+    """The best class in an answer, which may have the form of any rival.
 
     Raises:
         StackError: it is of no form that is known.

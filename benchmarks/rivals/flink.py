@@ -39,12 +39,12 @@ _INPUT = re.compile(r'input \{ name: "INPUT__0".*?\}')
 
 
 def name_of(model: str, kind: str) -> str:
-    """Of a model's variant for Flink."""
+    """The name of a model's variant for Flink."""
     return f"{model}_{kind}"
 
 
 def write_variants(repository: Path, model: str) -> None:
-    """Beside the exported model and the null model, each of them for both kinds of images."""
+    """Write variants of both models for Flink, for both kinds of images."""
     for kind, (data_type, size) in KINDS.items():
         for of in (model, NULL):
             config = (repository / of / "config.pbtxt").read_text()

@@ -31,7 +31,7 @@ OPENS = (
 
 
 def command(name: str, heap: str = "1g") -> list[str]:
-    """How one of them is started; it is built when it is not in the cache.
+    """The command that starts a rival in Java, which is built first if it is not in the cache.
 
     Raises:
         StackError: Maven or the JDK is missing or failed; the text quotes it.
@@ -42,7 +42,7 @@ def command(name: str, heap: str = "1g") -> list[str]:
 
 
 def build() -> str:
-    """The class path: Maven's jars, and the rivals' own classes.
+    """Build the rivals if the cache lacks them; returns the class path.
 
     Raises:
         StackError: as `command`.
@@ -57,7 +57,7 @@ def build() -> str:
 
 
 def _kept(cache: Path, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
-    """What `make` makes of these, once."""
+    """The folder with what `make` made of these files; it is kept until one of them changes."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     kept = cache / digest
     if not kept.is_dir():

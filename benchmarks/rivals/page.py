@@ -13,7 +13,7 @@ BEGIN, END = "<!-- rivals -->", "<!-- /rivals -->"
 
 
 def text(section: Section) -> Iterator[str]:
-    """The table, and of which machine, commit and day it is."""
+    """The table, with the machine, the commit and the day of its results."""
     about = section["machine"]
     yield (
         f"{about['device']}: {about['cpu']}, {about['cores']} cores; commit {about['commit']}, "

@@ -129,5 +129,5 @@ def _start(rival: Rival, rig: Rig, source: str, target: str) -> list[Service]:
 
 
 def prepare(rig: Rig) -> None:
-    """What Flink needs beside the model, before Triton starts."""
+    """Write what Flink needs beside the model; called before Triton starts."""
     write_variants(rig.repository, MODEL)

@@ -15,12 +15,12 @@ LOADS = (LOW, 0.5)
 
 
 def null(name: str) -> str:
-    """What a measurement against the model that answers at once is called."""
+    """The name of a rival's measurement with the null model, which answers at once."""
     return f"{name}, null model"
 
 
 class Compared(NamedTuple):
-    """A rival beside the bridge of the same guaranteeor a stronger one.
+    """A rival beside the bridge of the same guarantee or a stronger one.
 
     Attributes:
         ours: that bridge's name.

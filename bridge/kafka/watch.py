@@ -28,8 +28,6 @@ class Watch:
     Args:
         consumer: asked for committed offsets and watermarks.
         model: the model that this bridge serves.
-        skips: whether reading goes on at the topic's end (auto.offset.reset=latest), and not at
-            the first record that is left, when Kafka no longer has a position.
     """
 
     def __init__(
@@ -41,7 +39,6 @@ class Watch:
         *,
         topic: str,
         model: str,
-        skips: bool,
     ) -> None:
         self._consumer = consumer
         self._membership = membership
@@ -49,7 +46,6 @@ class Watch:
         self._metrics = metrics
         self._topic = topic
         self._model = model
-        self._skips = skips
         self._others: set[str] = set()
 
     @property
@@ -99,7 +95,7 @@ class Watch:
             raise KafkaSettingError(
                 f"auto.offset.reset=error, and Kafka has no record where partition {partition} of "
                 f"{topic} is to be read on ({error.str()}): commit an offset for the group, or set "
-                "earliest or latest"
+                "earliest"
             )
         if error.fatal():
             raise KafkaException(error)
@@ -111,7 +107,8 @@ class Watch:
         low, _ = self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)
         if low <= expected:
             return
-        lost = (offset if self._skips else min(low, offset)) - expected
+        # Reading goes on at the first record that is left: `latest` cannot be set.
+        lost = min(low, offset) - expected
         self._metrics.expired.inc(lost)
         log.warning(
             "images_lost_to_retention", topic=key[0], partition=key[1], images=lost,

@@ -94,7 +94,7 @@ def main(  # each parameter is an option: the signature is the command's help
     images: Annotated[
         bool,
         typer.Option(
-            help="--no-images: don't read the images; --count says how many were sent.",
+            help="Read the topic of images, too. Without it, --count says how many were sent.",
             rich_help_panel=WHAT,
         ),
     ] = True,
@@ -102,7 +102,7 @@ def main(  # each parameter is an option: the signature is the command's help
         str | None,
         typer.Option(
             metavar="ID",
-            help="Measure this run only. Default: all there is.",
+            help="Measure only this run. Default: every image on the topics.",
             show_default=False,
             rich_help_panel=WHAT,
         ),
@@ -153,7 +153,7 @@ def main(  # each parameter is an option: the signature is the command's help
         typer.Option(
             min=1,
             metavar="N",
-            help="Bound on the memory, about 400 bytes an image.",
+            help="Most images that are kept; each takes about 400 bytes of memory.",
             rich_help_panel=END,
         ),
     ] = 2_000_000,
@@ -161,7 +161,7 @@ def main(  # each parameter is an option: the signature is the command's help
         bool,
         typer.Option(
             "--allow-backlog",
-            help="A growing backlog is no fault (throughput runs).",
+            help="A growing backlog does not make the run invalid (for throughput runs).",
             rich_help_panel=WHAT,
         ),
     ] = False,
@@ -169,7 +169,8 @@ def main(  # each parameter is an option: the signature is the command's help
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Triton's gRPC address: splits its stage by the model's own statistics.",
+            help="Triton's gRPC address: the model's statistics then split the stage "
+            "triton into queue and compute time.",
             show_default=False,
             parser=host_port,
             rich_help_panel=WHAT,
@@ -178,8 +179,8 @@ def main(  # each parameter is an option: the signature is the command's help
     pictures: Annotated[
         bool,
         typer.Option(
-            help="Show the slowest and the wrong images in the report, read from their topic "
-            "again.",
+            help="Show the slowest and the wrong images in the report; they are read from "
+            "their topic again.",
             rich_help_panel=RESULT,
         ),
     ] = True,
@@ -191,7 +192,7 @@ def main(  # each parameter is an option: the signature is the command's help
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Touched once nothing sent from then on can be missed.",
+            help="A file to create as soon as no image sent from then on can be missed.",
             show_default=False,
             rich_help_panel=RESULT,
         ),

@@ -37,7 +37,7 @@ from wire.topics import DEAD_LETTERS, PREDICTIONS
 
 POLL_SECONDS = 0.1
 
-app = make_app("CONSUMER")
+app = make_app("READER")
 
 
 @app.command()
@@ -45,28 +45,35 @@ def main(
     *,
     run_id: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Only this run's (its --run-id).", show_default=False),
+        typer.Option(metavar="ID", help="Print only the images of this run.", show_default=False),
     ] = None,
     count: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="End after so many images; waits for them.", show_default=False
+            min=1, metavar="N", help="End after N images, and wait for them.", show_default=False
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Go on with new images until Ctrl-C.")
     ] = False,
     form: Annotated[
-        Format, typer.Option("--format", help="How lines look; csv and json are for programs.")
+        Format,
+        typer.Option(
+            "--format", envvar="READER_FORMAT", help="csv and json are for other programs."
+        ),
     ] = Format.TEXT,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write there instead.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Write to this file, and not to the terminal.", show_default=False
+        ),
     ] = None,
     timeout: Annotated[
         float,
         typer.Option(
-            min=0.1, metavar="SECONDS", help="With --count: seconds without a new one to give up."
+            min=0.1,
+            metavar="SECONDS",
+            help="With --count: give up after this many seconds without a new image.",
         ),
     ] = 30.0,
     brokers: Brokers = BROKERS,
@@ -79,7 +86,7 @@ def main(
     schema_registry_password: SchemaRegistryPassword = "",
     schema_registry: SchemaRegistryOptions = None,
 ) -> None:
-    """Print what was found in each image: id, label and score; of a detection a line an object.
+    """Print what was found in each image: id, label and score, or a line for each object.
 
     Reads what is on the topics, from their beginning, and ends there.
 

@@ -1,4 +1,4 @@
-"""Set two runs side by side: `tkb compare`."""
+"""Show two runs side by side: `tkb compare`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -86,7 +86,7 @@ def main(
         typer.Option(metavar="FILE", help="Write it as a page, too.", show_default=False),
     ] = None,
 ) -> None:
-    """Set two runs side by side: latency, rate, accuracy and stages, and what changed.
+    """Show two runs side by side: latency, rate, accuracy and stages, and what changed.
 
     A change of less than 5 % is called neither better nor worse.
 

@@ -136,6 +136,6 @@ class Decoder:
 
 
 def _reason(error: RuntimeError) -> str:
-    """Of DALI's many lines what went wrong, without where in the pipeline."""
+    """What went wrong, out of DALI's many lines, without the place in the pipeline."""
     text = " ".join(str(error).split())
     return text.rpartition(" encountered: ")[2]

@@ -142,7 +142,7 @@ def _parameter(config: dict[str, Any], name: str) -> str | None:
 
 
 def _threads(config: dict[str, Any]) -> int:
-    """As asked for; else the cores that this process may use, shared among the instances."""
+    """The CPU threads of an instance: as asked for, or an equal share of the usable cores."""
     asked = _parameter(config, "INTRA_OP_THREAD_COUNT")
     if asked is not None:
         return int(asked)

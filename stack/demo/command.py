@@ -63,7 +63,8 @@ def main(
         typer.Option(min=0, metavar="N", help="Images/s; 0: a share of what Triton does here."),
     ] = 0.0,
     delivery: Annotated[
-        Delivery, typer.Option(help="How answers are delivered; see the bridge's setting.")
+        Delivery,
+        typer.Option(help="How predictions are delivered: the bridge's setting of that name."),
     ] = Delivery.AT_LEAST_ONCE,
     task: Annotated[
         Task,

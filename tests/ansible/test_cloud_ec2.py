@@ -120,7 +120,7 @@ def free_port() -> int:
 
 @contextmanager
 def moto(log: Path, **environment: str) -> Iterator[str]:
-    """Its address. A process of its own: what its many imports warn of is not ours."""
+    """The address of moto, a process of its own, because its imports warn of what is not ours."""
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -16,7 +16,7 @@ PARTITIONS = 4
 
 
 def keys(kafka: Kafka, topic: str, count: int) -> list[bytes]:
-    """Of `count` records, and of one more if there is."""
+    """The keys of `count` records, and of one more if there is one."""
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": uuid.uuid4().hex})
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
     found: list[bytes] = []

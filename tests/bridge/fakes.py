@@ -195,7 +195,7 @@ class Bench:
             self.fetcher.stop()
 
     def outcomes(self) -> dict[Key, str]:
-        """By offset: the topic, or stage/class of the dead letter."""
+        """The outcome of each offset: its topic, or stage/class of the dead letter."""
         found: dict[Key, str] = {}
         for arrival, publication in self.delivery.settled:
             assert arrival.key not in found, "answered twice"

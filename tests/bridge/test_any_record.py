@@ -8,8 +8,8 @@ from deadletters.command import app
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
+from tests.bridge.answers import as_records, ids, predictions
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_records, ids, predictions
 from tests.conftest import Topics
 from tests.kafka_client import collect, send
 from tests.raw_producer import RawHeaders, send_raw

@@ -113,7 +113,7 @@ class Desk:
         return self.broker.log
 
     def letters(self) -> dict[int, Outgoing]:
-        """By the offset that they say; each image has one."""
+        """The dead letters by the offset that they name; each image has one."""
         found: dict[int, Outgoing] = {}
         for topic, record in self.broker.log:
             if topic == "dlq":

@@ -4,18 +4,14 @@ import io
 import os
 import signal
 import struct
-import time
 import urllib.error
 import urllib.request
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-from confluent_kafka import Message
 from PIL import Image
 
 from producer.encoding import EncodedImage, Encoding
@@ -24,54 +20,26 @@ from stack.bridge import Bridge
 from stack.kafka import Kafka
 from stack.topics import create_topics
 from stack.triton import Triton
+from tests.bridge.answers import (
+    GOOD,
+    RAW,
+    RIGHT_OF_1000,
+    as_record,
+    as_records,
+    collect_answers,
+    ids,
+    predictions,
+    right,
+    wait_for,
+)
 from tests.bridge.conftest import CRASH, StartBridge
 from tests.conftest import PARTITIONS, Topics
 from tests.kafka_client import collect, committed, end_offsets, send
-from tests.waiting import eventually
 from wire.deadletter import decode_dead_letter
-from wire.image import NDARRAY, encode_image, image_id
-from wire.prediction import Prediction, decode_prediction
+from wire.image import NDARRAY, image_id
 from wire.record import Outgoing
 
 pytestmark = pytest.mark.slow
-
-RIGHT_OF_1000 = 915
-"""What these weights get right of the shipped images in float32."""
-
-
-def as_record(image: EncodedImage, name: str) -> Outgoing:
-    now = time.time_ns()
-    return encode_image(
-        id=name, value=image.value, content_type=image.content_type, source="test",
-        intended_ns=now, sent_ns=now, label=image.label, dtype=image.dtype, shape=image.shape,
-    )  # fmt: skip
-
-
-def as_records(images: Sequence[EncodedImage], count: int | None = None) -> list[Outgoing]:
-    total = len(images) if count is None else count
-    return [as_record(images[i % len(images)], f"image-{i}") for i in range(total)]
-
-
-def ids(messages: Iterable[Message]) -> Counter[str]:
-    return Counter(image_id(message) for message in messages)
-
-
-def collect_answers(kafka: Kafka, topics: Topics, count: int) -> list[Message]:
-    """Predictions and dead letters, until `count` different images have one."""
-    return collect(
-        kafka.bootstrap,
-        [topics.predictions, topics.dead_letters],
-        lambda messages: len(ids(messages)) >= count,
-    )
-
-
-def predictions(messages: Iterable[Message], topics: Topics) -> list[Prediction]:
-    return [decode_prediction(m) for m in messages if m.topic() == topics.predictions]
-
-
-def right(images: Sequence[EncodedImage], answers: Iterable[Prediction]) -> int:
-    labels = {f"image-{i}": image.label for i, image in enumerate(images)}
-    return sum(answer.top[0]["label"] == labels[answer.id] for answer in answers)
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
@@ -151,8 +119,6 @@ def huge_png() -> bytes:
     )
 
 
-GOOD = cifar10(Encoding.PNG)[0]
-RAW = cifar10(Encoding.RAW)[0]
 BAD: dict[str, tuple[EncodedImage, str]] = {
     "empty": (GOOD._replace(value=b""), "empty"),
     "truncated": (GOOD._replace(value=GOOD.value[:700]), "truncated"),
@@ -421,18 +387,6 @@ def test_a_topic_made_later_is_named_when_it_is_missing(
     assert start_bridge("early", ready=False, images_topic=name).wait_exit(60) == 2
     create_topics(kafka.bootstrap, {name: 1})
     start_bridge("late", images_topic=name)
-
-
-def wait_for(condition: Any, timeout_s: float = 60) -> None:
-    """Raises AssertionError when it does not come true."""
-    eventually(lambda: _holds(condition), timeout_s=timeout_s)
-
-
-def _holds(condition: Any) -> bool:
-    try:
-        return bool(condition())
-    except (OSError, KeyError):  # not listening yet, not counted yet
-        return False
 
 
 def send_signal(pid: int, number: signal.Signals) -> None:

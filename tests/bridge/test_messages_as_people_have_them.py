@@ -13,8 +13,8 @@ from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
 from stack.topics import create_topics
+from tests.bridge.answers import as_record, as_records, ids
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_record, as_records, ids
 from tests.conftest import PARTITIONS, Topics
 from tests.kafka_client import collect, committed, send
 from tests.waiting import eventually

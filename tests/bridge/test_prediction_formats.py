@@ -21,8 +21,8 @@ from schemas.settings import RegistrySettings
 from stack.bridge import Bridge
 from stack.kafka import Kafka
 from stack.ports import HOST, free_ports
+from tests.bridge.answers import as_records, collect_answers
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_records, collect_answers
 from tests.conftest import Topics
 from tests.kafka_client import send
 from tests.schemas.registry_server import FakeRegistry

@@ -29,7 +29,7 @@ RATE = 100
 
 
 def lines(bridge: Bridge) -> list[dict[str, Any]]:
-    """Its log: each line is an event."""
+    """The bridge's log: each line is an event."""
     found: list[dict[str, Any]] = [
         json.loads(line) for line in bridge.log_path.read_text().splitlines()
     ]

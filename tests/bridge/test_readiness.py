@@ -21,8 +21,8 @@ from stack.kafka import Kafka
 from stack.ports import HOST, free_ports
 from stack.topics import create_topics
 from stack.triton import Triton
+from tests.bridge.answers import GOOD, as_record, collect_answers, wait_for
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import GOOD, as_record, collect_answers, wait_for
 from tests.conftest import Topics
 from tests.kafka_client import send
 

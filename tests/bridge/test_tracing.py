@@ -98,7 +98,7 @@ def bridging(
 def produce_and_measure(
     kafka: Kafka, topics: Topics, images: list[EncodedImage], provider: TracerProvider
 ) -> None:
-    """As producer/run.py and consumer/run.py do, in this process."""
+    """Produce and measure as producer/run.py and consumer/run.py do, but in this process."""
     read = Read(topics.images, topics.predictions, topics.dead_letters)
     reader = TopicReader(
         reader_config(kafka.bootstrap, {}),

@@ -1,4 +1,7 @@
-"""The wheel by itself: installed where nothing else is, run from another folder."""
+"""The wheel by itself: installed where nothing else is, run from another folder.
+
+`make test-pythons` runs this on each Python that the bridge supports.
+"""
 
 import os
 import subprocess
@@ -27,10 +30,13 @@ PACKAGES = (
     "stack", "storage", "tracing", "wire",
 )  # fmt: skip
 UV = Path(sys.executable).with_name("uv")
+PYTHONS = os.environ.get("WHEEL_PYTHONS", "").split()
+"""Versions or paths of the interpreters to try, each with the newest packages that the wheel
+allows, numpy 2 among them. Empty: only the interpreter that runs this, with the locked packages."""
 
 
 def uv(*arguments: object) -> None:
-    """From uv's cache where it has everything: then no registry is asked."""
+    """Run uv, with its cache alone where that has everything: then no registry is asked."""
     for offline in (["--offline"], []):
         done = subprocess.run(
             [UV, *map(str, arguments), *offline], capture_output=True, text=True, check=False
@@ -51,14 +57,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture(scope="module")
-def tkb(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=PYTHONS or [sys.executable])
+def tkb(
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
     """The command, in an environment with the base dependencies alone."""
     folder = tmp_path_factory.mktemp("venv")
-    uv("venv", "--quiet", "--clear", "--python", sys.executable, folder)
+    uv("venv", "--quiet", "--clear", "--python", request.param, folder)
     python = folder / "bin/python"
-    locked = ROOT / "requirements/bridge.lock"
-    uv("pip", "install", "--quiet", "--python", python, "--constraints", locked, wheel)
+    locked = [] if PYTHONS else ["--constraints", ROOT / "requirements/bridge.lock"]
+    uv("pip", "install", "--quiet", "--only-binary", ":all:", "--python", python, *locked, wheel)
     return folder / "bin/tkb"
 
 

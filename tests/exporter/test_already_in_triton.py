@@ -25,7 +25,7 @@ SECTION = PAGE.partition("## A model that is already in Triton\n")[2].partition(
 
 
 def commands() -> list[str]:
-    """Of the console, with what their lines are continued by; and one that reads the file."""
+    """The page's commands with their continuation lines, and the command that reads the file."""
     (console,) = re.findall(r"^```console\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
     typed: list[str] = [one.strip() for one in re.split(r"^\$ ", console, flags=re.MULTILINE)]
     return [*filter(None, typed), "tkb bridge --config bridge.toml"]

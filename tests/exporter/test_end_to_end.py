@@ -21,9 +21,9 @@ from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
 from stack.triton import Triton
+from tests.bridge.answers import RIGHT_OF_1000, as_record, as_records, predictions, right
+from tests.bridge.answers import collect_answers as collect
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import RIGHT_OF_1000, as_record, as_records, predictions, right
-from tests.bridge.test_live import collect_answers as collect
 from tests.conftest import Topics
 from tests.exporter import networks
 from tests.kafka_client import send
@@ -147,7 +147,7 @@ def require_same_boxes(
 
 
 def pictures(size: tuple[int, int], mode: str = "RGB", count: int = 3) -> dict[str, Image.Image]:
-    """Of (height, width): real ones, enlarged, with a corner that tells left from right."""
+    """Real pictures, enlarged to (height, width), with a corner that tells left from right."""
     found = {}
     for number, one in enumerate(cifar10(Encoding.PNG, limit=count)):
         with Image.open(io.BytesIO(one.value)) as image:

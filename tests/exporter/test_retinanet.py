@@ -14,8 +14,8 @@ from exporter.model import Model
 from exporter.models import find
 from stack.kafka import Kafka
 from stack.triton import Triton
+from tests.bridge.answers import collect_answers, predictions
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import collect_answers, predictions
 from tests.conftest import Topics
 from tests.exporter.test_end_to_end import Kept, as_pngs, eager, pictures, require_same_boxes
 from tests.kafka_client import send

@@ -54,7 +54,7 @@ def blown(bridge: Bridge) -> bool:
 
 
 def dead_lettered(trial: Trial) -> float:
-    """By all bridges of the trial since each was started last."""
+    """Dead letters of all bridges of the trial, since each was last started."""
     return sum(
         value
         for bridge in trial.bridges.values()

@@ -11,7 +11,7 @@ ANSWER = b"x" * 100_000
 
 
 def answer_and_close(listener: socket.socket) -> None:
-    """As a server does that keeps no connection: it closes right behind its answer."""
+    """Answer and close, as a server that keeps no connection."""
     connection, _ = listener.accept()
     with connection:
         connection.recv(100)

@@ -9,8 +9,8 @@ from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
 from stack.triton import Triton
+from tests.bridge.answers import as_record, as_records
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_record, as_records
 from tests.conftest import Topics
 from tests.faults.trial import answered
 from tests.kafka_client import send

@@ -11,8 +11,8 @@ import pytest
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
+from tests.bridge.answers import predictions, wait_for
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import predictions, wait_for
 from tests.conftest import PARTITIONS, Topics
 from tests.fuzz.test_decoding import (
     CONTENT_TYPES,

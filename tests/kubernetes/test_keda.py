@@ -55,7 +55,7 @@ class Scaler:
         return answer["active"], min(wanted, self._most)
 
     def bridges(self) -> int:
-        """As KEDA and the HorizontalPodAutoscaler decide it together, with no fewest."""
+        """How many bridges KEDA and the HorizontalPodAutoscaler decide on, without a minimum."""
         active, wanted = self.poll()
         return max(1, wanted) if active else 0
 
@@ -100,7 +100,7 @@ def topic(kafka: Kafka, topics: Topics) -> str:
 
 
 def fill(kafka: str, topic: str, images: int, partitions: int) -> None:
-    """That many records, evenly over the first partitions."""
+    """Send that many records, evenly over the first partitions."""
     producer = Producer({"bootstrap.servers": kafka})
     for number in range(images):
         producer.produce(topic, b"x", partition=number % partitions)
@@ -109,7 +109,7 @@ def fill(kafka: str, topic: str, images: int, partitions: int) -> None:
 
 
 def commit(kafka: str, topic: str, group: str, done: int) -> None:
-    """As a group that has finished so many of each partition."""
+    """Commit as a group that has finished so many records of each partition."""
     consumer = Consumer(
         {"bootstrap.servers": kafka, "group.id": group, "enable.auto.commit": False}
     )

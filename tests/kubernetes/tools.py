@@ -70,7 +70,7 @@ def stages() -> Path:
 
 
 def need(path: Path) -> Path:
-    """That path, if it is there.
+    """Return that path, if it is there.
 
     Raises:
         pytest.skip.Exception: it is not.

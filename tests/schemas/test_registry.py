@@ -44,7 +44,7 @@ def fake() -> Iterator[FakeRegistry]:
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=[pytest.mark.soak, pytest.mark.slow])])
 def url(request: pytest.FixtureRequest) -> str:
-    """Of a registry, `real` in `make test-schemas` alone."""
+    """The URL of a registry; the one named `real` runs in `make test-schemas` alone."""
     found = request.getfixturevalue(request.param)
     return found.url if isinstance(found, FakeRegistry) else str(found)
 

@@ -69,7 +69,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def servers_of(pid: int) -> list[int]:
-    """Its children, without the shells that guard them."""
+    """The servers of a stack: its children, without the shells that guard them."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         # A thread that has ended since it was listed has no children.

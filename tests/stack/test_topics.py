@@ -15,7 +15,7 @@ from stack.topics import create_topics
 
 
 def metadata(**leaders: list[int]) -> Any:
-    """Of a broker that knows these topics, with these leaders of their partitions."""
+    """The metadata of a broker that knows these topics, with these leaders of their partitions."""
     topics = {
         name: SimpleNamespace(
             error=None, partitions={i: SimpleNamespace(leader=one) for i, one in enumerate(of)}

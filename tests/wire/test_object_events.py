@@ -13,7 +13,7 @@ CREATED_NS = 1_769_860_800_000_000_000
 
 
 def s3_record(key: str, name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
-    """As Amazon documents it (event version 2.3)."""
+    """An event record of S3 as Amazon documents it (event version 2.3)."""
     return {
         "eventVersion": "2.3",
         "eventSource": "aws:s3",

@@ -106,7 +106,6 @@ def test_the_pixels_of_an_inference_request_are_raw_pixels(data: Any, shape: Any
     assert (read.id, value) == ("key", bytes(range(12)))
 
 
-STRUCTURED_ONLY = Wrapping("cloudevents")
 KSERVE, FIELD, TEXT_ONLY = Wrapping("kserve"), Wrapping("json", "image"), Wrapping("base64")
 
 

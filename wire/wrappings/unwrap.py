@@ -1,7 +1,7 @@
 """Finds out which wrapping a record is in, and takes out the image."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from wire.image import NDARRAY, ImageEvent, decode_image
 from wire.record import KafkaRecord, StoredRecord, raw_bytes
@@ -12,7 +12,6 @@ from wire.wrappings.kserve import Pixels, unwrap_request
 from wire.wrappings.text import TEXT_TYPES, unwrap_text
 
 ValueFormat = Literal["auto", "image", "cloudevents", "json", "base64", "kserve"]
-VALUE_FORMATS: tuple[str, ...] = get_args(ValueFormat)
 
 MAX_BYTES = 16 << 20
 """Most bytes of an image, for readers that have no setting for it."""
@@ -113,8 +112,7 @@ def looks_like_json(value: bytes) -> bool:
 
 
 def hint(value: bytes) -> str:
-    """For the error text about a value that is no image: the setting that would read it, or
-    empty."""
+    """The setting that would read a value that is no image, for the error text; empty: none."""
     if looks_like_json(value):
         return (
             "; it looks like JSON: --image-field NAME reads an image in a field of it, "

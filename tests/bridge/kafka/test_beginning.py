@@ -15,7 +15,7 @@ from tests.conftest import PARTITIONS, Topics
 
 @pytest.fixture
 def settings(kafka: Kafka, topics: Topics, request: pytest.FixtureRequest) -> Settings:
-    """Of a bridge on a topic with three images in it."""
+    """The settings of a bridge on a topic with three images in it."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
     for number in range(3):
         producer.produce(topics.images, b"image", partition=number % 2)

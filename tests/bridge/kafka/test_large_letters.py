@@ -7,8 +7,7 @@ import pytest
 
 from stack.kafka import Kafka
 from stack.topics import create_topics
-from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import (
+from tests.bridge.answers import (
     GOOD,
     as_record,
     collect_answers,
@@ -16,6 +15,7 @@ from tests.bridge.test_live import (
     predictions,
     wait_for,
 )
+from tests.bridge.conftest import StartBridge
 from tests.conftest import PARTITIONS, Topics
 from tests.kafka_client import committed, send
 from wire.deadletter import decode_dead_letter, is_omitted

@@ -8,7 +8,8 @@ import pytest
 from bridge.backoff import Backoff
 from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
-from bridge.kafka.exactly_once import LONGEST_PAUSE_S, PACE, ExactlyOnce
+from bridge.kafka.exactly_once import ExactlyOnce
+from bridge.kafka.pace import LONGEST_PAUSE_S, PACE
 from bridge.metrics import Metrics
 from tests.bridge.fakes import Broker
 from tests.waiting import eventually

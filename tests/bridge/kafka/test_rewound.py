@@ -18,8 +18,8 @@ from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
 from stack.topics import create_topics
+from tests.bridge.answers import as_records, collect_answers, ids
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_records, collect_answers, ids
 from tests.conftest import Topics
 from tests.kafka_client import send
 

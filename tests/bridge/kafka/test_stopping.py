@@ -114,7 +114,7 @@ def test_a_last_commit_that_fails_is_said() -> None:
 
 
 class RevokedInAFetch(Group):
-    """Its partition goes while the rest of a fetch is asked for."""
+    """A consumer whose partition goes while it is asked for the rest of a fetch."""
 
     def consume(self, _count: int, _timeout_s: float) -> list[Message]:
         self.settled = True

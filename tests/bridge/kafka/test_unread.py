@@ -10,8 +10,8 @@ from confluent_kafka.admin import AdminClient
 from bridge.kafka.group import commit_metadata
 from stack.kafka import Kafka
 from stack.topics import create_topics
+from tests.bridge.answers import GOOD, as_record, collect_answers, wait_for
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import GOOD, as_record, collect_answers, wait_for
 from tests.conftest import MODEL, Topics
 from tests.kafka_client import send
 

@@ -10,8 +10,8 @@ from producer.encoding import EncodedImage
 from stack.kafka import Kafka
 from stack.triton import Triton
 from tests import models, stand_ins
+from tests.bridge.answers import as_record, collect_answers, predictions
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_record, collect_answers, predictions
 from tests.conftest import Topics
 from tests.kafka_client import send
 from wire.deadletter import DeadLetter, decode_dead_letter

@@ -11,14 +11,14 @@ from producer.encoding import EncodedImage, Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
 from stack.triton import Triton
-from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import (
+from tests.bridge.answers import (
     RIGHT_OF_1000,
     as_records,
     collect_answers,
     predictions,
     right,
 )
+from tests.bridge.conftest import StartBridge
 from tests.bridge.triton.conftest import Ask
 from tests.conftest import Topics
 from tests.kafka_client import send

@@ -8,8 +8,8 @@ from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
 from stack.triton import Triton
+from tests.bridge.answers import as_record, as_records, collect_answers, ids, predictions
 from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import as_record, as_records, collect_answers, ids, predictions
 from tests.conftest import Topics
 from tests.faults.trial import kept_running
 from tests.kafka_client import send

@@ -5,19 +5,18 @@ import pytest
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.kafka import Kafka
-from tests.bridge.conftest import StartBridge
-from tests.bridge.test_live import (
-    BAD,
+from tests.bridge.answers import (
     GOOD,
     RIGHT_OF_1000,
     as_record,
     as_records,
     collect_answers,
     predictions,
-    reasons,
     right,
     wait_for,
 )
+from tests.bridge.conftest import StartBridge
+from tests.bridge.test_live import BAD, reasons
 from tests.conftest import ENSEMBLE, Topics
 from tests.kafka_client import send
 from wire.deadletter import decode_dead_letter

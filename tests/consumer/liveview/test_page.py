@@ -214,7 +214,7 @@ def channels(css: str) -> list[float]:
 
 
 def contrast(one: list[float], other: list[float]) -> float:
-    """As WCAG defines it."""
+    """The contrast of two colours as WCAG defines it."""
 
     def luminance(color: list[float]) -> float:
         linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
