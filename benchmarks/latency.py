@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from benchmarks.repeats import NO_TIME
 from benchmarks.rig import CORES, IMAGES, MODEL, Rig
 from benchmarks.spread import alternated
 from benchmarks.window import drain, running, wait_until
+from consumer.measuring.statistics import STAGES
 from producer.encoding import Encoding
 from stack.errors import StackError
 from stack.service import Service
@@ -151,6 +153,7 @@ def offer(
         "probes": probes,
         "sender_late_ms": _percentile(lateness, 99),
         "wait_p50": _percentile(waits, 50) if waits else None,
+        "slowest_ms": stages_of([image for one in found for image in one["slowest_ms"]]),
         "mean_batch": (after.inferences - before.inferences) / executions if executions else None,
     }
 
@@ -178,6 +181,16 @@ def through_kafka(rig: Rig, source: str, target: str, rate: float, seconds: floa
         "--output", str(rig.directory / "unused-latencies.json"),
     ]  # fmt: skip
     return subjects.Program("load", argv, rig.directory / "load")
+
+
+def stages_of(slowest: Sequence[Sequence[float]]) -> dict[str, float] | None:
+    """Mean milliseconds of each stage of these images; None where there are none."""
+    if not slowest:
+        return None
+    return {
+        name: round(fmean(image[place] for image in slowest), 2)
+        for place, (name, _, _) in enumerate(STAGES)
+    }
 
 
 def probes_for(rate: float, *, straight: bool, cores: int = CORES) -> int:

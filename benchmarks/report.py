@@ -253,6 +253,7 @@ def _latency(section: Section) -> Iterator[str]:
     head = ("load", "images/s", "", "p50, ms", "p90, ms", "p99, ms", "unanswered in time",
             "senders late, p99, ms")  # fmt: skip
     yield from table(head, rows)
+    yield from _slowest(section)
     yield from _settings(section)
     yield from _failures(section)
 
@@ -270,6 +271,21 @@ def _lone(section: Section) -> Iterator[str]:
     ]
     yield from table(("", "CPU, µs/image", "wake-ups/image"), rows)
     yield from _settings(section)
+
+
+def _slowest(section: Section) -> Iterator[str]:
+    """The stages in which the images were that make the bridge's p99 what it is."""
+    rows, names = [], []
+    for share in sorted({one["share"] for one in section["points"]}):
+        here = [one["slowest_ms"] for one in points(section, "bridge", share)
+                if one.get("slowest_ms")]  # fmt: skip
+        if here:
+            names = list(here[0])
+            means = (f"{median(one[name] for one in here):.1f}" for name in names)
+            rows.append((f"{share:.0%}", *means))
+    if rows:
+        yield "\nWhere the slowest hundredth of the bridge's images were, mean ms:\n"
+        yield from table(("load", *(name.replace("_", " ") for name in names)), rows)
 
 
 def _late(here: Sequence[Mapping[str, Any]]) -> str:

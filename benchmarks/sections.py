@@ -92,8 +92,8 @@ def batches(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
 
 def _load(rig: Rig) -> tuple[int, int]:
-    """The largest batch, and as many requests as the bridge has in flight: a GPU's best."""
-    return rig.max_batch, 2 * rig.instances
+    """The largest batch, and enough requests in flight: a GPU's best."""
+    return rig.max_batch, subjects.in_flight(rig.instances)
 
 
 def _best_load(rig: Rig, plan: Plan, progress: Progress) -> tuple[int, int]:

@@ -201,6 +201,21 @@ def test_memory_is_to_stay_as_it_is_over_hours(tmp_path: Path, last: int, verdic
     assert f"| 120 | 721,000 | {last}.0 |" in text
 
 
+def test_it_is_told_where_the_slowest_images_were(tmp_path: Path) -> None:
+    point = {"rate": 100.0, "sent": 10, "answered": 10, "p50": 4.0, "p90": 5.0, "p99": 30.0,
+             "mean_batch": 1.0, "wait_p50": 0.1}  # fmt: skip
+    points = [
+        {**point, "subject": "Triton", "repeat": 0, "share": 0.1, "slowest_ms": None},
+        {**point, "subject": "bridge", "repeat": 0, "share": 0.1,
+         "slowest_ms": {"kafka_in": 25.0, "triton": 4.0}},
+        {**point, "subject": "bridge", "repeat": 1, "share": 0.1,
+         "slowest_ms": {"kafka_in": 27.0, "triton": 5.0}},
+        {**point, "subject": "bridge", "repeat": 0, "share": 0.5},  # an older result
+    ]  # fmt: skip
+    text = report.write(tmp_path, {"latency": {**LATENCY, "points": points}})
+    assert "| load | kafka in | triton |\n|---|---|---|\n| 10% | 26.0 | 4.5 |\n" in text
+
+
 @pytest.mark.parametrize(("p99", "verdict"), [(2399.0, "yes"), (2401.0, "**no**")])
 def test_freshness_is_judged_by_the_age_and_a_fifth(
     tmp_path: Path, p99: float, verdict: str
