@@ -7,7 +7,7 @@ from typing import Any
 POLL_S = 0.05
 
 
-def eventually(condition: Callable[[], Any], what: str = "hold", timeout_s: float = 60) -> None:
+def eventually(condition: Callable[[], Any], what: str = "hold", timeout_s: float = 120) -> None:
     """Return when `condition` holds; AssertionError when it does not in that time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

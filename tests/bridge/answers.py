@@ -58,8 +58,12 @@ def right(images: Sequence[EncodedImage], answers: Iterable[Prediction]) -> int:
     return sum(answer.top[0]["label"] == labels[answer.id] for answer in answers)
 
 
-def wait_for(condition: Any, timeout_s: float = 60) -> None:
-    """Raises AssertionError when it does not come true."""
+def wait_for(condition: Any, timeout_s: float = 120) -> None:
+    """Wait for a condition on a bridge that may not be listening yet.
+
+    Raises:
+        AssertionError: it does not come true.
+    """
     eventually(lambda: _holds(condition), timeout_s=timeout_s)
 
 

@@ -14,7 +14,7 @@ import sys
 import tarfile
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,6 @@ CORRECT = 915
 """Of the 1,000, by the network itself (data/README.md)."""
 LONG_RUNNING = ("kafka", "triton", "bridge")
 IMAGES_OF_REGISTRIES = ("PYTHON_IMAGE", "KAFKA_IMAGE", "TRITON_IMAGE", "PROMETHEUS_IMAGE")
-
-
-def until(promise: Callable[[], bool], timeout_s: float = 120) -> None:
-    """Wait for a condition; AssertionError when it does not come true."""
-    eventually(promise, timeout_s=timeout_s)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +148,7 @@ def test_a_thousand_images_are_answered_and_measured(pipeline: Project) -> None:
     ]
     started = pipeline("run", "--detach", "--no-deps", "consumer", *words).stdout
     consumer = started.split()[-1]
-    until(lambda: "ready" in pipeline.docker("exec", consumer, "ls", "/results", check=False))
+    eventually(lambda: "ready" in pipeline.docker("exec", consumer, "ls", "/results", check=False))
 
     report = replay(pipeline, "measured", rate=200)
 
@@ -182,10 +177,10 @@ def test_it_goes_on_where_a_crash_cut_it_off(pipeline: Project, service: str) ->
     )
     started = pipeline("run", "--detach", "--no-deps", "producer", *words).stdout
     producer = started.split()[-1]
-    until(lambda: pipeline.inspect(producer)["State"]["Running"])
+    eventually(lambda: pipeline.inspect(producer)["State"]["Running"])
     before = {container: _restarts(pipeline, container) for container in pipeline.ids(service)}
     answered = _answered(pipeline)
-    until(lambda: _answered(pipeline) > answered)
+    eventually(lambda: _answered(pipeline) > answered)
 
     pipeline.crash(service)
 
@@ -195,7 +190,7 @@ def test_it_goes_on_where_a_crash_cut_it_off(pipeline: Project, service: str) ->
     assert_all_answered(report)
     assert {c: _restarts(pipeline, c) for c in before} == {c: n + 1 for c, n in before.items()}
     pipeline.docker("rm", producer)
-    until(lambda: all(healthy(pipeline, name) for name in LONG_RUNNING))
+    eventually(lambda: all(healthy(pipeline, name) for name in LONG_RUNNING))
 
 
 def _restarts(project: Project, container: str) -> int:
@@ -222,7 +217,7 @@ def test_scaled_bridges_share_the_images(pipeline: Project) -> None:
     pipeline("up", "--detach", "--wait", "--no-recreate", "--scale", "bridge=3", "bridge")
     bridges = pipeline.ids("bridge")
     assert len(bridges) == 3
-    until(
+    eventually(
         lambda: (
             sorted(_metric(pipeline, b, "bridge_partitions_assigned") for b in bridges) == [4] * 3
         )
@@ -245,10 +240,10 @@ def test_prometheus_sees_every_bridge_and_triton(pipeline: Project) -> None:
             return []
         return [float(sample["value"][1]) for sample in answer["data"]["result"]]
 
-    until(lambda: query('up{job="bridge"}') == [1, 1, 1] and query('up{job="triton"}') == [1])
+    eventually(lambda: query('up{job="bridge"}') == [1, 1, 1] and query('up{job="triton"}') == [1])
     replay(pipeline, "seen", rate=200)
     assert sum(query("bridge_images_received_total")) >= IMAGES
-    until(lambda: bool(query("bridge:prediction_latency_seconds:p99_5m")))
+    eventually(lambda: bool(query("bridge:prediction_latency_seconds:p99_5m")))
     # Bridges of one model meet in Triton's batches.
     assert query("sum(nv_inference_count) / sum(nv_inference_exec_count)")[0] > 1
     alerts = get(pipeline, "PROMETHEUS_PORT", "/api/v1/rules?type=alert")["data"]["groups"]

@@ -6,7 +6,8 @@ import pytest
 
 from tests.conftest import PARTITIONS
 from tests.faults.conftest import Judge, StartTrial
-from tests.faults.trial import answered, consumer_settings, eventually
+from tests.faults.trial import answered, consumer_settings
+from tests.waiting import eventually
 
 KILLS = 10
 SEED = 20

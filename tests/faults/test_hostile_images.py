@@ -17,9 +17,10 @@ from stack.topics import create_topics
 from stack.triton import Triton
 from tests.conftest import PARTITIONS, Topics
 from tests.faults.conftest import Judge, StartTrial
-from tests.faults.trial import Trial, answered, eventually, kept_running
+from tests.faults.trial import Trial, answered, kept_running
 from tests.kafka_client import collect
 from tests.mortal import MODEL, POISON, starts, write_model
+from tests.waiting import eventually
 from wire.deadletter import OMITTED, decode_dead_letter
 from wire.image import NDARRAY, encode_image, image_id
 from wire.record import Outgoing

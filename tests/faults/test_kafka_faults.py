@@ -16,7 +16,8 @@ from stack.topics import create_topics
 from tests.conftest import PARTITIONS, Topics
 from tests.faults.conftest import Judge, StartTrial
 from tests.faults.proxy import Proxy
-from tests.faults.trial import bad_network, eventually
+from tests.faults.trial import bad_network
+from tests.waiting import eventually
 
 DISK_MB = 96
 

@@ -5,8 +5,9 @@ import time
 import pytest
 
 from tests.faults.conftest import Judge, StartTrial
-from tests.faults.trial import answered, eventually
+from tests.faults.trial import answered
 from tests.memory import resident_kib
+from tests.waiting import eventually
 
 BACKLOG = 60_000
 """Images sent as fast as Kafka takes them; the model answers them over a minute or more."""

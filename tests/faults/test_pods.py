@@ -16,7 +16,8 @@ from stack.triton import Triton
 from tests.conftest import PARTITIONS
 from tests.faults.conftest import Judge, StartTrial
 from tests.faults.proxy import Proxy
-from tests.faults.trial import Trial, consumer_settings, eventually
+from tests.faults.trial import Trial, consumer_settings
+from tests.waiting import eventually
 
 VALUES = yaml.safe_load((ROOT / "deploy/helm/triton-kafka/values.yaml").read_text())["bridge"]
 GRACE_S = VALUES["terminationGracePeriodSeconds"]

@@ -12,9 +12,10 @@ from stack.bridge import Bridge
 from stack.kafka import Kafka
 from tests.conftest import Topics
 from tests.faults.conftest import Judge
-from tests.faults.trial import Trial, eventually, kept_running
+from tests.faults.trial import Trial, kept_running
 from tests.faults.trio import CLASSES, MODEL, Trio, three_tritons
 from tests.kafka_client import collect
+from tests.waiting import eventually
 from wire.prediction import decode_prediction
 
 pytestmark = pytest.mark.slow

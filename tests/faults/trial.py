@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -15,11 +15,11 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from producer.encoding import Encoding
 from stack.bridge import Bridge
 from stack.service import Service
-from tests import waiting
 from tests.conftest import PARTITIONS, Topics
 from tests.faults.ledger import Ledger, balance
 from tests.faults.load import RATE, Load
 from tests.faults.proxy import Proxy
+from tests.waiting import eventually
 from wire.image import image_id
 
 IMAGES = int(os.environ.get("FAULT_IMAGES", "5000"))
@@ -219,10 +219,6 @@ def answered(bridge: Bridge) -> float:
         return bridge.metrics().get("bridge_images_answered_total", 0.0)
     except OSError:
         return -1.0
-
-
-def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 90) -> None:
-    waiting.eventually(condition, what, timeout_s)
 
 
 def bad_network(trial: Trial, proxy: Proxy) -> None:

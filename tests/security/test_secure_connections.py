@@ -16,9 +16,9 @@ from stack.ports import HOST
 from stack.topics import create_topics
 from stack.triton import Triton
 from tests.conftest import PARTITIONS
-from tests.faults.trial import eventually
 from tests.kafka_client import collect, send
 from tests.security.conftest import NAME, PASSWORD, USER, Authority, SecureKafka, make_authority
+from tests.waiting import eventually
 from wire.prediction import decode_prediction
 from wire.record import Outgoing
 

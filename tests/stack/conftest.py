@@ -1,11 +1,8 @@
 """A model that needs no exporter, and a way to await a condition."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests import waiting
 
 CONFIG = """\
 backend: "python"
@@ -30,8 +27,6 @@ class TritonPythonModel:
         ]
 """
 
-Eventually = Callable[[Callable[[], bool]], None]
-
 
 def write_model(repository: Path, source: str = MODEL, name: str = "identity") -> None:
     version = repository / name / "1"
@@ -44,9 +39,3 @@ def write_model(repository: Path, source: str = MODEL, name: str = "identity") -
 def identity_repository(tmp_path: Path) -> Path:
     write_model(tmp_path / "models")
     return tmp_path / "models"
-
-
-@pytest.fixture
-def eventually() -> Eventually:
-    """Waits until a condition holds; fails when it does not in a generous while."""
-    return waiting.eventually

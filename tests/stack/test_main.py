@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -17,11 +17,10 @@ from confluent_kafka.admin import AdminClient
 
 from stack.paths import ROOT, STACKS
 from stack.state import started_at
+from tests.waiting import eventually
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 pytestmark = pytest.mark.slow
-
-Eventually = Callable[[Callable[[], bool]], None]
 
 
 @pytest.fixture
@@ -105,9 +104,7 @@ def test_up_status_down(name: str, identity_repository: Path) -> None:
     assert "does not run" in status.stderr
 
 
-def test_nothing_outlives_a_killed_stack_and_its_name_is_free_again(
-    name: str, eventually: Eventually
-) -> None:
+def test_nothing_outlives_a_killed_stack_and_its_name_is_free_again(name: str) -> None:
     with up("--name", name, "--no-triton") as running:
         read_until(running, "Ctrl-C")
         (broker,) = servers_of(running.pid)

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,10 @@ from stack.ports import HOST, free_ports, require_free
 from stack.process import Child
 from stack.service import Command, Service
 from stack.state import started_at
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-Eventually = Callable[[Callable[[], bool]], None]
 
 PARENT = """
 import sys, threading
@@ -67,7 +66,7 @@ def child(tmp_path: Path, *argv: str) -> Child:
 
 @pytest.mark.parametrize("state", ["runs", "pause"])
 def test_a_child_and_its_own_children_die_with_a_killed_parent_whatever_thread_asked_for_them(
-    tmp_path: Path, eventually: Eventually, state: str
+    tmp_path: Path, state: str
 ) -> None:
     log = tmp_path / "log"
     with subprocess.Popen(
@@ -86,9 +85,7 @@ def test_a_child_and_its_own_children_die_with_a_killed_parent_whatever_thread_a
     eventually(lambda: [started_at(pid) for pid in pids] == [None, None])
 
 
-def test_what_a_child_leaves_behind_in_its_group_is_killed(
-    tmp_path: Path, eventually: Eventually
-) -> None:
+def test_what_a_child_leaves_behind_in_its_group_is_killed(tmp_path: Path) -> None:
     running = child(tmp_path, "sh", "-c", "sleep 600 & echo $!")
     assert running.wait(30)
     orphan = int((tmp_path / "log").read_text())
@@ -126,9 +123,7 @@ def test_a_server_that_is_never_ready_is_killed_when_its_time_is_over(tmp_path: 
     assert started_at(pid) is None
 
 
-def test_stop_lets_the_server_finish_even_when_it_is_paused(
-    tmp_path: Path, eventually: Eventually
-) -> None:
+def test_stop_lets_the_server_finish_even_when_it_is_paused(tmp_path: Path) -> None:
     server = Script(
         tmp_path, "trap 'echo bye; exit 0' TERM; touch ready; while :; do sleep 0.05; done"
     )
@@ -152,7 +147,7 @@ def test_stop_and_kill_may_be_called_twice_and_before_the_start(tmp_path: Path) 
         server.pause()
 
 
-def test_a_server_that_dies_by_itself_is_noticed(tmp_path: Path, eventually: Eventually) -> None:
+def test_a_server_that_dies_by_itself_is_noticed(tmp_path: Path) -> None:
     with Script(tmp_path, "touch ready; exec sleep 600") as server:
         server.require_alive()
         os.kill(server.pid, signal.SIGKILL)

@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from socket import create_server
 from typing import Any
@@ -15,13 +15,11 @@ from consumer.liveview.objects import Objects
 from consumer.liveview.view import View
 from consumer.liveview.web import make_server
 from consumer.measuring.measure import Topics
-from tests import waiting
 from tests.consumer.conftest import WAIT_MS
 
 MORE_THAN_NOTHING = re.compile(r"[1-9]")
 """A figure of the page that is not zero."""
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
-Eventually = Callable[[Callable[[], Any]], None]
 
 
 @pytest.fixture
@@ -56,11 +54,6 @@ def port(view: View) -> Iterator[int]:
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     with serving(view) as found:
         yield found
-
-
-@pytest.fixture
-def eventually() -> Eventually:
-    return waiting.eventually
 
 
 @pytest.fixture

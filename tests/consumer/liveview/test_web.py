@@ -1,7 +1,7 @@
 """What is served, to whom, and what it costs."""
 
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, NamedTuple
 
@@ -13,8 +13,7 @@ from consumer.liveview.view import View
 from consumer.reader import Received
 from tests.consumer.liveview.conftest import serving
 from tests.consumer.liveview.records import NOW_NS, answer, image, stored
-
-Eventually = Callable[[Callable[[], Any]], None]
+from tests.waiting import eventually
 
 
 class Answer(NamedTuple):
@@ -93,9 +92,7 @@ def test_nothing_but_the_page_is_served(port: int, path: str) -> None:
     assert get(port, path).status == 404
 
 
-def test_one_page_too_many_is_told_and_a_page_that_goes_makes_room(
-    port: int, eventually: Eventually
-) -> None:
+def test_one_page_too_many_is_told_and_a_page_that_goes_makes_room(port: int) -> None:
     with ExitStack() as streams:
         for _ in range(web.MAX_VIEWERS):
             next_frame(streams.enter_context(asking(port)))
