@@ -131,6 +131,35 @@ def test_every_template_can_be_read(template: Path) -> None:
     jinja2.Environment(autoescape=True).parse(template.read_text())
 
 
+def broker(**variables: str) -> str:
+    """What is written for the only broker of an inventory."""
+    environment = jinja2.Environment(autoescape=False, trim_blocks=True, undefined=jinja2.Undefined)  # noqa: S701 - YAML
+    template = environment.from_string((ROLES / "kafka/templates/node-kafka.yaml.j2").read_text())
+    inventory = {"groups": {"kafka": ["a"]}, "inventory_hostname": "a", "hostvars": {"a": {}}}
+    return template.render(**inventory, **variables)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_users_of_a_broker_are_made_or_it_is_said_why_not(tmp_path: Path, readable: bool) -> None:
+    text = broker(kafka_access_protocol="SASL_SSL", kafka_secrets_path="/secrets")
+    described = yaml.safe_load(re.sub(r"!(reset|override)", "", text))
+    (script,) = described["services"]["users"]["command"]
+    tool = tmp_path / "kafka-configs.sh"
+    tool.write_text('#!/bin/sh\necho "$@"\n')
+    tool.chmod(0o755)
+    if readable:
+        (tmp_path / "pipeline.properties").touch()
+    script = script.replace("$$", "$").replace("/users/", f"{tmp_path}/")
+    script = script.replace("/opt/kafka/bin/kafka-configs.sh", str(tool))
+    done = subprocess.run(
+        ["sh", "-ec", script], env={"BROKER": "b:9"}, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == (0 if readable else 1)
+    assert ("--entity-name pipeline --add-config-file" in done.stdout) == readable
+    # Not a user of the name "*".
+    assert ("cannot be read: set kafka_user_id" in done.stderr) != readable
+
+
 @pytest.mark.parametrize(
     ("bound_to", "opened"),
     [
@@ -141,14 +170,7 @@ def test_every_template_can_be_read(template: Path) -> None:
     ],
 )
 def test_a_broker_is_opened_where_it_is_bound_to(bound_to: str, opened: list[str]) -> None:
-    environment = jinja2.Environment(autoescape=False, trim_blocks=True, undefined=jinja2.Undefined)  # noqa: S701 - YAML
-    template = environment.from_string((ROLES / "kafka/templates/node-kafka.yaml.j2").read_text())
-    text = template.render(
-        kafka_bind_address=bound_to,
-        groups={"kafka": ["a"]},
-        inventory_hostname="a",
-        hostvars={"a": {}},
-    )
+    text = broker(kafka_bind_address=bound_to)
     ports = re.search(r"ports: !override\n((?: +- .*\n)+)", text)
     assert ports is not None, text
     assert re.findall(r'"(.*)"', ports[1]) == opened

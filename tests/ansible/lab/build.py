@@ -102,14 +102,19 @@ systemctl enable --now {" ".join(REFRESH_UNITS)} || true
 """
 VERSIONS_OF = tomllib.loads((HERE.parents[2] / "versions.toml").read_text())
 TRITON, OLD_TRITON = VERSIONS_OF["triton"]["version"], "24.07"
+KAFKA = VERSIONS_OF["kafka"]["image"].format(VERSIONS_OF["kafka"]["version"])
 # Image name to the program its containers run. All hold busybox and lab/image.
 IMAGES = {
-    VERSIONS_OF["kafka"]["image"].format(VERSIONS_OF["kafka"]["version"]): "/lab/kafka.sh",
+    KAFKA: "/lab/kafka.sh",
     "triton-kafka-bridge:latest": "/lab/bridge.sh",
     "ubuntu:24.04": "/bin/sh",
     f"nvcr.io/nvidia/tritonserver:{TRITON}-py3": "/bin/sh",
     f"nvcr.io/nvidia/tritonserver:{OLD_TRITON}-py3": "/bin/sh",
 }
+
+
+# Users that images run as, where it is not root: what that user cannot read, the container cannot.
+USERS = {KAFKA: "1000"}
 
 
 @dataclass(frozen=True)
@@ -309,6 +314,8 @@ def _images(system: System, base: Path, shared: Path, target: Path, scratch: Pat
                 "ENV PATH=/bin:/usr/bin",
                 "--change",
                 f'CMD ["{program}"]',
+                "--change",
+                f"USER {USERS.get(name, '0')}",
                 "/srv/lab/image.tar",
                 name,
             )
