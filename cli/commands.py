@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
-from cli.interrupt import quiet_interrupt
+from cli.interrupts import quiet_interrupt
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand, TyperGroup

@@ -1,6 +1,6 @@
 """The first code of each program: from here on an interrupt leaves no traceback."""
 
-from cli.interrupt import quiet_interrupt
+from cli.interrupts import quiet_interrupt
 
 
 def main() -> None:
@@ -10,8 +10,7 @@ def main() -> None:
 
 def run(command: str = "", program: str = "") -> None:
     """Run `tkb`, or one of its commands by itself, as `cli.commands.invoke` says."""
-    # Nothing is imported before this but what it needs.
     quiet_interrupt()
-    from cli.commands import invoke  # noqa: PLC0415
+    from cli.commands import invoke  # noqa: PLC0415 - see above
 
     invoke(command, program)

@@ -1,6 +1,8 @@
-"""Lets an interrupt end a program that is still being loaded, without a traceback."""
+"""What an interrupt does while a program is still being loaded. Imports almost nothing.
 
-# To import `signal` takes some milliseconds, and an interrupt in them would show a traceback.
+To import even `signal` takes some milliseconds, and an interrupt in them would show a traceback.
+"""
+
 import _signal  # type: ignore[import-not-found]  # the part of `signal` that Python has at start
 
 
