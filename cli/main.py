@@ -11,6 +11,7 @@ def main() -> None:
 def run(command: str = "", program: str = "") -> None:
     """Run `tkb`, or one of its commands by itself, as `cli.commands.invoke` says."""
     quiet_interrupt()
-    from cli.commands import invoke  # noqa: PLC0415 - see above
+    # Before this, only what handles an interrupt is imported.
+    from cli.commands import invoke  # noqa: PLC0415
 
     invoke(command, program)
