@@ -3,7 +3,7 @@
 # The bases are build arguments, so that they can be pinned by digest or come from a mirror:
 #   docker build --target bridge --build-arg PYTHON_IMAGE=python@sha256:... .
 ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.11-py3
-ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.17-slim-bookworm
 # Dates that would be those of the build, in seconds: two builds of one source have the same content.
 ARG SOURCE_DATE_EPOCH=1577836800
 

@@ -132,8 +132,7 @@ $(VENV)/.small: requirements/demo.lock | prerequisites
 
 lock: ## resolve the lock files again after a change of pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links --all-extras -c requirements/constraints.in \
-		-o requirements/all.lock pyproject.toml
+		--no-emit-index-url --no-emit-find-links --all-extras -o requirements/all.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links -c requirements/all.lock \
 		--extra client --extra stack --extra onnx -o requirements/demo.lock pyproject.toml
@@ -162,10 +161,14 @@ digests: ## pin the images by digest (needs Docker or skopeo, and their registri
 TOOL = $(BIN)/uv tool run --quiet --from
 LOCKS := $(wildcard requirements/*.lock) ansible/requirements.lock $(wildcard exporter/decoding/*.lock)
 
+# OSV_URL=URL: another database, with the query of OSV's API, in place of PyPI's own.
 audit: ## compare the lock files with the known vulnerabilities of Python packages (asks their database)
-	@failed=0; for lock in $(LOCKS); do echo "$$lock"; \
-		$(TOOL) pip-audit==$(PIP_AUDIT) pip-audit --strict --require-hashes --disable-pip --no-deps -r $$lock || failed=1; \
-	done; exit $$failed
+	@failed=; for lock in $(LOCKS); do echo "$$lock"; \
+		$(TOOL) pip-audit==$(PIP_AUDIT) pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+			$(if $(OSV_URL),--vulnerability-service osv --osv-url $(OSV_URL)) -r $$lock || failed="$$failed $$lock"; \
+	done; test -z "$$failed" || { echo "not well:$$failed. Raise what is named above as vulnerable (make lock)." \
+		"If a package was not found, or no answer came, nothing is known of that file: ask again, or another" \
+		"database with OSV_URL=." >&2; exit 1; }
 
 # Of what is built here, and of what is added to Triton's image.
 IMAGE_LOCKS := requirements/bridge.lock requirements/client.lock requirements/export.lock \
@@ -176,8 +179,9 @@ sbom: ## write what each image and the wheel are made of to results/sbom/ (Cyclo
 	@$(LOCK_IMAGE) --constraint requirements/all.lock --output-file results/sbom/requirements-wheel.lock
 	@for lock in $(IMAGE_LOCKS) results/sbom/requirements-wheel.lock; do \
 		name=$$(basename $$lock .lock); name=$${name#requirements-}; \
-		$(TOOL) cyclonedx-bom==$(CYCLONEDX) cyclonedx-py requirements --pyproject pyproject.toml \
-			--output-reproducible --output-file results/sbom/$$name.cdx.json $$lock 2>/dev/null || exit 1; \
+		said=$$($(TOOL) cyclonedx-bom==$(CYCLONEDX) cyclonedx-py requirements --pyproject pyproject.toml \
+			--output-reproducible --output-file results/sbom/$$name.cdx.json $$lock 2>&1) \
+			|| { echo "$$lock: $$said" >&2; exit 1; }; \
 		echo results/sbom/$$name.cdx.json; \
 	done
 

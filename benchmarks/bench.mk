@@ -1,6 +1,6 @@
 # The benchmark. Included by the top Makefile.
 
-.PHONY: bench bench-rivals
+.PHONY: bench bench-rivals bundle bundle-rehearsal
 
 DEVICE ?= cpu
 BENCH = .cache/dali/bin/python -m benchmarks.run --device $(DEVICE) $(if $(QUICK),--quick)
@@ -22,3 +22,20 @@ bench-rivals: .cache/rivals/.installed ## only the bridge beside Flink, Quix Str
 	@if $(call LAYER,.cache/rivals) && \
 		$(BIN)/uv pip install -q --python .cache/rivals/bin/python --require-hashes -r $<; then touch $@; \
 	else echo "the rivals could not be installed: they are left out" >&2; rm -rf .cache/rivals; fi
+
+# For a GPU machine without a network. Needs jlink, Go and strip, beside what everything needs.
+PART_MIB ?= 50
+bundle: $(VENV)/.installed ## pack the benchmark for a GPU machine without a network into results/bundle (PART_MIB=50)
+	$(BIN)/python -m benchmarks.bundle.pack --part-mib $(PART_MIB)
+
+bundle-rehearsal: .cache/bundle-rehearsal/.installed ## unpack, check and run that bundle here, on the CPU and without a network
+	$(BIN)/python -m benchmarks.bundle.rehearse --python .cache/bundle-rehearsal/bin/python
+
+# In the place of the other machine's Python.
+PYTHON312 ?= python3.12
+.cache/bundle-rehearsal/.installed: requirements/all.lock | $(VENV)/.installed
+	@mkdir -p .cache
+	@$(BIN)/uv venv -q --allow-existing -p $(PYTHON312) .cache/bundle-rehearsal
+	@$(BIN)/uv pip install -q --python .cache/bundle-rehearsal/bin/python \
+		$$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements/all.lock)
+	@touch $@

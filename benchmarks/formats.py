@@ -33,7 +33,7 @@ TIMEOUT_S = 60.0
 
 def formats(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Images/s of Triton by the format of the exported model; fp16 is for GPUs."""
-    images = 2 * rig.max_batch * rig.instances
+    in_flight = subjects.in_flight(rig.instances)
     todo: dict[str, Callable[[], Window]] = {}
     missing, right = {}, {}
 
@@ -41,7 +41,7 @@ def formats(rig: Rig, plan: Plan, progress: Progress) -> Result:
         def run() -> Window:
             with rig.other_triton(repository) as other:
                 right[name] = right_answers(other.triton.grpc, other.max_batch)
-                load_of = subjects.triton_load(other, rig.max_batch, images // rig.max_batch)
+                load_of = subjects.triton_load(other, rig.max_batch, in_flight)
                 return load(other, load_of, plan.watch, model=MODEL)
 
         return run

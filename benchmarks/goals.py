@@ -1,10 +1,10 @@
 """Compares the goals with the measurements. Pure: a goal without a measurement says so."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
+from benchmarks.goal import Goal, at_least, at_most, rate, shown
 from benchmarks.machine import CPU
-from benchmarks.plan import LOW, SEVERAL_BRIDGES
+from benchmarks.plan import BESIDE, HALF, LOW, OURS, OURS_EXACTLY_ONCE, SEVERAL_BRIDGES, TRITON
 from benchmarks.results import Found, Section, pairs, points, rates, windows
 from benchmarks.rivals.table import compare
 from benchmarks.spread import Spread, ratio
@@ -20,6 +20,8 @@ RIGHT, MAY_LOSE = 915, 2
 have."""
 FLAT = 0.05
 """Share by which resident memory may grow in one window and still count as constant."""
+HIGH, HIGHEST = 0.75, 0.9
+"""The shares of the throughput at which the latency under load is judged."""
 SAME = 1.03
 """Factor by which the CPU for an image may differ from before: repeated runs differ by that."""
 FRESH = 1.2
@@ -27,19 +29,6 @@ FRESH = 1.2
 AT_ONCE_MS = 1.0
 """Milliseconds within which a single image must go to Triton: more than a busy scheduler adds, but
 less than any timer would."""
-
-
-class Goal(NamedTuple):
-    """One line of the verdict.
-
-    Attributes:
-        met: whether the goal is met; None where there is nothing to judge.
-    """
-
-    what: str
-    wanted: str
-    measured: str = "not measured"
-    met: bool | None = None
 
 
 def judge(found: Found) -> list[Goal]:
@@ -51,8 +40,12 @@ def judge(found: Found) -> list[Goal]:
         *_rivals(found.get("rivals")),
         *_modes(throughput),
         *_low_load(latency),
+        *_high_load(latency),
+        *_apart(found.get("apart")),
+        *_lone(found.get("lone")),
         *_freshness(found.get("freshness")),
         *_own_cost(overhead),
+        *_memory(found.get("memory")),
         *_floats(found.get("floats")),
         *_as_before(found.get("baseline")),
         *_batches(throughput, latency),
@@ -68,15 +61,15 @@ def _photos(section: Section | None) -> Iterator[Goal]:
     network = "network" if section is None else section["settings"]["network"]
     here, there = rates(section, "bridge"), rates(section, "bridge, decoded in Triton")
     ceiling = rates(section, "ceiling")
-    yield _shown(f"photos: bridge ÷ ceiling alone, {network}", here, ceiling)
-    yield _shown(f"photos: bridge, decoded in Triton ÷ ceiling alone, {network}", there, ceiling)
+    yield shown(f"photos: bridge ÷ ceiling alone, {network}", here, ceiling)
+    yield shown(f"photos: bridge, decoded in Triton ÷ ceiling alone, {network}", there, ceiling)
     null = [
         rates(section, f"null model{how}")
         for how in ("", ", decoded in Triton", ", decoded in Triton by DALI")
     ]
     what = "photos, null model: decoded in Triton"
-    yield _shown(f"{what} ÷ decoded in the bridge", null[1], null[0])
-    yield _shown(f"{what} by DALI ÷ decoded in Triton by the rules", null[2], null[1])
+    yield shown(f"{what} ÷ decoded in the bridge", null[1], null[0])
+    yield shown(f"{what} by DALI ÷ decoded in Triton by the rules", null[2], null[1])
 
 
 def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
@@ -84,15 +77,15 @@ def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
     if throughput is not None and _on_gpu(throughput):
         ours = {name: rates(throughput, name) for name in ("bridge", SEVERAL_BRIDGES)}
         best = max(filter(None, ours.values()), key=lambda one: Spread.of(one).median, default=[])
-        yield _rate("images/s on one GPU, raw", best, 20_000)
-        yield _at_least(
+        yield rate("images/s on one GPU, raw", best, 20_000)
+        yield at_least(
             f"on one GPU: {SEVERAL_BRIDGES} ÷ ceiling alone",
             ours[SEVERAL_BRIDGES], rates(throughput, "ceiling"), 0.95,
         )  # fmt: skip
     if photos is not None and _on_gpu(photos):
         ceiling = rates(photos, "ceiling")
         for name in ("bridge, raw", f"{SEVERAL_BRIDGES}, raw"):
-            yield _at_least(
+            yield at_least(
                 f"photos on one GPU: {name} ÷ ceiling alone", rates(photos, name), ceiling, 0.9
             )
         limit, what = ceiling, "ceiling alone"
@@ -102,7 +95,7 @@ def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
                 # The bridge cannot answer more photos than are decoded with no network behind.
                 limit, what = decoding, f"{name}, which is less than the ceiling"
                 break
-        yield _at_least(
+        yield at_least(
             f"photos on one GPU: bridge, decoded in Triton ÷ {what}",
             rates(photos, "bridge, decoded in Triton"), limit, 0.9,
         )  # fmt: skip
@@ -118,47 +111,20 @@ def _formats(section: Section | None) -> Iterator[Goal]:
         yield Goal(what, f"≥ {RIGHT - MAY_LOSE}", str(right), right >= RIGHT - MAY_LOSE)
     script = rates(section, "TorchScript")
     for name in ("pt2", "TorchScript, bf16", "pt2, bf16"):
-        yield _shown(f"{name} ÷ TorchScript, Triton alone", rates(section, name), script)
-
-
-def _at_least(what: str, ours: Sequence[float], theirs: Sequence[float], goal: float) -> Goal:
-    # A run that was stopped early may have more repeats of the first measurement than of others.
-    repeats = min(len(ours), len(theirs))
-    if not repeats:
-        return Goal(what, f"≥ {goal:g}")
-    spread = ratio(ours[:repeats], theirs[:repeats])
-    return Goal(what, f"≥ {goal:g}", spread.text(), spread.median >= goal)
-
-
-def _rate(what: str, values: Sequence[float], goal: float) -> Goal:
-    if not values:
-        return Goal(what, f"≥ {goal:,.0f}")
-    spread = Spread.of(values)
-    return Goal(what, f"≥ {goal:,.0f}", spread.text(0), spread.median >= goal)
-
-
-def _at_most(what: str, values: Sequence[float], goal: float, digits: int) -> Goal:
-    if not values:
-        return Goal(what, f"≤ {goal:g}")
-    spread = Spread.of(values)
-    return Goal(what, f"≤ {goal:g}", spread.text(digits), spread.median <= goal)
-
-
-def _shown(what: str, ours: Sequence[float], theirs: Sequence[float]) -> Goal:
-    return _at_least(what, ours, theirs, 0)._replace(wanted="", met=None)
+        yield shown(f"{name} ÷ TorchScript, Triton alone", rates(section, name), script)
 
 
 def _ceiling(section: Section | None) -> Iterator[Goal]:
     ours = rates(section, "bridge")
     beside = rates(section, "ceiling with broker load")
-    yield _at_least("bridge ÷ ceiling with the same broker load", ours, beside, 0.95)
-    yield _shown("bridge ÷ ceiling alone", ours, rates(section, "ceiling"))
+    yield at_least("bridge ÷ ceiling with the same broker load", ours, beside, 0.95)
+    yield shown("bridge ÷ ceiling alone", ours, rates(section, "ceiling"))
 
 
 def _modes(section: Section | None) -> Iterator[Goal]:
     ours, exactly = rates(section, "bridge"), rates(section, "bridge, exactly once")
-    yield _at_least("bridge, exactly once ÷ at least once", exactly, ours, 0.85)
-    yield _shown(
+    yield at_least("bridge, exactly once ÷ at least once", exactly, ours, 0.95)
+    yield shown(
         "bridge, PNG: decoded in Triton ÷ decoded in the bridge",
         rates(section, "bridge, PNG decoded in Triton"), rates(section, "bridge, PNG"),
     )  # fmt: skip
@@ -185,34 +151,72 @@ def _rivals(section: Section | None) -> Iterator[Goal]:
 def _low_load(section: Section | None) -> Iterator[Goal]:
     ours = [] if section is None else points(section, "bridge", LOW)
     both = pairs(section, "bridge", "Triton", LOW)
-    for name, extra in (("p50", 3), ("p99", 10)):
+    for name, extra in (("p50", 2), ("p99", 10)):
         less = [a[name] - b[name] for a, b in both]
-        yield _at_most(f"{name} at {LOW:.0%} load, bridge less Triton alone, ms", less, extra, 1)
+        yield at_most(f"{name} at {LOW:.0%} load, bridge less Triton alone, ms", less, extra, 1)
     waits = [one["wait_p50"] for one in ours if one["wait_p50"] is not None]
-    yield _at_most(f"wait for a batch at {LOW:.0%} load, p50, ms", waits, AT_ONCE_MS, 2)
+    yield at_most(f"wait for a batch at {LOW:.0%} load, p50, ms", waits, AT_ONCE_MS, 2)
+
+
+def _high_load(section: Section | None) -> Iterator[Goal]:
+    both = pairs(section, OURS, BESIDE, HIGH)
+    modes = pairs(section, OURS_EXACTLY_ONCE, OURS, HALF)
+    if section is None or modes:  # on a GPU there is no time for it
+        times = [a["p99"] / b["p99"] for a, b in modes]
+        yield at_most(f"p99 at {HALF:.0%} load, exactly once ÷ at least once", times, 2, 1)
+    if section is None or both:
+        times = [a["p99"] / b["p99"] for a, b in both]
+        what = f"p99 at {HIGH:.0%} load, bridge ÷ Triton beside the broker's load"
+        yield at_most(what, times, 2, 1)
+    highest = [] if section is None else points(section, OURS, HIGHEST)
+    if section is None or highest:
+        p99 = [one["p99"] for one in highest]
+        yield at_most(f"p99 at {HIGHEST:.0%} load, bridge, ms", p99, 100, 0)
+
+
+def _apart(section: Section | None) -> Iterator[Goal]:
+    """The latency that the bridge adds where it does not take the servers' cores."""
+    for share in (LOW, HIGH):
+        less = [a["p99"] - b["p99"] for a, b in pairs(section, OURS, TRITON, share)]
+        what = f"p99 at {share:.0%} load, bridge less Triton alone, cores of their own, ms"
+        yield at_most(what, less, 5, 1)
+
+
+def _lone(section: Section | None) -> Iterator[Goal]:
+    parts = [] if section is None else section["repeats_of_parts"]
+    costs = [one["bridge"]["cpu_us"] for one in parts]
+    yield at_most("bridge's CPU for a single image, µs", costs, 250, 0)
+
+
+def _memory(section: Section | None) -> Iterator[Goal]:
+    if section is None or len(section["samples"]) < 2:  # it is measured only if it is asked for
+        return
+    first, last = (section["samples"][place]["rss_bytes"] for place in (0, -1))
+    what = f"growth of the bridge's memory over {section['settings']['hours']} h, %"
+    yield at_most(what, [100 * (last / first - 1)], 100 * FLAT, 1)
 
 
 def _freshness(section: Section | None) -> Iterator[Goal]:
     age_s = 2.0 if section is None else section["max_age_s"]
     found = [] if section is None else [one["p99"] for one in section["points"]]
     what = f"p99 of what is answered at twice the throughput, --max-age {age_s:g}s, ms"
-    yield _at_most(what, found, FRESH * age_s * 1000, 0)
+    yield at_most(what, found, FRESH * age_s * 1000, 0)
 
 
 def _own_cost(section: Section | None) -> Iterator[Goal]:
     for name, limit in (("raw", 40), ("PNG", 120)):
         costs = [one["cpu_us"]["subject"] for one in windows(section, name)]
-        yield _at_most(f"bridge's CPU per image, {name}, null model, µs", costs, limit, 0)
+        yield at_most(f"bridge's CPU per image, {name}, null model, µs", costs, limit, 0)
     costs, bare = (
         [one["cpu_us"]["subject"] for one in windows(section, name)]
         for name in ("raw", "Kafka's client alone")
     )
-    yield _shown("bridge's CPU per image, raw ÷ that of Kafka's client alone", costs, bare)
+    yield shown("bridge's CPU per image, raw ÷ that of Kafka's client alone", costs, bare)
     growth = [
         one["rss_bytes"][1] / max(1, one["rss_bytes"][0]) - 1 for one in windows(section, "raw")
     ]
     what = "growth of the bridge's memory over a window, %"
-    yield _at_most(what, [100 * one for one in growth], 100 * FLAT, 1)
+    yield at_most(what, [100 * one for one in growth], 100 * FLAT, 1)
 
 
 def _costs(section: Section | None, name: str) -> list[float]:
@@ -222,7 +226,7 @@ def _costs(section: Section | None, name: str) -> list[float]:
 def _floats(section: Section | None) -> Iterator[Goal]:
     for kind in ("JPEG", "raw"):
         costs, plain = (_costs(section, f"{kind}, {one}") for one in ("FP32", "UINT8"))
-        yield _shown(f"bridge's CPU per image of 224x224, {kind}: FP32 ÷ UINT8", costs, plain)
+        yield shown(f"bridge's CPU per image of 224x224, {kind}: FP32 ÷ UINT8", costs, plain)
 
 
 def _as_before(section: Section | None) -> Iterator[Goal]:
@@ -233,7 +237,7 @@ def _as_before(section: Section | None) -> Iterator[Goal]:
         costs, before = (_costs(section, f"{kind}, {one}") for one in ("now", "before"))
         repeats = min(len(costs), len(before))
         ratios = ratio(costs[:repeats], before[:repeats]).values if repeats else ()
-        yield _at_most(what, ratios, SAME, 3)
+        yield at_most(what, ratios, SAME, 3)
 
 
 def _batches(throughput: Section | None, latency: Section | None) -> Iterator[Goal]:
@@ -244,13 +248,13 @@ def _batches(throughput: Section | None, latency: Section | None) -> Iterator[Go
         Goal(what, "≥ 16", spread.text(1), spread.median >= 16) if spread else Goal(what, "≥ 16")
     )
     lone = [] if latency is None else points(latency, "bridge", LOW)
-    yield _at_most(
+    yield at_most(
         f"mean batch in Triton at {LOW:.0%} load", [one["mean_batch"] for one in lone], 1.1, 2
     )
 
 
 def _tritons(section: Section | None) -> Iterator[Goal]:
-    yield _at_least(
+    yield at_least(
         "2 Tritons ÷ one, behind one bridge, each with its share of a core",
         rates(section, "2"), rates(section, "1"), 1.8,
     )  # fmt: skip
@@ -259,12 +263,12 @@ def _tritons(section: Section | None) -> Iterator[Goal]:
 def _bridges(section: Section | None, overhead: Section | None) -> Iterator[Goal]:
     for encoding in ("raw", "PNG"):
         for count in [2, 4] if section is None else section["counts"][1:]:
-            yield _at_least(
+            yield at_least(
                 f"{count} bridges ÷ one, {encoding}, null model, each with its share of a core",
                 rates(section, f"{encoding}, {count}"), rates(section, f"{encoding}, 1"),
                 0.9 * count,
             )  # fmt: skip
-    yield _shown(
+    yield shown(
         "2 bridges ÷ one, raw, null model, as much of the cores as they get",
         rates(overhead, "raw, 2 bridges"), rates(overhead, "raw"),
     )  # fmt: skip

@@ -6,17 +6,19 @@ import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from benchmarks import subjects
-from benchmarks.plan import LOW, Plan, Result
+from benchmarks.plan import BESIDE, HALF, LOW, OURS, OURS_EXACTLY_ONCE, TRITON, Plan, Result
 from benchmarks.progress import Progress
 from benchmarks.repeats import NO_TIME
 from benchmarks.rig import CORES, IMAGES, MODEL, Rig
 from benchmarks.spread import alternated
-from benchmarks.window import drain
+from benchmarks.window import drain, running, wait_until
+from consumer.measuring.statistics import STAGES
 from producer.encoding import Encoding
 from stack.errors import StackError
 from stack.service import Service
@@ -35,37 +37,55 @@ SETTLE_S = 10.0
 PROBE_S = 180.0
 """Bound on a probe's time in addition to its measurement: its start, its first images, which may
 wait for a bridge, and the last answers."""
+SPARE_S = 60.0
+"""Seconds that the broker's load lasts longer than what is measured beside it; it is stopped."""
+LOADED = 200
+"""Answers after which the broker's load is at its rate: four times the probe's first images."""
 AROUND_S = 10.0
 """Usual seconds that a point takes in addition to its measurement."""
 
 
+Measure = Callable[[float, float], Result]
+"""From (images/s, seconds), measures one subject at that rate."""
+
+
 def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
-    """Triton alone and the bridge, at shares of the bridge's throughput."""
+    """Triton alone, Triton beside the broker's load, and the bridge, at shares of the bridge's
+    throughput."""
     backlog = rig.backlog(min(plan.images, BACKLOG), Encoding.RAW)
     target = rig.topic("out")
     subject = subjects.bridges(rig, backlog, target)
     ours = drain(rig, subject, backlog, target, plan.watch, model=MODEL).rate
     progress.say(f"bridge: {ours:,.0f} images/s at most")
-    starts: dict[str, Start] = {"Triton": None, "bridge": partial(subjects.bridges, rig)}
-    offer(rig, starts["bridge"], WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
+    bridge = partial(subjects.bridges, rig)
+    measured: dict[str, Measure] = {
+        TRITON: partial(offer, rig, None),
+        OURS: partial(offer, rig, bridge),
+    }
+    if not plan.essential:
+        measured[BESIDE] = partial(_beside_broker, rig)
+        exactly = partial(subjects.bridges, rig, settings=subjects.EXACTLY_ONCE)
+        measured[OURS_EXACTLY_ONCE] = partial(offer, rig, exactly)
+    offer(rig, bridge, WARM_LOAD * ours, WARM_TIMES * plan.latency_s)
     points: list[Result] = []
     failures: dict[str, str] = {}
     left_out: set[str] = set()
 
     def result() -> Result:
-        measured = {f"{one['subject']} at {one['share']:.0%}" for one in points}
-        missing = dict.fromkeys(sorted(left_out - measured), NO_TIME)
+        there = {f"{one['subject']} at {one['share']:.0%}" for one in points}
+        missing = dict.fromkeys(sorted(left_out - there), NO_TIME)
         return {"top_rate": ours, "points": list(points), "failures": {**failures, **missing}}
 
     for repeat in range(plan.repeats):
         for share in sorted(plan.rates if repeat < 2 else {LOW}):
-            for name in alternated(list(starts), repeat):
+            names = [name for name in measured if name != OURS_EXACTLY_ONCE or share == HALF]
+            for name in alternated(names, repeat):
                 what = f"{name} at {share:.0%}"
                 if not progress.has_time(plan.latency_s + AROUND_S):
                     left_out.add(what)
                     continue
                 try:
-                    point = offer(rig, starts[name], share * ours, plan.latency_s)
+                    point = measured[name](share * ours, plan.latency_s)
                 except StackError as error:
                     # The other points still count; the results name those that failed.
                     failures[what] = str(error)
@@ -133,7 +153,43 @@ def offer(
         "probes": probes,
         "sender_late_ms": _percentile(lateness, 99),
         "wait_p50": _percentile(waits, 50) if waits else None,
+        "slowest_ms": stages_of([image for one in found for image in one["slowest_ms"]]),
         "mean_batch": (after.inferences - before.inferences) / executions if executions else None,
+    }
+
+
+def _beside_broker(rig: Rig, rate: float, seconds: float) -> Result:
+    """Triton alone, while as many images go through the broker as if a bridge asked it.
+
+    They are sent one by one, and a program without a model answers them.
+    """
+    source, target = rig.topic("in"), rig.topic("out")
+    relay = subjects.relay(rig, source, target)
+    load = through_kafka(rig, source, target, rate, seconds + SPARE_S)
+    with running([relay, load]):
+        end = rig.ends(target) + LOADED
+        wait_until(lambda: rig.ends(target) >= end, [relay, load], "the broker's load")
+        return offer(rig, None, rate, seconds)
+
+
+def through_kafka(rig: Rig, source: str, target: str, rate: float, seconds: float) -> Service:
+    """A program that sends single images through Kafka, for the load and not for its figures."""
+    argv = [
+        *subjects.program("probe"), "--images", str(IMAGES), "--rate", f"{rate:.3f}",
+        "--seconds", str(seconds), "--brokers", rig.kafka.bootstrap,
+        "--source", source, "--target", target,
+        "--output", str(rig.directory / "unused-latencies.json"),
+    ]  # fmt: skip
+    return subjects.Program("load", argv, rig.directory / "load")
+
+
+def stages_of(slowest: Sequence[Sequence[float]]) -> dict[str, float] | None:
+    """Mean milliseconds of each stage of these images; None where there are none."""
+    if not slowest:
+        return None
+    return {
+        name: round(fmean(image[place] for image in slowest), 2)
+        for place, (name, _, _) in enumerate(STAGES)
     }
 
 

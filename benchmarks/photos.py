@@ -92,7 +92,7 @@ def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
         progress.say(f"first {FIRST} photos: {rate:,.0f} images/s")
         backlog = served.topic("photos")
         served.fill_images(backlog, images, enough(rate, plan.watch))
-        in_flight = 2 * rig.instances
+        in_flight = subjects.in_flight(rig.instances)
 
         def ceiling() -> Window:
             straight = subjects.triton_load(served, max_batch, in_flight, network, pixels)

@@ -9,6 +9,10 @@ Result = dict[str, Any]
 LOW = 0.1
 """The share of the throughput at which the latency of single images is judged."""
 
+TRITON, BESIDE, OURS = "Triton", "Triton beside the broker's load", "bridge"
+"""The subjects whose latency is measured."""
+OURS_EXACTLY_ONCE, HALF = "bridge, exactly once", 0.5
+"""The bridge in its other delivery mode, and the share at which its latency is compared."""
 SEVERAL_BRIDGES = "4 bridges"
 """Measurement in front of a GPU, which may answer more than one bridge can send."""
 
@@ -23,6 +27,7 @@ class Plan:
         images: backlog for the real model.
         rates: shares of the measured throughput at which latency is measured.
         latency_s: seconds of load at each of them.
+        memory_s: seconds over which a bridge's memory is watched.
         backlogs: numbers of images that wait for a bridge when it starts.
         more_repeats: additional repeats where a difference of a twentieth or an absolute figure is
             judged and the machine varies.
@@ -38,20 +43,23 @@ class Plan:
     rates: tuple[float, ...]
     latency_s: float
     backlogs: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
+    memory_s: float = 7200.0
     more_repeats: int = 2
     budget_s: float | None = None
     essential: bool = False
     baseline: str = ""
 
 
-FULL = Plan(3, Watch(2.0, 6.0), 60_000, (LOW, 0.25, 0.5, 0.75, 0.9, 1.05), 10.0)
-QUICK = Plan(2, Watch(1.5, 3.0), 30_000, (LOW, 0.25, 0.75), 5.0, (10_000, 1_000_000))
+FULL = Plan(3, Watch(2.0, 6.0), 60_000, (LOW, 0.25, HALF, 0.75, 0.9, 1.05), 10.0)
+QUICK = Plan(
+    2, Watch(1.5, 3.0), 30_000, (LOW, HALF, 0.75, 0.9), 5.0, (10_000, 1_000_000), memory_s=600.0
+)
 
 # A GPU drains a backlog in seconds: four bridges answered 82,000 images/s of one H200.
 CUDA_IMAGES = 1_600_000
 FULL_CUDA = replace(FULL, images=CUDA_IMAGES)
 QUICK_CUDA = replace(
-    QUICK, images=CUDA_IMAGES, rates=(LOW, 0.5, 0.75), latency_s=4.0, more_repeats=0,
+    QUICK, images=CUDA_IMAGES, rates=(LOW, HALF, 0.75), latency_s=4.0, more_repeats=0,
     budget_s=450.0, essential=True,
 )  # fmt: skip
 """A run that ends within eight minutes, including the stop of its servers: GPUs are scarce."""

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from benchmarks.plan import SEVERAL_BRIDGES
+from benchmarks.plan import BESIDE, SEVERAL_BRIDGES, TRITON
+from benchmarks.plan import OURS as BRIDGE
 from benchmarks.results import Found, Section, points, rates, windows
 from benchmarks.spread import Spread
 
@@ -18,7 +19,7 @@ mpl.use("Agg")
 SIZE = (8.0, 4.5)
 DPI = 110
 OURS, OTHERS, CEILING = "tab:blue", "tab:gray", "tab:green"
-COLOURS = {"Triton": CEILING, "bridge": OURS}
+COLOURS = {TRITON: CEILING, BESIDE: "tab:olive", BRIDGE: OURS}
 STAGES = ("envelope", "decode", "request", "answer", "prediction")
 REST = "Kafka's and gRPC's clients, threads"
 

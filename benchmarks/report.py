@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import goals, growth_table, plots
+from benchmarks.plan import BESIDE, OURS, OURS_EXACTLY_ONCE, TRITON
 from benchmarks.results import Found, Section, points, rates
 from benchmarks.rivals.table import lines as rivals_lines
 from benchmarks.spread import Spread
@@ -34,6 +35,12 @@ TITLES = {
 }
 
 
+LATENCIES = {
+    "latency": "Latency by offered load",
+    "apart": "Latency by offered load, with the servers on cores of their own",
+}
+
+
 def write(folder: Path, found: Found) -> str:
     """Write README.md and the plots into `folder`; returns the text of the table."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,8 +56,11 @@ def write(folder: Path, found: Found) -> str:
         parts += [*_failures(found["rivals"]), ""]
     if "stages" in found.get("overhead", ()):
         parts += ["## The bridge's own stages", "", *_stages(found["overhead"]), ""]
-    if "latency" in found:
-        parts += ["## Latency by offered load", "", *_latency(found["latency"]), ""]
+    for name, title in LATENCIES.items():
+        if name in found:
+            parts += [f"## {title}", "", *_latency(found[name]), ""]
+    if "lone" in found:
+        parts += ["## What single images cost", "", *_lone(found["lone"]), ""]
     if "freshness" in found:
         parts += [
             "## Twice the throughput, with --max-age",
@@ -63,6 +73,8 @@ def write(folder: Path, found: Found) -> str:
         for head, cells in growth_table.tables(found["growth"]):
             parts += [*table(head, cells), ""]
         parts += [*_failures(found["growth"]), ""]
+    if "memory" in found:
+        parts += ["## The bridge's memory", "", *_memory(found["memory"]), ""]
     for picture in pictures:
         parts += [f"![{picture.title}]({picture.path.name})", ""]
     text = "\n".join(parts).rstrip() + "\n"
@@ -144,6 +156,19 @@ def _freshness(section: Section) -> Iterator[str]:
     yield from _failures(section)
 
 
+def _memory(section: Section) -> Iterator[str]:
+    rows = [
+        (
+            f"{one['after_s'] / 60:.0f}", f"{one['answered']:,.0f}",
+            f"{one['rss_bytes'] / 2**20:.1f}",
+        )
+        for one in section["samples"]
+    ]  # fmt: skip
+    yield from table(("minutes", "images answered", "resident, MiB"), rows)
+    yield from _settings(section)
+    yield from _failures(section)
+
+
 def _settings(section: Section) -> Iterator[str]:
     settings = section.get("settings", {})
     if settings:
@@ -214,7 +239,7 @@ def _stages(section: Section) -> Iterator[str]:
 def _latency(section: Section) -> Iterator[str]:
     rows = []
     for share in sorted({one["share"] for one in section["points"]}):
-        for subject in ("Triton", "bridge"):
+        for subject in (TRITON, BESIDE, OURS, OURS_EXACTLY_ONCE):
             here = points(section, subject, share)
             if here:
                 rows.append(
@@ -228,8 +253,39 @@ def _latency(section: Section) -> Iterator[str]:
     head = ("load", "images/s", "", "p50, ms", "p90, ms", "p99, ms", "unanswered in time",
             "senders late, p99, ms")  # fmt: skip
     yield from table(head, rows)
+    yield from _slowest(section)
     yield from _settings(section)
     yield from _failures(section)
+
+
+def _lone(section: Section) -> Iterator[str]:
+    """CPU and wake-ups of each part, and of each of the bridge's threads, for an image."""
+    repeats = section["repeats_of_parts"]
+    rows = [
+        (
+            part,
+            Spread.of([one[part]["cpu_us"] for one in repeats]).text(0),
+            Spread.of([one[part]["wakes"] for one in repeats]).text(1),
+        )
+        for part in repeats[0]
+    ]
+    yield from table(("", "CPU, µs/image", "wake-ups/image"), rows)
+    yield from _settings(section)
+
+
+def _slowest(section: Section) -> Iterator[str]:
+    """The stages in which the images were that make the bridge's p99 what it is."""
+    rows, names = [], []
+    for share in sorted({one["share"] for one in section["points"]}):
+        here = [one["slowest_ms"] for one in points(section, "bridge", share)
+                if one.get("slowest_ms")]  # fmt: skip
+        if here:
+            names = list(here[0])
+            means = (f"{median(one[name] for one in here):.1f}" for name in names)
+            rows.append((f"{share:.0%}", *means))
+    if rows:
+        yield "\nWhere the slowest hundredth of the bridge's images were, mean ms:\n"
+        yield from table(("load", *(name.replace("_", " ") for name in names)), rows)
 
 
 def _late(here: Sequence[Mapping[str, Any]]) -> str:

@@ -48,11 +48,19 @@ class Rig:
     Args:
         device: auto, cpu or cuda, as the exporter takes it.
         prepare: adds models to the repository, before Triton starts.
+        decoding: whether Triton also has `ENSEMBLE`, with a decoder on each core.
     """
 
-    def __init__(self, device: str, prepare: Callable[["Rig"], None] | None = None) -> None:
+    def __init__(
+        self,
+        device: str,
+        prepare: Callable[["Rig"], None] | None = None,
+        *,
+        decoding: bool = True,
+    ) -> None:
         self.device = device
         self._prepare = prepare
+        self._decoding = decoding
         self.directory = STACKS / f"bench-{uuid.uuid4().hex[:8]}"
         self.repository = self.directory / "models"
         self.gpu = Gpu()
@@ -102,9 +110,9 @@ class Rig:
         return "cuda" if self.device == "cuda" else "cpu"
 
     def _export(self) -> None:
-        shutil.copytree(
-            self.export("models", "--ensemble", "--decoders", str(CORES)), self.repository
-        )
+        decoding = ("--ensemble", "--decoders", str(CORES)) if self._decoding else ()
+        name = "models" if self._decoding else "model"
+        shutil.copytree(self.export(name, *decoding), self.repository)
 
     def export(self, name: str, *options: str, model: str = MODEL) -> Path:
         """Export the model into a new model repository.

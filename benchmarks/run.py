@@ -15,8 +15,8 @@ from rich.console import Console
 from benchmarks import machine, report, results
 from benchmarks.plan import Plan, Result, plan_for
 from benchmarks.progress import Progress, shares
-from benchmarks.rig import Rig
 from benchmarks.sections import PREPARE, SECTIONS
+from benchmarks.servers import Servers
 from stack.errors import StackError
 from stack.paths import ROOT, STACKS
 
@@ -28,6 +28,8 @@ WEIGHTS = {"throughput": 3.0, "latency": 3.0, "photos": 3.5, "formats": 1.5}
 """Of the sections' shares of a run's time."""
 BASELINE = "baseline"
 """The section that is measured only where a commit is told."""
+ASKED = (BASELINE, "memory")
+"""Sections that are measured only if they are named: the memory takes two hours."""
 LAST_S = 25.0
 """Of a budget, kept for stopping the last servers, the table and the plots."""
 
@@ -55,6 +57,9 @@ def main(
     device: Annotated[Device, typer.Option(help="Where Triton runs the model.")] = Device.cpu,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = ROOT
     / "benchmarks/results",
+    hours: Annotated[
+        float | None, typer.Option(min=0.1, help="Length of the section memory. Left out: 2.")
+    ] = None,
     baseline: Annotated[
         str, typer.Option(metavar="COMMIT", help="Compare only with the bridge of that commit.")
     ] = "",
@@ -65,7 +70,7 @@ def main(
     While a section runs, what it has is kept in NAME.partial.json.
     """
     plan = plan_for(device.value, quick=quick)
-    usual = GPU_SECTIONS if plan.essential else [name for name in SECTIONS if name != BASELINE]
+    usual = GPU_SECTIONS if plan.essential else [name for name in SECTIONS if name not in ASKED]
     wanted = only or ([BASELINE] if baseline else list(usual))
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
@@ -78,6 +83,8 @@ def main(
     if BASELINE in wanted and not baseline:
         raise typer.BadParameter(f"section {BASELINE} needs --baseline COMMIT")
     plan = replace(plan, baseline=baseline)
+    if hours is not None:
+        plan = replace(plan, memory_s=3600 * hours)
     if repeats is not None:
         plan = replace(plan, repeats=repeats)
     if budget is not None:
@@ -86,31 +93,34 @@ def main(
     folder = output / device.value if device is Device.cuda else output
     # Once: before each section, the load would be that of the section before it.
     about = machine.describe(device.value)
-    failed = []
-    for place, name in enumerate([] if render else wanted):
-        console.print(name, style="bold")
-        kept = results.Kept(folder, name, {"machine": about, "quick": quick})
-        deadline = None
-        if end is not None:
-            left = end - time.monotonic()
-            deadline = time.monotonic() + shares(left, wanted[place:], WEIGHTS)
-            # For what a section cannot foresee: a server that hangs, an export that takes minutes.
-            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
-        try:
-            kept.finish(_measure(name, device.value, plan, kept.partial, deadline))
-        except StackError as error:
-            failed.append(name)
-            console.print(f"bench: {name}: {error}", style="red", markup=False)
-        except _OutOfTime:
-            failed += wanted[place:]
-            console.print(f"bench: {name}: no time left; {kept.where()}", style="red", markup=False)
-            break
-        except KeyboardInterrupt:
-            console.print(f"stopped; {kept.where()}", markup=False)
-            raise typer.Exit(130) from None
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    typer.echo(report.write(folder, results.read(folder, SECTIONS)))
+    failed: list[str] = []
+    with Servers(device.value, shared=plan.essential) as servers:
+        for place, name in enumerate([] if render else wanted):
+            console.print(name, style="bold")
+            kept = results.Kept(folder, name, {"machine": about, "quick": quick})
+            deadline = None
+            if end is not None:
+                left = end - time.monotonic()
+                deadline = time.monotonic() + shares(left, wanted[place:], WEIGHTS)
+                # For what a section cannot foresee: a server that hangs, a long export.
+                signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+            try:
+                kept.finish(_measure(name, servers, plan, kept.partial, deadline))
+            except StackError as error:
+                failed.append(name)
+                console.print(f"bench: {name}: {error}", style="red", markup=False)
+            except _OutOfTime:
+                failed += wanted[place:]
+                text = f"bench: {name}: no time left; {kept.where()}"
+                console.print(text, style="red", markup=False)
+                break
+            except KeyboardInterrupt:
+                console.print(f"stopped; {kept.where()}", markup=False)
+                raise typer.Exit(130) from None
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        # Before the servers end, which may take longer than there is time.
+        typer.echo(report.write(folder, results.read(folder, SECTIONS)))
     if failed:
         console.print(f"bench: not measured: {', '.join(failed)}", style="red", markup=False)
         raise typer.Exit(1)
@@ -126,7 +136,7 @@ def _out_of_time(_number: int, _frame: FrameType | None) -> None:
 
 def _measure(
     name: str,
-    device: str,
+    servers: Servers,
     plan: Plan,
     keep: Callable[[Result], None],
     deadline: float | None,
@@ -141,7 +151,7 @@ def _measure(
         date = time.strftime("%Y-%m-%d")
         return {"repeats": plan.repeats, "date": date, "took_s": took, **result}
 
-    with Rig(device, PREPARE.get(name)) as rig:
+    with servers.of(PREPARE.get(name)) as rig:
         progress = Progress(say, lambda partial: keep(whole(partial)), deadline)
         result = SECTIONS[name](rig, plan, progress)
     say(f"{time.monotonic() - started:.0f} s")

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 
 from benchmarks import subjects
+from benchmarks.apart import apart
 from benchmarks.baseline import baseline
 from benchmarks.floats import floats
 from benchmarks.formats import formats
 from benchmarks.freshness import freshness
 from benchmarks.growth import growth
 from benchmarks.latency import latency
+from benchmarks.lone import lone
+from benchmarks.memory import memory
 from benchmarks.null_model import bridges, overhead, warm_broker
 from benchmarks.photos import photos
 from benchmarks.plan import SEVERAL_BRIDGES, Plan, Result
@@ -89,8 +92,8 @@ def batches(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
 
 def _load(rig: Rig) -> tuple[int, int]:
-    """The largest batch, and as many requests as the bridge has in flight: a GPU's best."""
-    return rig.max_batch, 2 * rig.instances
+    """The largest batch, and enough requests in flight: a GPU's best."""
+    return rig.max_batch, subjects.in_flight(rig.instances)
 
 
 def _best_load(rig: Rig, plan: Plan, progress: Progress) -> tuple[int, int]:
@@ -114,12 +117,15 @@ SECTIONS: Mapping[str, Callable[[Rig, Plan, Progress], Result]] = {
     "bridges": bridges,
     "tritons": tritons,
     "latency": latency,
+    "apart": apart,
+    "lone": lone,
     "freshness": freshness,
     "batches": batches,
     "formats": formats,
     "photos": photos,
     "references": references,
     "growth": growth,
+    "memory": memory,
     "rivals": rivals,
 }
 PREPARE: Mapping[str, Callable[[Rig], None]] = {"rivals": prepare}

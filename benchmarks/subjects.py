@@ -19,6 +19,15 @@ RIVALS = CACHE / "rivals"
 
 LOADS = max(1, min(4, CORES // 4))
 """Processes that load Triton; where the cores run the model, more of them would only take cores."""
+
+
+def in_flight(instances: int, loads: int = LOADS) -> int:
+    """Requests that keep Triton busy: two for each instance, as the bridge has them, and one more
+    for each process that loads it, which needs a while to send its next one.
+    """
+    return 2 * instances + loads
+
+
 AT_LEAST_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "at-least-once"})
 EXACTLY_ONCE: Mapping[str, str] = MappingProxyType({"delivery": "exactly-once"})
 

@@ -1,9 +1,9 @@
 """`python cli COMMAND`, the program `tkb` of a checkout that is not installed."""
 
+import os
 import sys
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path[0] = os.path.realpath(f"{__file__}/../..")
 from cli.main import main
 
 if __name__ == "__main__":

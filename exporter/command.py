@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from cli.app import fail, make_app
-from cli.main import importing
+from cli.commands import importing
 from exporter import options
 
 HELP = """Export a network of torchvision, or your own, into a model repository that Triton serves.

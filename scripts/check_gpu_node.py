@@ -13,13 +13,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scripts.compose_check import MissingError, said
+from scripts.compose_check import MissingError, check_compose, said
 
 IMAGES = 1000
 CORRECT = 915
 """Of the 1,000 that come with the project, by the shipped network itself (data/README.md)."""
 TIMEOUT_S = 10.0
 Seen = dict[str, Any]
+
+
+def compose(*words: str) -> str:
+    """What docker compose prints.
+
+    Raises:
+        MissingError: it is not there, is too old, or fails.
+    """
+    found = check_compose()
+    if not found.ok:
+        # Docker alone takes the words for its own, and says something else.
+        raise MissingError(found.text)
+    return said("docker", "compose", *words)
 
 
 def driver() -> list[Seen]:
@@ -39,7 +52,7 @@ def versions() -> Seen:
     first = said("nvidia-ctk", "--version").splitlines()[0]
     return {
         "docker": said("docker", "version", "--format={{.Server.Version}}"),
-        "compose": said("docker", "compose", "version", "--short"),
+        "compose": compose("version", "--short"),
         "toolkit": first.rpartition(" ")[2],
         "kernel": said("uname", "-r"),
     }
@@ -47,7 +60,7 @@ def versions() -> Seen:
 
 def container() -> list[str]:
     """The GPUs that Triton's container sees."""
-    seen = said("docker", "compose", "exec", "-T", "triton", "nvidia-smi", "--list-gpus")
+    seen = compose("exec", "-T", "triton", "nvidia-smi", "--list-gpus")
     if not seen:
         raise MissingError("no GPU is in Triton's container: docs/troubleshooting.md, Containers")
     return seen.splitlines()
@@ -64,7 +77,7 @@ def get(address: str, path: str) -> Any:
 
 def triton(model: str) -> Seen:
     """Triton's release, and where the model's instances are."""
-    address = said("docker", "compose", "port", "triton", "8000")
+    address = compose("port", "triton", "8000")
     get(address, "/v2/health/ready")
     config = get(address, f"/v2/models/{model}/config")
     kinds = sorted({str(group.get("kind")) for group in config.get("instance_group", [])})
@@ -77,7 +90,7 @@ def triton(model: str) -> Seen:
         )
     return {
         "server": get(address, "/v2")["version"],
-        "image": said("docker", "compose", "images", "--format=json", "triton"),
+        "image": compose("images", "--format=json", "triton"),
         "instances": kinds,
         "device": device,
         "backend": config.get("backend") or config.get("platform"),
@@ -87,7 +100,7 @@ def triton(model: str) -> Seen:
 def images() -> Seen:
     """The project's 1,000 images through Kafka and back, as fast as they are taken."""
     words = ("cifar10", "--rate=0", f"--count={IMAGES}", "--listen", "--listen-timeout=120")
-    report = said("docker", "compose", "run", "--rm", "--no-deps", "-T", "producer", *words)
+    report = compose("run", "--rm", "--no-deps", "-T", "producer", *words)
     rows = dict(re.findall(r"^(\S+) +([\d,]+)", report, re.MULTILINE))
     counts = {name: int(value.replace(",", "")) for name, value in rows.items() if name != "run"}
     rate = re.search(r"\(([\d,.]+) images/s\)", report)
@@ -100,7 +113,7 @@ def images() -> Seen:
 
 def throughput(model: str) -> Seen:
     """What Triton itself counted: images a second while it computed, and images a batch."""
-    address = said("docker", "compose", "port", "triton", "8000")
+    address = compose("port", "triton", "8000")
     (stats,) = get(address, f"/v2/models/{model}/stats")["model_stats"][:1]
     computed = stats["inference_stats"]["compute_infer"]
     count, runs = stats["inference_count"], stats["execution_count"]

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bridge.config import Settings
-from cli.main import load
+from cli.commands import load
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 

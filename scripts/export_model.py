@@ -1,9 +1,9 @@
 """The exporter from a checkout: the same as `tkb export`."""
 
+import os
 import sys
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path[0] = os.path.realpath(f"{__file__}/../..")
 from cli.main import run
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -19,6 +19,13 @@ VERSION, DIGEST = r"[0-9][\w.]*?", r"(?:@sha256:[0-9a-f]{64})?"
 END = r"(?![\w.@])"
 Ask = Callable[[str], str]
 """From what a pin names to the newest version; LookupError where no answer can be had."""
+
+
+class Line(NamedTuple):
+    """One line of "make outdated"; not known: whoever should have been asked did not answer."""
+
+    text: str
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +104,20 @@ def newer(version: str, newest: str) -> bool:
     return [int(part) for part in newest.split(".")][: len(numbers)] > numbers
 
 
-def behind(pins: list[Pin], ask: Mapping[str, Ask]) -> Iterator[str]:
+def behind(pins: list[Pin], ask: Mapping[str, Ask]) -> Iterator[Line]:
     """A line for each pin that is behind, or that nobody can be asked about."""
     for pin in pins:
         kind, what = pin.source
         if kind == "look":
-            yield f"{pin.name} {pin.version}: look at {what}"
+            yield Line(f"{pin.name} {pin.version}: look at {what}")
             continue
         try:
             newest = ask[kind](what)
         except LookupError as error:
-            yield f"{pin.name} {pin.version}: not known ({error})"
+            yield Line(f"{pin.name} {pin.version}: not known ({error})", known=False)
             continue
         if newer(pin.version, newest):
-            yield f"{pin.name} {pin.version}: {newest} is there"
+            yield Line(f"{pin.name} {pin.version}: {newest} is there")
 
 
 def _said(*command: str | Path) -> str:
@@ -168,31 +175,36 @@ def ask_image(image: str) -> str:
     return said
 
 
-def python_packages() -> Iterator[str]:
+def python_packages() -> Iterator[Line]:
     """A line for each Python package that the project names itself and that is behind."""
-    for environment, named in (
-        (".venv", ROOT / "pyproject.toml"),
-        (".venv-ansible", ROOT / "ansible/requirements.in"),
+    for environment, named, target in (
+        (".venv", ROOT / "pyproject.toml", "demo"),
+        (".venv-ansible", ROOT / "ansible/requirements.in", "ansible-venv"),
     ):
         pinned = re.compile(r"^\s*\"?([A-Za-z0-9-]+)(?:\[\w+\])?==", re.MULTILINE)
         names = set(pinned.findall(named.read_text()))
         python = ROOT / environment / "bin/python"
+        if not python.exists():
+            yield Line(f"packages of {environment}: not looked at, make {target} installs them")
+            continue
         list_them = ("pip", "list", "--outdated", "--format=json", "--python", python)
         try:
             found = json.loads(_said(ROOT / environment / "bin/uv", *list_them))
         except LookupError as error:
-            yield f"{environment}: not known ({error})"
+            yield Line(f"packages of {environment}: not known ({error})", known=False)
             continue
         for one in found:
             if one["name"].lower() in names:
-                yield f"{one['name']} {one['version']}: {one['latest_version']} is there"
+                yield Line(f"{one['name']} {one['version']}: {one['latest_version']} is there")
 
 
 def main(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if it would.")
     ] = False,
-    outdated: Annotated[bool, typer.Option("--outdated", help="Say what is behind.")] = False,
+    outdated: Annotated[
+        bool, typer.Option("--outdated", help="Say what is behind; fail if nobody answers.")
+    ] = False,
     digests: Annotated[
         bool, typer.Option("--digests", help="Ask the registries for the images' digests first.")
     ] = False,
@@ -200,8 +212,13 @@ def main(
     """Write the versions of versions.toml wherever they stand."""
     pins = read()
     if outdated:
+        unknown = 0
         for line in (*behind(pins, {"go": ask_go, "maven": ask_maven}), *python_packages()):
-            typer.echo(line)
+            typer.echo(line.text, err=not line.known)
+            unknown += not line.known
+        if unknown:
+            typer.echo(f"versions: of {unknown} nobody answered what is newest", err=True)
+            raise typer.Exit(1)
         return
     if digests:
         try:

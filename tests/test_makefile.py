@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,42 @@ def test_what_an_image_is_made_of_is_told_for_every_image() -> None:
     assert len(images) == 4
     assert read_by("sbom") == images | {"results/sbom/requirements-wheel.lock"}
     assert images < read_by("audit")
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Path:
+    """Stands in for a tool of others: it keeps its calls, and fails at the bridge's lock file."""
+    script = tmp_path / "tool"
+    script.write_text(
+        f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\n'
+        'case "$*" in *bridge.lock*) echo "the tool says why" >&2; exit 1 ;; esac\n'
+    )
+    script.chmod(0o755)
+    return script
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_an_audit_goes_through_every_lock_file_and_names_those_that_are_not_well(
+    tool: Path,
+) -> None:
+    done = make("audit", f"TOOL={tool}")
+    assert done.returncode
+    assert "the tool says why" in done.stderr
+    assert "not well: requirements/bridge.lock. " in done.stderr
+    calls = (tool.parent / "calls").read_text().splitlines()
+    assert {call.split()[-1] for call in calls} == read_by("audit")
+    assert make("audit", "TOOL=true").returncode == 0
+    make("audit", f"TOOL={tool}", "OSV_URL=http://127.0.0.1:9/v1/query")
+    last = (tool.parent / "calls").read_text().splitlines()[-1]
+    assert "--vulnerability-service osv --osv-url http://127.0.0.1:9/v1/query" in last
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_a_bill_of_materials_that_cannot_be_written_says_why(tool: Path) -> None:
+    done = make("sbom", f"TOOL={tool}", "LOCK_IMAGE=true")
+    assert done.returncode
+    assert "requirements/bridge.lock: the tool says why" in done.stderr

@@ -1,10 +1,13 @@
 """One file holds the versions of images and packages; they stand elsewhere as it says."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import typer
 
+from scripts import versions
 from scripts.versions import Pin, ask_go, ask_image, behind, newer, read, write, write_digests
 from tests.registry import registry
 
@@ -106,10 +109,27 @@ def test_what_is_behind_is_said_and_so_is_what_nobody_answers() -> None:
         Pin("hand", "1.0", (), ("look", "its page")),
     ]
     assert list(behind(pins, {"go": lambda _: "2.0", "maven": unknown})) == [
-        "old 1.0: 2.0 is there",
-        "away 1.0: not known (no answer about pom.xml)",
-        "hand 1.0: look at its page",
+        ("old 1.0: 2.0 is there", True),
+        ("away 1.0: not known (no answer about pom.xml)", False),
+        ("hand 1.0: look at its page", True),
     ]
+
+
+def test_what_is_outdated_fails_where_nobody_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("go", "mvn"):
+        (tmp_path / name).write_text("#!/bin/sh\necho no route >&2; exit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(versions, "python_packages", lambda: iter(()))
+    with pytest.raises(typer.Exit) as ended:
+        versions.main(outdated=True)
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr()
+    assert re.search(r"^kafka [\d.]+: not known \(no route\)$", said.err, re.MULTILINE)
+    assert "look at" in said.out
+    assert "not known" not in said.out
 
 
 def test_prereleases_are_left_out_and_prometheus_modules_read(

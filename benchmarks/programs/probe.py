@@ -5,10 +5,12 @@ makes latencies longer, not fewer.
 """
 
 import argparse
+import gc
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from heapq import nlargest
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -18,6 +20,7 @@ import tritonclient.grpc as triton
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from benchmarks.programs.common import TOP_K
+from consumer.measuring.statistics import STAGES
 from wire.image import NDARRAY, encode_image
 from wire.prediction import decode_prediction
 from wire.record import ContractError, raw_bytes
@@ -29,12 +32,13 @@ READ = 64
 WARM_EVERY_S = 0.01
 AHEAD = 160
 """First images without an answer at most: enough for windows of 32 on each of four partitions."""
+Stamps = Mapping[str, int]
+"""Epoch nanoseconds by the name of what happened."""
 NEVER_OLD_NS = 3600 * 10**9
 """The first images are due that much later: however long the bridge takes to start, they do not
 expire."""
-WAITS = 5000
-"""Answers whose stamps are looked at: all of a fast stream's would be kept, and walked through by
-Python's collector while others are timed."""
+SLOWEST = 0.01
+"""Share of the answers whose stages are told: those that make p99 what it is."""
 
 
 class Clock:
@@ -42,6 +46,7 @@ class Clock:
 
     Attributes:
         waits: of images in the bridge, from decoded to requested.
+        slowest: milliseconds of each of `STAGES` for the slowest images.
         lateness: of each image's sending after its due time, in milliseconds.
     """
 
@@ -50,6 +55,7 @@ class Clock:
         self._start = time.monotonic() + 0.5
         self.latencies: dict[int, float] = {}
         self.waits: list[float] = []
+        self.slowest: list[list[float]] = []
         self.lateness: list[float] = []
 
     def due(self, index: int) -> float:
@@ -85,7 +91,7 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
         raise SystemExit("no answer to the first images")
     clock = Clock(options.rate)
 
-    answers: list[Message] = []
+    answers: list[tuple[Message, int]] = []
     # Others may send to the same topics: an answer is taken by whoever sent its image.
     prefix = f"{options.name}p".encode()
 
@@ -95,12 +101,13 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
             if first is None:
                 continue
             # What else is there already; nothing is waited for, since that would be latency.
-            for message in (first, *consumer.consume(READ, 0)):
+            messages = (first, *consumer.consume(READ, 0))
+            consumed_ns = time.time_ns()
+            for message in messages:
                 key = message.key()
                 if message.error() is None and isinstance(key, bytes) and key.startswith(prefix):
                     clock.answered(int(key[len(prefix) :]))
-                    if len(answers) < WAITS:
-                        answers.append(message)
+                    answers.append((message, consumed_ns))
 
     reader = Thread(target=read)
     reader.start()
@@ -116,15 +123,23 @@ def through_kafka(options: argparse.Namespace, pixels: Any) -> Clock:
     stop.set()
     reader.join()
     consumer.close()
-    clock.waits = list(_waits(answers))
+    stamped = list(_stamped(answers))
+    clock.waits = [(stamps["requested"] - stamps["decoded"]) / 1e6 for stamps in stamped]
+    clock.slowest = stages_of_slowest(stamped)
     return clock
 
 
-def _waits(answers: Iterable[Message]) -> Iterator[float]:
-    for message in answers:
+def _stamped(answers: Iterable[tuple[Message, int]]) -> Iterator[Stamps]:
+    for message, consumed_ns in answers:
         with suppress(ContractError):  # not the bridge's
-            stamps = decode_prediction(message).stamps
-            yield (stamps["requested"] - stamps["decoded"]) / 1e6
+            yield {**decode_prediction(message).stamps, "consumed": consumed_ns}
+
+
+def stages_of_slowest(stamped: Sequence[Stamps]) -> list[list[float]]:
+    """Milliseconds of each stage for the slowest hundredth of the images, but at least for one."""
+    count = max(1, round(SLOWEST * len(stamped)))
+    slowest = nlargest(count, stamped, key=lambda one: one["consumed"] - one["intended"])
+    return [[(one[end] - one[start]) / 1e6 for _, start, end in STAGES] for one in slowest]
 
 
 def _produce(producer: Producer, topic: str, id: str, pixels: Any, late_ns: int = 0) -> None:
@@ -214,11 +229,19 @@ def main() -> None:
     options = parser.parse_args()
     with np.load(options.images) as data:
         pixels = data["images"]
+    # A pause of this collector would be taken for one of the subject.
+    gc.disable()
     clock = through_kafka(options, pixels) if options.brokers else straight(options, pixels)
     count = int(options.rate * options.seconds)
     latencies = [clock.latencies[i] for i in sorted(clock.latencies)]
-    result = {"sent": count, "answered": len(latencies), "latencies_ms": latencies,
-              "waits_ms": clock.waits, "lateness_ms": clock.lateness}  # fmt: skip
+    result = {
+        "sent": count,
+        "answered": len(latencies),
+        "latencies_ms": latencies,
+        "waits_ms": clock.waits,
+        "lateness_ms": clock.lateness,
+        "slowest_ms": clock.slowest,
+    }
     options.output.write_text(json.dumps(result))
 
 

@@ -1,9 +1,9 @@
 """The live view from a checkout: the same as `tkb watch`."""
 
+import os
 import sys
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+sys.path[0] = os.path.realpath(f"{__file__}/../../..")
 from cli.main import run
 
 if __name__ == "__main__":

@@ -131,6 +131,35 @@ def test_every_template_can_be_read(template: Path) -> None:
     jinja2.Environment(autoescape=True).parse(template.read_text())
 
 
+def broker(**variables: str) -> str:
+    """What is written for the only broker of an inventory."""
+    environment = jinja2.Environment(autoescape=False, trim_blocks=True, undefined=jinja2.Undefined)  # noqa: S701 - YAML
+    template = environment.from_string((ROLES / "kafka/templates/node-kafka.yaml.j2").read_text())
+    inventory = {"groups": {"kafka": ["a"]}, "inventory_hostname": "a", "hostvars": {"a": {}}}
+    return template.render(**inventory, **variables)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_users_of_a_broker_are_made_or_it_is_said_why_not(tmp_path: Path, readable: bool) -> None:
+    text = broker(kafka_access_protocol="SASL_SSL", kafka_secrets_path="/secrets")
+    described = yaml.safe_load(re.sub(r"!(reset|override)", "", text))
+    (script,) = described["services"]["users"]["command"]
+    tool = tmp_path / "kafka-configs.sh"
+    tool.write_text('#!/bin/sh\necho "$@"\n')
+    tool.chmod(0o755)
+    if readable:
+        (tmp_path / "pipeline.properties").touch()
+    script = script.replace("$$", "$").replace("/users/", f"{tmp_path}/")
+    script = script.replace("/opt/kafka/bin/kafka-configs.sh", str(tool))
+    done = subprocess.run(
+        ["sh", "-ec", script], env={"BROKER": "b:9"}, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == (0 if readable else 1)
+    assert ("--entity-name pipeline --add-config-file" in done.stdout) == readable
+    # Not a user of the name "*".
+    assert ("cannot be read: set kafka_user_id" in done.stderr) != readable
+
+
 @pytest.mark.parametrize(
     ("bound_to", "opened"),
     [
@@ -141,14 +170,7 @@ def test_every_template_can_be_read(template: Path) -> None:
     ],
 )
 def test_a_broker_is_opened_where_it_is_bound_to(bound_to: str, opened: list[str]) -> None:
-    environment = jinja2.Environment(autoescape=False, trim_blocks=True, undefined=jinja2.Undefined)  # noqa: S701 - YAML
-    template = environment.from_string((ROLES / "kafka/templates/node-kafka.yaml.j2").read_text())
-    text = template.render(
-        kafka_bind_address=bound_to,
-        groups={"kafka": ["a"]},
-        inventory_hostname="a",
-        hostvars={"a": {}},
-    )
+    text = broker(kafka_bind_address=bound_to)
     ports = re.search(r"ports: !override\n((?: +- .*\n)+)", text)
     assert ports is not None, text
     assert re.findall(r'"(.*)"', ports[1]) == opened
@@ -223,29 +245,58 @@ def smallest_disks() -> dict[str, int]:
     return disks
 
 
-@pytest.mark.parametrize(
-    ("facts", "repository"),
-    [
-        (("Ubuntu", "22.04", "22"), "ubuntu2204"),
-        (("Ubuntu", "24.04", "24"), "ubuntu2404"),
-        (("Ubuntu", "26.04", "26"), "ubuntu2604"),
-        (("Debian", "12.11", "12"), "debian12"),
-        (("Debian", "13.2", "13"), "debian13"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
-)
-def test_nvidias_repository_is_the_one_of_the_system(
-    facts: tuple[str, str, str], repository: str
-) -> None:
-    names = ("distribution", "distribution_version", "distribution_major_version")
-    environment = jinja2.Environment(autoescape=True)
+# Facts of a system, and of NVIDIA's repository its folder, key and branch, of Docker's its folder
+# and suite.
+SYSTEMS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("Ubuntu", "22.04", "22", "jammy"): ("ubuntu2204", "3bf863cc", "580", "ubuntu", "jammy"),
+    ("Ubuntu", "24.04", "24", "noble"): ("ubuntu2404", "3bf863cc", "580", "ubuntu", "noble"),
+    ("Ubuntu", "26.04", "26", "resolute"): ("ubuntu2604", "60DF8A40", "595", "ubuntu", "resolute"),
+    ("Debian", "12.11", "12", "bookworm"): ("debian12", "3bf863cc", "580", "debian", "bookworm"),
+    ("Debian", "13.2", "13", "trixie"): ("debian13", "8793F200", "595", "debian", "trixie"),
+}
+FACTS = ("version", "major_version", "release")
+
+
+def worked_out(facts: tuple[str, ...], **given: str) -> dict[str, str]:
+    """What the roles of driver and Docker work out from the facts of a system."""
+    names = ("distribution", *(f"distribution_{name}" for name in FACTS))
+    variables: dict[str, Any] = {"ansible_facts": dict(zip(names, facts, strict=True))}
+    variables |= defaults("docker") | defaults("nvidia_driver") | given
+    variables |= read(ROLES / "nvidia_driver/vars/main.yml")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
     environment.filters["regex_replace"] = lambda text, old, new: re.sub(old, new, text)
-    given: dict[str, Any] = {"ansible_facts": dict(zip(names, facts, strict=True))}
-    for name in ("nvidia_driver_repository", "nvidia_driver_key_url"):
-        template: Any = environment.from_string(defaults("nvidia_driver")[name])
-        given[name] = template.render(given)
-    url = f"https://developer.download.nvidia.com/compute/cuda/repos/{repository}/x86_64/"
-    assert given["nvidia_driver_repository"] == url
-    # Each newer system has a key of its own.
-    key = {"debian13": "8793F200", "ubuntu2604": "60DF8A40"}.get(repository, "3bf863cc")
-    assert given["nvidia_driver_key_url"] == f"{url}{key}.pub"
+    for name in (
+        *("nvidia_driver_system", "nvidia_driver_wanted", "nvidia_driver_minimum"),
+        *("nvidia_driver_repository", "nvidia_driver_key_url"),
+        *("docker_repository", "docker_key_url", "docker_suite"),
+    ):
+        variables[name] = environment.from_string(variables[name]).render(variables)
+    return variables
+
+
+def test_every_supported_system_has_its_repositories() -> None:
+    listed = defaults("preflight")["preflight_supported"]
+    supported = {f"{system['distribution']} {system['version']}" for system in listed}
+    assert supported == {worked_out(facts)["nvidia_driver_system"] for facts in SYSTEMS}
+
+
+@pytest.mark.parametrize("facts", SYSTEMS, ids=lambda facts: " ".join(facts[:2]))
+def test_the_repositories_are_those_of_the_system_and_have_the_branch(
+    facts: tuple[str, ...],
+) -> None:
+    folder, key, branch, distribution, suite = SYSTEMS[facts]
+    found = worked_out(facts)
+    url = f"https://developer.download.nvidia.com/compute/cuda/repos/{folder}/x86_64/"
+    assert found["nvidia_driver_repository"] == url
+    assert found["nvidia_driver_key_url"] == f"{url}{key}.pub"
+    assert found["nvidia_driver_wanted"] == branch
+    # The newest Triton runs with it, so it is left alone, whoever installed it.
+    assert found["nvidia_driver_minimum"] == "580"
+    assert found["docker_repository"] == f"https://download.docker.com/linux/{distribution}"
+    assert found["docker_key_url"] == f"https://download.docker.com/linux/{distribution}/gpg"
+    assert found["docker_suite"] == suite
+
+
+def test_a_branch_that_is_named_replaces_an_older_one() -> None:
+    found = worked_out(("Debian", "12.11", "12", "bookworm"), nvidia_driver_branch="610")
+    assert found["nvidia_driver_wanted"] == found["nvidia_driver_minimum"] == "610"

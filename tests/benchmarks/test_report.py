@@ -135,12 +135,85 @@ def test_latency_is_judged_as_a_difference_to_triton_alone(tmp_path: Path) -> No
          "p50": p50, "p90": p50, "p99": p99, "mean_batch": 1.0,
          "wait_p50": 0.1}
         for r in range(2)
-        for s, p50, p99 in (("Triton", 4.0, 6.0), ("bridge", 6.5, 30.0))
+        for s, p50, p99 in (("Triton", 4.0, 6.0), ("bridge", 5.5, 30.0))
     ]  # fmt: skip
     found = verdicts(report.write(tmp_path, {"latency": {**LATENCY, "points": points}}))
     assert found["p50 at 10% load, bridge less Triton alone, ms"] == "yes"
     assert found["p99 at 10% load, bridge less Triton alone, ms"] == "**no**"
     assert found["wait for a batch at 10% load, p50, ms"] == "yes"
+
+
+@pytest.mark.parametrize(("p99", "verdicts_wanted"), [(40.0, "yes"), (101.0, "**no**")])
+def test_under_load_latency_is_judged_beside_a_triton_with_the_brokers_load(
+    tmp_path: Path, p99: float, verdicts_wanted: str
+) -> None:
+    points = [
+        {"repeat": 0, "share": share, "subject": s, "rate": 100.0, "sent": 10, "answered": 10,
+         "p50": 4.0, "p90": 5.0, "p99": at, "mean_batch": 1.0, "wait_p50": 0.1}
+        for share in (0.5, 0.75, 0.9)
+        for s, at in (
+            ("Triton", 6.0), ("Triton beside the broker's load", 25.0), ("bridge", p99),
+            ("bridge, exactly once", 90.0),
+        )
+    ]  # fmt: skip
+    found = verdicts(report.write(tmp_path, {"latency": {**LATENCY, "points": points}}))
+    what = "p99 at 75% load, bridge ÷ Triton beside the broker's load"
+    assert (found[what], found["p99 at 90% load, bridge, ms"]) == (verdicts_wanted,) * 2
+    modes = "p99 at 50% load, exactly once ÷ at least once"
+    assert found[modes] == ("**no**" if p99 == 40.0 else "yes")
+
+
+@pytest.mark.parametrize(("p99", "verdict"), [(10.9, "yes"), (11.1, "**no**")])
+def test_on_cores_of_its_own_the_bridge_adds_little(
+    tmp_path: Path, p99: float, verdict: str
+) -> None:
+    points = [
+        {"repeat": 0, "share": 0.75, "subject": s, "rate": 100.0, "sent": 10, "answered": 10,
+         "p50": 4.0, "p90": 5.0, "p99": at, "mean_batch": 1.0, "wait_p50": 0.1}
+        for s, at in (("Triton", 6.0), ("bridge", p99))
+    ]  # fmt: skip
+    text = report.write(tmp_path, {"apart": {**LATENCY, "points": points}})
+    found = verdicts(text)
+    assert found["p99 at 75% load, bridge less Triton alone, cores of their own, ms"] == verdict
+    assert "## Latency by offered load, with the servers on cores of their own" in text
+
+
+@pytest.mark.parametrize(("cost", "verdict"), [(249.0, "yes"), (251.0, "**no**")])
+def test_what_a_single_image_costs_is_shown_by_part(
+    tmp_path: Path, cost: float, verdict: str
+) -> None:
+    parts = {"broker": {"cpu_us": 500.0, "wakes": 17.0}, "bridge": {"cpu_us": cost, "wakes": 20.5}}
+    section = {**ABOUT, "repeats_of_parts": [parts, parts], "settings": {"images/s": "200"}}
+    text = report.write(tmp_path, {"lone": section})
+    assert verdicts(text)["bridge's CPU for a single image, µs"] == verdict
+    assert "| broker | 500 (500 to 500) | 17.0 (17.0 to 17.0) |" in text
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(104, "yes"), (106, "**no**")])
+def test_memory_is_to_stay_as_it_is_over_hours(tmp_path: Path, last: int, verdict: str) -> None:
+    samples = [
+        {"after_s": after, "answered": answered, "rss_bytes": mib << 20}
+        for after, answered, mib in ((0.0, 1000.0, 100), (7200.0, 721_000.0, last))
+    ]
+    section = {**ABOUT, "samples": samples, "settings": {"images/s": "100", "hours": "2"}}
+    text = report.write(tmp_path, {"memory": section})
+    assert verdicts(text)["growth of the bridge's memory over 2 h, %"] == verdict
+    assert f"| 120 | 721,000 | {last}.0 |" in text
+
+
+def test_it_is_told_where_the_slowest_images_were(tmp_path: Path) -> None:
+    point = {"rate": 100.0, "sent": 10, "answered": 10, "p50": 4.0, "p90": 5.0, "p99": 30.0,
+             "mean_batch": 1.0, "wait_p50": 0.1}  # fmt: skip
+    points = [
+        {**point, "subject": "Triton", "repeat": 0, "share": 0.1, "slowest_ms": None},
+        {**point, "subject": "bridge", "repeat": 0, "share": 0.1,
+         "slowest_ms": {"kafka_in": 25.0, "triton": 4.0}},
+        {**point, "subject": "bridge", "repeat": 1, "share": 0.1,
+         "slowest_ms": {"kafka_in": 27.0, "triton": 5.0}},
+        {**point, "subject": "bridge", "repeat": 0, "share": 0.5},  # an older result
+    ]  # fmt: skip
+    text = report.write(tmp_path, {"latency": {**LATENCY, "points": points}})
+    assert "| load | kafka in | triton |\n|---|---|---|\n| 10% | 26.0 | 4.5 |\n" in text
 
 
 @pytest.mark.parametrize(("p99", "verdict"), [(2399.0, "yes"), (2401.0, "**no**")])

@@ -20,3 +20,11 @@ def test_several_processes_load_triton_with_as_many_requests_in_all(
     for one in loads:
         assert isinstance(one, Program)
         assert one._argv[list(one._argv).index("--in-flight") + 1] == each
+
+
+@pytest.mark.parametrize(("instances", "processes", "requests"), [(2, 4, 8), (1, 1, 3)])
+def test_a_process_between_two_requests_leaves_no_instance_without_one(
+    instances: int, processes: int, requests: int
+) -> None:
+    assert subjects.in_flight(instances, processes) == requests
+    assert requests - processes >= 2 * instances

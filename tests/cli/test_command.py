@@ -1,13 +1,16 @@
 """One program: what it loads, what it says of a wrong call, how it is interrupted."""
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS, load, main, root
+from cli.commands import COMMANDS, load, root
+from cli.main import main
 from cli.options import broker_list
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +26,14 @@ FILES = {
     "scripts/demo.py": "demo",
     "stack/__main__.py": "stack",
 }
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """What a command does with an interrupt ends with its test."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_the_list_of_commands_loads_none_of_them() -> None:
@@ -126,6 +137,44 @@ def test_an_interrupt_while_it_is_loaded_leaves_no_traceback(name: str) -> None:
         _, errors = child.communicate(timeout=30)
     assert child.returncode == -signal.SIGINT
     assert errors == ""
+
+
+FIRST = """
+import os, sys, _signal
+own = set(sys.modules)
+def ends(number, handler):
+    assert (number, handler) == (_signal.SIGINT, _signal.SIG_DFL)
+    os.write(1, " ".join(set(sys.modules) - own).encode())
+    os._exit(0)
+_signal.signal = ends
+"""
+"""Put before a program: says what has been imported until the program handles an interrupt."""
+
+
+def imported_first(folder: Path, *arguments: str) -> set[str]:
+    (folder / "sitecustomize.py").write_text(FIRST)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(folder)}, timeout=60,
+    )  # fmt: skip
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "start",
+    [*((file,) for file in FILES if file != "stack/__main__.py"), ("cli",), ("-m", "stack")],
+    ids=" ".join,
+)
+def test_nothing_is_imported_before_an_interrupt_is_handled(
+    start: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "least").mkdir()
+    (tmp_path / "least" / "__main__.py").write_text("import _signal\n_signal.signal(2, 0)\n")
+    *how, what = start
+    least = "least" if how else str(tmp_path / "least" / ("__main__.py" if "." in what else ""))
+    pythons_own = imported_first(tmp_path, *how, least)
+    ours = {"cli", "cli.interrupts", "cli.main"} | ({"stack"} if how else set())
+    assert imported_first(tmp_path, *start) - pythons_own == ours
 
 
 def test_the_shell_completes_commands_and_flags() -> None:

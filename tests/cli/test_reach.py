@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from cli import clients
 from cli.clients import CONNECT_S, REFUSED_S, ClientLog, reach
-from cli.main import load
+from cli.commands import load
 from stack.ports import free_ports
 
 COMMANDS = {

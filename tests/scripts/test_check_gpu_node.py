@@ -179,4 +179,15 @@ def test_a_machine_without_anything_says_so_without_a_traceback(
     status, seen = run(tmp_path, monkeypatch)
     assert status == 1
     assert seen["gpus"] == {"failed": "nvidia-smi is not installed"}
-    assert seen["images"] == {"failed": "docker is not installed"}
+    assert seen["images"]["failed"].startswith("Compose is missing: install docker-compose-plugin")
+
+
+def test_docker_without_compose_is_told_what_to_install(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker alone says "unknown flag: --rm"."""
+    machine.program("docker", {"": (1, "unknown flag: --rm")})
+    status, seen = run(tmp_path, monkeypatch)
+    assert status == 1
+    for step in ("container", "triton", "images", "throughput"):
+        assert "install docker-compose-plugin" in seen[step]["failed"], step

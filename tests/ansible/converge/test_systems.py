@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ansible.converge.conftest import H100, NewNode, Node
+from tests.ansible.converge.conftest import H100, P100, NewNode, Node
 from tests.ansible.lab.build import DEBIAN_13, TRITON, UBUNTU_22_04, UBUNTU_24_04, UBUNTU_26_04
+from tests.ansible.lab.driver import LIBRARIES, NEWER, OLDER
 
 pytestmark = pytest.mark.timeout(7200)
 SYSTEMS = {
@@ -14,7 +15,14 @@ SYSTEMS = {
     "ubuntu2404": UBUNTU_24_04,
     "ubuntu2204": UBUNTU_22_04,
 }
-DRIVERS = "https://developer.download.nvidia.com/compute/cuda/repos/{}/x86_64/"
+# The newest of branch 580, or of 595 where the repository has no 580.
+DRIVERS = {
+    "debian13": NEWER[1],
+    "ubuntu2604": NEWER[1],
+    "ubuntu2404": OLDER[-1],
+    "ubuntu2204": OLDER[-1],
+}
+REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos/{}/x86_64/"
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
@@ -29,7 +37,7 @@ def test_sources_that_cannot_be_reached_are_those_of_the_system(node: Node) -> N
     driver = node.play(
         "gpu.yaml", "--tags", "driver", nvidia_driver_repository=None, nvidia_driver_key_url=None
     ).failed()
-    assert f"{name}: apt source nvidia-driver ({DRIVERS.format(name)}, key" in driver.words
+    assert f"{name}: apt source nvidia-driver ({REPOSITORY.format(name)}, key" in driver.words
     docker = node.play(
         "gpu.yaml", "--tags", "docker", docker_repository=None, docker_key_url=None
     ).failed()
@@ -40,11 +48,33 @@ def test_sources_that_cannot_be_reached_are_those_of_the_system(node: Node) -> N
     )
 
 
+def test_pascal_is_refused_where_nvidia_has_no_driver_for_it(node: Node) -> None:
+    entry = node.machine.root / "srv/pci-with-pascal/0000:01:00.0"
+    entry.mkdir(parents=True)
+    for file, text in (("vendor", "0x10de"), ("device", P100), ("class", "0x030200")):
+        (entry / file).write_text(f"{text}\n")
+    outcome = node.play(
+        "gpu.yaml",
+        "--tags",
+        "driver",
+        preflight_pci_devices="/srv/pci-with-pascal",
+        nvidia_driver_repository="file:/srv/nowhere",
+    ).failed()
+    name = node.machine.root.name
+    if DRIVERS[name] in NEWER:
+        assert f"{name}: driver 595 does not support its GPUs" in outcome.words
+        assert "which need 580 or older. NVIDIA has no such driver for" in outcome.words
+    else:
+        assert f"{name}: apt source nvidia-driver (file:/srv/nowhere" in outcome.words
+
+
 def test_one_run_takes_it_to_a_healthy_service_and_a_second_changes_nothing(node: Node) -> None:
     node.play("gpu.yaml").succeeded()
     assert node.http(8000, "/v2/health/ready")
     assert node.http(8080, "/health/ready")
     assert f"tritonserver:{TRITON}-py3" in node.machine.run("docker", "ps")
+    installed = node.machine.run("dpkg-query", "--show", "nvidia-open", *LIBRARIES)
+    assert set(installed.split()[1::2]) == {DRIVERS[node.machine.root.name]}
     node.play("gpu.yaml").changed_nothing()
     node.play("gpu.yaml", "--check", "--diff").changed_nothing()
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ansible.lab.aptrepo import build_deb, make_key, publish, rename_deb
-from tests.ansible.lab.driver import VERSIONS, build_driver
+from tests.ansible.lab.driver import NEWER, OLDER, build_driver
 from tests.ansible.lab.machine import clone
 
 HERE = Path(__file__).parent
@@ -45,6 +45,8 @@ class System:
     later: bool
     engine: tuple[str, ...]
     compose: str
+    # Versions of the driver in NVIDIA's repository of that system.
+    drivers: tuple[str, ...] = OLDER + NEWER
 
 
 # Debian 12's own docker.io has no Compose plugin; the next release's packages run on 12's libc.
@@ -65,6 +67,7 @@ DEBIAN_13 = System(
     later=False,
     engine=("docker.io", "docker-cli"),
     compose="docker-compose",
+    drivers=NEWER,
 )
 UBUNTU_26_04, UBUNTU_24_04, UBUNTU_22_04 = (
     System(
@@ -75,6 +78,7 @@ UBUNTU_26_04, UBUNTU_24_04, UBUNTU_22_04 = (
         later=False,
         engine=("docker.io",),
         compose="docker-compose-v2",
+        drivers=NEWER if suite == "resolute" else OLDER + NEWER,
     )
     for suite in ("resolute", "noble", "jammy")
 )
@@ -98,14 +102,19 @@ systemctl enable --now {" ".join(REFRESH_UNITS)} || true
 """
 VERSIONS_OF = tomllib.loads((HERE.parents[2] / "versions.toml").read_text())
 TRITON, OLD_TRITON = VERSIONS_OF["triton"]["version"], "24.07"
+KAFKA = VERSIONS_OF["kafka"]["image"].format(VERSIONS_OF["kafka"]["version"])
 # Image name to the program its containers run. All hold busybox and lab/image.
 IMAGES = {
-    VERSIONS_OF["kafka"]["image"].format(VERSIONS_OF["kafka"]["version"]): "/lab/kafka.sh",
+    KAFKA: "/lab/kafka.sh",
     "triton-kafka-bridge:latest": "/lab/bridge.sh",
     "ubuntu:24.04": "/bin/sh",
     f"nvcr.io/nvidia/tritonserver:{TRITON}-py3": "/bin/sh",
     f"nvcr.io/nvidia/tritonserver:{OLD_TRITON}-py3": "/bin/sh",
 }
+
+
+# Users that images run as, where it is not root: what that user cannot read, the container cannot.
+USERS = {KAFKA: "1000"}
 
 
 @dataclass(frozen=True)
@@ -244,7 +253,7 @@ def _stand_ins(system: System, apt: Path) -> None:
     build_deb(apt / "docker", "containerd.io", "1.7.29-1", depends="containerd")
     build_deb(apt / "docker", "docker-buildx-plugin", "0.29.1-1")
     rename_deb(own(system.compose), apt / "docker", "docker-compose-plugin", "5.7.1-1", "libc6")
-    for version in VERSIONS:
+    for version in system.drivers:
         smi = stubs["nvidia-smi"].replace("@VERSION@", version.split("-")[0])
         build_driver(apt / "nvidia", version, smi)
     refresh = {f"/usr/lib/systemd/system/{name}": stubs[name] for name in REFRESH_UNITS}
@@ -305,6 +314,8 @@ def _images(system: System, base: Path, shared: Path, target: Path, scratch: Pat
                 "ENV PATH=/bin:/usr/bin",
                 "--change",
                 f'CMD ["{program}"]',
+                "--change",
+                f"USER {USERS.get(name, '0')}",
                 "/srv/lab/image.tar",
                 name,
             )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from tests.ansible.lab.aptrepo import build_deb
 
-VERSIONS = ("470.256.02-1", "580.95.05-1", "580.105.08-1", "595.10.01-1")
+OLDER = ("470.256.02-1", "580.95.05-1", "580.105.08-1")
+# All that the repositories of Debian 13 and Ubuntu 26.04 have.
+NEWER = ("595.58.03-1", "595.71.05-1", "615.71.09-1")
 # Those without NVIDIA's name in theirs.
 LIBRARIES = ("libcuda1", "libcudadebugger1", "libnvcuvid1", "libnvoptix1")
 # A replaced driver needs a reboot, which empties /run.

@@ -1,0 +1,1 @@
+"""Brings the benchmark to a GPU machine without a network: packed here, unpacked and run there."""
