@@ -18,7 +18,7 @@ from exporter.formats import MAX_BATCH_SIZE, ModelFormat, TorchScript
 from exporter.graph import PRECISIONS, wrapped
 from exporter.model import Model
 from exporter.outputs import require_output
-from exporter.repository import install, is_current
+from exporter.repository import install, is_current, require_writable
 from exporter.triton_config import (
     BACKENDS,
     DEVICES,
@@ -116,6 +116,7 @@ def export(
     if is_current(directory, version, made_from):
         report(f"{name}: unchanged, nothing to write in {directory}")
         return Exported(directory, changed=False, verdict=None)
+    require_writable(repository)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         staged = Path(folder)
         graph = staged / model_format.filename

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,19 @@ def is_current(directory: Path, version: int, made_from: Mapping[str, object]) -
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def require_writable(repository: Path) -> None:
+    """Check that files can be written there, before the minutes that an export may take.
+
+    Raises:
+        ExportError: they cannot.
+    """
+    try:
+        place = next(one for one in (repository, *repository.absolute().parents) if one.exists())
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ExportError(f"can't write {repository}: {error.strerror}") from None
 
 
 def install(

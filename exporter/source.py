@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from exporter.errors import ExportError
+from exporter.errors import ArgumentError, ExportError
 from exporter.formats import quiet
 
 FORMS = "FILE.py:NAME, MODULE:NAME, or a TorchScript file FILE.pt"
@@ -29,23 +29,29 @@ def find_source(network: str) -> Source:
     """Read the value of `--network`.
 
     Raises:
-        ExportError: there is no such file or module.
+        ArgumentError: there is no such file, or it is not named as it has to be.
+        ExportError: the module cannot be imported.
     """
     place, _, attribute = network.rpartition(":")
     if place and not place.endswith(".py") and not Path(network).exists():
         return _module(place, attribute)
     path, attribute = (Path(place), attribute) if place.endswith(".py") else (Path(network), "")
     if not path.is_file():
-        raise ExportError(f"no network at {path}: --network is {FORMS}")
+        raise ArgumentError(f"no network at {path}: --network is {FORMS}")
     if path.suffix == ".py" and not attribute:
-        raise ExportError(f"--network {path}:NAME has to say what in that file builds the network")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        raise ArgumentError(
+            f"--network {path}:NAME has to say what in that file builds the network"
+        )
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ArgumentError(f"--network {path} cannot be read: {error}") from None
     return Source(partial(_call, path, attribute) if attribute else partial(_load, path), digest)
 
 
 def _module(name: str, attribute: str) -> Source:
     if not all(part.isidentifier() for part in (*name.split("."), attribute)):
-        raise ExportError(f"no network at {name}:{attribute}: --network is {FORMS}")
+        raise ArgumentError(f"no network at {name}:{attribute}: --network is {FORMS}")
     folder = str(Path.cwd())
     sys.path.insert(0, folder)  # as with `python -m`
     try:

@@ -5,7 +5,6 @@ import hashlib
 import pickle
 import socket
 import sys
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from exporter.errors import ExportError
+from exporter.errors import ArgumentError, ExportError
 from exporter.model import DEFAULT, RANDOM, Model
 
 DOWNLOAD_TIMEOUT_S = 30.0
@@ -59,14 +58,15 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Only tensors and plain containers are unpickled: a checkpoint cannot run code.
 
     Raises:
-        ExportError: there is no such file, or it is no checkpoint.
+        ArgumentError: there is no such file.
+        ExportError: it is no checkpoint.
     """
     if not path.is_file():
-        raise ExportError(f"no checkpoint at {path}")
+        raise ArgumentError(f"no checkpoint at {path}")
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as why:
-        reason = str(why).strip().splitlines()[0] if str(why).strip() else type(why).__name__
+    except Exception as why:  # what is no checkpoint can make the unpickler raise anything
+        reason = f"{type(why).__name__}: {why}".strip().splitlines()[0]
         raise ExportError(f"{path} can't be read as a checkpoint of tensors: {reason}") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]

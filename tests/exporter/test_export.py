@@ -172,3 +172,11 @@ def test_what_can_not_be_scripted_is_traced_and_the_reason_given(tmp_path: Path)
     how = TorchScript().save(module, example, path)
     assert "traced, because scripting failed" in how
     assert torch.equal(TorchScript().load(path)(example), module(example))
+
+
+def test_a_repository_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    steps: list[str] = []
+    with pytest.raises(ExportError, match=r"can't write .*file/models: Not a directory"):
+        export(NAME, tmp_path / "file" / "models", report=steps.append)
+    assert steps == [f"{NAME}: loading the weights"]

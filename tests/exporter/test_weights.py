@@ -1,8 +1,11 @@
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from exporter import models, weights
@@ -77,12 +80,23 @@ def test_what_is_no_state_dict_is_refused(content: object, tmp_path: Path) -> No
         weights.read_checkpoint(save(content, tmp_path))
 
 
-@pytest.mark.parametrize("raw", [b"", b"not a checkpoint", b"PK\x03\x04truncated"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"not a checkpoint", b"no tensors", b"hi\n", b"PK\x03\x04truncated"]
+)
 def test_a_file_that_is_no_checkpoint_is_refused(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(raw)
     with pytest.raises(ExportError, match="can't be read as a checkpoint"):
         weights.read_checkpoint(path)
+
+
+@given(st.binary(max_size=200))
+def test_no_file_whatever_is_in_it_ends_in_anything_else(raw: bytes) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".pt") as file:
+        file.write(raw)
+        file.flush()
+        with pytest.raises(ExportError):
+            weights.read_checkpoint(Path(file.name))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
