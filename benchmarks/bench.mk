@@ -24,8 +24,8 @@ bench-rivals: .cache/rivals/.installed ## only the bridge beside Flink, Quix Str
 	else echo "the rivals could not be installed: they are left out" >&2; rm -rf .cache/rivals; fi
 
 # For a GPU machine without a network. Needs jlink, Go and strip, beside what everything needs.
-PART_MIB ?= 50
-bundle: $(VENV)/.installed ## pack the benchmark for a GPU machine without a network into results/bundle (PART_MIB=50)
+PART_MIB ?= 52
+bundle: $(VENV)/.installed ## pack the benchmark for a GPU machine without a network into results/bundle (PART_MIB=52)
 	$(BIN)/python -m benchmarks.bundle.pack --part-mib $(PART_MIB)
 
 bundle-rehearsal: .cache/bundle-rehearsal/.installed ## unpack, check and run that bundle here, on the CPU and without a network

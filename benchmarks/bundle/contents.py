@@ -21,8 +21,16 @@ from stack.paths import ROOT
 PLATFORM = "x86_64-manylinux_2_35"
 """Triton's own package needs glibc 2.35, too."""
 LOCK = ROOT / "requirements/demo.lock"
-NOT_NEEDED = ("onnx", "onnxruntime", "ml-dtypes", "flatbuffers")
-"""Packages of the demo without torch, a tenth of the bundle: the machine has torch."""
+NOT_NEEDED = (
+    # The machine has torch, so that nothing is served as ONNX.
+    "flatbuffers", "onnx", "onnxruntime",
+    # For the Python part of nvidia-pytriton and for Triton's client over HTTP, which are not used.
+    "aiohappyeyeballs", "aiohttp", "aiosignal", "attrs", "brotli", "certifi", "frozenlist",
+    "gevent", "geventhttpclient", "greenlet", "importlib-metadata", "lazy-importer", "multidict",
+    "mypy-extensions", "propcache", "pyzmq", "setuptools", "sh", "typing-inspect", "wrapt", "yarl",
+    "zipp", "zope-event", "zope-interface",
+)  # fmt: skip
+"""Packages of the demo that are left out, a fifth of the bundle."""
 SKIPPED = re.compile(r"(^|/)(tests|__pycache__|include)/|\.(pyi|pxd|pyx|a|h|c)$")
 """Files of packages that nothing reads when they run."""
 PYTHON_MODULE = "github.com/kluctl/go-embed-python@v0.0.0-3.12.3-20240415-1"
@@ -49,8 +57,8 @@ UNUSED_JAVA = (
 NATIVE = re.compile(r"\.(so|dll|dylib|a|jnilib)$")
 OURS = re.compile(r"linux/(amd64|x86_64)/", re.IGNORECASE)
 NOT_OF_THE_PROJECT = (
-    ".ci", "ansible", "benchmarks/results", "deploy", "docs", "observability", "requirements",
-    "tests",
+    ".ci", "ansible", "benchmarks/results", "data/onnx", "deploy", "docs", "observability",
+    "requirements", "tests",
 )  # fmt: skip
 
 
@@ -75,6 +83,9 @@ def gather(scratch: Path) -> Mapping[str, Path]:
         step(trees[name])
     trees["triton"] = scratch / "triton"
     _move_triton(trees["packages"], trees["triton"])
+    # Several come with debugging symbols. What is in *.libs was patched, and might not survive.
+    modules = trees["packages"].rglob("*.so")
+    run(["strip", "--strip-unneeded", *(one for one in modules if ".libs" not in str(one))])
     return trees
 
 

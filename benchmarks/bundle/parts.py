@@ -1,6 +1,7 @@
 """How archives are divided into parts, and the list of all pieces that travels with each. Pure."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -32,7 +33,9 @@ class Piece:
 
 
 def divide(sizes: Mapping[str, int], limit: int) -> list[Piece]:
-    """Fill parts with archives, one after the other; a part that is full ends within an archive.
+    """Fill as few parts as possible with archives, one after the other, and all parts alike.
+
+    A part that is full ends within an archive.
 
     Args:
         sizes: bytes of each archive by its name.
@@ -43,13 +46,15 @@ def divide(sizes: Mapping[str, int], limit: int) -> list[Piece]:
     """
     if limit <= 0:
         raise ValueError("a part has no room for anything")
+    total = sum(sizes.values())
+    full = math.ceil(total / max(1, math.ceil(total / limit)))
     pieces: list[Piece] = []
-    part, free = 1, limit
+    part, free = 1, full
     for archive, size in sizes.items():
         offset = number = 0
         while offset < size:
             if free == 0:
-                part, free = part + 1, limit
+                part, free = part + 1, full
             taken = min(free, size - offset)
             pieces.append(Piece(part, archive, number, offset, taken))
             offset, number, free = offset + taken, number + 1, free - taken
