@@ -193,7 +193,7 @@ def _clock(admin: AdminClient, places: list[TopicPartition]) -> Iterator[Finding
 
 
 def _beginning(settings: Settings, consumer: Consumer, places: list[TopicPartition]) -> Finding:
-    state = read_group(settings)
+    state = read_group(settings, consumer)
     if others := state.others(settings.model):
         return Finding(
             "wrong",

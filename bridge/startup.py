@@ -109,7 +109,7 @@ def wait_for_topics(
         if missing:
             raise ConfigError(why_absent(consumer, settings.brokers, missing, 5))
 
-        state = read_group(settings)
+        state = read_group(settings, consumer)
         check_group(settings, state)
         begin(settings, state, consumer)
 

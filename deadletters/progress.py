@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from cli.clients import make_client, reason
@@ -35,22 +35,26 @@ def replays(config: Mapping[str, Any], topic: str, groups: Iterable[str]) -> lis
         names = {one.group_id for one in listed}
         wanted = {name for name in names if name.startswith(group_prefix(topic))}
         wanted |= names & set(groups)
-        asked = [
-            admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(name)], request_timeout=TIMEOUT_S
-            )[name]
-            for name in sorted(wanted)
-        ]
-        return [
-            _progress(one.result().topic_partitions or [], topic, name)
-            for one, name in zip(asked, sorted(wanted), strict=True)
-        ]
+        return [_progress(_committed(config, topic, name), name) for name in sorted(wanted)]
     except KafkaException as error:
         raise DeadLetterError(reason(error)) from None
 
 
-def _progress(committed: Iterable[TopicPartition], topic: str, group: str) -> Progress:
-    ours = [one for one in committed if one.topic == topic and one.offset >= 0]
+def _committed(config: Mapping[str, Any], topic: str, group: str) -> list[TopicPartition]:
+    """Asked of a consumer: the admin client crashes at a broker that is not the coordinator."""
+    consumer = make_client(Consumer, {**config, "group.id": group, "enable.auto.commit": False})
+    try:
+        known = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
+        places = consumer.committed([TopicPartition(topic, one) for one in known], TIMEOUT_S)
+    finally:
+        consumer.close()
+    if problem := next((one.error for one in places if one.error is not None), None):
+        raise KafkaException(problem)
+    return places
+
+
+def _progress(committed: Iterable[TopicPartition], group: str) -> Progress:
+    ours = [one for one in committed if one.offset >= 0]
     note = next((one.metadata for one in ours if one.metadata), group)
     return Progress(note, {one.partition: one.offset for one in ours})
 

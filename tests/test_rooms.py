@@ -80,3 +80,14 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     while ends := {name for name, wanted in left.items() if not wanted}:
         left = {name: wanted - ends for name, wanted in left.items() if name not in ends}
     assert sorted(left) == []
+
+
+def test_no_admin_client_is_asked_for_the_offsets_of_a_group() -> None:
+    """librdkafka crashes where a broker is not the group's coordinator (its issue 5040)."""
+    asking = [
+        str(path.relative_to(ROOT))
+        for package in (*ALLOWED, "scripts", "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
+        if ".list_consumer_group_offsets(" in path.read_text()
+    ]
+    assert asking == []

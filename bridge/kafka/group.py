@@ -40,20 +40,27 @@ class GroupState(NamedTuple):
         return sorted(self.models - {model}) if self.members else []
 
 
-def read_group(settings: Settings) -> GroupState:
-    """Ask for the group's state without joining it; empty where that cannot be learnt."""
+def read_group(settings: Settings, consumer: Consumer) -> GroupState:
+    """Ask for the group's state without joining it; empty where that cannot be learnt.
+
+    Args:
+        consumer: of the group, not subscribed. It is asked for the offsets, because librdkafka's
+            admin client crashes when a broker answers that it is not the group's coordinator, as
+            in the first seconds of a new cluster (librdkafka issue 5040).
+    """
+    topic = settings.images_topic
     admin = make_admin(settings)
-    name = settings.group
-    asked = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(name)], request_timeout=ADMIN_TIMEOUT_S
-    )
-    described = admin.describe_consumer_groups([name], request_timeout=ADMIN_TIMEOUT_S)
+    described = admin.describe_consumer_groups([settings.group], request_timeout=ADMIN_TIMEOUT_S)
     try:
-        places = asked[name].result(2 * ADMIN_TIMEOUT_S).topic_partitions or []
-        members = described[name].result(2 * ADMIN_TIMEOUT_S).members
+        numbers = consumer.list_topics(topic, timeout=ADMIN_TIMEOUT_S).topics[topic].partitions
+        wanted = [TopicPartition(topic, number) for number in numbers]
+        places = consumer.committed(wanted, timeout=ADMIN_TIMEOUT_S)
+        members = described[settings.group].result(2 * ADMIN_TIMEOUT_S).members
     except (KafkaException, TimeoutError):
         return GroupState(0, set(), begun=True)
-    ours = [one for one in places if one.topic == settings.images_topic and one.offset >= 0]
+    if any(one.error is not None for one in places):
+        return GroupState(0, set(), begun=True)
+    ours = [one for one in places if one.offset >= 0]
     found = (read_model(one.metadata) for one in ours)
     return GroupState(len(members), {model for model in found if model is not None}, bool(ours))
 

@@ -14,7 +14,7 @@ import jinja2
 import pytest
 import yaml
 
-from tests.ansible.lab.playbook import ROOT
+from tests.ansible.lab.playbook import ROOT, run_playbook
 from tests.ansible.variables import PAGE, ROLES, defaults, options, read, roles, with_table
 
 # What Compose reads itself.
@@ -300,3 +300,38 @@ def test_the_repositories_are_those_of_the_system_and_have_the_branch(
 def test_a_branch_that_is_named_replaces_an_older_one() -> None:
     found = worked_out(("Debian", "12.11", "12", "bookworm"), nvidia_driver_branch="610")
     assert found["nvidia_driver_wanted"] == found["nvidia_driver_minimum"] == "610"
+
+
+@pytest.mark.parametrize(
+    ("system", "capability", "given", "message"),
+    [
+        ("Debian 12", 6.0, {}, ""),
+        ("Debian 13", 9.0, {}, ""),
+        ("Debian 13", 6.0, {}, "NVIDIA has no such driver for Debian 13: install Debian 12"),
+        ("Ubuntu 26.04", 7.0, {}, "NVIDIA has no such driver for Ubuntu 26.04"),
+        ("Debian 12", 6.0, {"nvidia_driver_branch": "595"}, "Set nvidia_driver_branch to it"),
+    ],
+)
+def test_gpus_without_a_driver_are_refused_in_the_look_at_all_machines(
+    tmp_path: Path, system: str, capability: float, given: dict[str, str], message: str
+) -> None:
+    (look, *_) = yaml.safe_load((ROOT / "ansible/gpu.yaml").read_text())
+    (task,) = look["tasks"]
+    assert task["tags"] == task["ansible.builtin.include_role"]["apply"]["tags"] == ["always"]
+    play = {"hosts": "node", "gather_facts": False, "tasks": [task]}
+    (tmp_path / "play.yaml").write_text(json.dumps([play]))
+    known = {"preflight_has_gpu": True, "preflight_gpus": [{"compute_capability": capability}]}
+    variables = {**known, "nvidia_driver_system": system, **given}
+    connection = {"ansible_connection": "local"}
+    hosts = {"gpu": {"hosts": {"node": connection}}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": hosts}}))
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")  # no driver runs
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    outcome = run_playbook(
+        str(tmp_path / "play.yaml"),
+        tmp_path / "hosts.json",
+        variables=variables,
+        environment={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    assert (outcome.returncode != 0) == bool(message), outcome.output
+    assert message in outcome.words

@@ -53,19 +53,19 @@ def test_pascal_is_refused_where_nvidia_has_no_driver_for_it(node: Node) -> None
     entry.mkdir(parents=True)
     for file, text in (("vendor", "0x10de"), ("device", P100), ("class", "0x030200")):
         (entry / file).write_text(f"{text}\n")
-    outcome = node.play(
-        "gpu.yaml",
-        "--tags",
-        "driver",
-        preflight_pci_devices="/srv/pci-with-pascal",
-        nvidia_driver_repository="file:/srv/nowhere",
-    ).failed()
+    places = {
+        "preflight_pci_devices": "/srv/pci-with-pascal",
+        "nvidia_driver_repository": "file:/srv/nowhere",
+    }
     name = node.machine.root.name
     if DRIVERS[name] in NEWER:
-        assert f"{name}: driver 595 does not support its GPUs" in outcome.words
-        assert "which need 580 or older. NVIDIA has no such driver for" in outcome.words
+        refused = node.play("gpu.yaml", **places).failed()
+        assert f"{name}: driver 595 does not support its GPUs" in refused.words
+        assert "which need 580 or older. NVIDIA has no such driver for" in refused.words
+        assert refused.changed == 0, "not even the broker of the same machine"
     else:
-        assert f"{name}: apt source nvidia-driver (file:/srv/nowhere" in outcome.words
+        looked_for = node.play("gpu.yaml", "--tags", "driver", **places).failed()
+        assert f"{name}: apt source nvidia-driver (file:/srv/nowhere" in looked_for.words
 
 
 def test_one_run_takes_it_to_a_healthy_service_and_a_second_changes_nothing(node: Node) -> None:

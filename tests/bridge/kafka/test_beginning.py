@@ -44,14 +44,14 @@ def offsets(settings: Settings, consumer: Consumer) -> list[int]:
 
 @pytest.mark.parametrize("settings", ["latest"], indirect=True)
 def test_a_new_group_begins_at_the_end_once(settings: Settings, consumer: Consumer) -> None:
-    begin(settings, read_group(settings), consumer)
+    begin(settings, read_group(settings, consumer), consumer)
     assert offsets(settings, consumer) == [2, 1, 0, 0]
     producer = Producer({"bootstrap.servers": settings.brokers})
     producer.produce(settings.images_topic, b"image", partition=0)
     assert producer.flush(60) == 0
     # A group that has begun goes on where it was, whatever the setting says.
-    assert read_group(settings).begun
-    begin(settings, read_group(settings), consumer)
+    assert read_group(settings, consumer).begun
+    begin(settings, read_group(settings, consumer), consumer)
     assert offsets(settings, consumer) == [2, 1, 0, 0]
 
 
@@ -59,7 +59,7 @@ def test_a_new_group_begins_at_the_end_once(settings: Settings, consumer: Consum
 def test_by_default_a_new_group_answers_all_that_is_there(
     settings: Settings, consumer: Consumer
 ) -> None:
-    state = read_group(settings)
+    state = read_group(settings, consumer)
     assert not state.begun
     begin(settings, state, consumer)
     assert all(offset < 0 for offset in offsets(settings, consumer))
