@@ -17,7 +17,7 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-fast test-dali test-schemas test-kubernetes chart soak lint docs site clean lock versions outdated digests audit sbom prerequisites
+.PHONY: help demo test test-fast test-dali test-schemas test-connect test-kubernetes chart soak lint docs site clean lock versions outdated digests audit sbom prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test-dali: .cache/dali/.installed ## only the tests of decoding with NVIDIA DALI
 
 test-schemas: $(VENV)/.installed ## only the tests of schema registries, with a real one (fetched once, 109 MB)
 	$(BIN)/python -m pytest -q tests/schemas -m "soak or not soak"
+
+test-connect: $(VENV)/.installed ## predictions into PostgreSQL through Kafka Connect (needs postgresql; fetches 230 MB once)
+	$(BIN)/python -m pytest -q tests/connect -m "soak or not soak"
 
 test-kubernetes: $(VENV)/.installed ## the chart on a real API server, and KEDA on a real Kafka (builds both: an hour, once)
 	$(BIN)/python -m tests.kubernetes.tools
