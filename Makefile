@@ -17,7 +17,7 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
 
-.PHONY: help demo test test-fast test-dali test-schemas test-pythons check-wheels test-kubernetes chart soak lint docs site clean lock versions outdated digests audit sbom prerequisites
+.PHONY: help demo test test-fast test-dali test-schemas test-connect test-pythons check-wheels test-kubernetes chart soak lint docs site clean lock versions outdated digests audit sbom prerequisites
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -58,6 +58,8 @@ check-wheels: $(VENV)/.installed ## ask the package index for the bridge's packa
 		$$resolve pyproject.toml && $$resolve --no-deps requirements/bridge.lock || exit 1; \
 		echo "Python $$python, $$machine: a wheel of each package"; \
 	done; done
+test-connect: $(VENV)/.installed ## predictions into PostgreSQL through Kafka Connect (needs postgresql; fetches 230 MB once)
+	$(BIN)/python -m pytest -q tests/connect -m "soak or not soak"
 
 test-kubernetes: $(VENV)/.installed ## the chart on a real API server, and KEDA on a real Kafka (builds both: an hour, once)
 	$(BIN)/python -m tests.kubernetes.tools

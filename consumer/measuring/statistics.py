@@ -72,7 +72,9 @@ def latency(microseconds: Int64) -> Latency | None:
     if not len(good):
         return Latency(0, errors, 0.0, 0.0, 0.0, [], encoded)
     ordered = np.sort(good)
-    at = histogram.get_percentile_to_value_dict(list(PERCENTILES))
+    # The histogram gives the upper end of a bucket, which may lie above every latency.
+    found = histogram.get_percentile_to_value_dict(list(PERCENTILES))
+    at = {p: min(value, int(ordered[-1])) for p, value in found.items()}
     percentiles = [
         Percentile(p, at[p] / 1000, int(np.searchsorted(ordered, at[p], "right")))
         for p in PERCENTILES

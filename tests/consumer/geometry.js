@@ -22,6 +22,7 @@
     range.selectNodeContents(node);
     const boxes = [...range.getClientRects()].filter((box) => box.width && box.height);
     if (!boxes.length) continue;
+    if (boxes.length > 1 && /^[+-]?[\d.,]+\s\S{1,3}$/.test(text)) faults.push(`${short(text)} is on two lines`);
     const drawing = parent.closest("svg");
     const scale = drawing ? parent.getScreenCTM().a : 1;
     const size = parseFloat(getComputedStyle(parent).fontSize) * scale;

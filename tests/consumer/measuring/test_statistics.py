@@ -35,6 +35,7 @@ def test_percentiles_agree_with_the_exact_ones_within_the_histograms_precision(
         rank = max(int(entry.percentile * len(values) / 100 + 0.5), 1)
         exact = ordered[rank - 1]
         assert exact <= round(entry.ms * 1000) <= exact * 1.001 + 1
+        assert entry.ms <= found.max_ms
     assert found.max_ms * 1000 == pytest.approx(ordered[-1])
     assert found.min_ms * 1000 == pytest.approx(ordered[0])
     assert found.mean_ms * 1000 == pytest.approx(float(np.mean(values)))
@@ -67,7 +68,8 @@ def test_histograms_of_two_runs_can_be_merged(first: list[int], second: list[int
     merged = HdrHistogram.decode(one.histogram)
     merged.add(HdrHistogram.decode(two.histogram))
     assert merged.get_total_count() == both.count
-    assert merged.get_value_at_percentile(99) / 1000 == both.at(99)
+    longest = max(first + second)
+    assert min(merged.get_value_at_percentile(99), longest) / 1000 == both.at(99)
 
 
 def test_a_latency_longer_than_a_day_is_kept() -> None:
