@@ -221,6 +221,24 @@ def test_the_machines_packages_come_after_those_of_the_bundle(tmp_path: Path) ->
     assert (tmp_path / "venv/lib/python3.12/site-packages").resolve() == packages
 
 
+def test_a_python_without_a_shared_library_gets_the_one_that_was_packed(tmp_path: Path) -> None:
+    (tmp_path / setup.PACKAGES).mkdir(parents=True)
+    packed = tmp_path / "python/lib/libpython3.12.so.1.0"
+    packed.touch()
+    link = tmp_path / "venv/lib/libpython3.12.so"
+    answer = {"version": "3.12.3", "folders": [], "missing": [], "real": f"{tmp_path}/python3"}
+    with_it = json.dumps({**answer, "libpython": str(link)})
+    without_it = json.dumps({**answer, "libpython": None})
+    program = tmp_path / "python3"
+    program.write_text(f"#!/bin/sh\n[ -e {link} ] && echo '{with_it}' || echo '{without_it}'\n")
+    program.chmod(0o755)
+    assert setup.use_torch(tmp_path, str(program))["libpython"] == str(link)
+    assert link.resolve() == packed
+    packed.unlink()
+    with pytest.raises(BundleError, match="no shared library of Python is found"):
+        setup.use_torch(tmp_path, str(program))
+
+
 @pytest.mark.parametrize(
     ("version", "missing", "told"),
     [
