@@ -35,12 +35,8 @@ SKIPPED = re.compile(r"(^|/)(tests|__pycache__|include)/|\.(pyi|pxd|pyx|a|h|c)$"
 """Files of packages that nothing reads when they run."""
 PYTHON_MODULE = "github.com/kluctl/go-embed-python@v0.0.0-3.12.3-20240415-1"
 PYTHON_SUM = "h1:IX2O3LJUL0AjYsROGZ4aNENTEb3c/Ll/0b9Yb/8P61Q="
-"""A Go module that carries a Python which runs from any folder, with its shared library: Triton's
-Python backend needs that one, and many machines' Python has none."""
-UNUSED_PYTHON = re.compile(
-    r"(^|/)(tests?|idlelib|tkinter|turtledemo|ensurepip|lib2to3|pydoc_data|site-packages|__pycache__|"
-    r"config-[^/]*|tcl8[^/]*|tk8[^/]*|itcl[^/]*|thread[0-9.]+|Tix[^/]*)/"
-)
+"""A Go module that carries a Python with its shared library, which needs no other file: Triton's
+Python backend needs that library, and many machines' Python has none."""
 JAVA_MODULES = (
     "java.base", "java.compiler", "java.desktop", "java.logging", "java.management", "java.naming",
     "java.net.http", "java.rmi", "java.scripting", "java.security.jgss", "java.security.sasl",
@@ -115,28 +111,13 @@ def _python(tree: Path) -> None:
     found = json.loads(run(["go", "mod", "download", "-json", PYTHON_MODULE], tree))
     if found["Sum"] != PYTHON_SUM:
         raise PackError(f"{PYTHON_MODULE} is not what it was: {found['Sum']}")
-    source = Path(found["Dir"]) / "python/internal/data/linux-amd64"
-    for entry in json.loads((source / "files.json").read_text())["files"]:
-        name = entry["name"]
-        target = tree / "python" / name
-        if UNUSED_PYTHON.search(f"{name}/"):
-            continue
-        if "symlink" in entry:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(entry["symlink"])
-            continue
-        packed, plain = source / f"{name}.gz", source / name
-        if packed.is_file():
-            data = gzip.decompress(packed.read_bytes())
-        elif plain.is_file():
-            data = plain.read_bytes()
-        else:  # a folder
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-        target.chmod(0o755 if entry["perm"] & 0o100 else 0o644)
+    library = f"lib/libpython{VERSION}.so.1.0"
+    source = Path(found["Dir"]) / f"python/internal/data/linux-amd64/{library}.gz"
+    target = tree / "python" / library
+    target.parent.mkdir(parents=True)
+    target.write_bytes(gzip.decompress(source.read_bytes()))
     # Debugging symbols are four fifths of it.
-    run(["strip", "--strip-unneeded", tree / f"python/lib/libpython{VERSION}.so.1.0"])
+    run(["strip", "--strip-unneeded", target])
 
 
 def _packages(tree: Path) -> None:

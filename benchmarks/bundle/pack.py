@@ -48,8 +48,8 @@ def main(
 ) -> None:
     """Write FOLDER/part1, part2, ... and FOLDER/common, which travels with each of them.
 
-    Packs a Python 3.12 with the packages of the demo, a Java, Kafka, Triton and the project. Not
-    torch, which has to be on the machine.
+    Packs the packages of the demo for Python 3.12, a Java, Kafka, Triton and the project. Not
+    Python with torch, which has to be on the machine.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="bundle-") as scratch:

@@ -14,7 +14,7 @@ from benchmarks.bundle.steps import BundleError, Facts
 
 VERSION = "3.12"
 """The Python for which everything is packed."""
-PYTHON, JAVA = "python/bin/python3", "java/bin/java"
+PYTHON, JAVA = "venv/bin/python3", "java/bin/java"
 PACKAGES = f"python/lib/python{VERSION}/site-packages"
 IMPORT_S, JAVA_S, LOOK_S = 90, 60, 15
 """Seconds that each of them may take; the first import of torch reads gigabytes."""
@@ -24,14 +24,20 @@ DRIVERS = "/usr/local/nvidia"
 """Where containers are often given the driver, in folders that the linker does not know."""
 HOSTS = "hosts"
 _FACTS = """
-import json, sys
+import json, os, sys
 from importlib.util import find_spec
 from pathlib import Path
+real = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
 found = {name: find_spec(name) for name in ("torch", "torchvision")}
 folders = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 folders += [str(Path(one.origin).parents[1]) for one in found.values() if one]
 print(json.dumps({"version": sys.version.split()[0], "folders": list(dict.fromkeys(folders)),
-                  "missing": [name for name in found if not found[name]]}))
+                  "real": real, "missing": [name for name in found if not found[name]]}))
+"""
+_LIBPYTHON = """
+import json
+from find_libpython import find_libpython
+print(json.dumps({"libpython": find_libpython()}))
 """
 _VERSIONS = """
 import json, sys
@@ -71,10 +77,13 @@ def output(command: Sequence[str]) -> str:
 
 
 def use_torch(home: Path, python: str) -> Facts:
-    """Let the Python that was unpacked find the torch of another Python.
+    """Make a virtual environment of the Python that has torch, with what was unpacked.
+
+    Where that Python has no shared library, Triton's Python backend gets the one that was packed.
+    The packed Python itself would not do: it is made for old systems, and lacks memfd_create.
 
     Raises:
-        BundleError: that one has none, or is of another version.
+        BundleError: it has no torch, or is of another version.
     """
     found = _ask(python, _FACTS, os.environ)
     if not found["version"].startswith(f"{VERSION}."):
@@ -90,7 +99,34 @@ def use_torch(home: Path, python: str) -> Facts:
     # The machine's packages come last: only what the bundle lacks is taken from them.
     lines = "".join(f"{folder}\n" for folder in found["folders"])
     (home / PACKAGES / "zz_machine.pth").write_text(lines)
-    return {"python": python, "version": found["version"]}
+    _make_environment(home, Path(found["real"]))
+    libpython = _libpython(home)
+    if libpython is None:
+        packed = home / f"python/lib/libpython{VERSION}.so.1.0"
+        for name in (packed.name, f"libpython{VERSION}.so"):
+            (home / "venv/lib" / name).symlink_to(packed)
+        libpython = _libpython(home)
+    if libpython is None:
+        raise BundleError(f"no shared library of Python is found, not even {packed}")
+    return {"python": python, "version": found["version"], "libpython": libpython}
+
+
+def _make_environment(home: Path, python: Path) -> None:
+    """By hand, since not every Python can make one."""
+    venv = home / "venv"
+    shutil.rmtree(venv, ignore_errors=True)
+    packages = venv / f"lib/python{VERSION}/site-packages"
+    packages.parent.mkdir(parents=True)
+    packages.symlink_to(home / PACKAGES)
+    (venv / "bin").mkdir()
+    for name in ("python", "python3", f"python{VERSION}"):
+        (venv / "bin" / name).symlink_to(python)
+    (venv / "pyvenv.cfg").write_text(f"home = {python.parent}\nversion = {VERSION}\n")
+
+
+def _libpython(home: Path) -> str | None:
+    found: str | None = _ask(str(home / PYTHON), _LIBPYTHON, {"PATH": os.defpath})["libpython"]
+    return found
 
 
 def use_driver(home: Path) -> Facts:

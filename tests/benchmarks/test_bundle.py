@@ -208,12 +208,35 @@ def stand_in(folder: Path, answer: Mapping[str, object]) -> str:
 
 
 def test_the_machines_packages_come_after_those_of_the_bundle(tmp_path: Path) -> None:
-    answer = {"version": "3.12.3", "folders": ["/opt/site-packages", "/tmp/site"], "missing": []}  # noqa: S108 - only a name
     packages = tmp_path / setup.PACKAGES
     packages.mkdir(parents=True)
-    setup.use_torch(tmp_path, stand_in(tmp_path, answer))
+    program = tmp_path / "python3"
+    answer = {"version": "3.12.3", "folders": ["/opt/site-packages", "/a"], "missing": [],
+              "real": str(program), "libpython": "/usr/lib/libpython3.12.so"}  # fmt: skip
+    found = setup.use_torch(tmp_path, stand_in(tmp_path, answer))
+    assert found["libpython"] == "/usr/lib/libpython3.12.so"
     (file,) = packages.glob("*.pth")
-    assert file.read_text().splitlines() == ["/opt/site-packages", "/tmp/site"]  # noqa: S108
+    assert file.read_text().splitlines() == ["/opt/site-packages", "/a"]
+    assert (tmp_path / setup.PYTHON).resolve() == program
+    assert (tmp_path / "venv/lib/python3.12/site-packages").resolve() == packages
+
+
+def test_a_python_without_a_shared_library_gets_the_one_that_was_packed(tmp_path: Path) -> None:
+    (tmp_path / setup.PACKAGES).mkdir(parents=True)
+    packed = tmp_path / "python/lib/libpython3.12.so.1.0"
+    packed.touch()
+    link = tmp_path / "venv/lib/libpython3.12.so"
+    answer = {"version": "3.12.3", "folders": [], "missing": [], "real": f"{tmp_path}/python3"}
+    with_it = json.dumps({**answer, "libpython": str(link)})
+    without_it = json.dumps({**answer, "libpython": None})
+    program = tmp_path / "python3"
+    program.write_text(f"#!/bin/sh\n[ -e {link} ] && echo '{with_it}' || echo '{without_it}'\n")
+    program.chmod(0o755)
+    assert setup.use_torch(tmp_path, str(program))["libpython"] == str(link)
+    assert link.resolve() == packed
+    packed.unlink()
+    with pytest.raises(BundleError, match="no shared library of Python is found"):
+        setup.use_torch(tmp_path, str(program))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +272,7 @@ def test_the_drivers_library_gets_the_name_by_which_it_is_opened(
 def test_what_was_unpacked_comes_before_all_of_the_machine(tmp_path: Path) -> None:
     given = {"PATH": "/bin", "PYTHONPATH": "/other", "LD_LIBRARY_PATH": "/driver", "OUT": "/out"}
     found = setup.environment_of(tmp_path, "abc", given)
-    assert found["PATH"] == f"{tmp_path}/python/bin:{tmp_path}/java/bin:/bin"
+    assert found["PATH"] == f"{tmp_path}/venv/bin:{tmp_path}/java/bin:/bin"
     assert found["LD_LIBRARY_PATH"] == f"{tmp_path}/lib:/driver"
     assert found["JAVA_HOME"] == f"{tmp_path}/java"
     assert (found["OUT"], found["COMMIT"]) == ("/out", "abc")
