@@ -58,6 +58,7 @@ check-wheels: $(VENV)/.installed ## ask the package index for the bridge's packa
 		$$resolve pyproject.toml && $$resolve --no-deps requirements/bridge.lock || exit 1; \
 		echo "Python $$python, $$machine: a wheel of each package"; \
 	done; done
+
 test-connect: $(VENV)/.installed ## predictions into PostgreSQL through Kafka Connect (needs postgresql; fetches 230 MB once)
 	$(BIN)/python -m pytest -q tests/connect -m "soak or not soak"
 
