@@ -403,7 +403,7 @@ def content(project: Project, image: str, scratch: Path) -> dict[str, tuple[obje
     found: dict[str, tuple[object, ...]] = {}
     with tarfile.open(archive) as files:
         for file in files:
-            opened = files.extractfile(file)
+            opened = files.extractfile(file) if file.isfile() else None
             digest = hashlib.sha256(opened.read()).hexdigest() if opened else ""
             owner = (file.mode, file.uid, file.gid)
             found[file.name] = (file.type, *owner, file.linkname, digest)
