@@ -1,5 +1,6 @@
 """The real servers, started once for all tests that ask for them."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from tests.storage.server import ObjectServer
 settings.register_profile("no-deadline", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile("no-deadline")
+
+# A shell starts what runs in its background with interrupts ignored. The programs that the tests
+# start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PARTITIONS = 4
 MODEL = "resnet20_cifar10"
