@@ -109,8 +109,7 @@ def test_images_at_offsets_that_the_broker_had_before_it_lost_its_log_are_answer
         start_bridge(
             brokers=broker.bootstrap, images_topic=topics.images, delivery=delivery,
             predictions_topic=topics.predictions, dead_letters_topic=topics.dead_letters,
-            # Kafka's client can hang in a call when the broker comes back: for twice this time.
-            group=f"group-{uuid.uuid4()}", transaction_timeout_s="5",
+            group=f"group-{uuid.uuid4()}",
         )  # fmt: skip
         send(broker.bootstrap, topics.images, as_records(images, 300))
         collect_answers(broker, topics, 300)

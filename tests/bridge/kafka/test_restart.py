@@ -1,0 +1,38 @@
+"""A broker that is restarted while the bridge has nothing to do, on a real one."""
+
+import uuid
+from pathlib import Path
+
+from producer.encoding import Encoding
+from producer.sources import cifar10
+from stack.kafka import Kafka
+from stack.topics import create_topics
+from tests.bridge.answers import as_records, collect_answers, ids
+from tests.bridge.conftest import StartBridge
+from tests.conftest import Topics
+from tests.kafka_client import send
+
+
+def test_exactly_once_the_same_client_goes_on_after_a_restart(
+    start_bridge: StartBridge, tmp_path: Path
+) -> None:
+    topics = Topics("images", "predictions", "images.dlq")
+    images = as_records(cifar10(Encoding.RAW), 2)
+    with Kafka(tmp_path / "kafka") as broker:
+        create_topics(
+            broker.bootstrap,
+            dict.fromkeys((topics.images, topics.predictions, topics.dead_letters), 1),
+        )
+        bridge = start_bridge(
+            brokers=broker.bootstrap, images_topic=topics.images, delivery="exactly-once",
+            predictions_topic=topics.predictions, dead_letters_topic=topics.dead_letters,
+            group=f"group-{uuid.uuid4()}",
+        )  # fmt: skip
+        for count in (1, 2):
+            send(broker.bootstrap, topics.images, images[count - 1 : count])
+            messages = collect_answers(broker, topics, count)
+            broker.stop()
+            broker.start()
+    assert set(ids(messages).values()) == {1}
+    # A client whose call hangs is replaced, which the bridge says.
+    assert '"fenced"' not in bridge.log_path.read_text()
