@@ -3,6 +3,7 @@
 import platform
 import random
 import threading
+import time
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -45,6 +46,9 @@ log = structlog.get_logger()
 
 SETTLE_S = 30.0
 """Bound on committing the completed prefixes after a failure, in seconds."""
+LAST_COMMIT_S = 5.0
+"""Time after the drain in which the last offsets must be committed, in seconds; then the client's
+calls, which last until Kafka is back, are left to themselves."""
 OF_KAFKA = (KafkaException, FencedError)
 """Errors after which nothing can be committed, or must not be. A record that Kafka refuses is not
 one of them: without that commit, what is complete would be sent again at each start, and fail at
@@ -216,13 +220,17 @@ class App:
         )  # fmt: skip
         if self._stop.is_set():
             intake.stop()
-        while not self._ended.is_set() and not intake.join(0.2):
-            pass
+        give_up_at = float("inf")
+        while not self._ended.is_set() and not intake.join(0.2) and time.monotonic() < give_up_at:
+            if self._stop.is_set():
+                give_up_at = min(
+                    give_up_at, time.monotonic() + settings.drain_timeout_s + LAST_COMMIT_S
+                )
         self._started = False
         if self._failure is not None and not isinstance(self._failure, OF_KAFKA):
             intake.join(SETTLE_S)
         intake.stop(at_once=True)
-        clean = intake.join(10) and intake.left is None and self._failure is None
+        clean = intake.join(LAST_COMMIT_S) and intake.left is None and self._failure is None
         parts.end(clean=clean)
         if self._failure is not None:
             raise self._failure

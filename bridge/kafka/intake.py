@@ -84,7 +84,9 @@ class Intake:
         self._thread = Thread(target=self._run, name="intake", daemon=True)
         self.beat = time.monotonic()
         """Monotonic seconds of the loop's last turn, for the liveness check."""
-        self.left: str | None = "the consumer did not end in time"
+        self.left: str | None = (
+            "Kafka's client did not end in time: what was not committed will be delivered again"
+        )
         """After a stop: what was not answered, or not committed; None when all was."""
 
     def resize(self, max_images: int) -> None:
