@@ -68,10 +68,25 @@ def load(flags: Mapping[str, object]) -> Settings:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     except (UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    except (SettingsError, ValueError) as error:
+    except SettingsError as error:
+        raise ConfigError(_unreadable(error)) from None
+    except ValueError as error:
         raise ConfigError(str(error)) from None
     finally:
         toml_path.reset(token)
+
+
+def _unreadable(error: SettingsError) -> str:
+    """What is wrong with the variable of a setting with several values: it must be JSON."""
+    named = re.search('field "([a-z_]+)"', str(error))
+    variable = "" if named is None else f"BRIDGE_{named[1].upper()}"
+    given = {name.upper(): text for name, text in os.environ.items()}
+    if named is None or variable not in given:
+        return str(error)
+    return (
+        f'{variable}: {given[variable][:100]!r} is not JSON, such as {{"KEY": "VALUE"}}; '
+        "docs/configuration.md has the form of each setting"
+    )
 
 
 def _in_file(error: ErrorDetails, flags: Mapping[str, object], path: Path | None) -> str:

@@ -233,3 +233,9 @@ def test_outputs_are_those_of_the_model_parameters(monkeypatch: pytest.MonkeyPat
     for told in (["--outputs", "a,b"], ["--model-parameters", f"{parameter}=a,b"]):
         startup.connect(read(*told), address)
     assert [dict(one["wanted"].parameters) for one in asked] == [{parameter: "a,b"}] * 2
+
+
+def test_a_variable_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_KAFKA_PRODUCER", "linger.ms=5")
+    with pytest.raises(ConfigError, match=r"^BRIDGE_KAFKA_PRODUCER: 'linger"):
+        load({})

@@ -28,7 +28,7 @@ def test_two_runs_are_set_side_by_side_in_the_terminal(runs: list[str]) -> None:
         [sys.executable, str(COMPARE), *runs], capture_output=True, text=True, check=True
     )
     p50 = next(line for line in done.stdout.splitlines() if "p50" in line)
-    assert p50.replace("│", "").split() == ["p50", "1", "ms", "3", "ms", "+200.1%", "worse"]
+    assert p50.replace("│", "").split() == ["p50", "1", "ms", "3", "ms", "+200.0%", "worse"]
 
 
 def test_a_summary_can_be_named_itself_and_a_page_is_written_if_asked(
