@@ -109,7 +109,8 @@ def test_images_at_offsets_that_the_broker_had_before_it_lost_its_log_are_answer
         start_bridge(
             brokers=broker.bootstrap, images_topic=topics.images, delivery=delivery,
             predictions_topic=topics.predictions, dead_letters_topic=topics.dead_letters,
-            group=f"group-{uuid.uuid4()}",
+            # At the end, the broker is gone before the bridge: its last commit is not waited for.
+            group=f"group-{uuid.uuid4()}", drain_timeout_s="1",
         )  # fmt: skip
         send(broker.bootstrap, topics.images, as_records(images, 300))
         collect_answers(broker, topics, 300)
