@@ -3,11 +3,10 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from benchmarks.latency import latency
 from benchmarks.plan import Plan, Result
-from benchmarks.procfs import PROC, tree
+from benchmarks.procfs import threads
 from benchmarks.progress import Progress
 from benchmarks.rig import Rig
 from stack.errors import StackError
@@ -32,12 +31,11 @@ def apart(rig: Rig, plan: Plan, progress: Progress) -> Result:
 def confine(pids: Iterable[int], cores: Iterable[int]) -> None:
     """Let processes, with all that they have started, run only on these cores."""
     wanted = set(cores)
-    for pid in tree(pids):
-        for thread in Path(PROC, str(pid), "task").iterdir():
-            try:
-                os.sched_setaffinity(int(thread.name), wanted)
-            except ProcessLookupError:  # it ended meanwhile
-                continue
+    for thread in threads(pids):
+        try:
+            os.sched_setaffinity(int(thread.name), wanted)
+        except ProcessLookupError:  # it ended meanwhile
+            continue
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import subjects
 from benchmarks.latency import through_kafka
 from benchmarks.plan import Plan, Result
-from benchmarks.procfs import PROC, tree, tree_usage
+from benchmarks.procfs import threads, tree_usage
 from benchmarks.progress import Progress
 from benchmarks.rig import Rig
 from benchmarks.window import running, wait_until
@@ -74,13 +73,13 @@ def _measure(rig: Rig, seconds: float) -> dict[str, dict[str, float]]:
 def _sample(rig: Rig, bridge: int) -> dict[str, Used]:
     """What each part has used so far."""
     found = {
-        name: Used(tree_usage(pids).cpu_s, sum(one.wakes for _, one in threads(pids)))
+        name: Used(tree_usage(pids).cpu_s, sum(one.wakes for _, one in used_by(pids)))
         for name, pids in (
             ("broker", rig.kafka_pids), ("Triton", [rig.triton.pid]), ("bridge", [bridge]),
         )
     }  # fmt: skip
     rest = found["bridge"].cpu_s
-    for comm, used in threads([bridge]):
+    for comm, used in used_by([bridge]):
         kind = next((kind for begin, kind in KINDS.items() if comm.startswith(begin)), PYTHON)
         cpu_s, wakes = found.get(kind, NOTHING)
         found[kind] = Used(cpu_s + used.cpu_s, wakes + used.wakes)
@@ -90,13 +89,12 @@ def _sample(rig: Rig, bridge: int) -> dict[str, Used]:
     return found
 
 
-def threads(pids: Iterable[int]) -> Iterator[tuple[str, Used]]:
+def used_by(pids: Iterable[int]) -> Iterator[tuple[str, Used]]:
     """The name and the use of each thread of the processes and their descendants."""
-    for pid in tree(pids):
-        for thread in Path(PROC, str(pid), "task").iterdir():
-            try:
-                nanoseconds, _, turns = (thread / "schedstat").read_text().split()
-                name = (thread / "comm").read_text().strip()
-            except OSError:  # it ended meanwhile
-                continue
-            yield name, Used(int(nanoseconds) / 1e9, int(turns))
+    for thread in threads(pids):
+        try:
+            nanoseconds, _, turns = (thread / "schedstat").read_text().split()
+            name = (thread / "comm").read_text().strip()
+        except OSError:  # it ended meanwhile
+            continue
+        yield name, Used(int(nanoseconds) / 1e9, int(turns))

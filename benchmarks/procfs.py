@@ -1,7 +1,7 @@
 """CPU time and memory of process trees, from Linux's /proc."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +46,12 @@ def tree_usage(roots: Iterable[int]) -> Usage:
 def tree(roots: Iterable[int]) -> set[int]:
     """`roots` and their descendants that still run."""
     return set(_tree(roots))
+
+
+def threads(roots: Iterable[int]) -> Iterator[Path]:
+    """The folder in /proc of each thread of `roots` and their descendants."""
+    for pid in tree(roots):
+        yield from (PROC / str(pid) / "task").iterdir()
 
 
 def _tree(roots: Iterable[int]) -> dict[int, _Process]:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from benchmarks.apart import confine
-from benchmarks.lone import threads
+from benchmarks.lone import used_by
 from benchmarks.procfs import PROC
 
 THREADS = (
@@ -28,7 +28,7 @@ def test_every_thread_is_confined_and_counted() -> None:
         confine([process.pid], [core])
         tasks = [int(one.name) for one in (PROC / str(process.pid) / "task").iterdir()]
         assert [os.sched_getaffinity(task) for task in tasks] == [{core}, {core}]
-        used = [one for _, one in threads([process.pid])]
+        used = [one for _, one in used_by([process.pid])]
         process.communicate()
     assert len(used) == 2
     assert sum(one.cpu_s for one in used) > 0
