@@ -1,17 +1,32 @@
 """A bridge that runs for one test, on the session's Kafka and Triton."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from stack.bridge import Bridge
 from stack.kafka import Kafka
+from stack.topics import create_topics
 from stack.triton import Triton
 from tests.conftest import Topics
 
 StartBridge = Callable[..., Bridge]
+
+OWN = Topics("images", "predictions", "images.dlq")
+"""The topics of a broker that a test has for itself."""
+
+
+@contextmanager
+def own_broker(folder: Path, partitions: int = 1) -> Iterator[tuple[Kafka, dict[str, str]]]:
+    """A broker that the test may stop, with the topics `OWN`; and a bridge's settings for it."""
+    with Kafka(folder / "kafka") as broker:
+        topics = (OWN.images, OWN.predictions, OWN.dead_letters)
+        create_topics(broker.bootstrap, dict.fromkeys(topics, partitions))
+        names = ("images_topic", "predictions_topic", "dead_letters_topic")
+        yield broker, {"brokers": broker.bootstrap, **dict(zip(names, topics, strict=True))}
+
 
 CRASH, HANG = b"BM crash, please", b"BM hang, please"
 FRAGILE = f"""\

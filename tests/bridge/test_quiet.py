@@ -14,9 +14,8 @@ from confluent_kafka import Producer
 from producer.encoding import Encoding
 from stack.bridge import Bridge
 from stack.kafka import Kafka
-from stack.topics import create_topics
 from stack.triton import Triton
-from tests.bridge.conftest import StartBridge
+from tests.bridge.conftest import OWN, StartBridge, own_broker
 from tests.conftest import PARTITIONS, Topics
 from tests.faults.load import Load
 from tests.waiting import eventually
@@ -105,20 +104,9 @@ def test_half_a_minute_without_triton_is_twenty_lines(
 def test_half_a_minute_without_kafka_is_twenty_lines(
     start_bridge: StartBridge, tmp_path: Path, delivery: str
 ) -> None:
-    topics = Topics("images", "predictions", "images.dlq")
-    with Kafka(tmp_path / "kafka") as kafka:
-        create_topics(
-            kafka.bootstrap,
-            dict.fromkeys((topics.images, topics.predictions, topics.dead_letters), PARTITIONS),
-        )
-        bridge = start_bridge(
-            delivery=delivery,
-            brokers=kafka.bootstrap,
-            images_topic=topics.images,
-            predictions_topic=topics.predictions,
-            dead_letters_topic=topics.dead_letters,
-        )
-        with flowing(kafka, topics):
+    with own_broker(tmp_path, PARTITIONS) as (kafka, settings):
+        bridge = start_bridge(**settings, delivery=delivery)
+        with flowing(kafka, OWN):
             said = through_outage(bridge, kafka.kill, kafka.start)
     told(said)
 

@@ -2,18 +2,14 @@
 
 import os
 import signal
-import uuid
 from pathlib import Path
 
 import pytest
 
 from producer.encoding import Encoding
 from producer.sources import cifar10
-from stack.kafka import Kafka
-from stack.topics import create_topics
 from tests.bridge.answers import as_records, collect_answers, ids
-from tests.bridge.conftest import StartBridge
-from tests.conftest import Topics
+from tests.bridge.conftest import OWN, StartBridge, own_broker
 from tests.kafka_client import send
 
 
@@ -21,20 +17,13 @@ from tests.kafka_client import send
 def test_a_stop_ends_while_the_broker_is_away(
     start_bridge: StartBridge, tmp_path: Path, delivery: str
 ) -> None:
-    topics = Topics("images", "predictions", "images.dlq")
-    with Kafka(tmp_path / "kafka") as broker:
-        create_topics(
-            broker.bootstrap,
-            dict.fromkeys((topics.images, topics.predictions, topics.dead_letters), 1),
-        )
+    with own_broker(tmp_path) as (broker, settings):
+        # Nothing is committed before the broker goes.
         bridge = start_bridge(
-            brokers=broker.bootstrap, images_topic=topics.images, delivery=delivery,
-            predictions_topic=topics.predictions, dead_letters_topic=topics.dead_letters,
-            # Nothing is committed before the broker goes.
-            group=f"group-{uuid.uuid4()}", commit_interval_s="60", drain_timeout_s="1",
-        )  # fmt: skip
-        send(broker.bootstrap, topics.images, as_records(cifar10(Encoding.RAW), 1))
-        collect_answers(broker, topics, 1)
+            **settings, delivery=delivery, commit_interval_s="60", drain_timeout_s="1"
+        )
+        send(broker.bootstrap, OWN.images, as_records(cifar10(Encoding.RAW), 1))
+        collect_answers(broker, OWN, 1)
         broker.kill()
         os.kill(bridge.pid, signal.SIGTERM)
         status = bridge.wait_exit(120)
@@ -46,21 +35,12 @@ def test_a_stop_ends_while_the_broker_is_away(
 def test_exactly_once_the_same_client_goes_on_after_a_restart(
     start_bridge: StartBridge, tmp_path: Path
 ) -> None:
-    topics = Topics("images", "predictions", "images.dlq")
     images = as_records(cifar10(Encoding.RAW), 2)
-    with Kafka(tmp_path / "kafka") as broker:
-        create_topics(
-            broker.bootstrap,
-            dict.fromkeys((topics.images, topics.predictions, topics.dead_letters), 1),
-        )
-        bridge = start_bridge(
-            brokers=broker.bootstrap, images_topic=topics.images, delivery="exactly-once",
-            predictions_topic=topics.predictions, dead_letters_topic=topics.dead_letters,
-            group=f"group-{uuid.uuid4()}",
-        )  # fmt: skip
+    with own_broker(tmp_path) as (broker, settings):
+        bridge = start_bridge(**settings, delivery="exactly-once")
         for count in (1, 2):
-            send(broker.bootstrap, topics.images, images[count - 1 : count])
-            messages = collect_answers(broker, topics, count)
+            send(broker.bootstrap, OWN.images, images[count - 1 : count])
+            messages = collect_answers(broker, OWN, count)
             broker.stop()
             broker.start()
     assert set(ids(messages).values()) == {1}

@@ -1,7 +1,6 @@
 """Records that come again, and others that take the place of lost ones: all are answered."""
 
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,11 +15,8 @@ from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
 from producer.encoding import Encoding
 from producer.sources import cifar10
-from stack.kafka import Kafka
-from stack.topics import create_topics
 from tests.bridge.answers import as_records, collect_answers, ids
-from tests.bridge.conftest import StartBridge
-from tests.conftest import Topics
+from tests.bridge.conftest import OWN, StartBridge, own_broker
 from tests.kafka_client import send
 
 TOPIC = "images"
@@ -99,25 +95,16 @@ def test_records_that_come_again_after_a_rebalance_are_taken_again() -> None:
 def test_images_at_offsets_that_the_broker_had_before_it_lost_its_log_are_answered(
     start_bridge: StartBridge, tmp_path: Path, delivery: str
 ) -> None:
-    topics = Topics("images", "predictions", "images.dlq")
     images = cifar10(Encoding.RAW)
-    with Kafka(tmp_path / "kafka") as broker:
-        create_topics(
-            broker.bootstrap,
-            dict.fromkeys((topics.images, topics.predictions, topics.dead_letters), 1),
-        )
-        start_bridge(
-            brokers=broker.bootstrap, images_topic=topics.images, delivery=delivery,
-            predictions_topic=topics.predictions, dead_letters_topic=topics.dead_letters,
-            # At the end, the broker is gone before the bridge: its last commit is not waited for.
-            group=f"group-{uuid.uuid4()}", drain_timeout_s="1",
-        )  # fmt: skip
-        send(broker.bootstrap, topics.images, as_records(images, 300))
-        collect_answers(broker, topics, 300)
+    with own_broker(tmp_path) as (broker, settings):
+        # At the end, the broker is gone before the bridge: its last commit is not waited for.
+        start_bridge(**settings, delivery=delivery, drain_timeout_s="1")
+        send(broker.bootstrap, OWN.images, as_records(images, 300))
+        collect_answers(broker, OWN, 300)
         broker.stop()
         shutil.rmtree(broker.directory / "data/images-0")
         broker.start()
         again = as_records(images, 500)[300:]
-        send(broker.bootstrap, topics.images, again)
-        messages = collect_answers(broker, topics, 500)
+        send(broker.bootstrap, OWN.images, again)
+        messages = collect_answers(broker, OWN, 500)
         assert set(ids(messages).values()) == {1}
