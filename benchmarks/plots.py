@@ -64,7 +64,7 @@ def _throughput(axes: Axes, section: Section) -> None:
         CEILING
         if name.startswith("ceiling")
         else OURS
-        if name.startswith("bridge") or name == SEVERAL_BRIDGES
+        if name.startswith("bridge") or name in SEVERAL_BRIDGES
         else OTHERS
         for name in names
     ]

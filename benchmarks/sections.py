@@ -1,6 +1,7 @@
 """The sections of the benchmark. Each has its own servers and gives a result for JSON."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from benchmarks import subjects
 from benchmarks.apart import apart
@@ -70,7 +71,7 @@ def throughput(rig: Rig, plan: Plan, progress: Progress) -> Result:
     if plan.essential:
         todo = {name: run for name, run in todo.items() if name in ESSENTIAL}
     if rig.device == "cuda":
-        todo[SEVERAL_BRIDGES] = lambda: ours(count=int(SEVERAL_BRIDGES.split()[0]))
+        todo |= {name: partial(ours, count=count) for name, count in SEVERAL_BRIDGES.items()}
     settings = {
         "ceiling_batch": batch, "ceiling_in_flight": in_flight, "load processes": subjects.LOADS,
         "max_batch": rig.max_batch, "instances": rig.instances, "encoding": "raw uint8 32x32x3",

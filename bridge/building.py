@@ -33,6 +33,7 @@ from bridge.pipeline import Pipeline
 from bridge.predicting import Predictions
 from bridge.reading import ImageReader
 from bridge.references.finding import References
+from bridge.room import Room, room_for
 from bridge.routing import Routes
 from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
@@ -44,12 +45,6 @@ from wire.prediction import Serializer
 if TYPE_CHECKING:
     from bridge.references.fetcher import Fetcher
     from bridge.tracing import BridgeTracing
-
-BUFFERED_BATCHES = 8
-"""Batches that may be in flight for each request that Triton may have: one is being answered, one
-waits, two are being received or decoded, and as many again are being published or are in a
-transaction."""
-
 
 FETCHES_IN_FLIGHT = 256
 """Images that may be in flight in addition where some are fetched from object storage. It is twice
@@ -107,11 +102,19 @@ def build(
         settings, consumer, assignment, metrics, spec.name, transactional_id, events
     )
 
-    def max_images(slots: int) -> int:
-        default = BUFFERED_BATCHES * spec.max_batch * slots
-        if allowed:
-            default += FETCHES_IN_FLIGHT  # a distant store needs more images in flight
-        return settings.max_buffered_images or default
+    pixel_bytes = prod(spec.shape or (0,)) * spec.input.tensor.itemsize
+
+    def room(slots: int) -> Room:
+        return room_for(
+            slots,
+            spec.max_batch,
+            pixel_bytes,
+            images=settings.max_buffered_images,
+            size=settings.max_buffered_bytes,
+            largest=settings.max_image_bytes,
+            # A distant store needs more images in flight.
+            fetched=FETCHES_IN_FLIGHT if allowed else 0,
+        )
 
     batcher: Batcher[DecodedImage] = Batcher(
         spec.max_batch, pool.slots, settings.retry_min_s, settings.retry_max_s,
@@ -135,8 +138,7 @@ def build(
         freshness=settings.freshness,
         tracing=tracing,
     )
-    pixel_bytes = prod(spec.shape or (0,)) * spec.input.tensor.itemsize
-    fetcher = _make_fetcher(settings, allowed, assignment, metrics, events)
+    fetcher = _make_fetcher(settings, allowed, assignment, metrics, events, room(pool.slots).size)
     reader = ImageReader(
         rules=ImageRules(
             spec.shape,
@@ -181,8 +183,7 @@ def build(
         delivery=delivery,
         pixel_bytes=pixel_bytes,
         unwrapped_bytes=settings.wrapping.extra_bytes,
-        max_images=max_images(pool.slots),
-        max_bytes=settings.max_buffered_bytes,
+        room=room(pool.slots),
         commit_interval_s=settings.commit_interval_s,
         drain_timeout_s=settings.drain_timeout_s,
         stalled=lambda: (
@@ -194,7 +195,7 @@ def build(
         watch=watch,
         broker_assigns=consumer_option(settings, "group.protocol") == "consumer",
     )
-    return Parts(assignment, watch, delivery, fetcher, batcher, pipeline, intake, max_images)
+    return Parts(assignment, watch, delivery, fetcher, batcher, pipeline, intake, room)
 
 
 def _make_delivery(
@@ -256,6 +257,7 @@ def _make_fetcher(
     assignment: Assignment[Publication],
     metrics: Metrics,
     events: Events,
+    max_bytes: int,
 ) -> "Fetcher | None":
     """The fetcher of images in object storage; None where no image may be fetched."""
     if not allowed:
@@ -276,7 +278,7 @@ def _make_fetcher(
         ),
         assignment=assignment,
         metrics=metrics,
-        max_bytes=settings.max_buffered_bytes,
+        max_bytes=max_bytes,
         max_object=settings.max_image_bytes,
         failed=events.failed,
     )

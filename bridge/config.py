@@ -205,7 +205,10 @@ class Settings(BaseSettings):
         "/image/url; events of object stores need none",
     )
     max_buffered_bytes: int = Field(
-        64 * MIB, gt=0, description="images in flight, in bytes, before the bridge stops fetching"
+        0,
+        ge=0,
+        description="images in flight, in bytes, before the bridge stops fetching; 0: enough to "
+        "keep Triton busy, between 64 and 256 MiB",
     )
     max_buffered_images: int = Field(
         0,
@@ -288,7 +291,7 @@ class Settings(BaseSettings):
             raise ValueError(f"image_field has no effect with value_format {self.value_format}")
         if self.retry_max_s < self.retry_min_s:
             raise ValueError("retry_max_s is below retry_min_s")
-        if self.max_image_bytes > self.max_buffered_bytes:
+        if 0 < self.max_buffered_bytes < self.max_image_bytes:
             raise ValueError("max_image_bytes is above max_buffered_bytes: it could never be held")
         return self
 

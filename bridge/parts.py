@@ -12,6 +12,7 @@ from bridge.kafka.delivery import Delivery
 from bridge.kafka.intake import Intake
 from bridge.kafka.watch import Watch
 from bridge.pipeline import Pipeline
+from bridge.room import Room
 from bridge.triton.pool import Pool
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class Parts:
 
     Attributes:
         fetcher: None where no image may be fetched from object storage.
-        max_images: returns the number of images that may be in flight, from the number of
-            requests that Triton takes at a time.
+        room: returns the bounds on what is in flight, from the number of requests that Triton
+            takes at a time.
     """
 
     assignment: Assignment[Publication]
@@ -39,7 +40,7 @@ class Parts:
     batcher: Batcher[DecodedImage]
     pipeline: Pipeline
     intake: Intake
-    max_images: Callable[[int], int]
+    room: Callable[[int], Room]
 
     def start(self, pool: Pool) -> None:
         """Start everything; images are taken from now on.
@@ -50,7 +51,7 @@ class Parts:
 
         def resized(slots: int) -> None:
             self.batcher.max_inflight = slots
-            self.intake.resize(self.max_images(slots))
+            self.intake.resize(self.room(slots))
 
         def parked(batches: int) -> None:
             self.batcher.parked = batches

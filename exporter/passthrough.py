@@ -29,6 +29,11 @@ ENSEMBLE, STEP = "{name}_encoded", "{name}_decode"
 DECODERS = 2
 """Decoding processes by default; one for each core is the best choice."""
 
+DECODED_PIXELS = 1 << 20
+"""Pixels that a decoding process makes for one request: 20 images of 224x224. A request is decoded
+by one process, which takes milliseconds for each photo. With 128 of them in a request, most
+processes had none. The network's batcher collects the decoded images of several requests."""
+
 MAX_IMAGE_BYTES = 16 << 20
 MAX_PIXELS = 50_000_000
 """Most pixels of an image: the bridge's default where it decodes by itself."""
@@ -101,7 +106,8 @@ def export_ensemble(
     """Write `<name>_decode` and `<name>_encoded` beside the network, if they are not there yet.
 
     Args:
-        name, weights, version, max_batch_size: those of the network's export.
+        name, weights, version: those of the network's export.
+        max_batch_size: the network's; the ensemble's is smaller where images are large.
         decoders: processes of the decoding step; on GPUs, processes for each GPU.
         dali: whether NVIDIA DALI decodes JPEGs.
         device: where DALI does: auto (a GPU where Triton sees one), cpu or cuda.
@@ -124,7 +130,8 @@ def export_ensemble(
         raise ExportError(f"decoders is between 1 and 1024, not {decoders}")
     rules = {f"{version}/{path.relative_to(ROOT)}": path for path in needed_files(CODE, ROOT)}
     names = {"name": name, "step": STEP.format(name=name), "ensemble": ENSEMBLE.format(name=name)}
-    common = {**names, "header": HEADER, "max_batch_size": max_batch_size}
+    most = max(1, DECODED_PIXELS // (model.size[0] * model.size[1]))
+    common = {**names, "header": HEADER, "max_batch_size": min(max_batch_size, most)}
     parameters = {
         **preprocess_parameters(model),
         "max_image_bytes": str(MAX_IMAGE_BYTES),

@@ -13,6 +13,7 @@ from bridge.kafka.delivery import Delivery
 from bridge.kafka.records import Records
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
+from bridge.room import Room
 
 log = structlog.get_logger()
 
@@ -50,8 +51,7 @@ class Intake:
         delivery: Delivery,
         pixel_bytes: int = 0,
         unwrapped_bytes: Callable[[bytes], int] = lambda _: 0,
-        max_images: int,
-        max_bytes: int,
+        room: Room,
         commit_interval_s: float,
         drain_timeout_s: float,
         stalled: Callable[[], bool],
@@ -62,7 +62,7 @@ class Intake:
         self._watch = watch
         self._records = Records(
             consumer, assignment, watch, pixel_bytes=pixel_bytes, unwrapped_bytes=unwrapped_bytes,
-            max_images=max_images, max_bytes=max_bytes,
+            room=room,
         )  # fmt: skip
         self._broker_assigns = broker_assigns
         self._consumer = consumer
@@ -89,9 +89,9 @@ class Intake:
         )
         """After a stop: what was not answered, or not committed; None when all was."""
 
-    def resize(self, max_images: int) -> None:
-        """Allow `max_images` images in flight from now on; any thread may call it."""
-        self._records.resize(max_images)
+    def resize(self, room: Room) -> None:
+        """Allow this much in flight from now on; any thread may call it."""
+        self._records.resize(room)
 
     def start(self) -> None:
         self._thread.start()

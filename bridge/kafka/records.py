@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Position
 from bridge.kafka.watch import Watch
+from bridge.room import Room
 from wire.record import read_record
 
 FETCH = 256
@@ -35,27 +36,26 @@ class Records:
         *,
         pixel_bytes: int,
         unwrapped_bytes: Callable[[bytes], int],
-        max_images: int,
-        max_bytes: int,
+        room: Room,
     ) -> None:
         self._consumer = consumer
         self._assignment = assignment
         self._watch = watch
         self._pixel_bytes = pixel_bytes
         self._unwrapped_bytes = unwrapped_bytes
-        self._max_bytes = max_bytes
         self._largest = 0
         """Bytes of the largest record of the last fetch: the next ones may be as large."""
         self._begun: list[ReceivedRecord] = []
         """Records that were taken and not yet handed on."""
-        self.resize(max_images)
+        self.resize(room)
 
-    def resize(self, max_images: int) -> None:
-        """Allow `max_images` images in flight from now on; any thread may call it."""
-        self._fetch_size = min(FETCH, max(1, max_images // 4))
+    def resize(self, room: Room) -> None:
+        """Allow this much in flight from now on; any thread may call it."""
+        self._max_bytes = room.size
+        self._fetch_size = min(FETCH, max(1, room.images // 4))
         # Wait for room for a whole fetch: to take records one by one, whenever an image leaves,
         # costs several times as much.
-        self._room_from = max_images - self._fetch_size + 1
+        self._room_from = room.images - self._fetch_size + 1
 
     def wait_room(self, timeout_s: float) -> bool:
         """Wait until there is room for a whole fetch; False after `timeout_s` seconds."""

@@ -68,7 +68,7 @@ class TritonPythonModel:
         return pixels
 
     def _predict(self, batches: list[Array]) -> list[list[Any]]:
-        found = self.model(batches[0] if len(batches) == 1 else np.concatenate(batches))
+        found = self.model(batches)
         answers, start = [], 0
         for batch in batches:
             end = start + len(batch)
@@ -82,8 +82,13 @@ class TritonPythonModel:
         return answers
 
 
-Predict = Callable[[Array], list[Array]]
-"""Pixels of some images to the outputs, in the order of the configuration."""
+Predict = Callable[[list[Array]], list[Array]]
+"""Pixels of some images, in one or more arrays, to the outputs, in the order of the
+configuration."""
+
+
+def _joined(batches: list[Array]) -> Array:
+    return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
 
 def _load_torch(path: Path, config: dict[str, Any], args: dict[str, str]) -> tuple[Predict, object]:
@@ -105,9 +110,25 @@ def _load_torch(path: Path, config: dict[str, Any], args: dict[str, str]) -> tup
             warnings.filterwarnings("ignore", r"\w+ always returns a")
         model = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]  # untyped
 
-    def predict(pixels: Array) -> list[Array]:
+    # Memory that a GPU reads by itself. From any other, the driver copies piece by piece first,
+    # and the program waits.
+    kept = torch.empty(0, dtype=torch.uint8)
+
+    def gather(batches: list[Array]) -> Any:
+        nonlocal kept
+        if number is None:
+            return torch.from_numpy(_joined(batches))
+        size = sum(one.size for one in batches)
+        if size > len(kept):
+            kept = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        pixels = kept[:size].view(-1, *batches[0].shape[1:])
+        np.concatenate(batches, out=pixels.numpy())
+        return pixels
+
+    def predict(batches: list[Array]) -> list[Array]:
         with torch.inference_mode():
-            found = model(torch.from_numpy(pixels).to(device))
+            # The answers' way back waits for the GPU, so that `kept` is free after it.
+            found = model(gather(batches).to(device, non_blocking=True))
         return [one.cpu().numpy() for one in (found if isinstance(found, tuple) else (found,))]
 
     return predict, device
@@ -125,8 +146,8 @@ def _load_onnx(path: Path, config: dict[str, Any], args: dict[str, str]) -> tupl
     options.intra_op_num_threads = _threads(config)
     session = onnxruntime.InferenceSession(path, options, providers=providers)
 
-    def predict(pixels: Array) -> list[Array]:
-        found: list[Array] = session.run(None, {INPUT: pixels})
+    def predict(batches: list[Array]) -> list[Array]:
+        found: list[Array] = session.run(None, {INPUT: _joined(batches)})
         return found
 
     return predict, session.get_providers()[0]

@@ -10,6 +10,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.delivery import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
+from bridge.room import Room
 from wire.record import RECORD_OVERHEAD
 
 PIXELS = 3000
@@ -73,7 +74,7 @@ def run(
 
     intake = Intake(
         cast("Any", kafka), "images", assignment, Metrics(), take=take,
-        delivery=cast("Delivery", delivery), pixel_bytes=PIXELS, max_images=64, max_bytes=1 << 20,
+        delivery=cast("Delivery", delivery), pixel_bytes=PIXELS, room=Room(64, 1 << 20),
         commit_interval_s=0.1, drain_timeout_s=1, stalled=lambda: True, failed=failures.append,
     )  # fmt: skip
     intake.start()

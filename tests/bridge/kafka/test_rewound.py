@@ -13,6 +13,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.delivery import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
+from bridge.room import Room
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from tests.bridge.answers import as_records, collect_answers, ids
@@ -81,7 +82,7 @@ def test_records_that_come_again_after_a_rebalance_are_taken_again() -> None:
 
     intake = Intake(
         cast("Any", Rebalancing()), TOPIC, assignment, Metrics(), take=take,
-        delivery=cast("Delivery", NoDelivery()), max_images=64, max_bytes=1 << 20,
+        delivery=cast("Delivery", NoDelivery()), room=Room(64, 1 << 20),
         commit_interval_s=0.1, drain_timeout_s=1, stalled=lambda: True, failed=failures.append,
     )  # fmt: skip
     intake.start()

@@ -11,6 +11,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.delivery import Delivery
 from bridge.kafka.intake import Intake
 from bridge.metrics import Metrics
+from bridge.room import Room
 
 KEY = ("images", 0)
 PLACES = [TopicPartition(*KEY)]
@@ -88,7 +89,7 @@ def stopped(turns: int | None, drain_timeout_s: float) -> tuple[Intake, Committi
 
     intake = Intake(
         cast("Any", group), KEY[0], assignment, Metrics(), take=take,
-        delivery=cast("Delivery", delivery), max_images=64, max_bytes=1 << 20,
+        delivery=cast("Delivery", delivery), room=Room(64, 1 << 20),
         commit_interval_s=0.1, drain_timeout_s=drain_timeout_s, stalled=lambda: False,
         failed=failures.append,
     )  # fmt: skip
