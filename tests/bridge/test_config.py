@@ -61,7 +61,7 @@ def test_health_is_on_loopback_unless_it_is_told_otherwise() -> None:
         (["--predictions-topic", "images"], "must differ"),
         (["--dead-letters-topic", "predictions"], "must differ"),
         (["--retry-min-s", "9"], "retry_max_s is below retry_min_s"),
-        (["--max-image-bytes", "999999999"], "could never be held"),
+        (["--max-image-bytes", "2000", "--max-buffered-bytes", "1000"], "could never be held"),
         (["--config", "/nonexistent.toml"], "no such file"),
         (["--config", "/"], "config: is a folder: /"),
         (["--brokers", ""], "brokers: no address of a broker"),
