@@ -130,7 +130,9 @@ def export_ensemble(
         raise ExportError(f"decoders is between 1 and 1024, not {decoders}")
     rules = {f"{version}/{path.relative_to(ROOT)}": path for path in needed_files(CODE, ROOT)}
     names = {"name": name, "step": STEP.format(name=name), "ensemble": ENSEMBLE.format(name=name)}
-    most = max(1, DECODED_PIXELS // (model.size[0] * model.size[1]))
+    # A GPU decodes all images of a request side by side.
+    on_gpu = dali and device == "cuda"
+    most = max_batch_size if on_gpu else DECODED_PIXELS // (model.size[0] * model.size[1]) or 1
     common = {**names, "header": HEADER, "max_batch_size": min(max_batch_size, most)}
     parameters = {
         **preprocess_parameters(model),

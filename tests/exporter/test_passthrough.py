@@ -41,10 +41,28 @@ def test_an_image_is_resized_as_the_network_wants_it(tmp_path: Path) -> None:
     assert list(step.output[0].dims) == [224, 224, 3]
     assert step.parameters["preprocess.resize"].string_value == "256"
     assert step.instance_group[0].count == 3
-    assert step.max_batch_size == ensemble.max_batch_size == 32
     assert [one.model_name for one in ensemble.ensemble_scheduling.step] == [
         "resnet50_decode", "resnet50",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "wanted"),
+    [
+        # One process decodes a request: 20 photos are some 60 ms of work, 128 would be 400.
+        (128, {}, 20),
+        (16, {}, 16),
+        (128, {"dali": True, "device": "cpu"}, 20),
+        # A GPU decodes the whole request at once.
+        (128, {"dali": True, "device": "cuda"}, 128),
+    ],
+)
+def test_a_request_of_large_images_is_small(
+    tmp_path: Path, size: int, options: dict[str, Any], wanted: int
+) -> None:
+    export_ensemble("resnet50", tmp_path, weights="none", max_batch_size=size, **options)
+    for name in ("resnet50_decode", "resnet50_encoded"):
+        assert parse((tmp_path / name / "config.pbtxt").read_text()).max_batch_size == wanted
 
 
 @pytest.mark.parametrize(
