@@ -57,7 +57,7 @@ QUICK = Plan(
     2, Watch(1.5, 3.0), 30_000, (LOW, HALF, 0.75, 0.9), 5.0, (10_000, 1_000_000), memory_s=600.0
 )
 
-# A GPU drains a backlog in seconds: four bridges answered 82,000 images/s of one H200.
+# A GPU drains a backlog in seconds: eight bridges answered 128,000 images/s of one H200.
 CUDA_IMAGES = 1_600_000
 FULL_CUDA = replace(FULL, images=CUDA_IMAGES)
 QUICK_CUDA = replace(
