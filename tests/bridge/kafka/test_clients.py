@@ -189,3 +189,17 @@ def test_warnings_of_kafkas_client_are_warnings() -> None:
         ("warning", "OFFSET", "OFFSET [bridge#consumer-1] reset"),
         ("debug", "MEMBERID", "MEMBERID [bridge#consumer-1] new"),
     ]
+
+
+def test_transactions_ask_again_soon_unless_the_settings_say_when(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configs: list[dict[str, object]] = []
+    monkeypatch.setattr(
+        "bridge.kafka.clients.make_client", lambda _, config: configs.append(config)
+    )
+    asked: list[Options] = [{}, {"retry.backoff.ms": 50}]
+    for options in asked:
+        for extra in ({}, {"transactional.id": "a"}):
+            make_producer(settings(producer=options), lambda _: None, lambda _: None, extra)
+    assert [one.get("retry.backoff.ms") for one in configs] == [None, 2, 50, 50]
