@@ -61,8 +61,8 @@ class AtLeastOnce:
         """Held by the thread that hands records to the client. A record that was refused is sent
         again with no other beside it, so that the result is about that record alone."""
         self._matching = RLock()
-        """Held while reports are matched with records and counted, and while records that were sent
-        are being noted. Reports come on whichever thread calls the client."""
+        """Held while reports are matched with records, and while records that were sent are being
+        noted. Reports come on whichever thread calls the client."""
         self._stopping = Event()
         self._lone = Event()
         self._idle = Thread(target=self._serve_idle, name="delivery", daemon=True)
@@ -84,7 +84,7 @@ class AtLeastOnce:
         if not settled:
             return
         # One callback for each batch: one for each image would cost as much as producing it.
-        sent = _Sent(list(settled), list(settled), alone)
+        sent = _Sent(list(settled), [True] + [False] * (len(settled) - 1), alone)
         on_delivery = partial(self._delivered, sent)
         with self._matching:
             for place, (arrival, publication) in enumerate(settled):
@@ -113,17 +113,18 @@ class AtLeastOnce:
             self._reported(sent)
 
     def _reported(self, sent: "_Sent") -> None:
-        """Count one report that has come; the caller holds `_matching`."""
-        sent.waiting.pop()
-        if not sent.waiting and sent.settled:
-            self._acknowledged.append(sent.settled)
+        """Count one report that has come, on any thread."""
+        # The pop of a list is one step, so that one thread alone gets the last item, and only that
+        # one needs the lock.
+        if sent.waiting.pop():
+            with self._matching:
+                if sent.settled:
+                    self._acknowledged.append(sent.settled)
 
     def _delivered(self, sent: "_Sent", error: KafkaError | None, message: Message) -> None:
-        """Note that a record of `sent` was delivered, or not; `waiting` has an item for each report
-        that has not come."""
+        """Note that a record of `sent` was delivered, or not."""
         if error is None:
-            with self._matching:
-                self._reported(sent)
+            self._reported(sent)
             return
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             return  # the bridge is being stopped at once: not delivered, so not committed
@@ -136,9 +137,8 @@ class AtLeastOnce:
                 DeliveryError(f"Kafka refused a record for topic {message.topic()}: {error.str()}")
             )
             return
-        with self._matching:
-            self._refused.append(_Refused(refused, refusal, sent.alone))
-            self._reported(sent)
+        self._refused.append(_Refused(refused, refusal, sent.alone))
+        self._reported(sent)
 
     def _serve_reports(self) -> None:
         self._producer.poll(0)
@@ -261,12 +261,13 @@ class _Sent(NamedTuple):
 
     Attributes:
         settled: the records that were not refused.
-        waiting: one item for each record without a report.
+        waiting: one item for each record without a report; the first one, which is taken last, is
+            True.
         alone: whether this is one record, and no other was with the client at the same time.
     """
 
     settled: list[Settled]
-    waiting: list[Settled]
+    waiting: list[bool]
     alone: bool
 
 
