@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from stack.errors import StackError
 
+STOPPED_S, STOPPED_POLL_S = 10.0, 0.002
 # Reads a pipe that only this process holds open. When this process dies, the guard ends the group.
 GUARD = ("/bin/sh", "-c", "trap '' HUP INT TERM; read -r _; kill -KILL 0")
 
@@ -93,7 +96,18 @@ class Child:
         self._signal_group(signal.SIGKILL)
 
     def pause(self) -> None:
+        """Stop it with SIGSTOP, and wait until each of its threads has stopped.
+
+        Raises:
+            StackError: they have not stopped in time.
+        """
         self._signal_group(signal.SIGSTOP)
+        # The call returns earlier: on a busy machine, a broker went on to answer five records.
+        deadline = time.monotonic() + STOPPED_S
+        while not self.exited and not _stopped(self.pid):
+            if time.monotonic() > deadline:
+                raise StackError(f"process {self.pid} did not stop in {STOPPED_S:.0f} s")
+            time.sleep(STOPPED_POLL_S)
 
     def resume(self) -> None:
         self._signal_group(signal.SIGCONT)
@@ -118,3 +132,12 @@ class Child:
         self._guard.wait()
         assert self._guard.stdin is not None
         self._guard.stdin.close()
+
+
+def _stopped(pid: int) -> bool:
+    """Whether every thread of a process is stopped; a thread that has ended is."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if thread.read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return False
+    return True

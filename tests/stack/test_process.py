@@ -181,3 +181,30 @@ def test_children_start_from_many_threads_at_once(tmp_path: Path) -> None:
         thread.join()
     assert len(children) == 8
     assert all(one.wait(30) and one.fate == "exited with status 0" for one in children)
+
+
+SPINNING = """
+import threading
+def spin():
+    while True:
+        pass
+for _ in range(8):
+    threading.Thread(target=spin, daemon=True).start()
+print("spinning", flush=True)
+spin()
+"""
+
+
+def test_a_paused_process_does_nothing_more(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    child = Child([sys.executable, "-c", SPINNING], log_path=log, env=None, cwd=tmp_path)
+    try:
+        eventually(lambda: log.exists() and "spinning" in log.read_text(), "its threads")
+        child.pause()
+        tasks = Path(f"/proc/{child.pid}/task")
+        states = {
+            (one / "stat").read_text().rpartition(")")[2].split()[0] for one in tasks.iterdir()
+        }
+        assert states == {"T"}
+    finally:
+        child.kill()
