@@ -17,7 +17,7 @@ from bridge.kafka.delivery import DeliveryError, Settled
 from bridge.kafka.pace import Pace
 from bridge.kafka.produce import REFUSALS, instead
 from bridge.kafka.transaction_size import TransactionSize, split
-from bridge.kafka.transactions import FOR_GOOD, Transactions
+from bridge.kafka.transactions import FOR_GOOD, FencedError, Transactions
 from bridge.metrics import Metrics
 
 log = structlog.get_logger()
@@ -25,6 +25,10 @@ log = structlog.get_logger()
 IDLE_WAIT_S = 0.2
 ABORTS = 2
 """Aborts in a row that a rebalance can explain; after more, transactions do not work."""
+UNDELIVERED = 2
+"""Transactions in a row whose records were not delivered in time, after which the client is
+replaced. When one of three brokers had been killed, librdkafka 2.16 sometimes kept the records of
+its partitions for ever, though they had another leader; a new client delivered them at once."""
 
 
 class ExactlyOnce:
@@ -67,6 +71,8 @@ class ExactlyOnce:
         self._metadata: Any = None
         self._settling = False
         """Whether outcomes were taken that are neither committed nor dropped."""
+        self._undelivered = 0
+        """Transactions in a row with records that were not delivered in time."""
         self._stopping = Event()
         self._transactions = Transactions(
             producer, timeout_s=timeout_s, offset_metadata=metadata, stopping=self._stopping
@@ -184,6 +190,7 @@ class ExactlyOnce:
                 raise
             else:
                 self._backoff.reset()
+                self._undelivered = 0
                 self._transactions.problem = None
                 self._committed(part)
                 self._size.committed()
@@ -211,6 +218,12 @@ class ExactlyOnce:
             raise DeliveryError(f"Kafka refuses the answers: {for_good}")
         self._metrics.commits.labels("failed").inc()
         failed.abort_failed(reason)
+        self._undelivered = self._undelivered + 1 if failed.undelivered else 0
+        if self._undelivered >= UNDELIVERED:
+            raise FencedError(
+                f"Kafka's client did not deliver records in {self._timeout_s:.0f} s, "
+                f"{UNDELIVERED} times in a row, though the broker ends its transactions"
+            )
         if refusal is not None:
             # No wait: a refusal has nothing to do with time.
             log.debug("transaction_refused", reason=refusal, error=str(error))

@@ -49,6 +49,7 @@ class Transactions:
         problem: why transactions do not work now; None when they do.
         refusal: the class of the error with which Kafka refused a record of the last transaction.
         for_good: the error of one of its records that does not pass by itself.
+        undelivered: whether one of its records was not delivered in time.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Transactions:
         self.problem: str | None = "transactions have not started yet"
         self.refusal: str | None = None
         self.for_good: str | None = None
+        self.undelivered = False
 
     @property
     def calling(self) -> bool:
@@ -99,6 +101,7 @@ class Transactions:
             FencedError: this producer cannot go on.
         """
         self.refusal = self.for_good = None
+        self.undelivered = False
         self._producer.begin_transaction()
         all_taken = True
         try:
@@ -154,6 +157,8 @@ class Transactions:
             self.refusal = refusal
         elif error.code() in FOR_GOOD:
             self.for_good = error.str()
+        elif error.code() == KafkaError._MSG_TIMED_OUT:
+            self.undelivered = True
 
     def _call(self, call: Callable[[], None]) -> None:
         """Repeat a transaction call that can be resumed, until it has ended."""

@@ -15,7 +15,8 @@ from bridge.images import DecodedImage, EndedRequest, Publication, ReceivedRecor
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce
 from bridge.kafka.delivery import Delivery, DeliveryError
-from bridge.kafka.exactly_once import ExactlyOnce
+from bridge.kafka.exactly_once import UNDELIVERED, ExactlyOnce
+from bridge.kafka.transactions import FencedError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
 from bridge.predicting import Predictions
@@ -293,6 +294,18 @@ def test_what_cannot_pass_is_not_tried_for_ever(kind: str, start: Start) -> None
     assert [type(failure) for failure in desk.failures] == [DeliveryError]
     assert desk.committed == {}
     assert (desk.accounts.answered, desk.accounts.in_flight) == (0, 1), "published is not counted"
+
+
+def test_a_client_that_delivers_nothing_is_replaced(start: Start) -> None:
+    """librdkafka can keep the records of a broker that was killed for ever."""
+    broker = Broker({})
+    broker.unreachable = KafkaError(KafkaError._MSG_TIMED_OUT)
+    desk = start("exactly-once", broker)
+    desk.answer(raw_image(0))
+    desk.settle()
+    assert [type(failure) for failure in desk.failures] == [FencedError]
+    assert broker.aborts == UNDELIVERED
+    assert desk.committed == {}
 
 
 def test_answers_that_come_before_the_generation_is_known_wait_for_it() -> None:
