@@ -28,10 +28,9 @@ from stack.errors import StackError
 from stack.service import Service
 from wire.image import ImageEvent
 
-NETWORKS = {"cpu": ("resnet18", 16, "fp32"), "cuda": ("resnet50", 128, "fp16")}
-"""Network, largest batch and precision by device; weights are random, which cost the same."""
-INSTANCES = {"cpu": 2, "cuda": 4}
-"""Instances of it. With two, a GPU waited for half of the time while the pixels were copied."""
+NETWORKS = {"cpu": ("resnet18", 16, "fp32", 2), "cuda": ("resnet50", 128, "fp16", 4)}
+"""Network, largest batch, precision and instances by device; weights are random, which cost the
+same. With two instances, a GPU waited for half of the time while the pixels were copied."""
 FASTEST = 11_000.0
 """Highest rate for which a topic of pixels is filled: 150 kB for each image, some 20 GB in all."""
 NULL, NULL_DALI = "null_photo", "null_photo_dali"
@@ -48,11 +47,11 @@ FIRST = 1000
 
 def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
     """Images/s of photos through a network of their size, and through one that answers at once."""
-    network, max_batch, precision = NETWORKS[rig.torch_device]
+    network, max_batch, precision, instances = NETWORKS[rig.torch_device]
     images = photo_images()
     pixels = pixels_of(rig.directory / "photos.npz", images)
     with_dali = bool(find_spec("nvidia") and find_spec("nvidia.dali"))
-    repository = _models(rig, network, max_batch, precision, with_dali=with_dali)
+    repository = _models(rig, with_dali=with_dali)
     with rig.other_triton(repository) as served:
 
         def through(model: str, network: str, count: int = 1) -> Callable[[], Window]:
@@ -92,7 +91,7 @@ def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
         progress.say(f"first {FIRST} photos: {rate:,.0f} images/s")
         backlog = served.topic("photos")
         served.fill_images(backlog, images, enough(rate, plan.watch))
-        in_flight = subjects.in_flight(INSTANCES[rig.torch_device])
+        in_flight = subjects.in_flight(instances)
 
         def ceiling() -> Window:
             straight = subjects.triton_load(served, max_batch, in_flight, network, pixels)
@@ -102,18 +101,17 @@ def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
 
         # What the goals need comes first: there may not be time for everything.
         todo = {"ceiling": ceiling, "bridge, raw": raw(1)}
-        several = SEVERAL_BRIDGES[PHOTO_BRIDGES]
         if rig.device == "cuda":
-            todo[f"{PHOTO_BRIDGES}, raw"] = raw(several)
-        todo["bridge, decoded in Triton"] = through(f"{network}_encoded", network)
-        if rig.device == "cuda":
+            several = SEVERAL_BRIDGES[PHOTO_BRIDGES]
             todo |= {
+                f"{PHOTO_BRIDGES}, raw": raw(several),
                 f"{PHOTO_BRIDGES}, decoded in Triton": through(
                     f"{network}_encoded", network, several
                 ),
                 PHOTO_BRIDGES: through(network, network, several),
             }
         todo |= {
+            "bridge, decoded in Triton": through(f"{network}_encoded", network),
             "null model, decoded in Triton": through(f"{NULL}_encoded", NULL),
             "bridge": through(network, network),
             "null model": through(NULL, NULL),
@@ -124,7 +122,7 @@ def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
             )
         mean = sum(len(image.value) for image in images) / len(images)
         settings = {
-            "network": network, "precision": precision, "instances": INSTANCES[rig.torch_device],
+            "network": network, "precision": precision, "instances": instances,
             "photo": f"JPEG {WIDTH}x{HEIGHT}, {mean / 1000:.0f} kB",
             "decoded in Triton by": "DALI" if rig.device == "cuda" and with_dali else "the rules",
             "decoders": CORES, "load processes": subjects.LOADS,
@@ -138,16 +136,17 @@ def _bridges(rig: Rig, source: str, target: str, model: str, count: int = 1) -> 
     return subjects.bridges(rig, source, target, count, model, settings)
 
 
-def _models(rig: Rig, network: str, max_batch: int, precision: str, *, with_dali: bool) -> Path:
+def _models(rig: Rig, *, with_dali: bool) -> Path:
     """A repository with the network, a null model, and their ensembles."""
     from exporter.model import Model  # noqa: PLC0415 - torch takes seconds
     from exporter.passthrough import export_ensemble  # noqa: PLC0415
 
+    network, max_batch, precision, instances = NETWORKS[rig.torch_device]
     # Where a GPU runs the network, it also decodes.
     dali = ("--dali",) if with_dali and rig.device == "cuda" else ()
     kept = rig.export(
         f"photos-{precision}", "--weights", "none", "--max-batch-size", str(max_batch),
-        "--precision", precision, "--instances", str(INSTANCES[rig.torch_device]),
+        "--precision", precision, "--instances", str(instances),
         "--ensemble", "--decoders", str(CORES), *dali, model=network,
     )  # fmt: skip
     repository = rig.directory / "photo-models"

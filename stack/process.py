@@ -11,9 +11,11 @@ from pathlib import Path
 
 from stack.errors import StackError
 
-STOPPED_S, STOPPED_POLL_S = 10.0, 0.002
 # Reads a pipe that only this process holds open. When this process dies, the guard ends the group.
 GUARD = ("/bin/sh", "-c", "trap '' HUP INT TERM; read -r _; kill -KILL 0")
+
+STOPPED_S, STOPPED_POLL_S = 10.0, 0.002
+"""Bound on the time that threads take to stop, and how often they are looked at, in seconds."""
 
 
 class Child:
