@@ -51,7 +51,10 @@ class Parts:
 
         def resized(slots: int) -> None:
             self.batcher.max_inflight = slots
-            self.intake.resize(self.room(slots))
+            room = self.room(slots)
+            self.intake.resize(room)
+            if self.fetcher is not None:
+                self.fetcher.resize(room.size)
 
         def parked(batches: int) -> None:
             self.batcher.parked = batches

@@ -76,6 +76,11 @@ class Fetcher:
         """Queue these for fetching; returns at once; may be called on any thread."""
         self._loop.call_soon_threadsafe(self._add, wanted)
 
+    def resize(self, max_bytes: int) -> None:
+        """Allow this many bytes in flight from now on; may be called on any thread."""
+        self._max_bytes = max_bytes
+        self._turn_soon()
+
     def stop(self, timeout_s: float = 5) -> None:
         """End within `timeout_s` seconds; images that are not fetched by then are not given
         back."""
@@ -136,14 +141,14 @@ class Fetcher:
         if not self._schedule.waiting:
             return
         if self._schedule.wants_room:
-            self._assignment.when_released(self._released)
+            self._assignment.when_released(self._turn_soon)
         at = self._schedule.wakes_at()
         wait = TIDY_S if at is None or at <= now else min(TIDY_S, at - now)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(wait, self._tidy)
 
-    def _released(self) -> None:
+    def _turn_soon(self) -> None:
         """Called on any thread, and perhaps after the end."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._turn)

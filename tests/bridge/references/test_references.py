@@ -281,25 +281,39 @@ def test_no_more_are_fetched_at_a_time_than_may_be() -> None:
     assert 1 < objects.most <= MAX_FETCHES
 
 
+class Bytes:
+    """Thirty objects, and the most bytes that were in flight while they were read."""
+
+    def __init__(self) -> None:
+        objects = MemoryObjects()
+        for number in range(30):
+            objects.put(PHOTOS, f"{number}.raw", bytes(1 << 15))
+        self.records = [by_dataref(n, f"{PHOTOS}/{n}.raw") for n in range(30)]
+        self.alone = sum(record.size for record in self.records)
+        self.limit = self.alone + 4 * (1 << 15)
+        self.bench = bench(objects, max_bytes=self.limit)
+        self.most = 0
+        objects.reading = self.read
+
+    def read(self, _: Reference) -> None:
+        self.most = max(self.most, self.bench.assignment.bytes)
+
+
 def test_bytes_that_are_fetched_count_as_images_in_flight_do() -> None:
-    objects = MemoryObjects()
-    for number in range(30):
-        objects.put(PHOTOS, f"{number}.raw", bytes(1 << 15))
-    records = [by_dataref(n, f"{PHOTOS}/{n}.raw") for n in range(30)]
-    alone = sum(record.size for record in records)
-    limit = alone + 4 * (1 << 15)
-    one = bench(objects, max_bytes=limit)
-    most = 0
+    one = Bytes()
+    one.bench.run(*one.records)
+    assert len(one.bench.outcomes()) == 30
+    assert one.alone < one.most <= one.limit + (1 << 16), "no more than the largest one goes beyond"
+    assert held(one.bench) == (0, 0)
 
-    def look(_: Reference) -> None:
-        nonlocal most
-        most = max(most, one.assignment.bytes)
 
-    objects.reading = look
-    one.run(*records)
-    assert len(one.outcomes()) == 30
-    assert alone < most <= limit + (1 << 16), "no more than the largest one goes beyond it"
-    assert held(one) == (0, 0)
+def test_more_objects_are_fetched_at_a_time_once_more_bytes_are_allowed() -> None:
+    one = Bytes()
+    assert one.bench.fetcher is not None
+    one.bench.fetcher.resize(one.alone + 20 * (1 << 15))
+    one.bench.run(*one.records)
+    assert len(one.bench.outcomes()) == 30
+    assert one.most > one.limit + (1 << 16)
 
 
 def test_an_image_of_a_partition_that_is_gone_is_let_go_while_its_store_is_away() -> None:
