@@ -274,18 +274,25 @@ def _lone(section: Section) -> Iterator[str]:
 
 
 def _slowest(section: Section) -> Iterator[str]:
-    """The stages in which the images were that make the bridge's p99 what it is."""
+    """The stages in which the images were that make the bridge's p99 what it is, and the broker's
+    longest pause meanwhile."""
     rows, names = [], []
     for share in sorted({one["share"] for one in section["points"]}):
-        here = [one["slowest_ms"] for one in points(section, "bridge", share)
-                if one.get("slowest_ms")]  # fmt: skip
-        if here:
+        measured = [one for one in points(section, "bridge", share) if one.get("slowest_ms")]
+        if measured:
+            here = [one["slowest_ms"] for one in measured]
             names = list(here[0])
             means = (f"{median(one[name] for one in here):.1f}" for name in names)
-            rows.append((f"{share:.0%}", *means))
+            pauses = [one["broker_pause_ms"] for one in measured if "broker_pause_ms" in one]
+            rows.append((f"{share:.0%}", *means, f"{max(pauses):.1f}" if pauses else ""))
     if rows:
-        yield "\nWhere the slowest hundredth of the bridge's images were, mean ms:\n"
-        yield from table(("load", *(name.replace("_", " ") for name in names)), rows)
+        yield (
+            "\nWhere the slowest hundredth of the bridge's images were, mean ms; and the longest "
+            "pause of the broker for collecting garbage:\n"
+        )
+        yield from table(
+            ("load", *(name.replace("_", " ") for name in names), "broker's pause"), rows
+        )
 
 
 def _late(here: Sequence[Mapping[str, Any]]) -> str:

@@ -96,10 +96,17 @@ class Rig:
         self._running.__exit__(None, None, None)
 
     @property
+    def _brokers(self) -> list[Kafka]:
+        return self.kafka.brokers if isinstance(self.kafka, KafkaCluster) else [self.kafka]
+
+    @property
     def kafka_pids(self) -> list[int]:
         """Process id of each broker."""
-        kafka = self.kafka
-        return [one.pid for one in (kafka.brokers if isinstance(kafka, KafkaCluster) else [kafka])]
+        return [one.pid for one in self._brokers]
+
+    def broker_pauses(self) -> list[list[float]]:
+        """Milliseconds of each pause of each broker's garbage collector so far."""
+        return [one.pauses_ms() for one in self._brokers]
 
     @property
     def model_file(self) -> Path:

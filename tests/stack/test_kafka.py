@@ -42,6 +42,7 @@ def consume(bootstrap: str, topic: str, count: int) -> list[bytes]:
 
 
 def test_what_is_produced_is_consumed_camera_images_of_20_mb_too(kafka: Kafka) -> None:
+    assert "Using Parallel" in (kafka.directory / "collections.log").read_text()
     topic = uuid.uuid4().hex
     create_topics(kafka.bootstrap, {topic: 1}, {"max.message.bytes": str(32 << 20)})
     image = bytes(20 << 20)
@@ -98,6 +99,18 @@ def test_a_mistyped_topic_is_an_error_not_a_new_topic(kafka: Kafka) -> None:
     assert failures[0] is not None
     # Which one depends on whether the client or the broker notices first.
     assert failures[0].name() in ("_UNKNOWN_TOPIC", "UNKNOWN_TOPIC_OR_PART")
+
+
+def test_pauses_are_read_from_javas_log(tmp_path: Path) -> None:
+    kafka = Kafka(tmp_path)
+    assert kafka.pauses_ms() == []
+    (tmp_path / "collections.log").write_text(
+        "[0.005s] Using Parallel\n"
+        "[1.204s] GC(0) Pause Young (Allocation Failure) 128M->9M(491M) 6.137ms\n"
+        "[1.950s] GC(1) Pause Full (Metadata GC Threshold) 12M->8M(491M) 21.004ms\n"
+        "[9.001s] GC(2) Concurrent Mark Cycle 35.100ms\n"
+    )
+    assert kafka.pauses_ms() == [6.137, 21.004]
 
 
 def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:
