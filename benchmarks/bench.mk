@@ -11,7 +11,7 @@ bench: .cache/dali/.installed $(if $(and $(QUICK),$(filter cuda,$(DEVICE))),,.ca
 	$(BENCH) $(if $(BASELINE),--baseline $(BASELINE))
 	$(if $(BASELINE),,$(BIN)/python -m benchmarks.scaling)
 
-bench-rivals: .cache/rivals/.installed ## only the bridge beside Flink, Quix Streams, a Java consumer and others: 30 minutes
+bench-rivals: .cache/rivals/.installed ## only the bridge beside Flink, Quix Streams, a Java consumer and others: half an hour
 	$(BIN)/python -m benchmarks.run --only rivals $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.rivals.page
 

@@ -168,7 +168,7 @@ def _low_load(section: Section | None) -> Iterator[Goal]:
     both = pairs(section, "bridge", "Triton", LOW)
     for name, extra in (("p50", 2), ("p99", 10)):
         less = [a[name] - b[name] for a, b in both]
-        yield at_most(f"{name} at {LOW:.0%} load, bridge less Triton alone, ms", less, extra, 1)
+        yield at_most(f"{name} at {LOW:.0%} load, bridge less Triton alone, ms", less, extra, 2)
     waits = [one["wait_p50"] for one in ours if one["wait_p50"] is not None]
     yield at_most(f"wait for a batch at {LOW:.0%} load, p50, ms", waits, AT_ONCE_MS, 2)
 

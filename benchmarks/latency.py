@@ -34,13 +34,15 @@ KAFKA_RATE, STRAIGHT_RATE = 4000.0, 1500.0
 fall behind its own schedule, as an image takes it 100 to 250 µs."""
 MOST_PROBES = 8
 SETTLE_S = 10.0
+FIRST = 50
+"""Images of a probe that are answered before its clock starts: they open connections."""
 PROBE_S = 180.0
 """Bound on a probe's time in addition to its measurement: its start, its first images, which may
 wait for a bridge, and the last answers."""
 SPARE_S = 60.0
 """Seconds that the broker's load lasts longer than what is measured beside it; it is stopped."""
-LOADED = 200
-"""Answers after which the broker's load is at its rate: four times the probe's first images."""
+LOADED = 4 * FIRST
+"""Answers after which the broker's load is at its rate."""
 AROUND_S = 10.0
 """Usual seconds that a point takes in addition to its measurement."""
 
@@ -105,12 +107,18 @@ Triton."""
 
 
 def offer(
-    rig: Rig, start: Start, rate: float, seconds: float, settle_s: float = SETTLE_S
+    rig: Rig,
+    start: Start,
+    rate: float,
+    seconds: float,
+    settle_s: float = SETTLE_S,
+    first: int = FIRST,
 ) -> Result:
     """Measure one subject at one rate.
 
     Args:
         settle_s: seconds that the last answers may take.
+        first: images that are answered before.
 
     Raises:
         StackError: the subject answered nothing, or could not be measured.
@@ -119,6 +127,7 @@ def offer(
     argv = [
         *subjects.program("probe"), "--images", str(IMAGES), "--rate",
         f"{rate / probes:.3f}", "--seconds", str(seconds), "--settle", str(settle_s),
+        "--warm", str(first),
     ]  # fmt: skip
     subject: list[Service] = []
     if start is None:
@@ -183,7 +192,7 @@ def through_kafka(rig: Rig, source: str, target: str, rate: float, seconds: floa
     """A program that sends single images through Kafka, for the load and not for its figures."""
     argv = [
         *subjects.program("probe"), "--images", str(IMAGES), "--rate", f"{rate:.3f}",
-        "--seconds", str(seconds), "--brokers", rig.kafka.bootstrap,
+        "--seconds", str(seconds), "--warm", str(FIRST), "--brokers", rig.kafka.bootstrap,
         "--source", source, "--target", target,
         "--output", str(rig.directory / "unused-latencies.json"),
     ]  # fmt: skip

@@ -5,9 +5,9 @@ At least once: offsets are committed after the answers before them are acknowled
 
 import time
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from benchmarks.programs.common import ANSWERING, model_parser, producer_config
+from benchmarks.programs.common import ASSIGNED, model_parser, producer_config
 from benchmarks.programs.in_process import Classifier
 
 COMMIT_S = 0.5
@@ -31,9 +31,8 @@ def main() -> None:
          "partition.assignment.strategy": "cooperative-sticky"}
     )  # fmt: skip
     producer = Producer(producer_config(options.brokers))
-    consumer.subscribe([options.source])
+    consumer.subscribe([options.source], on_assign=_assigned)
     commit_at, open_answers = time.monotonic() + COMMIT_S, False
-    answering = False
     while True:
         messages = [m for m in consumer.consume(options.batch, GATHER_S) if m.error() is None]
         if messages:
@@ -41,9 +40,6 @@ def main() -> None:
             for message, answer in zip(messages, classifier.answers(values), strict=True):
                 producer.produce(options.target, answer, message.key())
             open_answers = True
-            if not answering:
-                print(ANSWERING, flush=True)
-                answering = True
         producer.poll(0)
         if open_answers and time.monotonic() > commit_at:
             producer.flush()
@@ -53,6 +49,11 @@ def main() -> None:
                 if error.args[0].code() not in REBALANCED:
                     raise
             commit_at, open_answers = time.monotonic() + COMMIT_S, False
+
+
+def _assigned(_consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    if partitions:
+        print(ASSIGNED, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-ANSWERING = "answering"
-"""What one of several prints with its first answer: only then has it got partitions."""
+ASSIGNED = "assigned"
+"""What one of several prints when it has got partitions."""
 TOP_K = 3
 """Classes in an answer, as the bridge asks for."""
 

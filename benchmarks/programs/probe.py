@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="an .npz with `images`")
     parser.add_argument("--rate", type=float, required=True, help="images/s")
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--warm", type=int, default=50)
+    parser.add_argument("--warm", type=int, required=True, help="images that come first")
     parser.add_argument("--settle", type=float, default=10.0, help="seconds for the last answers")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--name", default="", help="of this probe among several on one topic")

@@ -34,6 +34,7 @@ class Rival:
         takes_json: its images are MLServer's JSON requests, and come after it has started.
         null: whether it is also measured against the model that answers at once.
         lone: whether its latency is measured, too.
+        on_java: whether Java compiles it while it runs; it is then warmed up for longer.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Rival:
     takes_json: bool = False
     null: bool = False
     lone: bool = False
+    on_java: bool = False
 
 
 def _bridge(guarantee: str) -> Start:
@@ -168,10 +170,11 @@ RIVALS: Sequence[Rival] = (
     ),
     Rival(
         "Java consumer", AT_LEAST_ONCE, _JAVA, _java(AT_LEAST_ONCE), null=True, lone=True,
+        on_java=True,
     ),
     Rival(
         "Java consumer, exactly once", EXACTLY_ONCE, f"{_JAVA}; a transaction every 0.5 s",
-        _java(EXACTLY_ONCE),
+        _java(EXACTLY_ONCE), on_java=True,
     ),
     Rival(
         "Quix Streams, torch", AT_LEAST_ONCE, f"{_QUIX}, torch in the same process",
@@ -187,16 +190,16 @@ RIVALS: Sequence[Rival] = (
     ),
     Rival(
         "Flink", AT_LEAST_ONCE, f"{_FLINK}; an array of FP32, as its documentation has it",
-        _flink(AT_LEAST_ONCE, flink.ARRAY),
+        _flink(AT_LEAST_ONCE, flink.ARRAY), on_java=True,
     ),
     Rival(
         "Flink, base64", AT_LEAST_ONCE,
         f"{_FLINK}; a text that Triton's model turns into pixels, which is less JSON",
-        _flink(AT_LEAST_ONCE, flink.TEXT), null=True, lone=True,
+        _flink(AT_LEAST_ONCE, flink.TEXT), null=True, lone=True, on_java=True,
     ),
     Rival(
         "Flink, base64, exactly once", EXACTLY_ONCE, f"{_FLINK}; as above, in transactions",
-        _flink(EXACTLY_ONCE, flink.TEXT),
+        _flink(EXACTLY_ONCE, flink.TEXT), on_java=True,
     ),
     Rival(
         "MLServer", WEAKER,

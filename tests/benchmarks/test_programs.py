@@ -7,12 +7,17 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from benchmarks.formats import right_answers
 from benchmarks.latency import run_probes
-from benchmarks.subjects import program
+from benchmarks.models import NULL
+from benchmarks.subjects import careful, program
+from benchmarks.window import running
 from consumer.measuring.triton import read_counters
 from producer.sources import CIFAR10_FILE
 from stack.errors import StackError
@@ -77,6 +82,23 @@ def test_several_probes_on_one_topic_hear_each_of_their_own(kafka: Kafka, tmp_pa
         assert answers.wait(60) == 0
     for one in found:
         assert one["sent"] == one["answered"] == len(one["lateness_ms"]) == 40
+
+
+def test_consumers_that_share_a_topic_are_ready_when_each_has_its_partitions(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    source, target = uuid.uuid4().hex, uuid.uuid4().hex
+    create_topics(kafka.bootstrap, {source: 4, target: 1})
+    rig: Any = SimpleNamespace(
+        kafka=kafka, instances=2, max_batch=64, torch_device="cpu", directory=tmp_path
+    )
+    consumers: Any = careful(rig, source, target, NULL)
+    with running(consumers):
+        group = consumers[0]._argv[consumers[0]._argv.index("--group") + 1]
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        members = admin.describe_consumer_groups([group])[group].result().members
+    assert len(members) == 2
+    assert all(member.assignment.topic_partitions for member in members)
 
 
 def test_a_probe_that_fails_says_why(tmp_path: Path) -> None:
