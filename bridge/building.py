@@ -232,10 +232,6 @@ def _make_delivery(
         "transaction.timeout.ms": timeout_ms,
         # A transaction that cannot be delivered in time is aborted as a whole.
         "message.timeout.ms": timeout_ms,
-        # By default, a client that has lost all brokers begins anew with those of its settings. It
-        # then still asks the old broker for the group's coordinator, and waits for ever: after each
-        # restart of a single broker, the first transaction hung.
-        "metadata.recovery.strategy": "none",
     }
     return ExactlyOnce(
         consumer,
