@@ -20,6 +20,7 @@ from bridge.health import HealthServer
 from bridge.kafka.clients import check_promises, consumer_option, make_consumer
 from bridge.kafka.membership import Membership
 from bridge.kafka.statistics import read_statistics
+from bridge.kafka.transaction_size import TransactionSize
 from bridge.kafka.transactions import FencedError
 from bridge.metrics import Metrics
 from bridge.parts import Parts
@@ -72,6 +73,7 @@ class App:
         self._tracing = tracing
         # The same for every producer of this process: a new one fences the one before it at once.
         self._transactional_id = settings.transactional_id or f"{settings.group}-{uuid4()}"
+        self._transaction_size = TransactionSize()
         self._metrics = Metrics()
         self._metrics.ready.set_function(lambda: float(not self._not_ready()))
         self._ended = Event()
@@ -204,6 +206,7 @@ class App:
             membership=self._membership,
             metrics=self._metrics,
             transactional_id=self._transactional_id,
+            transaction_size=self._transaction_size,
             serializer=self._serializer,
             tracing=self._tracing,
             events=Events(self._fail, lambda: self._failure is not None, self._kafka_error),

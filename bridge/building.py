@@ -25,6 +25,7 @@ from bridge.kafka.group import commit_metadata
 from bridge.kafka.intake import Intake
 from bridge.kafka.membership import Membership
 from bridge.kafka.statistics import read_statistics
+from bridge.kafka.transaction_size import TransactionSize
 from bridge.kafka.watch import Watch
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
@@ -80,6 +81,7 @@ def build(
     membership: Membership,
     metrics: Metrics,
     transactional_id: str,
+    transaction_size: TransactionSize,
     serializer: Serializer | None,
     tracing: "BridgeTracing | None",
     events: Events,
@@ -87,6 +89,7 @@ def build(
     """Put a bridge together; nothing is started.
 
     Args:
+        transaction_size: the same for each bridge of this process.
         serializer: writes predictions; None: they are JSON.
         tracing: None where tracing is off.
 
@@ -99,7 +102,14 @@ def build(
         consumer, membership, assignment, metrics, topic=settings.images_topic, model=spec.name
     )
     delivery = _make_delivery(
-        settings, consumer, assignment, metrics, spec.name, transactional_id, events
+        settings,
+        consumer,
+        assignment,
+        metrics,
+        spec.name,
+        transactional_id,
+        transaction_size,
+        events,
     )
 
     pixel_bytes = prod(spec.shape or (0,)) * spec.input.tensor.itemsize
@@ -205,6 +215,7 @@ def _make_delivery(
     metrics: Metrics,
     model: str,
     transactional_id: str,
+    transaction_size: TransactionSize,
     events: Events,
 ) -> Delivery:
     metadata = commit_metadata(model)
@@ -221,10 +232,6 @@ def _make_delivery(
         "transaction.timeout.ms": timeout_ms,
         # A transaction that cannot be delivered in time is aborted as a whole.
         "message.timeout.ms": timeout_ms,
-        # By default, a client that has lost all brokers begins anew with those of its settings. It
-        # then still asks the old broker for the group's coordinator, and waits for ever: after each
-        # restart of a single broker, the first transaction hung.
-        "metadata.recovery.strategy": "none",
     }
     return ExactlyOnce(
         consumer,
@@ -234,6 +241,7 @@ def _make_delivery(
         events.failed,
         timeout_s=settings.transaction_timeout_s,
         backoff=Backoff(settings.retry_min_s, settings.retry_max_s, random.random),
+        size=transaction_size,
         metadata=metadata,
     )
 

@@ -88,7 +88,7 @@ class Settings(BaseSettings):
         "empty: a new one each start",
     )
     transaction_timeout_s: float = Field(
-        30, gt=0, le=900, description="exactly-once: a dead bridge holds readers back this long"
+        30, ge=1, le=900, description="exactly-once: a dead bridge holds readers back this long"
     )
     kafka: dict[str, str | int | float | bool] = Field(
         default_factory=dict,

@@ -58,6 +58,10 @@ _TRANSACTIONAL_DEFAULTS = {
     # after twice as long, and so on. With its default of 100, each transaction of single images
     # took 60 ms or more, and often 200.
     "retry.backoff.ms": 2,
+    # By default, a client that has lost all brokers begins anew with those of its settings. It
+    # then still asks the old broker for the group's coordinator, and waits for ever: after each
+    # restart of a single broker, the first transaction hung.
+    "metadata.recovery.strategy": "none",
 }
 
 

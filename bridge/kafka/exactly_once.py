@@ -42,6 +42,8 @@ class ExactlyOnce:
     Args:
         timeout_s: bound on each call to the transaction coordinator, in seconds.
         failed: called with the error that makes it impossible to go on.
+        size: how many images go into a transaction; given to the next one after this, so that what
+            a slow network takes is found although the client is replaced meanwhile.
         metadata: text that Kafka keeps with each committed offset.
         monotonic: returns seconds, for the pause between two transactions.
     """
@@ -56,6 +58,7 @@ class ExactlyOnce:
         *,
         timeout_s: float,
         backoff: Backoff,
+        size: TransactionSize,
         metadata: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,7 +70,7 @@ class ExactlyOnce:
         self._timeout_s = timeout_s
         self._backoff = backoff
         self._pace = Pace(monotonic)
-        self._size = TransactionSize()
+        self._size = size
         self._metadata: Any = None
         self._settling = False
         """Whether outcomes were taken that are neither committed nor dropped."""
@@ -218,6 +221,9 @@ class ExactlyOnce:
             raise DeliveryError(f"Kafka refuses the answers: {for_good}")
         self._metrics.commits.labels("failed").inc()
         failed.abort_failed(reason)
+        slow = reason.code() in (KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT)
+        if refusal is None and (slow or failed.undelivered):
+            self._size.timed_out(part)
         self._undelivered = self._undelivered + 1 if failed.undelivered else 0
         if self._undelivered >= UNDELIVERED:
             raise FencedError(
@@ -231,8 +237,6 @@ class ExactlyOnce:
                 assert entry.result is not None
                 entry.result = instead(entry.result, refusal)
             return
-        if reason.code() in (KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT):
-            self._size.timed_out(part)
         wait = self._backoff.next_wait()
         if self._backoff.failures > ABORTS:
             failed.problem = f"transactions are aborted: {reason.str()}"

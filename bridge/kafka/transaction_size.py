@@ -18,6 +18,9 @@ CALM = 16
 class TransactionSize:
     """How many images the next transaction carries. Pure.
 
+    It outlives the client that makes the transactions: over a slow network a client is replaced
+    after its second transaction, and it can take more than that until one is small enough.
+
     Attributes:
         limit: most images of the next transaction.
     """

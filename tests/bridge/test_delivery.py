@@ -16,6 +16,7 @@ from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce
 from bridge.kafka.delivery import Delivery, DeliveryError
 from bridge.kafka.exactly_once import UNDELIVERED, ExactlyOnce
+from bridge.kafka.transaction_size import TransactionSize
 from bridge.kafka.transactions import FencedError
 from bridge.metrics import Metrics
 from bridge.outlet import Outlet
@@ -50,7 +51,9 @@ class Group:
 class Desk:
     """A delivery with an outlet before it, whose images are answered or buried by hand."""
 
-    def __init__(self, kind: str, broker: Broker, fuse: Fuse) -> None:
+    def __init__(
+        self, kind: str, broker: Broker, fuse: Fuse, transactions: TransactionSize | None = None
+    ) -> None:
         self.broker = broker
         self.group = Group()
         self.failures: list[Exception] = []
@@ -64,7 +67,9 @@ class Desk:
             self.delivery = AtLeastOnce(*common)
         else:
             backoff = Backoff(0.001, 0.01, lambda: 1.0)
-            self.delivery = ExactlyOnce(*common, timeout_s=5, backoff=backoff)
+            self.delivery = ExactlyOnce(
+                *common, timeout_s=5, backoff=backoff, size=transactions or TransactionSize()
+            )
         self.outlet = Outlet(
             predictions=Predictions(
                 model="net", source="bridge", routes=Routes("predictions"),
@@ -135,8 +140,13 @@ Start = Callable[..., Desk]
 def start() -> Iterator[Start]:
     running: list[Desk] = []
 
-    def make(kind: str, broker: Broker, fuse: Fuse | None = None) -> Desk:
-        desk = Desk(kind, broker, fuse or Fuse(0, 0, 100))
+    def make(
+        kind: str,
+        broker: Broker,
+        fuse: Fuse | None = None,
+        transactions: TransactionSize | None = None,
+    ) -> Desk:
+        desk = Desk(kind, broker, fuse or Fuse(0, 0, 100), transactions)
         desk.delivery.start()
         desk.delivery.generation_changed()
         running.append(desk)
@@ -306,6 +316,36 @@ def test_a_client_that_delivers_nothing_is_replaced(start: Start) -> None:
     assert [type(failure) for failure in desk.failures] == [FencedError]
     assert broker.aborts == UNDELIVERED
     assert desk.committed == {}
+
+
+class SlowNetwork(Broker):
+    """One that gets only so many records before the time for a transaction is over."""
+
+    most = 100
+
+    def begin_transaction(self) -> None:
+        super().begin_transaction()
+        self.unreachable = None
+
+    def produce(self, *args: Any, **options: Any) -> None:
+        super().produce(*args, **options)
+        if len(self.log) - self.before + len(self.waiting) > self.most:
+            self.unreachable = KafkaError(KafkaError._MSG_TIMED_OUT)
+
+
+def test_what_a_slow_network_takes_is_found_by_client_after_client(start: Start) -> None:
+    """Each client is replaced after its second transaction: the next one goes on with less."""
+    size = TransactionSize()
+    desks: list[Desk] = []
+    while not desks or (desks[-1].failures and len(desks) < 10):
+        desk = start("exactly-once", SlowNetwork({}), transactions=size)
+        desks.append(desk)
+        desk.answer(*(raw_image(offset) for offset in range(2000)))
+        desk.settle()
+    fenced = [[type(failure) for failure in desk.failures] for desk in desks]
+    # With transactions of 2000 and 1000 images; of 500 and 250; of 125 and 62.
+    assert fenced == [[FencedError], [FencedError], []]
+    assert (desk.answers(), desk.committed) == (2000, {0: 2000})
 
 
 def test_answers_that_come_before_the_generation_is_known_wait_for_it() -> None:

@@ -191,15 +191,19 @@ def test_warnings_of_kafkas_client_are_warnings() -> None:
     ]
 
 
-def test_transactions_ask_again_soon_unless_the_settings_say_when(
+def test_what_suits_transactions_gives_way_to_the_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     configs: list[dict[str, object]] = []
     monkeypatch.setattr(
         "bridge.kafka.clients.make_client", lambda _, config: configs.append(config)
     )
-    asked: list[Options] = [{}, {"retry.backoff.ms": 50}]
+    asked: list[Options] = [
+        {}, {"retry.backoff.ms": 50, "metadata.recovery.strategy": "rebootstrap"},
+    ]  # fmt: skip
     for options in asked:
         for extra in ({}, {"transactional.id": "a"}):
             make_producer(settings(producer=options), lambda _: None, lambda _: None, extra)
     assert [one.get("retry.backoff.ms") for one in configs] == [None, 2, 50, 50]
+    recovery = [one.get("metadata.recovery.strategy") for one in configs]
+    assert recovery == [None, "none", "rebootstrap", "rebootstrap"]

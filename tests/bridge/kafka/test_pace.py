@@ -10,6 +10,7 @@ from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.kafka.pace import LONGEST_PAUSE_S, PACE
+from bridge.kafka.transaction_size import TransactionSize
 from bridge.metrics import Metrics
 from tests.bridge.fakes import Broker
 from tests.waiting import eventually
@@ -62,8 +63,9 @@ class Desk:
         self.assignment.assign([("images", 0)])
         parts: Any = (Group(), self.broker, self.assignment, Metrics(), self.failures.append)
         self.delivery = ExactlyOnce(
-            *parts, timeout_s=5, backoff=Backoff(0.001, 0.01, lambda: 1.0), monotonic=self.clock
-        )
+            *parts, timeout_s=5, backoff=Backoff(0.001, 0.01, lambda: 1.0), size=TransactionSize(),
+            monotonic=self.clock,
+        )  # fmt: skip
         self.tracker = self.assignment.begin([("images", 0, offset, 1) for offset in range(5)])[0]
         self.delivery.start()
         self.delivery.generation_changed()
