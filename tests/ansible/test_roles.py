@@ -177,6 +177,32 @@ def test_a_broker_is_opened_where_it_is_bound_to(bound_to: str, opened: list[str
     assert re.findall(r'"(.*)"', ports[1]) == opened
 
 
+def test_each_release_has_images_of_its_own(tmp_path: Path) -> None:
+    """Under a name that is there, Compose builds no image: an upgrade would run the old code."""
+    template = ROLES / "compose_service/templates/service.env.j2"
+    tasks = [
+        {"ansible.builtin.copy": {
+            "content": f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}",
+            "dest": str(tmp_path / "{{ item }}.env"),
+        }, "vars": {"compose_service_release": "{{ item }}"}, "loop": ["0a1b", "2c3d"]},
+    ]  # fmt: skip
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "play.yaml").write_text(json.dumps([play]))
+    (tmp_path / "hosts").touch()
+    given = {"compose_service_environment": {"A": "1"}, "compose_service_secrets": {"B": "p$"}}
+    for variables, tags in (
+        (given, ["0a1b", "2c3d"]),
+        (given | {"compose_service_environment": {"TAG": "of-a-registry"}}, ["of-a-registry"] * 2),
+    ):
+        run_playbook(
+            str(tmp_path / "play.yaml"), tmp_path / "hosts", variables=variables
+        ).succeeded()
+        for release, tag in zip(("0a1b", "2c3d"), tags, strict=True):
+            assert f'TAG="{tag}"' in (tmp_path / f"{release}.env").read_text().splitlines()
+    compose = (ROOT / "docker-compose.yaml").read_text()
+    assert "image: ${BRIDGE_IMAGE:-triton-kafka-bridge}:${TAG:-latest}" in compose
+
+
 def test_services_that_units_start_are_in_the_compose_file() -> None:
     compose = yaml.safe_load(
         re.sub(r"!(reset|override)", "", (ROOT / "docker-compose.yaml").read_text())
