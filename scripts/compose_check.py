@@ -24,6 +24,7 @@ CPU_EXPORT_GIB = 3
 OTHER_IMAGE_GIB = 1
 STARTED = ("triton", "bridge")
 """What a user names; Compose starts what these depend on, too."""
+CONTAINERD_SETTINGS = Path("/etc/containerd/config.toml")
 RELEASES = ROOT / "ansible/roles/serving/vars/main.yml"
 
 
@@ -119,8 +120,12 @@ def check_gpu(config: dict[str, Any]) -> Iterator[Finding]:
         return
     found = re.search(r"tritonserver:([\d.]+)-", triton.get("image", ""))
     needed = needs(found[1]) if found else None
-    for gpu in gpus:
-        name, driver, capability = (field.strip() for field in gpu.rsplit(",", 2))
+    for gpu in gpus or ["nothing"]:
+        row = re.fullmatch(r"(.+), ([\d.]+), (\d+\.\d+)", gpu.strip())
+        if row is None:
+            yield Finding(False, f"no GPU that can be used: nvidia-smi says {gpu.strip()!r}")
+            continue
+        name, driver, capability = row.groups()
         if found and needed and float(capability) < needed[0]:
             yield Finding(
                 False,
@@ -162,6 +167,26 @@ def image_gib(name: str, service: dict[str, Any]) -> int:
     return IMAGE_GIB.get(name, OTHER_IMAGE_GIB)
 
 
+def image_root(info: dict[str, Any]) -> Path:
+    """The folder that images lie in.
+
+    Docker 29 and later keep them with containerd, wherever Docker's data-root is, unless they were
+    installed over an older one. A containerd that Docker started itself is within data-root.
+    """
+    root = Path(info["DockerRootDir"])
+    kept_by = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2)
+    if not kept_by.get("driver-type", "").startswith("io.containerd."):
+        return root
+    if "/docker/" in info.get("Containerd", {}).get("Address", ""):
+        return root / "containerd/daemon"
+    try:
+        settings = CONTAINERD_SETTINGS.read_text()
+    except OSError:
+        settings = ""
+    found = re.search(r"""^root *= *["'](.+)["']""", settings, re.MULTILINE)
+    return Path(found[1] if found else "/var/lib/containerd")
+
+
 def check_disk(config: dict[str, Any]) -> Finding:
     """Space for the images that are not there yet."""
     wanted = 0
@@ -175,12 +200,13 @@ def check_disk(config: dict[str, Any]) -> Finding:
             said("docker", "image", "inspect", "--format={{.Id}}", image)
         except MissingError:
             wanted += image_gib(name, service)
-    root = said("docker", "info", "--format={{.DockerRootDir}}")
-    there = next(path for path in (Path(root), *Path(root).parents) if path.exists())
+    root = image_root(json.loads(said("docker", "info", "--format={{json .}}")))
+    there = next(path for path in (root, *root.parents) if path.exists())
     free = shutil.disk_usage(there).free // GIB
     text = f"{free} GiB free under {root}, {wanted} needed for images that are not there yet"
     if free < wanted:
-        return Finding(False, f"{text}: free some (docker system df), or move Docker's data-root")
+        how = "free some (docker system df), or move that folder (docs/troubleshooting.md)"
+        return Finding(False, f"{text}: {how}")
     return Finding(True, text)
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Pin:
         places: (file, text with {} for the version and {@} for the digest).
         image: its name with {} for the version, where it is one.
         digest: "sha256:..." of that image; empty: whatever its tag means.
-        source: ("go" | "maven" | "look", what that asks for).
+        source: ("go" | "maven" | "pypi" | "look", what that asks for).
     """
 
     name: str
@@ -54,7 +55,7 @@ def read(root: Path = ROOT) -> list[Pin]:
             name,
             entry["version"],
             tuple((file, text) for file, _, text in (p.partition(": ") for p in entry["places"])),
-            next((kind, entry[kind]) for kind in ("go", "maven", "look") if kind in entry),
+            next((kind, entry[kind]) for kind in ("go", "maven", "pypi", "look") if kind in entry),
             entry.get("image", ""),
             entry.get("digest", ""),
         )
@@ -157,6 +158,14 @@ def ask_maven(pom: str) -> str:
     return found[2] if found else next(p.version for p in read() if p.source == ("maven", pom))
 
 
+def ask_pypi(package: str) -> str:
+    said = _said(sys.executable, "-m", "pip", "index", "versions", package)
+    found = re.match(rf"{re.escape(package)} \(([\d.]+)\)", said)
+    if not found:
+        raise LookupError(f"no versions of {package}")
+    return found[1]
+
+
 def ask_image(image: str) -> str:
     """The digest that an image's tag means, of all platforms together, from its registry.
 
@@ -175,14 +184,19 @@ def ask_image(image: str) -> str:
     return said
 
 
+ASKED: Mapping[str, Ask] = {"go": ask_go, "maven": ask_maven, "pypi": ask_pypi}
+
+
 def python_packages() -> Iterator[Line]:
     """A line for each Python package that the project names itself and that is behind."""
+    seen: set[str] = set()
     for environment, named, target in (
         (".venv", ROOT / "pyproject.toml", "demo"),
         (".venv-ansible", ROOT / "ansible/requirements.in", "ansible-venv"),
     ):
         pinned = re.compile(r"^\s*\"?([A-Za-z0-9-]+)(?:\[\w+\])?==", re.MULTILINE)
         names = set(pinned.findall(named.read_text()))
+        seen |= names
         python = ROOT / environment / "bin/python"
         if not python.exists():
             yield Line(f"packages of {environment}: not looked at, make {target} installs them")
@@ -196,6 +210,14 @@ def python_packages() -> Iterator[Line]:
         for one in found:
             if one["name"].lower() in names:
                 yield Line(f"{one['name']} {one['version']}: {one['latest_version']} is there")
+    # Of environments that few have.
+    pins = [
+        Pin(name, version, (), ("pypi", name))
+        for file in ("exporter/decoding/requirements.in", "requirements/rivals.in")
+        for name, version in re.findall(r"(?m)^([a-z0-9-]+)==([\d.]+)", (ROOT / file).read_text())
+        if name not in seen
+    ]
+    yield from behind(pins, ASKED)
 
 
 def main(
@@ -213,7 +235,7 @@ def main(
     pins = read()
     if outdated:
         unknown = 0
-        for line in (*behind(pins, {"go": ask_go, "maven": ask_maven}), *python_packages()):
+        for line in (*behind(pins, ASKED), *python_packages()):
             typer.echo(line.text, err=not line.known)
             unknown += not line.known
         if unknown:

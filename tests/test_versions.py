@@ -8,7 +8,17 @@ import pytest
 import typer
 
 from scripts import versions
-from scripts.versions import Pin, ask_go, ask_image, behind, newer, read, write, write_digests
+from scripts.versions import (
+    Pin,
+    ask_go,
+    ask_image,
+    ask_pypi,
+    behind,
+    newer,
+    read,
+    write,
+    write_digests,
+)
 from tests.registry import registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,6 +140,36 @@ def test_what_is_outdated_fails_where_nobody_answers(
     assert re.search(r"^kafka [\d.]+: not known \(no route\)$", said.err, re.MULTILINE)
     assert "look at" in said.out
     assert "not known" not in said.out
+
+
+def test_an_index_of_python_packages_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "uv (0.14.2)\nAvailable versions: 0.14.2, 0.13.9\n"
+    monkeypatch.setattr(versions, "_said", lambda *_: said)
+    assert ask_pypi("uv") == "0.14.2"
+    with pytest.raises(LookupError, match="no versions of another"):
+        ask_pypi("another")
+
+
+def test_every_image_and_tool_that_is_named_has_its_entry() -> None:
+    """What stands in no lock file is found by "make outdated", and an image gets its digest."""
+    pins = read()
+    images = {pin.image.format(pin.version) for pin in pins if pin.image}
+    (checked,) = re.findall(
+        r"verify_image: (\S+)",
+        (ROOT / "ansible/roles/nvidia_container_toolkit/defaults/main.yml").read_text(),
+    )
+    assert re.sub("@.*", "", checked) in images
+    in_places = {(file, text.split(" :=")[0]) for pin in pins for file, text in pin.places}
+    tools = re.findall(
+        r"^([A-Z_]+) := \d+\.\d+\.\d+$", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert tools
+    assert {("Makefile", tool) for tool in tools} <= in_places
+
+
+def test_a_node_takes_no_package_of_docker_in_whatever_version_there_is() -> None:
+    text = (ROOT / "ansible/roles/docker/defaults/main.yml").read_text()
+    assert re.findall(r'^  [a-z.-]+: ""$', text, re.MULTILINE) == []
 
 
 def test_prereleases_are_left_out_and_prometheus_modules_read(

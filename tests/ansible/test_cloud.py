@@ -87,6 +87,7 @@ class Site:
                 "cloud_ssh_timeout": 0,
                 "cloud_openstack_lease_delay": 0,
                 "cloud_openstack_server_timeout": 60,
+                "serving_export": False,
             }
             | variables,
             environment={"OS_CLIENT_CONFIG_FILE": str(clouds)},
@@ -207,6 +208,11 @@ def test_at_kvm_sites_the_reservation_is_the_flavour(site: Site) -> None:
             "gpu-1: flavour m1.small has a disk of 20 GB, a machine of group gpu needs 38",
         ),
         ({"cloud_openstack_lease_flavor_id": "g1.tiny"}, "flavour g1.tiny has a disk of 10 GB"),
+        (
+            {"serving_export": True},
+            "g1.h100.pci.1 has a disk of 40 GB, a machine of group gpu needs 50. Export the model "
+            "here first (tkb export), and the node needs 12 GiB less",
+        ),
     ],
 )
 def test_a_disk_that_is_too_small_is_refused_before_a_lease_is_paid_for(

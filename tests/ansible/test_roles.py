@@ -45,7 +45,8 @@ def test_the_page_lists_the_variables_of_the_playbooks() -> None:
     page = PAGE.read_text()
     (play,) = yaml.safe_load((ROOT / "ansible/cloud.yaml").read_text())
     own = {name for name in play["vars"] if name.startswith("cloud_")}
-    own -= {"cloud_machines", "cloud_bill"}  # what a provider answers
+    # What a provider answers, and what is worked out.
+    own -= {"cloud_machines", "cloud_bill", "cloud_exports", "cloud_disk_advice"}
     asked = set()
     for path in [*ROOT.glob("ansible/*.yaml"), *ROLES.rglob("defaults/main.yml")]:
         asked |= set(re.findall(r"\{\{ (\w+) \| default\(", path.read_text()))
@@ -176,6 +177,32 @@ def test_a_broker_is_opened_where_it_is_bound_to(bound_to: str, opened: list[str
     assert re.findall(r'"(.*)"', ports[1]) == opened
 
 
+def test_each_release_has_images_of_its_own(tmp_path: Path) -> None:
+    """Under a name that is there, Compose builds no image: an upgrade would run the old code."""
+    template = ROLES / "compose_service/templates/service.env.j2"
+    tasks = [
+        {"ansible.builtin.copy": {
+            "content": f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}",
+            "dest": str(tmp_path / "{{ item }}.env"),
+        }, "vars": {"compose_service_release": "{{ item }}"}, "loop": ["0a1b", "2c3d"]},
+    ]  # fmt: skip
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "play.yaml").write_text(json.dumps([play]))
+    (tmp_path / "hosts").touch()
+    given = {"compose_service_environment": {"A": "1"}, "compose_service_secrets": {"B": "p$"}}
+    for variables, tags in (
+        (given, ["0a1b", "2c3d"]),
+        (given | {"compose_service_environment": {"TAG": "of-a-registry"}}, ["of-a-registry"] * 2),
+    ):
+        run_playbook(
+            str(tmp_path / "play.yaml"), tmp_path / "hosts", variables=variables
+        ).succeeded()
+        for release, tag in zip(("0a1b", "2c3d"), tags, strict=True):
+            assert f'TAG="{tag}"' in (tmp_path / f"{release}.env").read_text().splitlines()
+    compose = (ROOT / "docker-compose.yaml").read_text()
+    assert "image: ${BRIDGE_IMAGE:-triton-kafka-bridge}:${TAG:-latest}" in compose
+
+
 def test_services_that_units_start_are_in_the_compose_file() -> None:
     compose = yaml.safe_load(
         re.sub(r"!(reset|override)", "", (ROOT / "docker-compose.yaml").read_text())
@@ -212,13 +239,14 @@ def test_a_host_is_asked_for_the_space_that_its_groups_need(
         "hosts": "node",
         "gather_facts": False,
         "vars_files": [str(ROLES / "preflight/defaults/main.yml")],
+        "vars": {name: in_a_cloud()[name] for name in ("cloud_disk_gib", "cloud_exports")},
         "tasks": [
             {"ansible.builtin.assert": {"that": f"preflight_minimum_free_gib | int == {gib}"}},
             # As the provider's role asks for the whole disk, with 8 for the system.
             {"ansible.builtin.assert": {"that": [
-                f"preflight_gib['{group}'] + preflight_gib.again + 8 == {disk}"
-                for group, disk in smallest_disks().items()
-            ]}},
+                "cloud_disk_gib[item] | int == preflight_gib[item] + preflight_gib.again + 8"
+                " + (preflight_gib.export if item == 'gpu' and cloud_exports else 0)"
+            ]}, "loop": ["gpu", "kafka", "load"]},
         ],
     }  # fmt: skip
     (tmp_path / "play.yaml").write_text(json.dumps([play]))
@@ -239,10 +267,10 @@ def test_a_host_is_asked_for_the_space_that_its_groups_need(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def smallest_disks() -> dict[str, int]:
+def in_a_cloud() -> dict[str, Any]:
     (play,) = yaml.safe_load((ROOT / "ansible/cloud.yaml").read_text())
-    disks: dict[str, int] = play["vars"]["cloud_disk_gib"]
-    return disks
+    variables: dict[str, Any] = play["vars"]
+    return variables
 
 
 # Facts of a system, and of NVIDIA's repository its folder, key and branch, of Docker's its folder

@@ -20,14 +20,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def docker(tmp_path: Path, **changes: tuple[int, str]) -> Answers:
-    info: dict[str, dict[str, dict[str, str]]] = {"Runtimes": {"runc": {}, "nvidia": {}}}
+    info = {"Runtimes": {"runc": {}, "nvidia": {}}, "DockerRootDir": str(tmp_path / "not/yet")}
     answers = {
         "version": (0, "29.9.3"),
         "compose version": (0, "5.7.1"),
         "compose config": (0, compose_config()),
         "compose ps": (0, ""),
         "info --format={{json": (0, json.dumps(info)),
-        "info --format={{.DockerRootDir": (0, str(tmp_path / "not/there/yet")),
         "image inspect": (0, "sha256:..."),
     }
     return answers | {name.replace("_", " "): answer for name, answer in changes.items()}
@@ -77,6 +76,9 @@ def test_docker_and_compose_that_cannot_do_it_are_named(
         ((9, "couldn't communicate with the NVIDIA driver"), "no NVIDIA driver answers"),
         ((0, "Tesla P100, 580.95.05, 6.0\n"), "Tesla P100 has compute capability 6.0"),
         ((0, "NVIDIA A100, 535.1.2, 8.0\n"), "driver 535.1.2 is too old for Triton 26.11: 580"),
+        ((0, "No devices were found\n"), "nvidia-smi says 'No devices were found'"),
+        ((0, "GRID V100D-8Q, 580.95.05, [N/A]\n"), "says 'GRID V100D-8Q, 580.95.05, [N/A]'"),
+        ((0, ""), "nvidia-smi says 'nothing'"),
     ],
 )
 def test_a_gpu_that_this_triton_cannot_use_is_named(
@@ -90,13 +92,14 @@ def test_a_gpu_that_this_triton_cannot_use_is_named(
 
 def test_docker_without_the_toolkit_is_told_what_to_do(machine: Machine, tmp_path: Path) -> None:
     answers = docker(tmp_path)
-    answers["info --format={{json"] = (0, '{"Runtimes": {"runc": {}}}')
+    without = {"Runtimes": {"runc": {}}, "DockerRootDir": str(tmp_path)}
+    answers["info --format={{json"] = (0, json.dumps(without))
     machine.program("docker", answers)
     machine.program("nvidia-smi", {"--query-gpu": (0, GPU)})
     (only,) = missing()
     assert "nvidia-ctk runtime configure" in only
-    cdi = {"Runtimes": {}, "DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]}
-    answers["info --format={{json"] = (0, json.dumps(cdi))
+    cdi = {"DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]}
+    answers["info --format={{json"] = (0, json.dumps(without | cdi))
     machine.program("docker", answers)
     assert missing() == []
 
@@ -116,6 +119,50 @@ def test_space_is_needed_for_images_that_are_not_there(
     assert f"{10**6 + 14 + 1} needed for images that are not there yet" in only
     machine.program("docker", docker(tmp_path))
     assert missing() == []
+
+
+SNAPSHOTS = [["driver-type", "io.containerd.snapshotter.v1"]]
+SYSTEMS_OWN = {"Address": "/run/containerd/containerd.sock"}
+
+
+@pytest.mark.parametrize(
+    ("info", "settings", "root"),
+    [
+        ({"DriverStatus": [["Backing Filesystem", "extfs"]]}, "", "/data"),
+        ({"DriverStatus": None}, "", "/data"),
+        ({"DriverStatus": SNAPSHOTS, "Containerd": SYSTEMS_OWN}, "", "/var/lib/containerd"),
+        (
+            {"DriverStatus": SNAPSHOTS, "Containerd": SYSTEMS_OWN},
+            'version = 3\nroot = "/big"',
+            "/big",
+        ),
+        (
+            {"DriverStatus": SNAPSHOTS, "Containerd": SYSTEMS_OWN},
+            '#root = "/big"',
+            "/var/lib/containerd",
+        ),
+        (
+            {
+                "DriverStatus": SNAPSHOTS,
+                "Containerd": {"Address": "/var/run/docker/containerd/containerd.sock"},
+            },
+            'root = "/big"',
+            "/data/containerd/daemon",
+        ),
+    ],
+)
+def test_space_is_looked_for_where_images_are_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    info: dict[str, object],
+    settings: str,
+    root: str,
+) -> None:
+    """Docker 29 keeps them with containerd, whose folder Docker's data-root does not move."""
+    monkeypatch.setattr(compose_check, "CONTAINERD_SETTINGS", tmp_path / "config.toml")
+    if settings:
+        (tmp_path / "config.toml").write_text(settings)
+    assert compose_check.image_root({"DockerRootDir": "/data"} | info) == Path(root)
 
 
 @pytest.mark.parametrize(

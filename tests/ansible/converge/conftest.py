@@ -93,6 +93,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "docker-compose.yaml", copy)
     (copy / "model_repository/resnet").mkdir(parents=True)
     (copy / "model_repository/resnet/config.pbtxt").write_text('name: "resnet"\n')
+    # A release's image is built under its own name; here one stands in for all.
+    compose = copy / "docker-compose.yaml"
+    text = compose.read_text()
+    own = "${BRIDGE_IMAGE:-triton-kafka-bridge}:${TAG:-latest}"
+    assert own in text
+    compose.write_text(text.replace(own, "triton-kafka-bridge:latest"))
     return copy
 
 

@@ -250,7 +250,7 @@ def _stand_ins(system: System, apt: Path) -> None:
             rename_deb(own(system.engine[1]), apt / "docker", "docker-ce-cli", version, "libc6")
         else:  # the engine's package has the client too
             build_deb(apt / "docker", "docker-ce-cli", version)
-    build_deb(apt / "docker", "containerd.io", "1.7.29-1", depends="containerd")
+    build_deb(apt / "docker", "containerd.io", "2.2.1-1", depends="containerd")
     build_deb(apt / "docker", "docker-buildx-plugin", "0.29.1-1")
     rename_deb(own(system.compose), apt / "docker", "docker-compose-plugin", "5.7.1-1", "libc6")
     for version in system.drivers:
