@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stack.errors import StackError
+
 Section = Mapping[str, Any]
 PARTIAL = ".partial"
 RAW = "raw"
@@ -39,6 +41,7 @@ class Kept:
         self._folder = folder
         self._name = name
         self._about = about
+        self._measured = False
 
     @property
     def _path(self) -> Path:
@@ -46,10 +49,18 @@ class Kept:
 
     def partial(self, result: Section) -> None:
         """Keep the results so far."""
+        self._measured = True
         save(self._folder, self._name + PARTIAL, {**result, **self._about, "unfinished": True})
 
     def finish(self, result: Section) -> None:
-        """Keep the complete results in place of those of the last run."""
+        """Keep the complete results in place of those of the last run.
+
+        Raises:
+            StackError: there are none, since nothing was kept before.
+        """
+        if not self._measured:
+            reasons = "; ".join(dict.fromkeys(result.get("failures", {}).values()))
+            raise StackError(f"nothing was measured ({reasons}); earlier results are unchanged")
         save(self._folder, self._name, {**result, **self._about})
         self._path.unlink(missing_ok=True)
 

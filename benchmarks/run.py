@@ -102,8 +102,9 @@ def main(
             if end is not None:
                 left = end - time.monotonic()
                 deadline = time.monotonic() + shares(left, wanted[place:], WEIGHTS)
-                # For what a section cannot foresee: a server that hangs, a long export.
-                signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+                # For what a section cannot foresee: a server that hangs, a long export. Not before
+                # the budget's end: a section may measure until its deadline and then stops servers.
+                signal.setitimer(signal.ITIMER_REAL, max(left + LAST_S, 0.001))
             try:
                 kept.finish(_measure(name, servers, plan, kept.partial, deadline))
             except StackError as error:

@@ -1,9 +1,13 @@
 """Runs a compiled model in a process of its own; a crash there becomes an error here."""
 
+import faulthandler
+import re
 import signal
+import tempfile
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +17,15 @@ from exporter.errors import ExportError
 
 Predict = Callable[[Tensor], Any]
 """A function from pixels to one tensor, or to the tensors of a detector."""
+_PLACE = re.compile(r'^Current thread .*\n  File "(.+)", line (\d+) in (\S+)', re.MULTILINE)
+"""The innermost Python function of the thread that crashed, as faulthandler writes it."""
 
 
 class Apart:
     """A function of tensors on the CPU, called in another process, which ends with this object.
 
-    Faulty compiled code may not raise: on a GPU it was seen to end the process without a message.
+    Faulty compiled code may not raise, but end the process without a message. With torch 2.11 and a
+    GPU, loading a package crashed in the process that had compiled it.
 
     Args:
         load: returns the function, in that process; it is pickled.
@@ -32,7 +39,9 @@ class Apart:
         # When this object and so our end of the pipe goes, the other process reads its end and
         # exits.
         self._calls, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, load), daemon=True)
+        self._crash = tempfile.NamedTemporaryFile(prefix="crash-")  # noqa: SIM115 - as long as this
+        arguments = theirs, load, self._crash.name
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
 
@@ -47,15 +56,23 @@ class Apart:
             answer = self._calls.recv()
         except (EOFError, OSError):
             self._process.join()
-            raise ExportError(
-                f"{self._what} crashed the process that ran it ({_how(self._process.exitcode)})"
-            ) from None
+            how = _how(self._process.exitcode) + _where(Path(self._crash.name).read_text())
+            raise ExportError(f"{self._what} crashed the process that ran it ({how})") from None
         if isinstance(answer, str):
             raise ExportError(f"{self._what} cannot be run: {answer}")
         return torch.from_numpy(answer)
 
 
-def _serve(calls: Connection, load: Callable[[], Predict]) -> None:
+def _serve(calls: Connection, load: Callable[[], Predict], crash: str) -> None:
+    with Path(crash).open("w") as file:
+        faulthandler.enable(file)
+        try:
+            _answer(calls, load)
+        finally:
+            faulthandler.disable()  # before the file is closed
+
+
+def _answer(calls: Connection, load: Callable[[], Predict]) -> None:
     predict: Predict | None = None
     while True:
         try:
@@ -77,3 +94,9 @@ def _how(code: int | None) -> str:
     if code is not None and code < 0:
         return signal.Signals(-code).name
     return f"exit status {code}"
+
+
+def _where(crash: str) -> str:
+    """The place of a crash in words, from what faulthandler wrote; empty if it wrote nothing."""
+    found = _PLACE.search(crash)
+    return f" in {found[3]}, {Path(found[1]).name} line {found[2]}" if found else ""

@@ -40,6 +40,8 @@ def main(
     keep: Annotated[bool, typer.Option(help="Leave the folder in which it was done.")] = False,
 ) -> None:
     """Rehearse; prints each step's seconds, and writes them beside the bundle."""
+    if not any(bundle.glob("part*")):
+        fail(StackError(f"no bundle in {bundle}: `make bundle` writes one"))
     scratch = Path(tempfile.mkdtemp(prefix="rehearsal-", dir=bundle.parent))
     try:
         found = rehearse(bundle.absolute(), scratch, python)
@@ -57,9 +59,7 @@ def rehearse(bundle: Path, scratch: Path, python: str) -> list[dict[str, object]
     Raises:
         StackError: a step failed.
     """
-    parts = sorted(path for path in bundle.glob("part*"))
-    if not parts:
-        raise StackError(f"no bundle in {bundle}: `make bundle` writes one")
+    parts = sorted(bundle.glob("part*"))
     there = scratch / "bundle"
     shutil.copytree(bundle / COMMON, there / COMMON)
     found_python = shutil.which(python)

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
+from benchmarks.progress import Progress
+from benchmarks.repeats import NO_TIME, repeat
 from benchmarks.results import RAW, Kept, read, save
+from benchmarks.window import Window
+from stack.errors import StackError
 
 ABOUT = {"machine": {"device": "CPU"}}
 
@@ -29,3 +35,17 @@ def test_a_finished_section_takes_the_place_of_both(tmp_path: Path) -> None:
     kept.finish({"points": [2, 3]})
     assert read(tmp_path, ["latency"]) == {"latency": {"points": [2, 3], **ABOUT}}
     assert [path.name for path in (tmp_path / RAW).iterdir()] == ["latency.json"]
+
+
+def test_a_section_that_had_no_time_leaves_the_results_before_it(tmp_path: Path) -> None:
+    save(tmp_path, "photos", {"measurements": {"bridge": [1]}})
+    kept = Kept(tmp_path, "photos", ABOUT)
+    progress = Progress(lambda _: None, kept.partial, deadline=0.0, clock=lambda: 0.0)
+    result = repeat({"bridge": window, "ceiling": window}, 2, progress)
+    with pytest.raises(StackError, match=rf"nothing was measured \({NO_TIME}\); earlier"):
+        kept.finish(result)
+    assert read(tmp_path, ["photos"]) == {"photos": {"measurements": {"bridge": [1]}}}
+
+
+def window() -> Window:
+    raise AssertionError("there is no time for it")
