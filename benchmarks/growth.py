@@ -32,10 +32,11 @@ MOST_BYTES = 3 << 30
 """Most bytes of a backlog of large images."""
 DISTINCT = 8
 """Number of different large images, which are repeated."""
-SPARE = 1.5
+SPARE = 2.0
 """Size of a backlog as a multiple of the images that are expected to be answered."""
-FIRST = 400
-"""Images that are answered before anything is measured, to find the rate."""
+FIRST, FIRST_BYTES = (400, 60_000), 400 << 20
+"""Fewest and most images, and else their bytes, that are answered before anything is measured, to
+find the rate: a second or more, since the first images take longer than the others."""
 
 
 def growth(rig: Rig, plan: Plan, progress: Progress) -> Result:
@@ -92,10 +93,12 @@ def _drained(
 
 def _of_size(rig: Rig, side: int, plan: Plan) -> Callable[[], Window]:
     """Measure large images with a smaller backlog, for as long as it lasts."""
-    images = _raw(side)
-    first, target = _backlog(rig, images, FIRST, 1), rig.topic("out")
+    images, size = _raw(side), 3 * side * side
+    few, many = FIRST
+    first = _backlog(rig, images, max(few, min(many, FIRST_BYTES // size)), 1)
+    target = rig.topic("out")
     rate = answer_all(rig, subjects.bridges(rig, first, target, model=_model(side)), first, target)
-    count = int(min(SPARE * rate * _lasts(plan.watch), MOST_BYTES / (3 * side * side)))
+    count = int(min(SPARE * rate * _lasts(plan.watch), MOST_BYTES / size))
     seconds = max(1.0, count / (SPARE * rate) - START_S - plan.watch.warm_s)
     watch = Watch(plan.watch.warm_s, min(plan.watch.window_s, seconds))
     source = _backlog(rig, images, count, 4)
