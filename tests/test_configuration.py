@@ -45,7 +45,7 @@ def test_flags_and_variables_agree_in_name_and_each_command_has_its_own_prefix(t
 def test_a_flag_shows_its_choices_and_its_bounds(text: str) -> None:
     assert "(`at-least-once`, `exactly-once`)" in text
     assert "(1 to 1,000)" in text
-    assert "(above 0 to 900)" in text
+    assert "(above 0 to 60)" in text
 
 
 def test_no_path_of_this_checkout_is_on_the_page(text: str) -> None:
