@@ -30,8 +30,8 @@ FIRST_JAVA = 2_000
 """Images that Java answers before its latency is measured."""
 BACKLOG = 600_000
 """More images than the fastest subject answers with the null model."""
-JSON_IMAGES = 12_000
-"""More than MLServer answers while it is watched; they come when it has started."""
+JSON_IMAGES = 40_000
+"""More than Flink and MLServer answer while they are watched; they come when these have started."""
 COMMITTED_S = 1.0
 """A transaction takes half of it: until then its answers are not there for a reader."""
 SUSTAINS = 0.9
