@@ -146,11 +146,7 @@ def offer(
         for part in subject:
             part.stop()
     after = rig.counters(MODEL)
-    new = [
-        pause
-        for now, then in zip(rig.broker_pauses(), pauses, strict=True)
-        for pause in now[len(then) :]
-    ]
+    pauses = rig.broker_pauses() - pauses
     sent = sum(one["sent"] for one in found)
     latencies, waits, lateness = (
         [value for one in found for value in one[of]]
@@ -169,7 +165,7 @@ def offer(
         "sender_late_ms": _percentile(lateness, 99),
         "wait_p50": _percentile(waits, 50) if waits else None,
         "slowest_ms": stages_of([image for one in found for image in one["slowest_ms"]]),
-        "broker_pause_ms": max(new, default=0.0),
+        "broker_pause_ms": max(pauses, default=0.0),
         "mean_batch": (after.inferences - before.inferences) / executions if executions else None,
     }
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -104,9 +105,9 @@ class Rig:
         """Process id of each broker."""
         return [one.pid for one in self._brokers]
 
-    def broker_pauses(self) -> list[list[float]]:
-        """Milliseconds of each pause of each broker's garbage collector so far."""
-        return [one.pauses_ms() for one in self._brokers]
+    def broker_pauses(self) -> Counter[float]:
+        """How often the garbage collectors of the brokers paused so far, by milliseconds."""
+        return Counter(pause for one in self._brokers for pause in one.pauses_ms())
 
     @property
     def model_file(self) -> Path:
