@@ -6,11 +6,11 @@ from benchmarks.goal import Goal, at_least, at_most, rate, shown
 from benchmarks.machine import CPU
 from benchmarks.plan import (
     BESIDE,
+    FEW_BRIDGES,
     HALF,
     LOW,
     OURS,
     OURS_EXACTLY_ONCE,
-    PHOTO_BRIDGES,
     SEVERAL_BRIDGES,
     TRITON,
 )
@@ -50,6 +50,7 @@ def judge(found: Found) -> list[Goal]:
         *_modes(throughput),
         *_low_load(latency),
         *_high_load(latency),
+        *_few_bridges(latency),
         *_apart(found.get("apart")),
         *_lone(found.get("lone")),
         *_freshness(found.get("freshness")),
@@ -94,7 +95,7 @@ def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
         yield at_least(f"on one GPU: {most} ÷ ceiling alone", ours[most], ceiling, 0.95)
     if photos is not None and _on_gpu(photos):
         ceiling = rates(photos, "ceiling")
-        for name in ("bridge, raw", f"{PHOTO_BRIDGES}, raw"):
+        for name in ("bridge, raw", f"{FEW_BRIDGES}, raw"):
             yield at_least(
                 f"photos on one GPU: {name} ÷ ceiling alone", rates(photos, name), ceiling, 0.9
             )
@@ -105,14 +106,14 @@ def _gpu(throughput: Section | None, photos: Section | None) -> Iterator[Goal]:
                 # The bridge cannot answer more photos than are decoded with no network behind.
                 limit, what = decoding, f"{name}, which is less than the ceiling"
                 break
-        for bridges in ("bridge", PHOTO_BRIDGES):
+        for bridges in ("bridge", FEW_BRIDGES):
             yield at_least(
                 f"photos on one GPU: {bridges}, decoded in Triton ÷ {what}",
                 rates(photos, f"{bridges}, decoded in Triton"), limit, 0.9,
             )  # fmt: skip
         yield shown(
-            f"photos on one GPU: {PHOTO_BRIDGES}, which decode ÷ ceiling alone",
-            rates(photos, PHOTO_BRIDGES), ceiling,
+            f"photos on one GPU: {FEW_BRIDGES}, which decode ÷ ceiling alone",
+            rates(photos, FEW_BRIDGES), ceiling,
         )  # fmt: skip
 
 
@@ -187,6 +188,16 @@ def _high_load(section: Section | None) -> Iterator[Goal]:
     if section is None or highest:
         p99 = [one["p99"] for one in highest]
         yield at_most(f"p99 at {HIGHEST:.0%} load, bridge, ms", p99, 100, 0)
+
+
+def _few_bridges(section: Section | None) -> Iterator[Goal]:
+    """The latency that several bridges add, none of which is busy; measured in front of a GPU."""
+    for share in () if section is None else (LOW, HALF, HIGH):
+        both = pairs(section, FEW_BRIDGES, TRITON, share)
+        for name, extra in (("p50", 3), ("p99", 10)) if both else ():
+            less = [a[name] - b[name] for a, b in both]
+            what = f"{name} at {share:.0%} load, {FEW_BRIDGES} less Triton alone, ms"
+            yield at_most(what, less, extra, 1)
 
 
 def _apart(section: Section | None) -> Iterator[Goal]:

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks import subjects
-from benchmarks.plan import BESIDE, HALF, LOW, OURS, OURS_EXACTLY_ONCE, TRITON, Plan, Result
+from benchmarks.plan import (
+    BESIDE,
+    FEW_BRIDGES,
+    HALF,
+    LOW,
+    OURS,
+    OURS_EXACTLY_ONCE,
+    SEVERAL_BRIDGES,
+    TRITON,
+    Plan,
+    Result,
+)
 from benchmarks.progress import Progress
 from benchmarks.repeats import NO_TIME
 from benchmarks.rig import CORES, IMAGES, MODEL, Rig
@@ -64,6 +75,9 @@ def latency(rig: Rig, plan: Plan, progress: Progress) -> Result:
         TRITON: partial(offer, rig, None),
         OURS: partial(offer, rig, bridge),
     }
+    if rig.device == "cuda":
+        few = partial(subjects.bridges, rig, count=SEVERAL_BRIDGES[FEW_BRIDGES])
+        measured[FEW_BRIDGES] = partial(offer, rig, few)
     if not plan.essential:
         measured[BESIDE] = partial(_beside_broker, rig)
         exactly = partial(subjects.bridges, rig, settings=subjects.EXACTLY_ONCE)

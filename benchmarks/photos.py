@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import subjects
 from benchmarks.models import LABELS, MAX_BATCH, write_null_model
 from benchmarks.null_model import SPARE, enough
-from benchmarks.plan import PHOTO_BRIDGES, SEVERAL_BRIDGES, Plan, Result
+from benchmarks.plan import FEW_BRIDGES, SEVERAL_BRIDGES, Plan, Result
 from benchmarks.progress import Progress
 from benchmarks.repeats import repeat
 from benchmarks.rig import CORES, Rig
@@ -102,13 +102,13 @@ def photos(rig: Rig, plan: Plan, progress: Progress) -> Result:
         # What the goals need comes first: there may not be time for everything.
         todo = {"ceiling": ceiling, "bridge, raw": raw(1)}
         if rig.device == "cuda":
-            several = SEVERAL_BRIDGES[PHOTO_BRIDGES]
+            several = SEVERAL_BRIDGES[FEW_BRIDGES]
             todo |= {
-                f"{PHOTO_BRIDGES}, raw": raw(several),
-                f"{PHOTO_BRIDGES}, decoded in Triton": through(
+                f"{FEW_BRIDGES}, raw": raw(several),
+                f"{FEW_BRIDGES}, decoded in Triton": through(
                     f"{network}_encoded", network, several
                 ),
-                PHOTO_BRIDGES: through(network, network, several),
+                FEW_BRIDGES: through(network, network, several),
             }
         todo |= {
             "bridge, decoded in Triton": through(f"{network}_encoded", network),

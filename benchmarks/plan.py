@@ -13,10 +13,10 @@ TRITON, BESIDE, OURS = "Triton", "Triton beside the broker's load", "bridge"
 """The subjects whose latency is measured."""
 OURS_EXACTLY_ONCE, HALF = "bridge, exactly once", 0.5
 """The bridge in its other delivery mode, and the share at which its latency is compared."""
-SEVERAL_BRIDGES = {"4 bridges": 4, "8 bridges": 8}
+SEVERAL_BRIDGES = {"4 bridges": 4, "8 bridges": 8, "10 bridges": 10}
 """Measurements in front of a GPU, which may answer more than one bridge can send."""
-PHOTO_BRIDGES = "4 bridges"
-"""The one of them that is also measured with photos."""
+FEW_BRIDGES = "4 bridges"
+"""The one of them that is also measured with photos, and by its latency."""
 
 
 @dataclass(frozen=True, slots=True)

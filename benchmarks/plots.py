@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from benchmarks.plan import BESIDE, SEVERAL_BRIDGES, TRITON
+from benchmarks.plan import BESIDE, FEW_BRIDGES, SEVERAL_BRIDGES, TRITON
 from benchmarks.plan import OURS as BRIDGE
 from benchmarks.results import Found, Section, points, rates, windows
 from benchmarks.spread import Spread
@@ -19,7 +19,7 @@ mpl.use("Agg")
 SIZE = (8.0, 4.5)
 DPI = 110
 OURS, OTHERS, CEILING = "tab:blue", "tab:gray", "tab:green"
-COLOURS = {TRITON: CEILING, BESIDE: "tab:olive", BRIDGE: OURS}
+COLOURS = {TRITON: CEILING, BESIDE: "tab:olive", BRIDGE: OURS, FEW_BRIDGES: "tab:purple"}
 STAGES = ("envelope", "decode", "request", "answer", "prediction")
 REST = "Kafka's and gRPC's clients, threads"
 

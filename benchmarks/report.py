@@ -1,12 +1,13 @@
 """Makes a Markdown table from the sections' JSON: the goals beside the measurements."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks import goals, growth_table, plots
-from benchmarks.plan import BESIDE, OURS, OURS_EXACTLY_ONCE, TRITON
+from benchmarks.plan import BESIDE, FEW_BRIDGES, OURS, OURS_EXACTLY_ONCE, TRITON
 from benchmarks.results import Found, Section, points, rates
 from benchmarks.rivals.table import lines as rivals_lines
 from benchmarks.spread import Spread
@@ -239,7 +240,7 @@ def _stages(section: Section) -> Iterator[str]:
 def _latency(section: Section) -> Iterator[str]:
     rows = []
     for share in sorted({one["share"] for one in section["points"]}):
-        for subject in (TRITON, BESIDE, OURS, OURS_EXACTLY_ONCE):
+        for subject in (TRITON, BESIDE, OURS, FEW_BRIDGES, OURS_EXACTLY_ONCE):
             here = points(section, subject, share)
             if here:
                 rows.append(
@@ -277,21 +278,24 @@ def _slowest(section: Section) -> Iterator[str]:
     """The stages in which the images were that make the bridge's p99 what it is, and the broker's
     longest pause meanwhile."""
     rows, names = [], []
-    for share in sorted({one["share"] for one in section["points"]}):
-        measured = [one for one in points(section, "bridge", share) if one.get("slowest_ms")]
+    for share, subject in product(
+        sorted({one["share"] for one in section["points"]}), (OURS, FEW_BRIDGES)
+    ):
+        measured = [one for one in points(section, subject, share) if one.get("slowest_ms")]
         if measured:
             here = [one["slowest_ms"] for one in measured]
             names = list(here[0])
             means = (f"{median(one[name] for one in here):.1f}" for name in names)
             pauses = [one["broker_pause_ms"] for one in measured if "broker_pause_ms" in one]
-            rows.append((f"{share:.0%}", *means, f"{max(pauses):.1f}" if pauses else ""))
+            pause = f"{max(pauses):.1f}" if pauses else ""
+            rows.append((f"{share:.0%}", subject, *means, pause))
     if rows:
         yield (
-            "\nWhere the slowest hundredth of the bridge's images were, mean ms; and the longest "
+            "\nWhere the slowest hundredth of the bridges' images were, mean ms; and the longest "
             "pause of the broker for collecting garbage:\n"
         )
         yield from table(
-            ("load", *(name.replace("_", " ") for name in names), "broker's pause"), rows
+            ("load", "", *(name.replace("_", " ") for name in names), "broker's pause"), rows
         )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from benchmarks.capacity import Costs, Plan, plan
-from benchmarks.plan import PHOTO_BRIDGES, SEVERAL_BRIDGES
+from benchmarks.plan import FEW_BRIDGES, SEVERAL_BRIDGES
 from benchmarks.report import table
 from benchmarks.results import Found, Section, path_of, rates, read, windows
 from producer.encoding import Encoding
@@ -46,9 +46,9 @@ SHOWN = (
         PHOTOS,
         (
             "bridge, raw",
-            f"{PHOTO_BRIDGES}, raw",
+            f"{FEW_BRIDGES}, raw",
             PHOTO,
-            f"{PHOTO_BRIDGES}, decoded in Triton",
+            f"{FEW_BRIDGES}, decoded in Triton",
             CEILING,
         ),
     ),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks import report
-from benchmarks.plan import SEVERAL_BRIDGES
+from benchmarks.plan import FEW_BRIDGES, SEVERAL_BRIDGES
 from benchmarks.rivals.table import compare
 from benchmarks.sections import SECTIONS
 from stack.paths import ROOT
@@ -211,11 +211,29 @@ def test_it_is_told_where_the_slowest_images_were(tmp_path: Path) -> None:
         {**point, "subject": "bridge", "repeat": 1, "share": 0.1,
          "slowest_ms": {"kafka_in": 27.0, "triton": 5.0}, "broker_pause_ms": 81.25},
         {**point, "subject": "bridge", "repeat": 0, "share": 0.5},  # an older result
+        {**point, "subject": FEW_BRIDGES, "repeat": 0, "share": 0.5,
+         "slowest_ms": {"kafka_in": 3.0, "triton": 2.0}, "broker_pause_ms": 0.0},
     ]  # fmt: skip
     text = report.write(tmp_path, {"latency": {**LATENCY, "points": points}})
-    head, _, row = text.partition("| load | kafka in |")[2].splitlines()[:3]
+    head, _, *rows = text.partition("| load |  | kafka in |")[2].splitlines()[:4]
     assert head == " triton | broker's pause |"
-    assert row == "| 10% | 26.0 | 4.5 | 81.2 |"
+    assert rows == ["| 10% | bridge | 26.0 | 4.5 | 81.2 |", "| 50% | 4 bridges | 3.0 | 2.0 | 0.0 |"]
+
+
+@pytest.mark.parametrize(("p99", "verdict"), [(14.9, "yes"), (15.1, "**no**")])
+def test_several_bridges_are_judged_by_the_latency_that_they_add(
+    tmp_path: Path, p99: float, verdict: str
+) -> None:
+    point = {"rate": 100.0, "sent": 10, "answered": 10, "p50": 4.0, "p90": 5.0, "p99": 5.0,
+             "mean_batch": 1.0, "wait_p50": 0.1, "share": 0.75}  # fmt: skip
+    points = [
+        {**point, "subject": subject, "repeat": repeat, **more}
+        for subject, more in (("Triton", {}), (FEW_BRIDGES, {"p50": 7.1, "p99": p99}))
+        for repeat in (0, 1)
+    ]
+    found = verdicts(report.write(tmp_path, {"latency": {**LATENCY, "points": points}}))
+    assert found["p50 at 75% load, 4 bridges less Triton alone, ms"] == "**no**"
+    assert found["p99 at 75% load, 4 bridges less Triton alone, ms"] == verdict
 
 
 @pytest.mark.parametrize(("p99", "verdict"), [(2399.0, "yes"), (2401.0, "**no**")])
