@@ -31,6 +31,7 @@ from benchmarks.spread import alternated
 from benchmarks.window import drain, running, wait_until
 from consumer.measuring.statistics import STAGES
 from producer.encoding import Encoding
+from stack.bridge import Bridge
 from stack.errors import StackError
 from stack.service import Service
 
@@ -154,6 +155,9 @@ def offer(
     try:
         for part in subject:
             part.start()
+        several = [part for part in subject if isinstance(part, Bridge)]
+        if len(several) > 1:
+            wait_until(lambda: subjects.is_shared(several), several, "the bridges' partitions")
         pauses = rig.broker_pauses()
         found = run_probes(argv, rig.directory, probes, seconds)
     finally:
