@@ -26,7 +26,7 @@ from benchmarks.plan import (
 )
 from benchmarks.progress import Progress
 from benchmarks.repeats import NO_TIME
-from benchmarks.rig import CORES, IMAGES, MODEL, Rig
+from benchmarks.rig import CORES, IMAGES, MODEL, PARTITIONS, Rig
 from benchmarks.spread import alternated
 from benchmarks.window import drain, running, wait_until
 from consumer.measuring.statistics import STAGES
@@ -46,19 +46,29 @@ KAFKA_RATE, STRAIGHT_RATE = 4000.0, 1500.0
 fall behind its own schedule, as an image takes it 100 to 250 µs."""
 MOST_PROBES = 8
 SETTLE_S = 10.0
-FIRST = 50
-"""Images of a probe that are answered before its clock starts: they open connections."""
+MIN_FIRST, FIRST_EACH = 50, 12
 PROBE_S = 180.0
 """Bound on a probe's time in addition to its measurement: its start, its first images, which may
 wait for a bridge, and the last answers."""
 SPARE_S = 60.0
 """Seconds that the broker's load lasts longer than what is measured beside it; it is stopped."""
-LOADED = 4 * FIRST
+LOADED = 200
 """Answers after which the broker's load is at its rate."""
 AROUND_S = 10.0
 """Usual seconds that a point takes in addition to its measurement."""
 
 
+def first_images(partitions: int) -> int:
+    """Images of a probe that are answered before its clock starts.
+
+    They open connections, and reach each partition of both topics. A partition's first record costs
+    the broker an fsync, and meanwhile it takes no others from that producer: for 80 ms on the disk
+    of a machine with a GPU.
+    """
+    return max(MIN_FIRST, FIRST_EACH * partitions)
+
+
+FIRST = first_images(PARTITIONS)
 Measure = Callable[[float, float], Result]
 """From (images/s, seconds), measures one subject at that rate."""
 

@@ -13,7 +13,7 @@ TRITON, BESIDE, OURS = "Triton", "Triton beside the broker's load", "bridge"
 """The subjects whose latency is measured."""
 OURS_EXACTLY_ONCE, HALF = "bridge, exactly once", 0.5
 """The bridge in its other delivery mode, and the share at which its latency is compared."""
-SEVERAL_BRIDGES = {"4 bridges": 4, "8 bridges": 8, "10 bridges": 10}
+SEVERAL_BRIDGES = {"4 bridges": 4, "8 bridges": 8}
 """Measurements in front of a GPU, which may answer more than one bridge can send."""
 FEW_BRIDGES = "4 bridges"
 """The one of them that is also measured with photos, and by its latency."""

@@ -1,6 +1,10 @@
 """The stages of the slowest images, which say where a high p99 comes from."""
 
-from benchmarks.latency import stages_of
+import zlib
+
+import pytest
+
+from benchmarks.latency import first_images, stages_of
 from benchmarks.programs.probe import stages_of_slowest
 from consumer.measuring.statistics import STAGES
 
@@ -18,6 +22,13 @@ def stamps(kafka_in_ms: int, triton_ms: int) -> dict[str, int]:
         )
     )
     return {name: time * MS for name, time in {**named, "consumed": times[-1] + 1}.items()}
+
+
+@pytest.mark.parametrize("partitions", [4, 16, 64])
+def test_the_first_images_reach_each_partition(partitions: int) -> None:
+    keys = [f"0-w{index}".encode() for index in range(first_images(partitions))]
+    # As Kafka's client chooses it by default.
+    assert {zlib.crc32(key) % partitions for key in keys} == set(range(partitions))
 
 
 def test_the_slowest_hundredth_is_told_stage_by_stage() -> None:
