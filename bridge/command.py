@@ -20,6 +20,7 @@ from bridge.fuse import FuseBlownError
 from bridge.kafka.delivery import DeliveryError
 from bridge.loading import load
 from bridge.logs import configure
+from bridge.malloc import keep_large_pieces
 from bridge.signals import on_signals
 from bridge.triton.model import UnservableModelError
 from cli.app import FAILED, USAGE, make_app
@@ -164,6 +165,7 @@ def main(context: typer.Context, **_flags: object) -> int:
 
     Exit code: 0 stopped after it was asked to, 1 stopped by an error, 2 usage.
     """
+    keep_large_pieces()
     try:
         settings = load(given(context))
         configure(settings.log_level, settings.log_format)
