@@ -16,8 +16,8 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.formats import right_answers
 from benchmarks.latency import run_probes
 from benchmarks.models import NULL
-from benchmarks.subjects import careful, program
-from benchmarks.window import running
+from benchmarks.subjects import bridges, careful, is_shared, program
+from benchmarks.window import running, wait_until
 from consumer.measuring.triton import read_counters
 from producer.sources import CIFAR10_FILE
 from stack.errors import StackError
@@ -99,6 +99,21 @@ def test_consumers_that_share_a_topic_are_ready_when_each_has_its_partitions(
         members = admin.describe_consumer_groups([group])[group].result().members
     assert len(members) == 2
     assert all(member.assignment.topic_partitions for member in members)
+
+
+def test_bridges_share_their_topic_once_each_has_its_partitions(
+    kafka: Kafka, triton: Triton, tmp_path: Path
+) -> None:
+    source, target, dead = (uuid.uuid4().hex for _ in range(3))
+    create_topics(kafka.bootstrap, {source: 4, target: 1, dead: 1})
+    rig: Any = SimpleNamespace(
+        kafka=kafka, triton=triton, directory=tmp_path, topic=lambda _name: dead
+    )
+    several: Any = bridges(rig, source, target, count=2)
+    assert not is_shared(several)
+    with running(several):
+        wait_until(lambda: is_shared(several), several, "the bridges' partitions")
+        assert not is_shared([*several, several[0]])  # a third one has none
 
 
 def test_a_probe_that_fails_says_why(tmp_path: Path) -> None:
