@@ -167,7 +167,9 @@ def offer(
             part.start()
         several = [part for part in subject if isinstance(part, Bridge)]
         if len(several) > 1:
-            wait_until(lambda: subjects.is_shared(several), several, "the bridges' partitions")
+            wait_until(
+                lambda: subjects.is_shared(several, PARTITIONS), several, "the bridges' partitions"
+            )
         pauses = rig.broker_pauses()
         found = run_probes(argv, rig.directory, probes, seconds)
     finally:

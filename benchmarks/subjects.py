@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from confluent_kafka import ConsumerGroupState
-from confluent_kafka.admin import AdminClient
-
 from benchmarks.programs.common import ASSIGNED
 from benchmarks.rig import CORES, IMAGES, MODEL, Rig
 from stack.bridge import Bridge
@@ -18,7 +15,6 @@ from stack.service import Command, Service
 
 RIVALS = CACHE / "rivals"
 """The virtual environment of the rivals; `make bench-rivals` creates it."""
-ADMIN_S = 10.0
 
 LOADS = max(1, min(4, CORES // 4))
 """Processes that load Triton; where the cores run the model, more of them would only take cores."""
@@ -100,18 +96,14 @@ def bridges(
     ]
 
 
-def is_shared(bridges: Sequence[Bridge]) -> bool:
-    """Whether each bridge of a group has partitions, and the group is at rest.
+def is_shared(bridges: Sequence[Bridge], partitions: int) -> bool:
+    """Whether the bridges of a group have all partitions of their topic, and each has some.
 
     Until then, a second and more after the last of them is ready, nobody reads the partitions that
     move to it.
     """
-    settings = bridges[0].settings
-    admin = AdminClient({"bootstrap.servers": settings["brokers"]})
-    asked = admin.describe_consumer_groups([settings["group"]], request_timeout=ADMIN_S)
-    group = asked[settings["group"]].result()
-    with_some = sum(bool(one.assignment.topic_partitions) for one in group.members)
-    return group.state == ConsumerGroupState.STABLE and with_some == len(bridges)
+    assigned = [one.metrics()["bridge_partitions_assigned"] for one in bridges]
+    return all(assigned) and sum(assigned) == partitions
 
 
 def triton_load(

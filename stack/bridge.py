@@ -29,11 +29,6 @@ class Bridge(Service):
             self._settings["http_port"] = str(free_ports(1)[0])
 
     @property
-    def settings(self) -> Mapping[str, str]:
-        """What it was given, by name."""
-        return self._settings
-
-    @property
     def http(self) -> str:
         """Address of health and metrics, `host:port`."""
         return f"{HOST}:{self._settings['http_port']}"

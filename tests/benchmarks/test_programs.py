@@ -110,10 +110,14 @@ def test_bridges_share_their_topic_once_each_has_its_partitions(
         kafka=kafka, triton=triton, directory=tmp_path, topic=lambda _name: dead
     )
     several: Any = bridges(rig, source, target, count=2)
-    assert not is_shared(several)
     with running(several):
-        wait_until(lambda: is_shared(several), several, "the bridges' partitions")
-        assert not is_shared([*several, several[0]])  # a third one has none
+        wait_until(lambda: is_shared(several, 4), several, "the bridges' partitions")
+        assert not is_shared(several[:1], 4)  # the other one has the rest
+        assert not is_shared([*several, several[0]], 4)
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        group = several[0]._settings["group"]
+        members = admin.describe_consumer_groups([group])[group].result().members
+    assert [bool(member.assignment.topic_partitions) for member in members] == [True, True]
 
 
 def test_a_probe_that_fails_says_why(tmp_path: Path) -> None:
