@@ -81,7 +81,7 @@ def main(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        require_programs()
+        require_programs(task)
     except StackError as error:
         fail(error)
     STACKS.mkdir(parents=True, exist_ok=True)
@@ -104,14 +104,25 @@ def main(
     shutil.rmtree(directory)  # logs and data are only useful after a failure
 
 
-def require_programs() -> None:
-    """Check at once for programs that would otherwise be found missing after minutes.
+def require_programs(task: Task) -> None:
+    """Check at once for what would otherwise be found missing after minutes.
+
+    The classifier needs torch or, as it is shipped in ONNX, too, ONNX Runtime.
 
     Raises:
-        StackError: one is missing; the text says which.
+        StackError: something is missing; the text says what.
     """
-    if find_spec("torch") is None:  # only looked up: an import takes seconds
-        raise StackError(f"tkb demo needs torch, which is not installed: {install('model')}")
+    # Packages are only looked up, because an import of torch takes seconds.
+    if find_spec("torch") is None:
+        if task is Task.DETECT:
+            raise StackError(
+                f"the detector needs torch, which is not installed: {install('model')}"
+            )
+        if find_spec("onnxruntime") is None:
+            raise StackError(
+                "tkb demo needs torch or onnxruntime, and neither is installed:"
+                f" {install('model')}, or with 'onnx', which is much smaller"
+            )
     package()
     jars.java()
     if not jars.is_cached():
@@ -188,13 +199,12 @@ def provide_model(subject: Subject, repository: Path) -> None:
     """Put the model into the repository, ready to be served.
 
     Raises:
-        DemoError: the model cannot be provided.
+        DemoError: the model cannot be exported.
+        ExportError: the repository cannot be written.
     """
     if find_spec("torch") is not None:
         step("exporting the model to TorchScript (a minute the first time)")
         script("export", subject.model, "--backend", "python", "--repository", repository)
-    elif subject.detecting is not None:
-        raise DemoError(f"the detector needs torch: {install('model')}")
     else:
         step("taking the model as it comes, in ONNX (torch is not installed)")
         install_shipped(repository)

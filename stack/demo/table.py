@@ -25,7 +25,7 @@ console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 def report(summary: Summary, output: Path, subject: Subject, score: Score | None) -> None:
     """Print the table of results."""
-    table = Table(title=subject.title, title_justify="left")
+    table = Table(title=subject.title, title_justify="left", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for name in ("sent", "answered", "dead_lettered", "missing", "duplicates"):
