@@ -146,9 +146,9 @@ def _start(rig: Rig, source: str) -> dict[str, float]:
     target = rig.topic("out")
     subject = subjects.bridges(rig, source, target, model=_model(TINY))
     began = time.monotonic()
-    with running(subject):
+    with running(rig, subject):
         ready = time.monotonic()
-        wait_until(lambda: rig.ends(target) > 0, subject, "an answer")
+        wait_until(rig, lambda: rig.ends(target) > 0, subject, "an answer")
         answered = time.monotonic()
         rss = tree_usage([part.pid for part in subject]).rss_bytes
     return {"ready_s": ready - began, "first_answer_s": answered - began, "rss_bytes": rss}

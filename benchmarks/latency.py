@@ -168,7 +168,10 @@ def offer(
         several = [part for part in subject if isinstance(part, Bridge)]
         if len(several) > 1:
             wait_until(
-                lambda: subjects.is_shared(several, PARTITIONS), several, "the bridges' partitions"
+                rig,
+                lambda: subjects.is_shared(several, PARTITIONS),
+                several,
+                "the bridges' partitions",
             )
         pauses = rig.broker_pauses()
         found = run_probes(argv, rig.directory, probes, seconds)
@@ -208,9 +211,9 @@ def _beside_broker(rig: Rig, rate: float, seconds: float) -> Result:
     source, target = rig.topic("in"), rig.topic("out")
     relay = subjects.relay(rig, source, target)
     load = through_kafka(rig, source, target, rate, seconds + SPARE_S)
-    with running([relay, load]):
+    with running(rig, [relay, load]):
         end = rig.ends(target) + LOADED
-        wait_until(lambda: rig.ends(target) >= end, [relay, load], "the broker's load")
+        wait_until(rig, lambda: rig.ends(target) >= end, [relay, load], "the broker's load")
         return offer(rig, None, rate, seconds)
 
 

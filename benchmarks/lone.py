@@ -56,8 +56,8 @@ def _measure(rig: Rig, seconds: float) -> dict[str, dict[str, float]]:
     source, target = rig.topic("in"), rig.topic("out")
     load = through_kafka(rig, source, target, RATE, WARM / RATE + seconds + SPARE_S)
     (bridge,) = subjects.bridges(rig, source, target)
-    with running([bridge, load]):
-        wait_until(lambda: rig.ends(target) >= WARM, [bridge, load], "the first answers")
+    with running(rig, [bridge, load]):
+        wait_until(rig, lambda: rig.ends(target) >= WARM, [bridge, load], "the first answers")
         before, images = _sample(rig, bridge.pid), rig.ends(target)
         time.sleep(seconds)
         after, images = _sample(rig, bridge.pid), rig.ends(target) - images

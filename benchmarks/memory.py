@@ -9,7 +9,7 @@ from benchmarks.procfs import tree_usage
 from benchmarks.progress import Progress
 from benchmarks.repeats import NO_TIME
 from benchmarks.rig import Rig
-from benchmarks.window import running, wait_until
+from benchmarks.window import require_alive, running, wait_until
 
 RATE = 100.0
 """Images/s: few enough for any machine."""
@@ -38,14 +38,13 @@ def memory(rig: Rig, plan: Plan, progress: Progress) -> Result:
     source, target = rig.topic("in"), rig.topic("out")
     load = through_kafka(rig, source, target, RATE, WARM_S + plan.memory_s + SPARE_S)
     bridges = subjects.bridges(rig, source, target)
-    with running([*bridges, load]):
-        wait_until(lambda: rig.ends(target) > 0, [*bridges, load], "an answer")
+    with running(rig, [*bridges, load]):
+        wait_until(rig, lambda: rig.ends(target) > 0, [*bridges, load], "an answer")
         time.sleep(WARM_S)
         began = time.monotonic()
         for number in range(SAMPLES):
             time.sleep(max(0.0, began + number * plan.memory_s / (SAMPLES - 1) - time.monotonic()))
-            for part in (*bridges, load):
-                part.require_alive()
+            require_alive(rig, [*bridges, load])
             samples.append(
                 {
                     "after_s": time.monotonic() - began,

@@ -43,6 +43,10 @@ FILLERS = max(1, min(6, CORES // 2))
 """Processes that fill a topic: one produces some 60,000 small images/s, but a GPU answers more."""
 
 
+class ServerDiedError(Exception):
+    """A server of the rig ended by itself, so that nothing more can be measured with it."""
+
+
 class Rig:
     """Kafka, Triton and a temporary folder; the end of the context ends them all.
 
@@ -104,6 +108,18 @@ class Rig:
     def kafka_pids(self) -> list[int]:
         """Process id of each broker."""
         return [one.pid for one in self._brokers]
+
+    def require_servers(self) -> None:
+        """Check that the brokers and Triton run.
+
+        Raises:
+            ServerDiedError: one has died; the text ends with the end of its log.
+        """
+        for server in (*self._brokers, self.triton):
+            try:
+                server.require_alive()
+            except StackError as error:
+                raise ServerDiedError(str(error)) from None
 
     def broker_pauses(self) -> Counter[float]:
         """How often the garbage collectors of the brokers paused so far, by milliseconds."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks import machine, report, results
 from benchmarks.plan import Plan, Result, plan_for
 from benchmarks.progress import Progress, shares
+from benchmarks.rig import ServerDiedError
 from benchmarks.sections import PREPARE, SECTIONS
 from benchmarks.servers import Servers
 from stack.errors import StackError
@@ -107,7 +108,7 @@ def main(
                 signal.setitimer(signal.ITIMER_REAL, max(left + LAST_S, 0.001))
             try:
                 kept.finish(_measure(name, servers, plan, kept.partial, deadline))
-            except StackError as error:
+            except (StackError, ServerDiedError) as error:
                 failed.append(name)
                 console.print(f"bench: {name}: {error}", style="red", markup=False)
             except _OutOfTime:

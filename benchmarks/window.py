@@ -91,16 +91,19 @@ def drain(
 
     Raises:
         StackError: the subject died, did not answer, or answered everything too soon.
+        ServerDiedError: a server died.
     """
-    with running(subject):
+    with running(rig, subject):
         after_start()
         wait_until(
-            lambda: rig.ends(target) > 0 and all(map(_takes_part, subject)), subject, "an answer"
+            rig,
+            lambda: rig.ends(target) > 0 and all(map(_takes_part, subject)),
+            subject,
+            "an answer",
         )
         time.sleep(watch.warm_s)
         watched = _watch(rig, subject, watch.window_s, model, lambda: rig.ends(target))
-        for part in subject:
-            part.require_alive()
+        require_alive(rig, subject)
         # The last answers of the window may still be on their way, or uncommitted.
         time.sleep(settle_s)
         for part in subject:
@@ -117,17 +120,24 @@ def answer_all(rig: Rig, subject: Sequence[Service], source: str, target: str) -
 
     Raises:
         StackError: it died, or it did not answer all.
+        ServerDiedError: a server died.
     """
     count = rig.ends(source)
-    with running(subject):
-        wait_until(lambda: rig.ends(target) >= count, subject, "its last answer")
+    with running(rig, subject):
+        wait_until(rig, lambda: rig.ends(target) >= count, subject, "its last answer")
     times = rig.append_times(target)
     return 1000 * len(times) / max(1, max(times) - min(times))
 
 
 @contextmanager
-def running(subject: Sequence[Service]) -> Iterator[None]:
-    """Run the subject until the end of the context; whatever happens, none of it is left."""
+def running(rig: Rig, subject: Sequence[Service]) -> Iterator[None]:
+    """Run the subject until the end of the context; whatever happens, none of it is left.
+
+    Raises:
+        StackError: one of the subject died, or did not become ready.
+        ServerDiedError: a server had died before.
+    """
+    rig.require_servers()  # a bridge would wait two minutes for a dead one
     with ExitStack() as running:
         for part in subject:
             running.callback(part.kill)
@@ -142,6 +152,7 @@ def load(rig: Rig, subject: Sequence[Service], watch: Watch, *, model: str) -> W
 
     Raises:
         StackError: the load died, or Triton did not answer it.
+        ServerDiedError: a server died.
     """
 
     def answered() -> int:
@@ -152,30 +163,43 @@ def load(rig: Rig, subject: Sequence[Service], watch: Watch, *, model: str) -> W
         for part in subject:
             running.callback(part.stop)
             part.launch()
-        wait_until(lambda: answered() > before, subject, "an answer")
+        wait_until(rig, lambda: answered() > before, subject, "an answer")
         time.sleep(watch.warm_s)
         window = _watch(rig, subject, watch.window_s, model, answered).window
-        for part in subject:
-            part.require_alive()
+        require_alive(rig, subject)
     return window
 
 
-def wait_until(condition: Callable[[], bool], subject: Sequence[Service], what: str) -> None:
+def wait_until(
+    rig: Rig, condition: Callable[[], bool], subject: Sequence[Service], what: str
+) -> None:
     """Return when `condition` holds.
 
     Raises:
         StackError: one of the subject died, or it took longer than `FIRST_ANSWER_S`.
+        ServerDiedError: a server died.
     """
     deadline = time.monotonic() + FIRST_ANSWER_S
     while not condition():
-        for part in subject:
-            part.require_alive()
+        require_alive(rig, subject)
         if time.monotonic() > deadline:
             raise StackError(
                 f"{subject[0].name}: {what} did not come in {FIRST_ANSWER_S:.0f} s; "
                 f"see {subject[0].log_path}"
             )
         time.sleep(POLL_S)
+
+
+def require_alive(rig: Rig, subject: Sequence[Service]) -> None:
+    """Check that the servers and the subject run.
+
+    Raises:
+        StackError: one of the subject died.
+        ServerDiedError: a server died.
+    """
+    rig.require_servers()
+    for part in subject:
+        part.require_alive()
 
 
 def _takes_part(part: Service) -> bool:
@@ -196,8 +220,7 @@ def _watch(
     before = {name: tree_usage(pids) for name, pids in roots.items()}
     time.sleep(seconds)
     while answered() < enough and time.monotonic() < begin + LONGEST * seconds:
-        for part in subject:
-            part.require_alive()
+        require_alive(rig, subject)
         time.sleep(POLL_S)
     after = {name: tree_usage(pids) for name, pids in roots.items()}
     end, end_ms = time.monotonic(), time.time_ns() // 1_000_000

@@ -11,7 +11,7 @@ from confluent_kafka import Message, TopicPartition
 from benchmarks.filling import mlserver_records
 from benchmarks.rig import IMAGES, MODEL, Rig
 from benchmarks.rivals.entries import Rival
-from benchmarks.window import running, wait_until
+from benchmarks.window import require_alive, running, wait_until
 from producer.encoding import Encoding
 from producer.sources import cifar10
 from stack.errors import StackError
@@ -46,7 +46,7 @@ def right_answers(rig: Rig, rival: Rival) -> int:
     subject = rival.start(rig, source, target, MODEL)
     with np.load(IMAGES) as data:
         labels = data["labels"]
-    with running(subject):
+    with running(rig, subject):
         feed(rig, rival, subject, source, 2 * IMAGES_OF)
         classes = _classes(rig, target, subject)
     return sum(classes.get(f"b{i}") == int(labels[i]) for i in range(IMAGES_OF))
@@ -55,8 +55,10 @@ def right_answers(rig: Rig, rival: Rival) -> int:
 def feed(rig: Rig, rival: Rival, subject: Sequence[Service], source: str, count: int) -> None:
     """Send images to a rival that has started, in the form that it takes."""
     if rival.takes_json:
-        wait_until(lambda: CONSUMES in subject[0].log_path.read_text(errors="replace"), subject,
-                   "its consumer")  # fmt: skip
+        log = subject[0].log_path
+        wait_until(
+            rig, lambda: CONSUMES in log.read_text(errors="replace"), subject, "its consumer"
+        )
         rig.fill(source, mlserver_records(cifar10(Encoding.RAW), count, MODEL))
     else:
         rig.fill_images(source, cifar10(Encoding.RAW), count)
@@ -71,8 +73,7 @@ def _classes(rig: Rig, topic: str, subject: Sequence[Service]) -> Mapping[str, i
         partitions = consumer.list_topics(topic, timeout=ANSWERED_S).topics[topic].partitions
         consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
         while wanted - classes.keys():
-            for part in subject:
-                part.require_alive()
+            require_alive(rig, subject)
             if time.monotonic() > deadline:
                 raise StackError(
                     f"{subject[0].name}: {len(wanted - classes.keys())} of {IMAGES_OF} images have "

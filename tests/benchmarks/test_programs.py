@@ -90,10 +90,15 @@ def test_consumers_that_share_a_topic_are_ready_when_each_has_its_partitions(
     source, target = uuid.uuid4().hex, uuid.uuid4().hex
     create_topics(kafka.bootstrap, {source: 4, target: 1})
     rig: Any = SimpleNamespace(
-        kafka=kafka, instances=2, max_batch=64, torch_device="cpu", directory=tmp_path
+        kafka=kafka,
+        instances=2,
+        max_batch=64,
+        torch_device="cpu",
+        directory=tmp_path,
+        require_servers=lambda: None,
     )
     consumers: Any = careful(rig, source, target, NULL)
-    with running(consumers):
+    with running(rig, consumers):
         group = consumers[0]._argv[consumers[0]._argv.index("--group") + 1]
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
         members = admin.describe_consumer_groups([group])[group].result().members
@@ -107,11 +112,15 @@ def test_bridges_share_their_topic_once_each_has_its_partitions(
     source, target, dead = (uuid.uuid4().hex for _ in range(3))
     create_topics(kafka.bootstrap, {source: 4, target: 1, dead: 1})
     rig: Any = SimpleNamespace(
-        kafka=kafka, triton=triton, directory=tmp_path, topic=lambda _name: dead
+        kafka=kafka,
+        triton=triton,
+        directory=tmp_path,
+        topic=lambda _name: dead,
+        require_servers=lambda: None,
     )
     several: Any = bridges(rig, source, target, count=2)
-    with running(several):
-        wait_until(lambda: is_shared(several, 4), several, "the bridges' partitions")
+    with running(rig, several):
+        wait_until(rig, lambda: is_shared(several, 4), several, "the bridges' partitions")
         assert not is_shared(several[:1], 4)  # the other one has the rest
         assert not is_shared([*several, several[0]], 4)
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
