@@ -91,8 +91,10 @@ def main(
     subject = CLASSIFY if task is Task.CLASSIFY else detecting(directory)
     try:
         with ExitStack() as running:
-            summary, score = run(directory, output, rate, delivery.value, subject, running)
-            console.print("stopping")
+            try:
+                summary, score = run(directory, output, rate, delivery.value, subject, running)
+            finally:  # after Ctrl-C, too: it takes some seconds
+                console.print("stopping")
     except (StackError, DemoError, InferenceError, ReadError, ExportError) as error:
         fail(error)
     except KeyboardInterrupt:
