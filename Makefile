@@ -13,6 +13,10 @@ LAYER = $(BIN)/uv venv -q --allow-existing -p $(BIN)/python $(1) && \
 	pathlib.Path(sysconfig.get_path("purelib"), "zz_project.pth").write_text(sys.argv[1] + "\n")' \
 	"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
+# $(call NEW,DIR,PYTHON): an environment, unless there is one; pip comes last into it, so that one
+# without pip was interrupted, and is begun again.
+NEW = $(1)/bin/python -m pip -V >/dev/null 2>&1 || $(2) -m venv --clear $(1)
+
 .DEFAULT_GOAL := help
 ANSIBLE_PYTHON := $(PYTHON)
 include compose.mk ansible/ansible.mk benchmarks/bench.mk
@@ -109,7 +113,7 @@ CPU_TORCH = awk '/^[a-z0-9]/ { keep = $$0 !~ /^((torch|torchvision|triton)==|cud
 # The environment, as the lock file says: some 6 GB, most of it torch for CUDA.
 $(VENV)/.installed: requirements/all.lock | prerequisites
 	@echo "setting up $(VENV) (once, about $(if $(TORCH_INDEX),2,6) GB)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(call NEW,$(VENV),$(PYTHON))
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
 	@$(if $(TORCH_INDEX),$(CPU_TORCH),\
 		$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/all.lock)
@@ -119,7 +123,7 @@ $(VENV)/.installed: requirements/all.lock | prerequisites
 # What the demo takes where there is no GPU.
 $(VENV)/.small: requirements/demo.lock | prerequisites
 	@echo "setting up $(VENV) for the demo, without torch (once, about 0.6 GB)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(call NEW,$(VENV),$(PYTHON))
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $<
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --build-constraints requirements/build.lock -e .

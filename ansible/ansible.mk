@@ -12,7 +12,7 @@ ANSIBLE_PLAYBOOKS := $(wildcard ansible/*.yaml)
 ansible-venv: $(ANSIBLE_VENV)/.installed
 
 $(ANSIBLE_VENV)/.installed: ansible/requirements.lock
-	test -x $(ANSIBLE_BIN)/python || $(ANSIBLE_PYTHON) -m venv $(ANSIBLE_VENV)
+	$(call NEW,$(ANSIBLE_VENV),$(ANSIBLE_PYTHON))
 	$(ANSIBLE_BIN)/python -m pip install --quiet uv==$(UV)
 	$(ANSIBLE_BIN)/uv pip install --quiet --python $(ANSIBLE_BIN)/python --require-hashes --link-mode=copy -r ansible/requirements.lock
 	touch $@

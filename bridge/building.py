@@ -38,6 +38,7 @@ from bridge.room import Room, room_for
 from bridge.routing import Routes
 from bridge.triton.model import ModelSpec
 from bridge.triton.pool import Pool
+from cli.app import install
 from imaging.rules import ImageRules
 from storage.allowed import AllowList, parse_allow_list
 from wire.passing import PassedHeaders, read_patterns
@@ -254,8 +255,7 @@ def check_client(settings: Settings) -> None:
     """
     if parse_allow_list(settings.reference_allow) and find_spec("obstore") is None:
         raise ConfigError(
-            "reference_allow needs the package's extra 'references': "
-            "pip install 'triton-kafka-bridge[references]'"
+            f"reference_allow needs obstore, which is not installed: {install('references')}"
         )
 
 

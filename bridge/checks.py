@@ -20,17 +20,20 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from bridge.config import Settings
+from bridge.building import check_client
+from bridge.config import ConfigError, Settings
 from bridge.inference import InferenceError
 from bridge.kafka.clients import check_promises, make_consumer
 from bridge.kafka.group import read_group
-from bridge.startup import connect
+from bridge.startup import connect, make_registry
 from bridge.triton.addresses import Addresses
 from bridge.triton.client import TritonServer, probe
 from bridge.triton.model import UnservableModelError
 from cli.clients import ClientLog, client_config, explain, make_client, reach, reason
 from cli.peer import not_triton
 from cli.topics import missing_topics
+from tracing.errors import TracingError
+from tracing.start import require_tracing
 
 TIMEOUT_S = 10.0
 SKEW_S = 1.0
@@ -50,6 +53,24 @@ class Finding:
 
     verdict: Verdict
     text: str
+
+
+def check_packages(settings: Settings) -> Iterator[Finding]:
+    """Check that the packages are installed which some settings need."""
+    try:
+        check_client(settings)
+    except ConfigError as error:
+        yield Finding("wrong", str(error))
+    try:
+        if settings.prediction_format != "json":
+            make_registry(settings).close()
+    except ConfigError as error:
+        yield Finding("wrong", str(error))
+    try:
+        if settings.tracing:
+            require_tracing()
+    except TracingError as error:
+        yield Finding("wrong", str(error))
 
 
 def check_kafka(settings: Settings) -> Iterator[Finding]:
@@ -274,4 +295,8 @@ def _clock_of(
         )
 
 
-CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (check_kafka, check_triton)
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    check_packages,
+    check_kafka,
+    check_triton,
+)

@@ -116,6 +116,28 @@ def wait_for_topics(
     _retry("waiting_for_kafka", look, KafkaException, settings, stop, waits)
 
 
+def make_registry(settings: Settings) -> Registry:
+    """The registry of the prediction format; it is not asked anything.
+
+    Raises:
+        ConfigError: a package is not installed, or the settings cannot work.
+    """
+    password = settings.schema_registry_password
+    try:
+        if settings.prediction_format == "avro":
+            avro_schema()
+        return Registry(
+            RegistrySettings(
+                settings.schema_registry_url,
+                settings.schema_registry_user,
+                "" if password is None else password.get_secret_value(),
+                settings.schema_registry,
+            )
+        )
+    except (MissingPackageError, RegistrySettingError) as error:
+        raise ConfigError(str(error)) from None
+
+
 def wait_for_schema(
     consumer: Consumer, settings: Settings, stop: Event, waits: Waits
 ) -> Serializer | None:
@@ -133,20 +155,7 @@ def wait_for_schema(
     if settings.prediction_format == "json":
         return None
     chosen = FORMATS[settings.prediction_format]
-    password = settings.schema_registry_password
-    try:
-        if settings.prediction_format == "avro":
-            avro_schema()
-        registry = Registry(
-            RegistrySettings(
-                settings.schema_registry_url,
-                settings.schema_registry_user,
-                "" if password is None else password.get_secret_value(),
-                settings.schema_registry,
-            )
-        )
-    except (MissingPackageError, RegistrySettingError) as error:
-        raise ConfigError(str(error)) from None
+    registry = make_registry(settings)
     topics = (settings.predictions_topic, *settings.routes.values())
     subjects = list(dict.fromkeys(subject_of(topic, settings.schema_subject) for topic in topics))
 

@@ -1,10 +1,13 @@
 """The common form of all commands: the application, its errors and its extras."""
 
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
-from cli.paths import APP, CHECKOUT
+from cli.paths import APP, CHECKOUT, ROOT
 
 FAILED, USAGE = 1, 2
 
@@ -32,7 +35,20 @@ def fail(error: object) -> NoReturn:
 
 def install(extra: str) -> str:
     """The command that installs an extra, or several with commas, for the message that it is
-    missing."""
-    package = "." if CHECKOUT else APP
+    missing.
+
+    It is for the environment that runs, which need not be the one whose `pip` is on the PATH. A
+    checkout stays the place where the project is installed from (`-e`): its models and data are
+    in it.
+    """
+    python = _shown(Path(sys.executable))
+    pip = f"{python} -m pip install" if find_spec("pip") else f"uv pip install -p {python}"
+    package = f"-e '{_shown(ROOT)}[{extra}]'" if CHECKOUT else f"'{APP}[{extra}]'"
     names, more = extra.replace(",", "', '"), "s" if "," in extra else ""
-    return f"install the project with its '{names}' extra{more} (pip install {package}[{extra}])"
+    return f"install the project with its '{names}' extra{more} ({pip} {package})"
+
+
+def _shown(path: Path) -> Path:
+    """The path as a reader would type it in the present folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,13 +1,16 @@
 """Export a network of torchvision, or the user's own, into a model repository for Triton."""
 
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
-from cli.app import fail, make_app
+from cli.app import fail, install, make_app
 from cli.commands import importing
 from exporter import options
+from exporter.errors import ArgumentError, ExportError
+from exporter.shipped import MODEL, install_shipped
 
 HELP = """Export a network of torchvision, or your own, into a model repository that Triton serves.
 
@@ -17,7 +20,8 @@ the network that it was made from; a failed export changes nothing, and one that
 writes nothing.
 
 \b
-Names: resnet20_cifar10 (its weights come with the project),
+Names: resnet20_cifar10 (its weights come with the project, and the model as `--backend python
+       --format onnx` writes it: that needs no torch),
        detector_cifar10 (finds CIFAR-10's objects on 128x128 pixels; its weights come, too),
        resnet32_cifar10, resnet44_cifar10, resnet56_cifar10, resnet110_cifar10;
        every classifier of torchvision: resnet50, mobilenet_v3_large, efficientnet_b0, vit_b_16, …
@@ -45,7 +49,8 @@ app = make_app()
 
 @app.command(help=HELP)
 def main(
-    name: options.Name = "resnet20_cifar10",
+    context: typer.Context,
+    name: options.Name = MODEL,
     repository: options.Repository = Path("model_repository"),
     backend: options.Backend = None,
     weights: options.Weights = None,
@@ -76,8 +81,10 @@ def main(
     if dali and not ensemble:
         raise typer.BadParameter("--dali decodes for the ensemble: it needs --ensemble")
     form = model_format or _form_for(backend)
+    if find_spec("torch") is None and _as_shipped(context):
+        _take_shipped(repository)
+        return
     with importing("export"):  # imported late: torch takes seconds, and --help must be fast
-        from exporter.errors import ArgumentError, ExportError  # noqa: PLC0415
         from exporter.export import export  # noqa: PLC0415
         from exporter.formats import find_format  # noqa: PLC0415
         from exporter.own import own_model  # noqa: PLC0415
@@ -111,6 +118,31 @@ def main(
     typer.echo(done.directory)
     if written is not None:
         typer.echo(written)
+
+
+def _as_shipped(context: typer.Context) -> bool:
+    """Whether the options ask for nothing but the model that comes with the project, exported."""
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    given.pop("repository", None)
+    shipped = {"name": MODEL, "backend": "python", "model_format": "onnx"}
+    return "backend" in given and given.items() <= shipped.items()
+
+
+def _take_shipped(repository: Path) -> None:
+    typer.echo("taking the model as it comes, in ONNX (torch is not installed)", err=True)
+    if find_spec("onnxruntime") is None:
+        typer.echo(
+            f"Triton's Python will need onnxruntime, which is not installed: {install('onnx')}",
+            err=True,
+        )
+    try:
+        typer.echo(install_shipped(repository))
+    except ExportError as error:
+        fail(error)
 
 
 def _form_for(backend: options.BackendName | None) -> options.FormatName:

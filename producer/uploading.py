@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from cli.app import install
 from producer.encoding import EncodedImage
 from producer.sources import SourceError
 from storage.allowed import Allowed, parse_allowed
@@ -23,10 +24,7 @@ def parse_prefix(text: str) -> Allowed:
         ValueError: the text is no such place, or the client of object stores is not installed.
     """
     if find_spec("obstore") is None:
-        raise ValueError(
-            "it needs the package's extra 'references': "
-            "pip install 'triton-kafka-bridge[references]'"
-        )
+        raise ValueError(f"it needs obstore, which is not installed: {install('references')}")
     return parse_allowed(text)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
+from cli.app import install
 from schemas import texts
 from schemas.framing import prefix, unframe_message
 from schemas.messages import read_message, write_message
@@ -21,8 +22,6 @@ from schemas.rows import Body, Row, body_of, row_of
 from wire.record import ContractError
 
 FormatName = Literal["json-schema", "avro", "protobuf"]
-
-EXTRA = "triton-kafka-bridge[schemas]"
 
 
 class MissingPackageError(Exception):
@@ -76,7 +75,7 @@ def _fastavro() -> Any:
         import fastavro  # noqa: PLC0415 - only where Avro is written or read
     except ImportError:
         raise MissingPackageError(
-            f"Avro needs the package fastavro: pip install '{EXTRA}'"
+            f"Avro needs fastavro, which is not installed: {install('schemas')}"
         ) from None
     return fastavro
 

@@ -4,7 +4,8 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
-from schemas.formats import EXTRA, RECORD_NAME, Format, MissingPackageError
+from cli.app import install
+from schemas.formats import RECORD_NAME, Format, MissingPackageError
 from schemas.settings import RegistrySettingError, RegistrySettings
 
 R = TypeVar("R")
@@ -51,7 +52,8 @@ class Registry:
             )
         except ImportError as error:
             raise MissingPackageError(
-                f"a schema registry needs the package {error.name}: pip install '{EXTRA}'"
+                f"a schema registry needs {error.name}, which is not installed: "
+                f"{install('schemas')}"
             ) from None
         self._schema = Schema
         self._refusals = SchemaRegistryError

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.app import fail, make_app
+from cli.commands import load
 from stack import state
 from stack.errors import StackError
 from stack.kafka import Kafka, jars
@@ -85,6 +86,8 @@ def up(
         raise typer.BadParameter("nothing to run with both --no-kafka and --no-triton")
     if ui and not kafka:
         raise typer.BadParameter("the page of --ui shows what is in Kafka: not with --no-kafka")
+    if ui:
+        load("watch")  # says now, and not after minutes, which package is missing for it
     directory = STACKS / name
     ports = (triton_grpc_port, triton_http_port, triton_metrics_port)
     for number in STOP_SIGNALS:

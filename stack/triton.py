@@ -124,6 +124,9 @@ class Triton(Service):
         return link
 
     def _causes(self, log: str) -> list[str]:
+        for missing, extra in (("torch", "model"), ("onnxruntime", "onnx")):
+            if f"No module named '{missing}'" in log:
+                return [f"a model needs {missing}, which is not installed: {install(extra)}"]
         # One line for each, with a model's traceback escaped. A missing CUDA driver is no reason
         # for a failed start.
         lines = re.findall(r"^E\d{4} .*$", log, re.MULTILINE)

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,23 @@ def test_the_demo_does_without_torch_where_there_is_no_gpu() -> None:
     ):
         said = recipe(fresh, *arguments, target="demo")
         assert [one for one in (whole, small) if one in said] == [lock], arguments
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_an_environment_whose_making_was_interrupted_is_made_again(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (first,) = (
+        line
+        for line in recipe(f"VENV={venv}", target=f"{venv}/.small").splitlines()
+        if "-m venv" in line
+    )
+    subprocess.run(["sh", "-ec", first], check=True)
+    (venv / "kept").touch()
+    subprocess.run(["sh", "-ec", first], check=True)  # now there is nothing to do
+    assert (venv / "kept").exists()
+    subprocess.run([venv / "bin/python", "-m", "pip", "-V"], check=True, capture_output=True)
 
 
 def test_what_the_demo_takes_has_no_torch_and_else_the_same_versions() -> None:

@@ -15,6 +15,23 @@ STOP_S = 5.0
 it."""
 
 
+def require_tracing() -> None:
+    """Check that OpenTelemetry is installed.
+
+    Raises:
+        TracingError: it is not.
+    """
+    try:
+        import tracing.provider  # noqa: F401, PLC0415 - an extra
+    except ImportError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise TracingError(
+            f"tracing is on, but {error.name} is not installed: {install('tracing')}, or turn "
+            "tracing off"
+        ) from None
+
+
 def start_tracing(service: str) -> "TracerProvider":
     """Set up OpenTelemetry by its own environment variables (`OTEL_*`).
 
@@ -25,15 +42,9 @@ def start_tracing(service: str) -> "TracerProvider":
         TracingError: OpenTelemetry is not installed, or a variable asks for something that is
             missing.
     """
-    try:
-        from tracing.provider import make_provider  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        if not (error.name or "").startswith("opentelemetry"):
-            raise
-        raise TracingError(
-            f"tracing is on, but {error.name} is not installed: {install('tracing')}, or turn "
-            "tracing off"
-        ) from None
+    require_tracing()
+    from tracing.provider import make_provider  # noqa: PLC0415 - an extra
+
     return make_provider(service)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from cli.app import install
 from storage.allowed import AllowList, parse_allow_list
 from storage.objects import ObjectStorage, RefusedError, StoreSettingError, UnavailableError
 from wire.reference import BadReferenceError, Reference
@@ -63,10 +64,7 @@ def make_objects(prefixes: str, max_bytes: int) -> Objects | None:
     if not allowed:
         return None
     if find_spec("obstore") is None:
-        raise ValueError(
-            "it needs the package's extra 'references': "
-            "pip install 'triton-kafka-bridge[references]'"
-        )
+        raise ValueError(f"it needs obstore, which is not installed: {install('references')}")
     from storage.client import Objects as Client  # noqa: PLC0415 - of an extra
 
     return Objects(allowed, max_bytes, lambda: Client(allowed.stores, TIMEOUT_S))

@@ -17,6 +17,7 @@ import typer
 from bridge.inference import InferenceError
 from cli.app import fail, install, make_app
 from cli.child import command
+from cli.commands import load
 from consumer.reader import ReadError, TopicReader, librdkafka_config
 from consumer.summary import Summary
 from exporter.detector.score import Score
@@ -90,8 +91,10 @@ def main(
     subject = CLASSIFY if task is Task.CLASSIFY else detecting(directory)
     try:
         with ExitStack() as running:
-            summary, score = run(directory, output, rate, delivery.value, subject, running)
-            console.print("stopping")
+            try:
+                summary, score = run(directory, output, rate, delivery.value, subject, running)
+            finally:  # after Ctrl-C, too: it takes some seconds
+                console.print("stopping")
     except (StackError, DemoError, InferenceError, ReadError, ExportError) as error:
         fail(error)
     except KeyboardInterrupt:
@@ -111,6 +114,7 @@ def require_programs(task: Task) -> None:
 
     Raises:
         StackError: something is missing; the text says what.
+        NotInstalledError: the same, of the packages that `tkb measure` needs.
     """
     # Packages are only looked up, because an import of torch takes seconds.
     if find_spec("torch") is None:
@@ -121,8 +125,9 @@ def require_programs(task: Task) -> None:
         if find_spec("onnxruntime") is None:
             raise StackError(
                 "tkb demo needs torch or onnxruntime, and neither is installed:"
-                f" {install('model')}, or with 'onnx', which is much smaller"
+                f" {install('onnx')}, or with 'model', which is much larger"
             )
+    load("measure")
     package()
     jars.java()
     if not jars.is_cached():

@@ -40,16 +40,16 @@ def test_torch_or_onnx_runtime_will_do(
 
 
 @pytest.mark.parametrize(
-    ("missing", "task", "said"),
+    ("missing", "task", "said", "extra"),
     [
-        (("torch",), Task.DETECT, "the detector needs torch"),
-        (("torch", "onnxruntime"), Task.CLASSIFY, "needs torch or onnxruntime"),
+        (("torch",), Task.DETECT, "the detector needs torch", "model"),
+        (("torch", "onnxruntime"), Task.CLASSIFY, "needs torch or onnxruntime", "onnx"),
     ],
 )
 def test_what_is_missing_is_said_with_the_extra(
-    without: set[str], missing: tuple[str, ...], task: Task, said: str
+    without: set[str], missing: tuple[str, ...], task: Task, said: str, extra: str
 ) -> None:
     without.update(missing)
     with pytest.raises(StackError, match=said) as caught:
         require_programs(task)
-    assert "'model' extra" in str(caught.value)
+    assert f"'{extra}' extra" in str(caught.value)
