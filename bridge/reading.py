@@ -168,9 +168,10 @@ class ImageReader:
         except Exception as error:
             self._outlet.dead_letter_unforeseen(arrival, "contract", error)
             return
-        if value and value is not arrival.record.record_value:
+        wrapped = value is not (arrival.record.record_value or b"")
+        if wrapped:
             arrival.id = event.id
-        elif refers(event, value):
+        if not (wrapped and value) and refers(event, value):
             count = self._references.take(arrival, event, value, self._begin_trace, self._expired)
             if count is not None:
                 self.fetching += count

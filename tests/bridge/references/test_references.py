@@ -186,6 +186,19 @@ def test_the_letter_of_one_object_brings_back_that_one_alone() -> None:
     assert dict(answer.record.headers)["ce_id"] == f"{PHOTOS}/missing".encode()
 
 
+@pytest.mark.parametrize(("header", "outcome"), [(1 << 10, "not_allowed"), (1 << 16, "reference")])
+def test_headers_too_large_to_be_repeated_for_each_object_cost_one_letter(
+    header: int, outcome: str
+) -> None:
+    record = event(0, *(str(number) for number in range(1000)))
+    record.record_headers = [("h", bytes(header))]
+    one = bench(None, allow="")
+    one.run(record, encoded(1))
+    became = Counter(made.reason for arrival, made in one.delivery.settled if arrival.key != 1)
+    assert became == {("fetch", outcome): 1 if outcome == "reference" else 1000}
+    assert held(one) == (0, 0)
+
+
 def test_the_letter_of_a_single_object_names_it() -> None:
     one = bench(store(0))
     one.run(event(0, "missing"))
