@@ -5,6 +5,7 @@ import platform
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from math import prod
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ from bridge.fuse import Fuse
 from bridge.images import DecodedImage, Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce
-from bridge.kafka.clients import consumer_option, make_producer
+from bridge.kafka.batches import after_batch
+from bridge.kafka.clients import consumer_option, make_producer, make_reader
 from bridge.kafka.delivery import Delivery
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.kafka.group import commit_metadata
@@ -204,6 +206,7 @@ def build(
         ),
         failed=events.failed,
         watch=watch,
+        after_batch=partial(after_batch, partial(make_reader, settings)),
         broker_assigns=consumer_option(settings, "group.protocol") == "consumer",
     )
     return Parts(assignment, watch, delivery, fetcher, batcher, pipeline, intake, room)

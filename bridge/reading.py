@@ -20,9 +20,10 @@ from bridge.references.wanted import Fetched
 from imaging.decode import needs_converting, needs_decoder, to_input
 from imaging.rules import ImageError, ImageRules, Input, Size
 from storage.objects import RefusedError
-from wire.image import ImageEvent
+from wire.image import ImageEvent, decode_image
 from wire.record import ContractError
 from wire.wrappings.bounds import WrappingError
+from wire.wrappings.cloudevents import NoDataError
 from wire.wrappings.unwrap import Wrapping, hint, read_image
 
 if TYPE_CHECKING:
@@ -161,22 +162,36 @@ class ImageReader:
         try:
             event, value = read_image(arrival.record, self._wrapping)
         except ContractError as error:
-            self._begin_trace(arrival, None)
-            kind = error.kind if isinstance(error, WrappingError) else "contract"
-            self._outlet.dead_letter(arrival, "contract", kind, str(error))
+            self._refused(arrival, error)
             return
         except Exception as error:
             self._outlet.dead_letter_unforeseen(arrival, "contract", error)
             return
-        if value and value is not arrival.record.record_value:
+        wrapped = value is not (arrival.record.record_value or b"")
+        if wrapped:
             arrival.id = event.id
-        elif refers(event, value):
-            count = self._references.take(arrival, event, value, self._begin_trace, self._expired)
-            if count is not None:
-                self.fetching += count
-                return
+        if not (wrapped and value) and self._referred(arrival, event, value):
+            return
         self._begin_trace(arrival, event)
         self._prepare(arrival, event, value)
+
+    def _refused(self, arrival: ReceivedRecord, error: ContractError) -> None:
+        """Dead-letter a record that no image can be read from, unless it refers to images."""
+        if isinstance(error, NoDataError):
+            record = arrival.record
+            if self._referred(arrival, decode_image(record), record.record_value or b""):
+                return
+        self._begin_trace(arrival, None)
+        kind = error.kind if isinstance(error, WrappingError) else "contract"
+        self._outlet.dead_letter(arrival, "contract", kind, str(error))
+
+    def _referred(self, arrival: ReceivedRecord, event: ImageEvent, value: bytes) -> bool:
+        """Whether a record only refers to images; if so, they are fetched, or ended here."""
+        if not refers(event, value):
+            return False
+        count = self._references.take(arrival, event, value, self._begin_trace, self._expired)
+        self.fetching += count or 0
+        return count is not None
 
     def fetched(self, fetched: Fetched) -> None:
         """Read an image that was fetched.

@@ -1,7 +1,8 @@
 """List dead letters by reason, and send them again after a fix."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -19,9 +20,10 @@ from cli.options import (
     kafka_options,
 )
 from cli.terminal import tell
+from cli.topics import missing_topics
 from deadletters.progress import group_prefix, replays
 from deadletters.reading import DeadLetterError, DeadLetters, Originals, make_config
-from deadletters.resend import Resender
+from deadletters.resend import RefusedError, Resender
 from deadletters.selection import (
     MAX_NOTE,
     Group,
@@ -213,27 +215,29 @@ def replay(
             f"{{task.completed:,}} letters read, {{task.fields[sent]:,}} {said} again"
         )
         with (
-            Originals(config) as originals,
             DeadLetters(config, dead_letters_topic, name) as letters,
+            Originals(config) as originals,
             Progress(columns, console=Console(stderr=True)) as progress,
         ):
+            if to and not originals.has(to):
+                fail(missing_topics(brokers, [to]))
             resender = None if dry_run else Resender(config, name)
             task = progress.add_task("replay", total=None, sent=0)
             for chunk in letters.chunks():
-                records: list[tuple[str, Outgoing]] = []
+                found: list[_Found] = []
                 for record in chunk:
                     letter = read_letter(record)
-                    if not selection.takes(record, letter):
-                        continue
-                    goes_to = to or letter.topic
-                    again = _again(record, letter, originals, goes_to)
-                    if again is None:
-                        gone += 1
-                    else:
-                        records.append((goes_to, again))
+                    again = None
+                    if selection.takes(record, letter):
+                        goes_to = to or letter.topic
+                        again = _again(record, letter, originals, goes_to)
+                        gone += again is None
+                    found.append((record, None if again is None else (goes_to, again)))
+                refused = 0
                 if resender is not None:
-                    resender.send(records, chunk, letters.group_metadata(), note)
-                sent += len(records)
+                    refused = _send(resender, found, letters.group_metadata(), note)
+                gone += refused
+                sent += sum(again is not None for _, again in found) - refused
                 progress.update(task, advance=len(chunk), sent=sent)
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None
@@ -242,6 +246,34 @@ def replay(
     typer.echo(f"{sent:,} {said} again, {gone:,} gone")
     if gone:
         raise typer.Exit(1)
+
+
+_Found = tuple[StoredRecord, tuple[str, Outgoing] | None]
+"""A dead letter, and the topic and the message that are to be sent; None: nothing is."""
+
+
+def _send(resender: Resender, found: Sequence[_Found], group: Any, note: str) -> int:
+    """Send these messages again, except those that Kafka refuses; returns how many it refuses.
+
+    A broker judges the records of one request together, and a transaction fails as a whole: halving
+    finds the record that was refused.
+    """
+    letters = [letter for letter, _ in found]
+    try:
+        resender.send([one for _, one in found if one is not None], letters, group, note)
+    except RefusedError as error:
+        if len(found) > 1:
+            half = len(found) // 2
+            return sum(_send(resender, part, group, note) for part in (found[:half], found[half:]))
+        typer.echo(f"skipped: the dead letter at {_where(letters[0])}: {error}", err=True)
+        resender.send([], letters, group, note)
+        return 1
+    return 0
+
+
+def _where(letter: StoredRecord) -> str:
+    """Topic, partition and offset of the dead letter itself."""
+    return f"{letter.topic()}/{letter.partition()}/{letter.offset()}"
 
 
 def _place(letter: DeadLetter) -> str:
@@ -253,7 +285,7 @@ def _again(
     record: StoredRecord, letter: DeadLetter, originals: Originals, goes_to: str
 ) -> Outgoing | None:
     """The original message; None, after a line about it, when it cannot be had."""
-    place = f"{record.topic()}/{record.partition()}/{record.offset()}"
+    place = _where(record)
     if record.unreadable is not None:
         typer.echo(f"skipped: the dead letter at {place}: {record.unreadable}", err=True)
         return None
@@ -261,6 +293,13 @@ def _again(
         typer.echo(
             f"skipped: the dead letter at {place}: it does not say where it came from (--to "
             "TOPIC with a new --group sends it)",
+            err=True,
+        )
+        return None
+    if not originals.has(goes_to):
+        typer.echo(
+            f"skipped: the dead letter at {place}: there is no topic {goes_to[:249]!r} (create it, "
+            "or give --to TOPIC, and a new --group)",
             err=True,
         )
         return None

@@ -158,6 +158,9 @@ class Originals:
     """Reads single records by offset, for dead letters that were too large to keep all of an image.
 
     A context manager.
+
+    Raises:
+        DeadLetterError: Kafka cannot be asked.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -170,6 +173,15 @@ class Originals:
                 "group.id": "dead-letters-commit-nothing",
             },
         )
+        try:
+            self._topics = frozenset(self._consumer.list_topics(timeout=TIMEOUT_S).topics)
+        except KafkaException as error:
+            self._consumer.close()
+            raise DeadLetterError(reason(error)) from None
+
+    def has(self, topic: str) -> bool:
+        """Whether there was such a topic when this was made."""
+        return topic in self._topics
 
     def record(self, topic: str, partition: int, offset: int) -> StoredRecord | None:
         """The record; None when Kafka no longer has it."""

@@ -1,9 +1,10 @@
 """Sends dead letters again: their images go back to their topics, and Kafka remembers which."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from cli.clients import explain, make_client, reason
 from deadletters.reading import TIMEOUT_S, DeadLetterError
@@ -12,28 +13,38 @@ from wire.record import Outgoing, StoredRecord
 MAX_MESSAGE = 64 << 20
 """Most bytes of a record; the limit that counts is the broker's."""
 
+_REFUSALS = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
+"""Errors about a record, or one beside it; all others are about the cluster."""
+
+
+class RefusedError(DeadLetterError):
+    """Kafka refuses a record for what it is; nothing was sent."""
+
 
 class Resender:
     """Sends dead letters again and notes their offsets in one transaction for each chunk."""
 
     def __init__(self, config: Mapping[str, Any], group: str) -> None:
-        self._producer = make_client(
-            Producer,
-            {
-                "message.max.bytes": MAX_MESSAGE,
-                "compression.type": "lz4",
-                **config,
-                # One at a time: a second replay of the same selection fences the first.
-                "transactional.id": group,
-            },
-        )
+        self._brokers = config["bootstrap.servers"]
+        self._config = {
+            "message.max.bytes": MAX_MESSAGE,
+            "compression.type": "lz4",
+            **config,
+            # One at a time: a second replay of the same selection fences the first.
+            "transactional.id": group,
+        }
+        self._refusals: list[KafkaError] = []
+        self._producer = self._begin()
+
+    def _begin(self) -> Producer:
+        """A producer; Kafka ends the transaction that the one before it has left open."""
+        producer = make_client(Producer, self._config)
         try:
-            self._producer.init_transactions(TIMEOUT_S)
+            producer.init_transactions(TIMEOUT_S)
         except KafkaException as error:
-            why = explain(self._producer, config, error)
-            raise DeadLetterError(
-                f"cannot use Kafka at {config['bootstrap.servers']}: {why}"
-            ) from None
+            why = explain(producer, self._config, error)
+            raise DeadLetterError(f"cannot use Kafka at {self._brokers}: {why}") from None
+        return producer
 
     def send(
         self,
@@ -48,8 +59,10 @@ class Resender:
             note: text that is kept with the offsets.
 
         Raises:
-            DeadLetterError: nothing of this chunk was sent.
+            RefusedError: nothing was sent, because of one of these records.
+            DeadLetterError: nothing was sent.
         """
+        self._refusals.clear()
         offsets: dict[tuple[str, int], int] = {}
         for letter in done:
             offsets[letter.topic(), letter.partition()] = letter.offset() + 1
@@ -64,15 +77,29 @@ class Resender:
             )
             self._producer.commit_transaction(60)
         except KafkaException as error:
-            if error.args[0].txn_requires_abort():
+            with suppress(KafkaException):  # none is open, or the client cannot go on
                 self._producer.abort_transaction(TIMEOUT_S)
-            raise DeadLetterError(reason(error)) from None
+            self._producer.poll(0)  # the reports about these records
+            self._delivered(error.args[0], None)
+            if not self._refusals:
+                raise DeadLetterError(reason(error)) from None
+            # After a record that was refused, this client's next transactions may fail, too.
+            self._producer = self._begin()
+            raise RefusedError(self._refusals[0].str()) from None
+
+    def _delivered(self, error: KafkaError | None, _message: Message | None) -> None:
+        if error is not None and error.code() in _REFUSALS:
+            self._refusals.append(error)
 
     def _produce(self, topic: str, record: Outgoing) -> None:
         while True:
             try:
                 self._producer.produce(
-                    topic, record.value, record.key, headers=cast("Any", record.headers)
+                    topic,
+                    record.value,
+                    record.key,
+                    headers=cast("Any", record.headers),
+                    on_delivery=self._delivered,
                 )
                 return
             except BufferError:

@@ -1,6 +1,6 @@
 """A producer of one record at a time that sends what librdkafka would refuse, byte for byte.
 
-Kafka's protocol by hand: a Produce request of version 3 with a record batch of version 2
+Kafka's protocol by hand: a Produce request of version 7 with a record batch of version 2
 (https://kafka.apache.org/protocol, https://kafka.apache.org/documentation/#recordbatch).
 """
 
@@ -52,14 +52,21 @@ def _nullable(part: bytes | None) -> bytes:
     return _varint(-1) if part is None else _varint(len(part)) + part
 
 
-def _batch(key: bytes | None, value: bytes | None, headers: RawHeaders, timestamp_ms: int) -> bytes:
-    record = b"\0" + _varint(0) + _varint(0) + _nullable(key) + _nullable(value)
+def encode_record(
+    key: bytes | None, value: bytes | None, headers: RawHeaders = (), *, place: int = 0
+) -> bytes:
+    """A record as a batch holds it; `place`: its index in the batch."""
+    record = b"\0" + _varint(0) + _varint(place) + _nullable(key) + _nullable(value)
     record += _varint(len(headers))
     for name, text in headers:
         record += _varint(len(name)) + name + _nullable(text)
-    record = _varint(len(record)) + record
-    body = struct.pack(">hiqqqhii", 0, 0, timestamp_ms, timestamp_ms, -1, -1, -1, 1) + record
-    checked = struct.pack(">ibI", -1, 2, _crc32c(body)) + body
+    return _varint(len(record)) + record
+
+
+def _batch(content: bytes, count: int, codec: int, timestamp_ms: int) -> bytes:
+    last = count - 1
+    body = struct.pack(">hiqqqhii", codec, last, timestamp_ms, timestamp_ms, -1, -1, -1, count)
+    checked = struct.pack(">ibI", -1, 2, _crc32c(body + content)) + body + content
     return struct.pack(">qi", 0, len(checked)) + checked
 
 
@@ -76,11 +83,23 @@ def send_raw(
     timestamp_ms: int = 1_700_000_000_000,
 ) -> None:
     """Send records (key, value, headers) to a partition of the only broker, each acknowledged."""
+    batches = (_batch(encode_record(*record), 1, 0, timestamp_ms) for record in records)
+    _send(bootstrap, topic, partition, batches)
+
+
+def send_batch(
+    bootstrap: str, topic: str, content: bytes, *, count: int, codec: int, partition: int = 0
+) -> None:
+    """Send one batch of `count` records that are compressed already: 1 is gzip, 4 is zstd."""
+    batch = _batch(content, count, codec, time.time_ns() // 1_000_000)
+    _send(bootstrap, topic, partition, [batch])
+
+
+def _send(bootstrap: str, topic: str, partition: int, batches: Iterable[bytes]) -> None:
     host, port = bootstrap.rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=30) as link:
-        for number, record in enumerate(records):
-            batch = _batch(*record, timestamp_ms)
-            request = struct.pack(">hhi", 0, 3, number) + _string("raw")
+        for number, batch in enumerate(batches):
+            request = struct.pack(">hhi", 0, 7, number) + _string("raw")
             request += struct.pack(">hhii", -1, -1, 30_000, 1) + _string(topic)
             request += struct.pack(">iii", 1, partition, len(batch)) + batch
             deadline = time.monotonic() + 30

@@ -136,7 +136,9 @@ def image_id(record: KafkaRecord, headers: dict[str, bytes] | None = None) -> st
                 return text
     coordinates = [found.get(name) for name in _FIRST[1:]]
     if all(coordinates):
-        return "/".join(raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
+        parts = (raw_bytes(part)[:MAX_ID].decode(errors="replace") for part in coordinates)
+        if (place := "/".join(parts)).isprintable():
+            return place
     return f"{record.topic()}/{record.partition()}/{record.offset()}"
 
 

@@ -131,8 +131,9 @@ def _notification(body: Json) -> list[Named] | None:
         return [Named(BadReferenceError("reference", problem))]
     found = [_of_record(one) for one in created]
     if len(records) > 1:
+        # Nothing else of the body: a large field beside the records would be repeated for each.
         found = [
-            named._replace(message=orjson.dumps({**body, "Records": [record]}))
+            named._replace(message=orjson.dumps({"Records": [record]}))
             for named, record in zip(found, created, strict=True)
         ]
     return found

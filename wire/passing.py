@@ -60,7 +60,8 @@ class PassedHeaders:
         passed: list[tuple[str, bytes | None]] = []
         room = MAX_PASSED_BYTES
         for name, value in headers:
-            if not self._wanted(name):
+            # Asked only about names that may be passed: the answers are kept, with the names.
+            if len(name) > MAX_PASSED_BYTES or not self._wanted(name):
                 continue
             size = len(name.encode()) + len(value or b"")
             if size <= room and len(passed) < MAX_PASSED:

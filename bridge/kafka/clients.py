@@ -184,6 +184,15 @@ def make_consumer(
     return make_client(Consumer, config)
 
 
+def make_reader(settings: Settings) -> Consumer:
+    """A consumer that is given its partitions, and joins no group.
+
+    Raises:
+        KafkaSettingError: an option that cannot be used.
+    """
+    return make_consumer(settings, lambda _error: None, lambda _text: None, lambda *_: None)
+
+
 def make_producer(
     settings: Settings,
     on_error: Callable[[KafkaError], None],

@@ -36,6 +36,7 @@ class Intake:
         stalled: returns whether images cannot be finished now, so that it is useless to wait.
         failed: called, on the intake's thread, with the error that makes it impossible to go on.
         watch: gets what health and the consumer lag are derived from.
+        after_batch: returns the offset after a batch that cannot be decompressed.
         broker_assigns: whether the group's protocol is KIP-848's, in which a member's epoch moves
             on without a change of its partitions.
     """
@@ -57,12 +58,13 @@ class Intake:
         stalled: Callable[[], bool],
         failed: Callable[[Exception], None],
         watch: Watch | None = None,
+        after_batch: Callable[[str, int, int], int] | None = None,
         broker_assigns: bool = False,
     ) -> None:
         self._watch = watch
         self._records = Records(
             consumer, assignment, watch, pixel_bytes=pixel_bytes, unwrapped_bytes=unwrapped_bytes,
-            room=room,
+            room=room, after_batch=after_batch,
         )  # fmt: skip
         self._broker_assigns = broker_assigns
         self._consumer = consumer

@@ -13,6 +13,9 @@ QUIET_S = 10.0
 shows that a right was taken away or that a broker has gone."""
 ASK_AGAIN_S = 2.0
 """Time between two such questions while something is wrong, in seconds."""
+STUCK_S = 60.0
+"""Seconds for which records of a partition do not come, though it has them, after which that is a
+problem: Kafka's client may ask again and again for a damaged batch and not say so."""
 
 _OF_THE_TOPIC = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -44,6 +47,9 @@ class Membership:
         self._brokers_up = True
         self._heard_at = clock()
         self._tried_at = clock()
+        self._ends: Mapping[Key, int] = {}
+        self._waits: dict[Key, tuple[int, float]] = {}
+        """For each partition with records that do not come, its position and since when."""
         self.positions: dict[Key, int] = {}
         """The offset of the next record to read of each partition where it is known."""
 
@@ -63,7 +69,32 @@ class Membership:
             return self._of_topic or first
         if self._owned and not self._reads:
             return "nothing was read from its partitions yet"
+        return self._stuck()
+
+    def _stuck(self) -> str | None:
+        now = self._clock()
+        for (topic, partition), (position, since) in list(self._waits.items()):
+            if now - since >= STUCK_S:
+                return (
+                    f"partition {partition} of {topic}: the record at offset {position} does not "
+                    f"come for {now - since:.0f} s"
+                )
         return None
+
+    def looked(self, *, paused: bool) -> None:
+        """Note which partitions have records that do not come; called about twice a second.
+
+        Args:
+            paused: whether nothing is to be read now.
+        """
+        now = self._clock()
+        waits: dict[Key, tuple[int, float]] = {}
+        for key in () if paused else self._owned:
+            position = self.positions.get(key)
+            if position is not None and position < self._ends.get(key, 0):
+                known = self._waits.get(key)
+                waits[key] = known if known and known[0] == position else (position, now)
+        self._waits = waits
 
     @property
     def due(self) -> bool:
@@ -157,6 +188,7 @@ class Membership:
                 only committed records, else the high watermark.
             in_flight: number of records that were read and are not finished.
         """
+        self._ends = ends
         return {
             key: max(0, ends[key] - self.positions[key]) + in_flight.get(key, 0)
             for key in sorted(self._owned)

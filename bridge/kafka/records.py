@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bridge.images import Publication, ReceivedRecord
 from bridge.kafka.assignment import Assignment, Position
 from bridge.kafka.watch import Watch
 from bridge.room import Room
-from wire.record import read_record
+from wire.record import StoredRecord, read_record
+
+log = structlog.get_logger()
 
 FETCH = 256
 """Records taken from the client's queue at a time: enough to make the cost of a call negligible."""
@@ -26,6 +29,8 @@ class Records:
         watch: is told what is read, and about errors; None: a fatal error is raised.
         pixel_bytes: bytes that an image takes once it is decoded, in addition to its record.
         unwrapped_bytes: bytes that the content of a wrapped value takes in addition to the value.
+        after_batch: returns the offset after the batch that begins at an offset of a partition;
+            None: batches that cannot be decompressed are not passed over.
     """
 
     def __init__(
@@ -37,7 +42,9 @@ class Records:
         pixel_bytes: int,
         unwrapped_bytes: Callable[[bytes], int],
         room: Room,
+        after_batch: Callable[[str, int, int], int] | None = None,
     ) -> None:
+        self._after_batch = after_batch
         self._consumer = consumer
         self._assignment = assignment
         self._watch = watch
@@ -101,12 +108,21 @@ class Records:
         watch = self._watch
         records = []
         places: list[Position] = []
+        passed: set[tuple[str | None, int | None]] = set()
         for message in messages:
+            record: StoredRecord | None
             error = message.error()
-            if error is not None:
+            if error is None:
+                record = read_record(message)
+            elif error.code() == KafkaError._BAD_COMPRESSION:  # noqa: SLF001 - librdkafka's own
+                key = (message.topic(), message.partition())
+                record = None if key in passed else self._pass_over(message, error)
+                passed.add(key)
+            else:
                 self._consumer_error(message, error)
+                record = None
+            if record is None:
                 continue
-            record = read_record(message)
             topic, partition, offset = (
                 record.record_topic, record.record_partition, record.record_offset,
             )  # fmt: skip
@@ -128,6 +144,35 @@ class Records:
             )
             if tracker is not None  # else its partition was revoked while it was on its way
         ]
+
+    def _pass_over(self, message: Message, error: KafkaError) -> StoredRecord | None:
+        """Read on after a batch that cannot be decompressed; otherwise it would be asked for again
+        for ever.
+
+        Returns:
+            A record in place of the last one of the batch; None: nothing was passed over.
+        """
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None
+        assert partition is not None
+        assert offset is not None
+        after = offset
+        if self._after_batch is not None:
+            try:
+                after = self._after_batch(topic, partition, offset)
+                self._consumer.seek(TopicPartition(topic, partition, after))
+            except KafkaException as problem:
+                log.warning("batch_not_passed", error=str(problem), partition=partition)
+                after = offset
+        if after == offset:
+            self._consumer_error(message, error)
+            return None
+        why = (
+            f"a batch of records, offsets {offset} to {after - 1}, that Kafka's client cannot "
+            "decompress: it is damaged, or takes more than receive.message.max.bytes"
+        )
+        log.warning("batch_unreadable", topic=topic, partition=partition, error=why)
+        return StoredRecord(topic, partition, after - 1, unreadable=why)
 
     def _consumer_error(self, message: Message, error: KafkaError) -> None:
         if self._watch is not None:

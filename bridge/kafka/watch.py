@@ -133,6 +133,7 @@ class Watch:
             places = [TopicPartition(*key) for key in keys]
             self._consumer.pause(places)
             self._consumer.resume(places)
+        self._membership.looked(paused=paused)
         if self._membership.due:
             self._committed([(self._topic, NOBODYS)])
 

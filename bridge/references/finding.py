@@ -13,6 +13,10 @@ from wire.object_events import Named, find_objects, may_refer
 from wire.record import StoredRecord, first_headers
 from wire.reference import BadReferenceError, Reference, parse_reference
 
+MAX_APART = 16 << 20
+"""Most bytes of memory that the messages about the single objects of one record may take together:
+each of them repeats the record's headers."""
+
 
 def refers(event: ImageEvent, value: bytes) -> bool:
     """Whether a record may only refer to its image. A cheap test; if wrong, it only costs work."""
@@ -90,7 +94,8 @@ class References:
 
     def _find(self, record: StoredRecord, event: ImageEvent, value: bytes) -> list[Named] | None:
         if event.dataref is None or value:
-            return find_objects(value, first_headers(record.headers()), self.field)
+            found = find_objects(value, first_headers(record.headers()), self.field)
+            return found and _bounded(record, found)
         try:
             return [Named(parse_reference(event.dataref))]
         except BadReferenceError as error:
@@ -133,3 +138,16 @@ class References:
             ReceivedRecord(one, arrival.tracker, key, arrival.received_ns)
             for one, key in zip(records, keys or (), strict=False)
         ]
+
+
+def _bounded(record: StoredRecord, found: list[Named]) -> list[Named]:
+    """These objects, or one error where the messages about each of them would be too large."""
+    own = len(record.record_key or b"") + len(record.record_value or b"")
+    size = len(found) * (record.size - own) + sum(len(one.message or b"") for one in found)
+    if len(found) == 1 or size <= MAX_APART:
+        return found
+    problem = (
+        f"{len(found):,} objects in one message, whose headers each of them would repeat: "
+        f"{size:,} bytes, {MAX_APART:,} are allowed"
+    )
+    return [Named(BadReferenceError("reference", problem))]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -47,11 +48,17 @@ def test_structured_events_are_answered_by_their_own_id() -> None:
     assert headers_of(bench, 0)["ce_id"] == b"inner-0"
 
 
-def test_a_dead_letter_keeps_the_wrapped_value_and_says_the_id_inside() -> None:
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [({"shape": "9,9,3"}, "decode/shape"), ({"data_base64": ""}, "decode/empty")],
+)
+def test_a_dead_letter_keeps_the_wrapped_value_and_says_the_id_inside(
+    more: dict[str, str], outcome: str
+) -> None:
     bench = Bench(Model())
-    bench.run(structured(0, shape="9,9,3"))
+    bench.run(structured(0, **more))
     ((arrival, letter),) = bench.delivery.settled
-    assert bench.outcomes() == {0: "decode/shape"}
+    assert bench.outcomes() == {0: outcome}
     assert letter.record.value == arrival.record.record_value
     read = StoredRecord(record_key=letter.record.key, record_headers=letter.record.headers)
     assert image_id(read) == "inner-0"
@@ -95,6 +102,18 @@ def test_headers_that_are_passed_on_are_bounded_and_never_the_projects_own() -> 
     for wrong in ("ce_id", "ce_*", "dlq.topic", "traceparent"):
         with pytest.raises(ValueError, match="cannot be passed on"):
             PassedHeaders([wrong])
+
+
+def test_long_names_of_headers_leave_no_memory_behind() -> None:
+    passed = PassedHeaders(["camera", "*e"])
+    tracemalloc.start()
+    for number in range(20):
+        assert passed.of([(f"{number}{'n' * 1_000_000}e", b""), ("camera", b"7")]) == [
+            ("camera", b"7")
+        ]
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 def test_labels_below_the_least_score_are_not_listed() -> None:

@@ -156,12 +156,18 @@ def test_any_record_is_read_or_refused_and_always_has_a_bounded_printable_id(
     name = image_id(record)
     assert name
     assert len(name) <= 3 * MAX_ID + 2
+    assert name.isprintable()
     for reader in (decode_image, decode_prediction):
         try:
             reader(record)
         except ContractError as error:
             assert str(error)
     assert decode_dead_letter(record).offset >= -1
+
+
+def test_a_place_that_is_not_printable_names_no_image() -> None:
+    headers = [("dlq.topic", b"t\nforged"), ("dlq.partition", b"0"), ("dlq.offset", b"1")]
+    assert image_id(StoredRecord("images", 1, 2, None, b"x", headers)) == "images/1/2"
 
 
 def test_a_dead_letter_keeps_the_record_and_its_id_and_says_why_on_one_line() -> None:

@@ -66,6 +66,14 @@ def test_a_notification_of_several_objects_is_taken_apart() -> None:
         assert (alone.reference, alone.id) == (named.reference, named.id)
 
 
+def test_what_is_beside_the_objects_is_not_repeated_for_each() -> None:
+    body = {"Records": [s3_record(str(n)) for n in range(MAX_OBJECTS)], "more": "x" * 100_000}
+    found = find(body)
+    assert found is not None
+    assert len(found) == MAX_OBJECTS
+    assert sum(len(named.message or b"") for named in found) < len(orjson.dumps(body)) + 20_000
+
+
 def test_one_object_that_cannot_be_read_does_not_hide_the_others() -> None:
     broken = s3_record("b")
     del broken["s3"]["bucket"]

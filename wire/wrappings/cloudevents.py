@@ -13,12 +13,17 @@ _WHAT = "a structured CloudEvent"
 _DATA = ("data", "data_base64")
 
 
+class NoDataError(WrappingError):
+    """A structured event that does not carry an image; it may refer to one."""
+
+
 def unwrap_event(record: KafkaRecord, max_bytes: int) -> StoredRecord:
     """The same event in binary mode: attributes as headers `ce_*`, the image as the value.
 
     Other headers of the record stay; an attribute of the event wins over a header of its name.
 
     Raises:
+        NoDataError: it has no data in base64.
         WrappingError: this is no such event, or its image is too large.
     """
     body = parse_object(raw_bytes(record.value()), _WHAT, text_bytes(max_bytes), MAX_ITEMS)
@@ -26,7 +31,7 @@ def unwrap_event(record: KafkaRecord, max_bytes: int) -> StoredRecord:
         raise WrappingError(f"not {_WHAT}: it has no specversion")
     if "data_base64" not in body:
         also = ", not in data" if "data" in body else ""
-        raise WrappingError(f"{_WHAT} must carry its image in data_base64{also}")
+        raise NoDataError(f"{_WHAT} must carry its image in data_base64{also}")
     what = f"data_base64 of {_WHAT}"
     value = unwrap_text(text_of(body["data_base64"], what), max_bytes, what)
     outer = [one for one in record.headers() or () if one[0] != "content-type"]

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError
 
-from bridge.kafka.membership import ASK_AGAIN_S, QUIET_S, Membership
+from bridge.kafka.membership import ASK_AGAIN_S, QUIET_S, STUCK_S, Membership
 
 A, B = ("images", 0), ("images", 1)
 ANY = (None, None)
@@ -146,3 +146,29 @@ def test_a_partition_that_cannot_be_read_is_tried_anew_now_and_then(
     clock.now += ASK_AGAIN_S
     reading.read(B, 0)
     assert reading.to_try() == []
+
+
+def test_a_partition_whose_records_do_not_come_is_named_until_one_does(
+    reading: Membership, clock: Clock
+) -> None:
+    def look(seconds: float, *, paused: bool = False) -> str | None:
+        clock.now += seconds
+        reading.brokers(up=True)
+        reading.looked(paused=paused)
+        return reading.problem
+
+    reading.read(B, 9)
+    reading.lags({A: 8, B: 9}, {})
+    assert look(0) is None
+    assert look(STUCK_S - 1) is None
+    assert look(1) == "partition 0 of images: the record at offset 6 does not come for 60 s"
+    reading.read(A, 7)
+    assert look(0) is None
+    assert look(STUCK_S, paused=True) is None, "nothing is to be read"
+    assert look(0) is None
+    assert look(STUCK_S) is not None
+    reading.read(A, 8)
+    assert look(STUCK_S) is None, "it is read to its end"
+    reading.lags({A: 9, B: 9}, {})
+    reading.gone([A])
+    assert look(2 * STUCK_S) is None

@@ -15,6 +15,8 @@ from wire.deadletter import restored
 from wire.image import NDARRAY, image_id
 from wire.record import Headers, StoredRecord
 from wire.reference import Reference
+from wire.wrappings.cloudevents import STRUCTURED
+from wire.wrappings.unwrap import ValueFormat, Wrapping
 
 PHOTOS = "s3://photos"
 ENCODED = ImageRules(None, Preprocess(), 1 << 20, 1 << 20)
@@ -184,6 +186,48 @@ def test_the_letter_of_one_object_brings_back_that_one_alone() -> None:
     assert [one.key for one in objects.asked] == ["missing"]
     ((_, answer),) = second.delivery.settled
     assert dict(answer.record.headers)["ce_id"] == f"{PHOTOS}/missing".encode()
+
+
+@pytest.mark.parametrize("content_type", [STRUCTURED, "application/json"])
+@pytest.mark.parametrize("form", ["auto", "cloudevents"])
+def test_a_structured_event_may_refer_to_its_image(content_type: str, form: ValueFormat) -> None:
+    by_url = {"dataref": f"{PHOTOS}/0.raw"}
+    of_google = {
+        "type": "google.cloud.storage.object.v1.finalized",
+        "data": {"kind": "storage#object", "bucket": "photos", "name": "1.raw"},
+    }
+    neither = {"data": {"a": 1}}
+    objects = store(1)
+    objects.put("gs://photos", "1.raw", PIXELS)
+    wrapping = Wrapping(form)
+    one = bench(objects, allow=f"{PHOTOS}/,gs://photos/", reader={"wrapping": wrapping})
+    headers = [("content-type", f"{content_type}; charset=utf-8".encode())]
+    values = [
+        orjson.dumps({"specversion": "1.0", "id": "inner", "type": "photo", **more})
+        for more in (by_url, of_google, neither)
+    ]
+    one.run(*(StoredRecord("images", 0, n, None, v, headers, 1) for n, v in enumerate(values)))
+    unwrapped = content_type == STRUCTURED or form == "cloudevents"
+    last = "contract/wrapping" if unwrapped else "predictions"
+    assert one.outcomes() == {0: "predictions", 1: "predictions", 2: last}
+    ids = {
+        arrival.key: dict(made.record.headers).get("ce_id")
+        for arrival, made in one.delivery.settled
+    }
+    assert (ids[0], ids[1]) == (b"inner", b"gs://photos/1.raw")
+
+
+@pytest.mark.parametrize(("header", "outcome"), [(1 << 10, "not_allowed"), (1 << 16, "reference")])
+def test_headers_too_large_to_be_repeated_for_each_object_cost_one_letter(
+    header: int, outcome: str
+) -> None:
+    record = event(0, *(str(number) for number in range(1000)))
+    record.record_headers = [("h", bytes(header))]
+    one = bench(None, allow="")
+    one.run(record, encoded(1))
+    became = Counter(made.reason for arrival, made in one.delivery.settled if arrival.key != 1)
+    assert became == {("fetch", outcome): 1 if outcome == "reference" else 1000}
+    assert held(one) == (0, 0)
 
 
 def test_the_letter_of_a_single_object_names_it() -> None:
