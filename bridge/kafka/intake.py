@@ -135,7 +135,7 @@ class Intake:
                     self._delivery.generation_changed()
                 self._delivery.commit(wait=False)
                 if self._watch is not None:
-                    self._watch.turn(paused=bool(self._paused))
+                    self._watch.turn(paused=bool(self._paused), emptied=self._records.was_emptied())
                 commit_at = now + self._commit_interval_s
             full_s = 0.0 if self._paused else min(FULL_S, self._commit_interval_s)
             if self._records.wait_room(full_s):

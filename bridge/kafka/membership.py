@@ -50,6 +50,9 @@ class Membership:
         self._ends: Mapping[Key, int] = {}
         self._waits: dict[Key, tuple[int, float]] = {}
         """For each partition with records that do not come, its position and since when."""
+        self._emptied_at = clock()
+        """When all that Kafka's client had fetched was taken: what had not come by then is not
+        behind the records of other partitions."""
         self.positions: dict[Key, int] = {}
         """The offset of the next record to read of each partition where it is known."""
 
@@ -72,22 +75,24 @@ class Membership:
         return self._stuck()
 
     def _stuck(self) -> str | None:
-        now = self._clock()
         for (topic, partition), (position, since) in list(self._waits.items()):
-            if now - since >= STUCK_S:
+            if self._emptied_at - since >= STUCK_S:
                 return (
                     f"partition {partition} of {topic}: the record at offset {position} does not "
-                    f"come for {now - since:.0f} s"
+                    f"come for {self._clock() - since:.0f} s"
                 )
         return None
 
-    def looked(self, *, paused: bool) -> None:
+    def looked(self, *, paused: bool, emptied: bool) -> None:
         """Note which partitions have records that do not come; called about twice a second.
 
         Args:
             paused: whether nothing is to be read now.
+            emptied: whether all that Kafka's client had fetched was taken since the last call.
         """
         now = self._clock()
+        if emptied:
+            self._emptied_at = now
         waits: dict[Key, tuple[int, float]] = {}
         for key in () if paused else self._owned:
             position = self.positions.get(key)

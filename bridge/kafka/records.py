@@ -54,6 +54,7 @@ class Records:
         """Bytes of the largest record of the last fetch: the next ones may be as large."""
         self._begun: list[ReceivedRecord] = []
         """Records that were taken and not yet handed on."""
+        self._emptied = False
         self.resize(room)
 
     def resize(self, room: Room) -> None:
@@ -75,6 +76,7 @@ class Records:
         # and whatever has come with it is taken along.
         first = self._consumer.poll(POLL_S)
         if first is None:
+            self._emptied = True
             return []
         # Taken before the rest is asked for: during that call its partition can be revoked, and
         # be assigned again to be read from an earlier record.
@@ -89,6 +91,7 @@ class Records:
             messages = self._consumer.consume(count, 0) if count > 0 else []
             self._begun += self._accept(messages)
             if len(messages) < count or not messages:
+                self._emptied |= count > 0
                 break
             wanted, step = wanted - count, 8 * step
         return self.take_begun()
@@ -97,6 +100,11 @@ class Records:
         """One record, if one comes, whether there is room or not."""
         message = self._consumer.poll(POLL_S)
         return [] if message is None else self._accept([message])
+
+    def was_emptied(self) -> bool:
+        """Whether all that the client had fetched was taken at some time since the last call."""
+        emptied, self._emptied = self._emptied, False
+        return emptied
 
     def take_begun(self) -> list[ReceivedRecord]:
         """The records that the fetch now in progress has already taken; it will not return them."""

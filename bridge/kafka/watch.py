@@ -121,11 +121,12 @@ class Watch:
         if problem is None or problem.code() in _REFUSALS:
             self._membership.committed(None if problem is None else problem.str())
 
-    def turn(self, *, paused: bool) -> None:
+    def turn(self, *, paused: bool, emptied: bool) -> None:
         """Ask the group when there was no news for a while; called about twice a second.
 
         Args:
             paused: whether the intake has paused its partitions.
+            emptied: whether all that Kafka's client had fetched was taken since the last turn.
         """
         if not paused and (keys := self._membership.to_try()):
             # Kafka's client reports only once that a partition cannot be read, and its recovery
@@ -133,7 +134,7 @@ class Watch:
             places = [TopicPartition(*key) for key in keys]
             self._consumer.pause(places)
             self._consumer.resume(places)
-        self._membership.looked(paused=paused)
+        self._membership.looked(paused=paused, emptied=emptied)
         if self._membership.due:
             self._committed([(self._topic, NOBODYS)])
 
