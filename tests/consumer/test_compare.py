@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,18 @@ def test_a_summary_can_be_named_itself_and_a_page_is_written_if_asked(
     assert done.exit_code == 0, done.output
     assert str(page) in done.output.replace("\n", "")
     assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_path_that_is_not_utf8_is_written_and_printed(runs: list[str], tmp_path: Path) -> None:
+    page = tmp_path / "\udcff.html"
+    done = subprocess.run(
+        [sys.executable, COMPARE, *runs, "--html", page],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\\udcff.html\n")
+    assert page.exists()
 
 
 @pytest.mark.parametrize("text", [b"{}", b"\xff", b""])
