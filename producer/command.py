@@ -325,7 +325,7 @@ def main(  # each parameter is an option: the signature is the command's help
                 timeout=connect_timeout,
                 decode=decode,
             )
-        schedule = Schedule(rate, count, None if duration is None else int(duration * SECOND))
+        schedule = Schedule(rate, count, None if duration is None else duration * SECOND)
         replay = Replay(
             images, source.value, name, schedule, flush_timeout, listen_timeout, stop,
             names, tracer,
