@@ -51,13 +51,19 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage, in milliseconds; `clock_errors`: number of images whose time was negative."""
+    """A stage, in milliseconds; `clock_errors`: number of images whose time was negative, which
+    are left out."""
 
     name: str
     mean_ms: float
     p50_ms: float
     p99_ms: float
     clock_errors: int
+
+    @property
+    def known(self) -> bool:
+        """Whether any image's time can be believed."""
+        return not self.clock_errors or self.mean_ms > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,8 +141,10 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None
-    except (ReadError, OSError) as error:
+    except ReadError as error:
         fail(error)
+    except OSError as error:
+        fail(f"cannot write {output or 'the output'}: {error.strerror}")
     if count is not None and images < count and not stop.once():
         typer.echo(f"error: {images:,} of {count:,} images came in time", err=True)
         raise typer.Exit(FAILED)
