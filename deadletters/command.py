@@ -18,6 +18,7 @@ from cli.options import (
     OldTopic,
     kafka_options,
 )
+from cli.options import topic as check_topic
 from cli.terminal import tell
 from deadletters.progress import group_prefix, replays
 from deadletters.reading import DeadLetterError, DeadLetters, Originals, make_config
@@ -26,6 +27,7 @@ from deadletters.selection import (
     MAX_NOTE,
     Group,
     Selection,
+    clipped,
     is_open,
     moment,
     read_letter,
@@ -35,7 +37,7 @@ from deadletters.selection import (
 from wire.deadletter import DeadLetter, is_omitted, restored
 from wire.image import MAX_ID, image_id
 from wire.record import Outgoing, StoredRecord
-from wire.topics import DEAD_LETTERS
+from wire.topics import DEAD_LETTERS, is_topic_name
 
 app = make_app(
     no_args_is_help=True, help="List dead letters by reason, and send them again after a fix."
@@ -83,7 +85,10 @@ Ids = Annotated[
 
 
 def _milliseconds(when: datetime | None) -> int | None:
-    return None if when is None else int(when.replace(tzinfo=UTC).timestamp() * 1000)
+    if when is None:
+        return None
+    # A time with a zone is that time; one without is UTC.
+    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _selection(
@@ -151,8 +156,8 @@ def list_letters(
         return
     for name, found in sorted(groups.items(), key=lambda pair: -pair[1].count):
         tell(
-            f"{found.count:>8,}  {name}  {moment(found.first_ms)} to {moment(found.last_ms)}, "
-            f"{found.open:,} open",
+            f"{found.count:>8,}  {clipped(name)}  {moment(found.first_ms)} to "
+            f"{moment(found.last_ms)}, {found.open:,} open",
             INDENT,
         )
         for sample in found.samples:
@@ -171,7 +176,9 @@ def replay(
     to: Annotated[
         str,
         typer.Option(
-            metavar="TOPIC", help="Topic to send them to; empty: the topic that each came from."
+            metavar="TOPIC",
+            help="Topic to send them to; empty: the topic that each came from.",
+            callback=lambda name: name and check_topic(name),
         ),
     ] = "",
     group: Annotated[
@@ -200,6 +207,8 @@ def replay(
     """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
+    if to == dead_letters_topic:
+        raise typer.BadParameter(f"{to} is the topic of the dead letters", param_hint="--to")
     options = kafka_options(kafka or ())
     name = group or group_prefix(dead_letters_topic) + selection.digest
     note = selection.note()
@@ -257,7 +266,7 @@ def _again(
     if record.unreadable is not None:
         typer.echo(f"skipped: the dead letter at {place}: {record.unreadable}", err=True)
         return None
-    if not goes_to:
+    if not is_topic_name(goes_to) or goes_to == record.topic():
         typer.echo(
             f"skipped: the dead letter at {place}: it does not say where it came from (--to "
             "TOPIC with a new --group sends it)",

@@ -6,6 +6,7 @@ from typing import Any, cast
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from cli.clients import explain, make_client, reason
+from cli.topics import TopicError, find_partitions
 from deadletters.reading import TIMEOUT_S, DeadLetterError
 from wire.record import Outgoing, StoredRecord
 
@@ -17,6 +18,8 @@ class Resender:
     """Sends dead letters again and notes their offsets in one transaction for each chunk."""
 
     def __init__(self, config: Mapping[str, Any], group: str) -> None:
+        self._config = config
+        self._known: set[str] = set()
         self._producer = make_client(
             Producer,
             {
@@ -50,6 +53,7 @@ class Resender:
         Raises:
             DeadLetterError: nothing of this chunk was sent.
         """
+        self._require({topic for topic, _ in records})
         offsets: dict[tuple[str, int], int] = {}
         for letter in done:
             offsets[letter.topic(), letter.partition()] = letter.offset() + 1
@@ -66,6 +70,18 @@ class Resender:
         except KafkaException as error:
             if error.args[0].txn_requires_abort():
                 self._producer.abort_transaction(TIMEOUT_S)
+            raise DeadLetterError(reason(error)) from None
+
+    def _require(self, topics: set[str]) -> None:
+        """Raise DeadLetterError where one of the topics does not exist: a transaction would wait
+        for it, and say only that something failed."""
+        try:
+            for topic in sorted(topics - self._known):
+                find_partitions(self._producer, self._config, topic, None)
+                self._known.add(topic)
+        except TopicError as error:
+            raise DeadLetterError(str(error)) from None
+        except KafkaException as error:
             raise DeadLetterError(reason(error)) from None
 
     def _produce(self, topic: str, record: Outgoing) -> None:
