@@ -73,7 +73,7 @@ class Line:
             return duration(value)
         if self.unit == "%":
             return f"{value:.2f} %"
-        digits = 0 if value == int(value) else 1
+        digits = 0 if value % 1 == 0 else 1
         return f"{value:,.{digits}f}{f' {self.unit}' if self.unit else ''}"
 
 
