@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 RESULTS, FIGURE = "latency_results.txt", "latency_histogram.png"
 REPORT, SUMMARY = "latency_report.html", "latency_summary.json"
 
-MOST = 1 << 53
-"""Most images that can be asked for: larger numbers are not exact in everybody's JSON."""
+MOST = 10**12
+"""Most images that can be asked for. JSON would not hold any number."""
 
 app = make_app("CONSUMER")
 
@@ -238,11 +238,11 @@ def main(  # each parameter is an option: the signature is the command's help
     provider, tracer = _start_tracing() if tracing else (None, None)
     collector = Collector(matcher, topics, run_id, tracer, decode)
     stop = StopSignal()
-    stop.install()
     try:
         make_folder(output)  # not only at the end of a long run
         before = _counters(triton)
         reader = TopicReader(config, read, start.value, connect_timeout)
+        stop.install()  # before, nothing was read: a signal ends it at once
         try:
             if ready_file is not None:
                 ready_file.touch()

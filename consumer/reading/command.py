@@ -100,7 +100,6 @@ def main(
         schema_registry_url, schema_registry_user, schema_registry_password, schema_registry
     )
     stop = StopSignal()
-    stop.install()
     images = 0
     try:
         with ExitStack() as open_files:
@@ -108,6 +107,7 @@ def main(
             reader = TopicReader(
                 config, [*predictions, dead_letters_topic], "earliest", connect_timeout
             )
+            stop.install()
             open_files.callback(reader.close)
             file: TextIO = sys.stdout
             if output is not None:
