@@ -3,13 +3,39 @@
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import typer
+from typer.core import TyperCommand
 
 from cli.paths import APP, CHECKOUT, ROOT
 
 FAILED, USAGE = 1, 2
+
+
+class _Command(TyperCommand):
+    def invoke(self, ctx: Any) -> Any:
+        """Refuse texts that are not UTF-8: Kafka, JSON and HTTP could not hold them. Paths may be
+        anything."""
+        for one in self.params:
+            given = ctx.params.get(one.name)
+            for text in given if isinstance(given, list | tuple) else (given,):
+                if isinstance(text, str) and not _is_utf8(text):
+                    raise typer.BadParameter(f"{text!r} is not UTF-8", ctx, cast("Any", one))
+        return super().invoke(ctx)
+
+
+class _App(typer.Typer):
+    def command(self, *args: Any, **more: Any) -> Any:
+        return super().command(*args, cls=_Command, **more)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def make_app(prefix: str = "", **more: Any) -> typer.Typer:
@@ -22,7 +48,7 @@ def make_app(prefix: str = "", **more: Any) -> typer.Typer:
     context: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
     if prefix:
         context["auto_envvar_prefix"] = prefix
-    return typer.Typer(
+    return _App(
         add_completion=False, pretty_exceptions_enable=False, context_settings=context, **more
     )
 

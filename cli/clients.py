@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
 
 from cli.peer import not_kafka
+from cli.signals import interruptible
 
 log = logging.getLogger("kafka")
 
@@ -160,7 +161,8 @@ def reach(
         left = begun + limit - time.monotonic()
         try:
             asked = {"topic": topic} if topic else {}
-            return client.list_topics(timeout=max(min(wait, left), 0.1), **asked)
+            with interruptible():
+                return client.list_topics(timeout=max(min(wait, left), 0.1), **asked)
         except KafkaException:
             if time.monotonic() >= begun + limit or (timeout_s is None and _stranger(config)):
                 raise
@@ -182,7 +184,15 @@ def _stranger(config: Mapping[str, Any]) -> str | None:
 def explain(client: Polled, config: Mapping[str, Any], error: Exception) -> str:
     """Why a call failed: the client's complaint about its brokers if there is one, else the
     error."""
-    return _complaint(client, config) or _stranger(config) or reason(error)
+    said = told(_complaint(client, config), config)
+    return said or _stranger(config) or reason(error)
+
+
+def told(complaint: str, config: Mapping[str, Any]) -> str:
+    """A client's complaint; where it comes from another server than Kafka, what that one is."""
+    # The client takes any answer for Kafka's, and "HTTP" for the size of a large one.
+    foreign = _stranger(config) if "Invalid response size" in complaint else None
+    return complaint if foreign is None else foreign
 
 
 def reason(error: Exception) -> str:

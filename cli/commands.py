@@ -1,5 +1,7 @@
 """The commands of `tkb`, each loaded only when it is called."""
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from typer.core import TyperCommand, TyperGroup
 
 PROGRAM = "tkb"
+_OUTPUT_LOST = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE})
+"""Why nothing more can be written: a full disk, a terminal that was closed, a reader that ended."""
 INTERRUPTED = 130
 """The exit code that shells give to a program which SIGINT has ended."""
 HELP = """Batched GPU inference behind a Kafka bridge: images in, predictions out, nothing lost."""
@@ -81,13 +85,34 @@ def invoke(command: str = "", program: str = "") -> NoReturn:
     """
     # gRPC's own lines about each failed connection would appear between ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _prepare_streams()
     try:
         code = _invoke(command, program or (sys.argv[0] if command else PROGRAM))
+        sys.stdout.flush()
     except KeyboardInterrupt:  # between two steps of ours, where typer does not see it
         code = INTERRUPTED
+    except OSError as error:
+        if error.errno not in _OUTPUT_LOST:
+            raise
+        code = 1
+        # Python would try to write the rest once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
     # What is left is the interpreter's own end, which an interrupt may cut short.
     quiet_interrupt()
     sys.exit(code)
+
+
+def _prepare_streams() -> None:
+    """Make sure that the three standard streams are there, and take any text."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest free number, so that no connection gets that of a standard stream.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _invoke(command: str, program: str) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.clients import CONNECT_S, REFUSED_S
+from wire.topics import is_topic_name
 
 KAFKA = "Kafka"
 """The panel of the options of every command that talks to Kafka."""
@@ -51,8 +52,36 @@ Brokers = Annotated[
     ),
 ]
 BROKERS = "127.0.0.1:9092"
+
+
+def topic(text: str | None) -> str | None:
+    """The name of a topic; a usage error where Kafka can have none of this name."""
+    if text is not None and not is_topic_name(text):
+        raise typer.BadParameter(
+            f"{text[:80]!r} is no name of a topic: 1 to 249 of the characters A-Z a-z 0-9 . _ -"
+        )
+    return text
+
+
+def topic_names(text: str) -> list[str]:
+    """The topics in a comma-separated list."""
+    return [name for name in (one.strip() for one in text.split(",")) if name]
+
+
+def _topics(text: str) -> str:
+    names = topic_names(text)
+    if not names:
+        raise typer.BadParameter("no topic is given for the predictions")
+    for name in names:
+        topic(name)
+    return text
+
+
 ImagesTopic = Annotated[
-    str, typer.Option(metavar="TOPIC", help="Topic of the images.", rich_help_panel=KAFKA)
+    str,
+    typer.Option(
+        metavar="TOPIC", help="Topic of the images.", rich_help_panel=KAFKA, callback=topic
+    ),
 ]
 PredictionsTopic = Annotated[
     str,
@@ -60,6 +89,7 @@ PredictionsTopic = Annotated[
         metavar="TOPIC",
         help="Topic of the predictions; several with commas, where the bridge has routes.",
         rich_help_panel=KAFKA,
+        callback=_topics,
     ),
 ]
 DeadLettersTopic = Annotated[
@@ -68,10 +98,14 @@ DeadLettersTopic = Annotated[
         metavar="TOPIC",
         help="Topic of the images that can never succeed.",
         rich_help_panel=KAFKA,
+        callback=topic,
     ),
 ]
 OldTopic = Annotated[
-    str | None, typer.Option("--topic", hidden=True, help="The former name of the topic's flag.")
+    str | None,
+    typer.Option(
+        "--topic", hidden=True, help="The former name of the topic's flag.", callback=topic
+    ),
 ]
 ConnectTimeout = Annotated[
     float | None,
@@ -102,16 +136,6 @@ def kafka_options(pairs: Sequence[str], flag: str = "--kafka") -> dict[str, str]
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=flag)
         options[key] = value
     return options
-
-
-def topic_names(text: str) -> list[str]:
-    """The topics in a comma-separated list; a usage error where there are none."""
-    names = [name for name in (one.strip() for one in text.split(",")) if name]
-    if not names:
-        raise typer.BadParameter(
-            "no topic is given for the predictions", param_hint="--predictions-topic"
-        )
-    return names
 
 
 def require_distinct(topics: Sequence[str]) -> None:

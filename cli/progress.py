@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -58,7 +59,8 @@ class LiveLine:
         trace: TracebackType | None,
     ) -> None:
         if self._progress:
-            self._progress.stop()
+            with suppress(OSError):  # the terminal is closed: what was done is not lost with it
+                self._progress.stop()
 
     def due(self) -> bool:
         """Whether it is time for a new line; cheap enough to be asked for every record."""
@@ -74,7 +76,8 @@ class LiveLine:
         rate = (counted - self._counted) / max(now - self._last, 1e-9)
         self._last, self._counted = now, counted
         line = text.format(rate=f"{rate:,.0f}")
-        if self._progress:
-            self._progress.update(self._task, completed=completed, description=line)
-        else:
-            print(f"{now - self._start:6.0f} s  {line}", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            if self._progress:
+                self._progress.update(self._task, completed=completed, description=line)
+            else:
+                print(f"{now - self._start:6.0f} s  {line}", file=sys.stderr, flush=True)

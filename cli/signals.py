@@ -1,11 +1,30 @@
 """Signals that ask a program to end."""
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let an interrupt end the process at once while a client's call waits, which Python would only
+    notice when the call returns. A handler of the program's own is left as it is."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class StopSignal:
-    """SIGINT or SIGTERM asks for a clean end; a second signal cuts the wait for that short."""
+    """SIGINT, SIGTERM or SIGHUP (a terminal was closed) asks for a clean end; a second signal cuts
+    the wait for that short."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -13,6 +32,8 @@ class StopSignal:
     def install(self) -> None:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self._handle)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signal.SIGHUP, self._handle)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self.received += 1

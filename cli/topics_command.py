@@ -6,11 +6,21 @@ import typer
 
 from cli.app import fail, make_app
 from cli.clients import KafkaSettingError, client_config
-from cli.options import BROKERS, Brokers, KafkaOptions, kafka_options
+from cli.options import BROKERS, Brokers, KafkaOptions, kafka_options, topic
 from cli.topics import TIMEOUT_S, TopicError, create_topics
 from wire.topics import DEAD_LETTERS, IMAGES, PREDICTIONS
 
 app = make_app(help="Create the topics that the bridge needs.", no_args_is_help=True)
+
+
+MAX_HOURS = 1e9
+"""More would not fit into the broker's setting, which is in milliseconds."""
+
+
+def _topics(names: list[str] | None) -> list[str] | None:
+    for name in names or ():
+        topic(name)
+    return names
 
 
 @app.callback()
@@ -23,7 +33,7 @@ def create(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TOPIC", help="The topics to create.",
+            metavar="TOPIC", help="The topics to create.", callback=_topics,
             show_default=f"{IMAGES} {PREDICTIONS} {DEAD_LETTERS}",
         ),
     ] = None,
@@ -40,7 +50,7 @@ def create(
     retention_hours: Annotated[
         float | None,
         typer.Option(
-            min=0, metavar="HOURS", help="How long records are kept.",
+            min=0, max=MAX_HOURS, metavar="HOURS", help="How long records are kept.",
             show_default="the broker's own",
         ),
     ] = None,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 VERSION = 1
 """Version of the JSON's layout; it is raised when a field changes its meaning."""
@@ -51,13 +51,19 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage, in milliseconds; `clock_errors`: number of images whose time was negative."""
+    """A stage, in milliseconds; `clock_errors`: number of images whose time was negative, which
+    are left out."""
 
     name: str
     mean_ms: float
     p50_ms: float
     p99_ms: float
     clock_errors: int
+
+    @property
+    def known(self) -> bool:
+        """Whether any image's time can be believed."""
+        return not self.clock_errors or self.mean_ms > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +188,19 @@ class Summary:
             SummaryError: the text is no summary, or one of another version.
         """
         try:
-            summary = _ADAPTER.validate_json(text)
-        except ValueError as error:
+            body = orjson.loads(text)
+            # Another version may have other fields, so it is told before they are missed.
+            version = body.get("version", VERSION) if isinstance(body, dict) else VERSION
+            if version != VERSION:
+                raise SummaryError(f"a latency summary of version {version}, not {VERSION}")
+            return _ADAPTER.validate_python(body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            why = f"{where}: {first['msg']}" if where else first["msg"]
+            raise SummaryError(f"not a latency summary: {why}") from None
+        except orjson.JSONDecodeError as error:
             raise SummaryError(f"not a latency summary: {error}") from None
-        if summary.version != VERSION:
-            raise SummaryError(f"a latency summary of version {summary.version}, not {VERSION}")
-        return summary
 
 
 _ADAPTER = TypeAdapter(Summary)

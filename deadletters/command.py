@@ -19,6 +19,7 @@ from cli.options import (
     OldTopic,
     kafka_options,
 )
+from cli.options import topic as check_topic
 from cli.terminal import tell
 from cli.topics import missing_topics
 from deadletters.progress import group_prefix, replays
@@ -28,6 +29,7 @@ from deadletters.selection import (
     MAX_NOTE,
     Group,
     Selection,
+    clipped,
     is_open,
     moment,
     read_letter,
@@ -85,7 +87,10 @@ Ids = Annotated[
 
 
 def _milliseconds(when: datetime | None) -> int | None:
-    return None if when is None else int(when.replace(tzinfo=UTC).timestamp() * 1000)
+    if when is None:
+        return None
+    # A time with a zone is that time; one without is UTC.
+    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _selection(
@@ -153,8 +158,8 @@ def list_letters(
         return
     for name, found in sorted(groups.items(), key=lambda pair: -pair[1].count):
         tell(
-            f"{found.count:>8,}  {name}  {moment(found.first_ms)} to {moment(found.last_ms)}, "
-            f"{found.open:,} open",
+            f"{found.count:>8,}  {clipped(name)}  {moment(found.first_ms)} to "
+            f"{moment(found.last_ms)}, {found.open:,} open",
             INDENT,
         )
         for sample in found.samples:
@@ -173,7 +178,9 @@ def replay(
     to: Annotated[
         str,
         typer.Option(
-            metavar="TOPIC", help="Topic to send them to; empty: the topic that each came from."
+            metavar="TOPIC",
+            help="Topic to send them to; empty: the topic that each came from.",
+            callback=lambda name: name and check_topic(name),
         ),
     ] = "",
     group: Annotated[
@@ -202,12 +209,14 @@ def replay(
     """
     selection = _selection(reasons, since, until, ids)
     dead_letters_topic = topic or dead_letters_topic
+    if to == dead_letters_topic:
+        raise typer.BadParameter(f"{to} is the topic of the dead letters", param_hint="--to")
     options = kafka_options(kafka or ())
     name = group or group_prefix(dead_letters_topic) + selection.digest
     note = selection.note()
     if len(note.encode()) > MAX_NOTE:
         note = ""
-    sent = gone = 0
+    sent = unsent = 0
     try:
         config = make_config(brokers, options)
         said = "would be sent" if dry_run else "sent"
@@ -231,20 +240,20 @@ def replay(
                     if selection.takes(record, letter):
                         goes_to = to or letter.topic
                         again = _again(record, letter, originals, goes_to)
-                        gone += again is None
+                        unsent += again is None
                     found.append((record, None if again is None else (goes_to, again)))
                 refused = 0
                 if resender is not None:
                     refused = _send(resender, found, letters.group_metadata(), note)
-                gone += refused
+                unsent += refused
                 sent += sum(again is not None for _, again in found) - refused
                 progress.update(task, advance=len(chunk), sent=sent)
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None
     except DeadLetterError as error:
         fail(error)
-    typer.echo(f"{sent:,} {said} again, {gone:,} gone")
-    if gone:
+    typer.echo(f"{sent:,} {said} again, {unsent:,} not")
+    if unsent:
         raise typer.Exit(1)
 
 
@@ -285,23 +294,16 @@ def _again(
     record: StoredRecord, letter: DeadLetter, originals: Originals, goes_to: str
 ) -> Outgoing | None:
     """The original message; None, after a line about it, when it cannot be had."""
-    place = _where(record)
+    problem = None
     if record.unreadable is not None:
-        typer.echo(f"skipped: the dead letter at {place}: {record.unreadable}", err=True)
-        return None
-    if not goes_to:
-        typer.echo(
-            f"skipped: the dead letter at {place}: it does not say where it came from (--to "
-            "TOPIC with a new --group sends it)",
-            err=True,
-        )
-        return None
-    if not originals.has(goes_to):
-        typer.echo(
-            f"skipped: the dead letter at {place}: there is no topic {goes_to[:249]!r} (create it, "
-            "or give --to TOPIC, and a new --group)",
-            err=True,
-        )
+        problem = record.unreadable
+    elif not goes_to or goes_to == record.topic():
+        problem = "it does not say where it came from (--to TOPIC with a new --group sends it)"
+    elif not originals.has(goes_to):
+        remedy = "create it, or give --to TOPIC, and a new --group"
+        problem = f"there is no topic {goes_to[:249]!r} ({remedy})"
+    if problem is not None:
+        typer.echo(f"skipped: the dead letter at {_where(record)}: {problem}", err=True)
         return None
     if not is_omitted(record):
         return _identified(record, record, letter)

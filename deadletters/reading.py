@@ -1,6 +1,7 @@
 """Reads the dead letters of a topic, and single images by partition and offset."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Self, cast
 
 from confluent_kafka import (
@@ -23,6 +24,7 @@ from cli.clients import (
 )
 from cli.topics import TopicError, find_partitions
 from wire.record import StoredRecord, read_record
+from wire.topics import is_topic_name
 
 CHUNK = 200
 """Most dead letters in one transaction; each holds an image in memory."""
@@ -53,6 +55,17 @@ def make_config(brokers: str, options: Mapping[str, str]) -> dict[str, Any]:
         if option_name(name) in DECIDED:
             raise KafkaSettingError(f"{name} is decided by this command: leave it out")
     return client_config(brokers, "dead-letters", options)
+
+
+_GONE = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - how librdkafka names its local errors
+    KafkaError._PARTITION_EOF,
+)
+"""Errors that say that a record is not there, and not that Kafka cannot be asked."""
 
 
 class DeadLetterError(Exception):
@@ -158,9 +171,6 @@ class Originals:
     """Reads single records by offset, for dead letters that were too large to keep all of an image.
 
     A context manager.
-
-    Raises:
-        DeadLetterError: Kafka cannot be asked.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -171,21 +181,32 @@ class Originals:
                 "auto.offset.reset": "error",
                 **config,
                 "group.id": "dead-letters-commit-nothing",
+                "enable.partition.eof": True,
             },
         )
+
+    @cached_property
+    def _topics(self) -> frozenset[str]:
         try:
-            self._topics = frozenset(self._consumer.list_topics(timeout=TIMEOUT_S).topics)
+            return frozenset(self._consumer.list_topics(timeout=TIMEOUT_S).topics)
         except KafkaException as error:
-            self._consumer.close()
-            raise DeadLetterError(reason(error)) from None
+            raise DeadLetterError(f"cannot ask for the topics: {reason(error)}") from None
 
     def has(self, topic: str) -> bool:
-        """Whether there was such a topic when this was made."""
+        """Whether there was such a topic when this was first asked.
+
+        Raises:
+            DeadLetterError: Kafka does not say.
+        """
         return topic in self._topics
 
     def record(self, topic: str, partition: int, offset: int) -> StoredRecord | None:
-        """The record; None when Kafka no longer has it."""
-        if not topic or min(partition, offset) < 0:
+        """The record; None when Kafka no longer has it.
+
+        Raises:
+            DeadLetterError: Kafka does not say: the dead letter must not count as handled.
+        """
+        if not is_topic_name(topic) or min(partition, offset) < 0:
             return None  # the dead letter does not say where its image was
         place = TopicPartition(topic, partition, offset)
         try:
@@ -194,11 +215,16 @@ class Originals:
                 return None
             self._consumer.assign([place])
             message = self._consumer.poll(TIMEOUT_S)
-        except KafkaException:
-            return None
-        if message is None or message.error() is not None or message.offset() != offset:
-            return None
-        return read_record(message)
+            problem = KafkaError(KafkaError._TIMED_OUT) if message is None else message.error()
+            if problem is not None:
+                raise KafkaException(problem)  # noqa: TRY301 - reported below like a call's
+        except KafkaException as error:
+            if error.args[0].code() in _GONE:
+                return None
+            where = f"{topic}/{partition}/{offset}"
+            raise DeadLetterError(f"cannot read the image at {where}: {reason(error)}") from None
+        assert message is not None
+        return read_record(message) if message.offset() == offset else None
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import orjson
 
 from wire.clock import is_believable
-from wire.deadletter import DeadLetter, decode_dead_letter
+from wire.deadletter import DeadLetter, decode_dead_letter, one_line
 from wire.record import KafkaRecord, StoredRecord, raw_bytes
 
 
@@ -89,6 +89,15 @@ def is_open(
     )
 
 
+MAX_NAME = 249
+"""Most characters that are shown of a name: as many as that of a topic may have."""
+
+
+def clipped(name: str) -> str:
+    """A name that a stranger wrote, on one line and not too long."""
+    return one_line(name)[:MAX_NAME]
+
+
 def reason(letter: DeadLetter) -> str:
     return f"{letter.stage or '?'}/{letter.error_class or '?'}"
 
@@ -117,7 +126,7 @@ class Group:
         if len(self.samples) < samples:
             key = raw_bytes(record.key())[:64].decode(errors="replace")
             name = "".join(char if char.isprintable() else "?" for char in key) or "(no key)"
-            where = f"{letter.topic}/{letter.partition}/{letter.offset}"
+            where = f"{clipped(letter.topic)}/{letter.partition}/{letter.offset}"
             self.samples.append(f"{name} at {where}: {letter.message}")
 
 

@@ -287,7 +287,6 @@ def main(  # each parameter is an option: the signature is the command's help
     name = _run_id(run_id)
     provider, tracer = _start_tracing(images_topic) if tracing else (None, None)
     stop = StopSignal()
-    stop.install()
     listener: Listener | None = None
     names: Names = RunNames(name)
     try:
@@ -325,7 +324,8 @@ def main(  # each parameter is an option: the signature is the command's help
                 timeout=connect_timeout,
                 decode=decode,
             )
-        schedule = Schedule(rate, count, None if duration is None else int(duration * SECOND))
+        stop.install()  # before, nothing was sent: a signal ends it at once
+        schedule = Schedule(rate, count, None if duration is None else duration * SECOND)
         replay = Replay(
             images, source.value, name, schedule, flush_timeout, listen_timeout, stop,
             names, tracer,

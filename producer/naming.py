@@ -69,13 +69,19 @@ class FileNames:
         return (int(found[2]) - 1) * len(self._ids) + place
 
 
+def as_text(name: str) -> str:
+    """The name of a file or folder as text; bytes that are not UTF-8 become \\xff, as in
+    `ls -b`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def file_id(path: PurePath) -> str:
     """A path as an id: the path itself where possible; otherwise as much of its end as fits, made
     printable, and a hash. Bytes that are not UTF-8 or not printable become \\xff, as in `ls -b`."""
     raw = os.fsencode(path.as_posix())
     text = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in raw.decode("utf-8", "backslashreplace")
+        for char in as_text(path.as_posix())
     )
     if text.encode() == raw and len(raw) <= _ROOM and not _REPETITION.fullmatch(text):
         return text

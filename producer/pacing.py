@@ -7,6 +7,9 @@ from dataclasses import dataclass
 SECOND = 1_000_000_000
 """Nanoseconds of a second."""
 
+_NEVER = 1 << 62
+"""Later than any run lasts, in nanoseconds: 146 years."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -15,17 +18,17 @@ class Schedule:
     Attributes:
         rate: images per second.
         count: number of images in all; None: no limit.
-        duration_ns: images that are due later than this are not sent; None: no limit.
+        duration_ns: images that are due from then on are not sent; None: no limit.
     """
 
     rate: float
     count: int | None = None
-    duration_ns: int | None = None
+    duration_ns: float | None = None
 
     def due_ns(self, index: int) -> int:
         """Due time in nanoseconds after the start; computed from the index alone, so errors do not
         add up."""
-        return round(index * SECOND / self.rate) if self.rate else 0
+        return round(min(index * SECOND / self.rate, _NEVER)) if self.rate else 0
 
 
 def paced(

@@ -24,6 +24,13 @@ STATISTICS_MS = 100
 there."""
 
 
+_GIVEN_UP = {
+    KafkaError._PURGE_QUEUE: "not sent in time",
+    KafkaError._PURGE_INFLIGHT: "sent, not acknowledged in time: Kafka may have it",
+}
+"""What librdkafka calls purged: given up at the end of --flush-timeout, or at a second signal."""
+
+
 class SendError(Exception):
     """Kafka accepts no more images; the text says why."""
 
@@ -158,4 +165,4 @@ class Sender:
         if error is None:
             self.acknowledged += 1
         else:
-            self.failed[error.str()] += 1
+            self.failed[_GIVEN_UP.get(error.code(), error.str())] += 1

@@ -1,6 +1,8 @@
 """Where images come from. Every source is a sequence of encoded images, each encoded once."""
 
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -9,7 +11,7 @@ import numpy as np
 from cli.app import install
 from cli.paths import DATA
 from producer.encoding import EncodedImage, Encoding, encode
-from producer.naming import FileNames
+from producer.naming import FileNames, as_text
 from wire.image import SNIFF_BYTES, sniff
 
 CIFAR10_CLASSES = (
@@ -33,6 +35,10 @@ _SUFFIXES = {
     ".webp": "image/webp",
     ".bmp": "image/bmp",
 }
+
+MAX_FILE = 1_000_000_000
+"""Most bytes of a file that is read: Kafka's client sends no larger record, whatever it is set
+to."""
 
 CACHE_BYTES = 512 << 20
 """Bytes of a folder that are kept in memory; other files are read again at each send."""
@@ -110,7 +116,10 @@ class Folder(Sequence[EncodedImage]):
 
     A file counts as an image by its first bytes, or else by its suffix: a broken PNG is sent too,
     and the bridge decides about it. The label is the name of the file's own folder, and None for
-    files that lie directly in the root.
+    files that lie directly in the root. Links to folders are not followed.
+
+    Raises:
+        SourceError: a folder or a file cannot be read, or there is no image.
     """
 
     def __init__(self, root: Path, cache_bytes: int = CACHE_BYTES) -> None:
@@ -121,12 +130,10 @@ class Folder(Sequence[EncodedImage]):
         self._files: list[tuple[Path, str]] = []
         self._cache: dict[int, EncodedImage] = {}
         self._room = cache_bytes
-        for path in sorted(root.rglob("*")):
-            if not path.is_file():
-                continue
+        for path in sorted(_entries(root)):
             content_type = _content_type(path)
             if content_type is None:
-                self.skipped.append(str(path.relative_to(root)))
+                self.skipped.append(as_text(str(path.relative_to(root))))
             else:
                 self._files.append((path, content_type))
         if not self._files:
@@ -148,9 +155,11 @@ class Folder(Sequence[EncodedImage]):
             return self._cache[index]
         path, content_type = self._files[index]
         try:
+            if (size := path.stat().st_size) > MAX_FILE:
+                raise SourceError(f"{path} has {size:,} bytes, a message at most {MAX_FILE:,}")
             image = EncodedImage(path.read_bytes(), content_type, self._label(path))
         except OSError as error:
-            raise SourceError(f"cannot read {path}: {error.strerror}") from None
+            raise _unreadable(path, error) from None
         if len(image.value) <= self._room:
             self._room -= len(image.value)
             self._cache[index] = image
@@ -165,7 +174,7 @@ class Folder(Sequence[EncodedImage]):
         return [self._label(path) for path, _ in self._files]
 
     def _label(self, path: Path) -> str | None:
-        return None if path.parent == self._root else path.parent.name
+        return None if path.parent == self._root else as_text(path.parent.name)
 
     def preload(self, count: int) -> None:
         """Read the first `count` files into the cache, as far as they fit."""
@@ -180,10 +189,31 @@ def labels(images: Sequence[EncodedImage]) -> list[str | None]:
     return images.labels() if isinstance(images, Folder) else [image.label for image in images]
 
 
+def _unreadable(path: object, error: OSError) -> SourceError:
+    return SourceError(f"cannot read {path}: {error.strerror}")
+
+
+def _entries(root: Path) -> Iterator[Path]:
+    """All that is below a folder, without the folders themselves."""
+
+    def refuse(error: OSError) -> None:
+        raise _unreadable(error.filename, error)
+
+    for folder, folders, files in os.walk(root, onerror=refuse):
+        yield from (Path(folder, name) for name in files)
+        yield from (path for name in folders if (path := Path(folder, name)).is_symlink())
+
+
 def _content_type(path: Path) -> str | None:
+    """The content type of an image file; None: it is none, but another file, a link to a folder or
+    to nothing, or a pipe."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
         with path.open("rb") as file:
             found = sniff(file.read(SNIFF_BYTES))
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from None
+        if path.is_symlink():
+            return None
+        raise _unreadable(path, error) from None
     return found or _SUFFIXES.get(path.suffix.lower())

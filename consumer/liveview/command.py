@@ -139,6 +139,9 @@ def main(
     )
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("liveview").setLevel(logging.INFO)
+    # Its warnings are about what others send: each that is no HTTP, such as Kafka's own requests
+    # where --brokers is the address of this page.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     view = View(
         f"{brokers} · {topics.images} → {predictions_topic}", topics, reference_field, decode=decode
     )

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from confluent_kafka import KafkaError
 
+from cli.clients import told
 from consumer.liveview.view import View
 from consumer.reader import ReadError, TopicReader, check, librdkafka_config
 
@@ -90,7 +91,8 @@ class Feed:
             try:
                 reader = TopicReader(self._config, self._topics, "latest", CONNECT_SECONDS)
             except ReadError as error:
-                self._say(self._connection_error or str(error))
+                why = told(self._connection_error, self._config)
+                self._say(self._unread(why) if why else str(error))
                 self._stop.wait(RETRY_SECONDS)
                 continue
             self._say(None)
@@ -116,6 +118,9 @@ class Feed:
                 self._view.skipped(self._behind)
                 return
 
+    def _unread(self, why: str) -> str:
+        return f"cannot read from Kafka at {self._brokers}: {why}"
+
     def _say(self, trouble: str | None) -> None:
         self._view.set_trouble(trouble)
         if trouble is None:
@@ -131,7 +136,7 @@ class Feed:
         """Called within a poll; the statistics that follow show what the error means."""
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
             reason = error.str().partition(" (after ")[0]
-            self._connection_error = f"cannot read from Kafka at {self._brokers}: {reason}"
+            self._connection_error = reason
 
     def _on_statistics(self, text: str) -> None:
         """Called within a poll."""
@@ -139,8 +144,8 @@ class Feed:
         # A client lists a broker by its address and again by its number: one of them is enough.
         connected = any(broker["state"] == "UP" for broker in found["brokers"].values())
         if self._reading:
-            nobody = f"cannot read from Kafka at {self._brokers}: no broker answers"
-            self._say(None if connected else self._connection_error or nobody)
+            nobody = self._unread(self._connection_error or "no broker answers")
+            self._say(None if connected else nobody)
         self._behind = sum(
             max(0, partition["consumer_lag_stored"])
             for topic in found["topics"].values()

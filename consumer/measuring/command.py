@@ -25,7 +25,7 @@ from cli.options import (
 )
 from cli.progress import LiveLine
 from cli.signals import StopSignal
-from consumer.files import write_atomically
+from consumer.files import make_folder, write_atomically
 from consumer.measuring import text
 from consumer.measuring.circumstances import settings, versions
 from consumer.measuring.evaluate import evaluate
@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 
 RESULTS, FIGURE = "latency_results.txt", "latency_histogram.png"
 REPORT, SUMMARY = "latency_report.html", "latency_summary.json"
+
+MOST = 10**12
+"""Most images that can be asked for. JSON would not hold any number."""
 
 app = make_app("CONSUMER")
 
@@ -111,6 +114,7 @@ def main(  # each parameter is an option: the signature is the command's help
         int | None,
         typer.Option(
             min=1,
+            max=MOST,
             metavar="N",
             help="End once this many images are answered or dead-lettered. Default: by --idle.",
             show_default=False,
@@ -143,6 +147,7 @@ def main(  # each parameter is an option: the signature is the command's help
         int,
         typer.Option(
             min=0,
+            max=MOST,
             metavar="N",
             help="Leave the first N images out of the latency.",
             rich_help_panel=WHAT,
@@ -233,11 +238,11 @@ def main(  # each parameter is an option: the signature is the command's help
     provider, tracer = _start_tracing() if tracing else (None, None)
     collector = Collector(matcher, topics, run_id, tracer, decode)
     stop = StopSignal()
-    stop.install()
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)  # not only at the end of a long run
         before = _counters(triton)
         reader = TopicReader(config, read, start.value, connect_timeout)
+        stop.install()  # before, nothing was read: a signal ends it at once
         try:
             if ready_file is not None:
                 ready_file.touch()
@@ -275,19 +280,26 @@ def main(  # each parameter is an option: the signature is the command's help
         answers = collector.answers
         places = gallery.places(rows, chosen) | overlay.places(rows, answers) if pictures else ()
         seen = fetch_pictures(config, topics.images, places)
-        write_atomically(output / RESULTS, lambda file: text.write_results(file, rows, summary))
-        write_atomically(output / FIGURE, lambda file: plots.draw(file, chosen, summary))
-        write_atomically(
-            output / REPORT, lambda file: write_report(file, rows, chosen, summary, seen, answers)
-        )
-        # Written last: whoever finds a new summary also finds the other files of the same run.
-        write_atomically(output / SUMMARY, lambda file: file.write(summary.to_json()))
+        failed = None
+        try:
+            write_atomically(output / RESULTS, lambda file: text.write_results(file, rows, summary))
+            write_atomically(output / FIGURE, lambda file: plots.draw(file, chosen, summary))
+            write_atomically(
+                output / REPORT,
+                lambda file: write_report(file, rows, chosen, summary, seen, answers),
+            )
+            # Written last: whoever finds a new summary also finds the other files of the same run.
+            write_atomically(output / SUMMARY, lambda file: file.write(summary.to_json()))
+        except OSError as error:
+            failed = error  # what was measured is printed all the same
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None
     except (ReadError, OSError) as error:
         fail(error)
     console = Console()
     print_summary(console, summary)
+    if failed is not None:
+        fail(failed)
     for name in (REPORT, RESULTS, FIGURE, SUMMARY):
         typer.echo(str(output / name))
     raise typer.Exit(0 if summary.valid else 1)

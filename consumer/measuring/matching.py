@@ -26,6 +26,7 @@ MAX_NAMES = 1 << 16
 OTHER = "(other)"
 
 _LARGEST = (1 << 31) - 1
+_LARGEST_SCORE = float(np.finfo(np.float32).max)
 # Numbers come from strangers: they are limited so that a column can hold them and differences.
 
 TIMES = (*STAMPS, "consumed")
@@ -178,7 +179,8 @@ class Matcher:
             self._best[row] = self._name(describe(prediction.answer))
         elif prediction.top:
             self._best[row] = self._name(prediction.top[0]["label"])
-            self._score[row] = prediction.top[0]["score"]
+            score = prediction.top[0]["score"]
+            self._score[row] = min(max(score, -_LARGEST_SCORE), _LARGEST_SCORE)
         if not self._expect_images:
             self._see(row)
 

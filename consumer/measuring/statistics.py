@@ -7,12 +7,13 @@ from hdrh.histogram import HdrHistogram
 
 from consumer.measuring.matching import ANSWERED, NO_NAME, SEEN, UNCLASSED, Int64, Rows
 from consumer.summary import Latency, Percentile, Stage
+from wire.clock import LATEST_NS
 
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
 
-LONGEST_US = 86_400_000_000
-"""One day, in microseconds: longer latencies count as one day in the histogram, not in the
-maximum."""
+LONGEST_US = LATEST_NS // 1000
+"""The largest difference of two times that are believed, in microseconds: a backlog may be days
+old."""
 DIGITS = 3
 """Significant digits of the histogram: its percentiles are within 0.1 % of the exact ones."""
 
@@ -65,7 +66,7 @@ def latency(microseconds: Int64) -> Latency | None:
     good = microseconds[microseconds >= 0]
     errors = len(microseconds) - len(good)
     histogram = HdrHistogram(1, LONGEST_US, DIGITS)
-    values, counts = np.unique(np.minimum(good, LONGEST_US), return_counts=True)
+    values, counts = np.unique(good, return_counts=True)
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
         histogram.record_value(value, count)
     encoded = histogram.encode().decode()

@@ -35,7 +35,8 @@ def print_summary(console: Console, summary: Summary) -> None:
         counts.add_row(Text(f"dead letter: {one_line(reason)}"), f"{count:,}")
     if summary.labelled:
         counts.add_row("correct", f"{summary.correct:,} of {summary.labelled:,}")
-    counts.add_row("images/s", f"{summary.throughput:,.1f}")
+    if summary.throughput or not summary.answered:
+        counts.add_row("images/s", f"{summary.throughput:,.1f}")
     if summary.mean_request is not None:
         counts.add_row("images a request", f"{summary.mean_request:.2f}")
     console.print(counts)
@@ -55,6 +56,8 @@ def _latencies(console: Console, summary: Summary) -> None:
     if summary.intended is None or summary.sent_latency is None:
         return
     due, sent = summary.intended, summary.sent_latency
+    if not due.count:  # all of it is clock errors
+        return
     table = Table(title="Latency, ms", title_justify="left")
     for name in ("", "from intended", "from send", "images within"):
         table.add_column(name, justify="right" if name else "left")
@@ -76,7 +79,10 @@ def _stages(console: Console, summary: Summary) -> None:
     for stage in summary.stages:
         table.add_row(
             stage.name.replace("_", " "),
-            *(f"{ms:,.2f}" for ms in (stage.mean_ms, stage.p50_ms, stage.p99_ms)),
+            *(
+                f"{ms:,.2f}" if stage.known else "-"
+                for ms in (stage.mean_ms, stage.p50_ms, stage.p99_ms)
+            ),
         )
         if stage.name != "triton":
             continue

@@ -61,7 +61,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     if summary.labelled:
         share = summary.correct / summary.labelled
         yield f"correct        {summary.correct} of {summary.labelled} ({share:.2%})"
-    yield f"throughput     {summary.throughput:.1f} images/s"
+    if summary.throughput or not summary.answered:
+        yield f"throughput     {summary.throughput:.1f} images/s"
     yield f"warm-up        {summary.warmup} images left out of what follows"
     if summary.mean_request is not None:
         yield f"request size   {summary.mean_request:.2f} images, mean"
@@ -73,7 +74,10 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield ""
         yield "stage             mean ms     p50 ms     p99 ms"
     for stage in summary.stages:
-        yield f"{stage.name:14} {stage.mean_ms:10.3f} {stage.p50_ms:10.3f} {stage.p99_ms:10.3f}"
+        if stage.known:
+            yield f"{stage.name:14} {stage.mean_ms:10.3f} {stage.p50_ms:10.3f} {stage.p99_ms:10.3f}"
+        else:
+            yield f"{stage.name:14} {'-':>10} {'-':>10} {'-':>10}"
     for triton in summary.triton:
         yield ""
         yield f"inside Triton: {one_line(triton.model)} version {one_line(triton.version)}"
@@ -89,6 +93,8 @@ def _latency_lines(title: str, latency: Latency | None) -> Iterator[str]:
         return
     yield ""
     yield f"{title}: {latency.count} images, {latency.clock_errors} clock errors"
+    if not latency.count:
+        return
     yield f"  mean   {latency.mean_ms:12.3f} ms"
     for entry in latency.percentiles:
         yield f"  p{entry.percentile:<5g} {entry.ms:12.3f} ms  {entry.count:>10} images within"

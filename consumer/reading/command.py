@@ -100,7 +100,6 @@ def main(
         schema_registry_url, schema_registry_user, schema_registry_password, schema_registry
     )
     stop = StopSignal()
-    stop.install()
     images = 0
     try:
         with ExitStack() as open_files:
@@ -108,6 +107,7 @@ def main(
             reader = TopicReader(
                 config, [*predictions, dead_letters_topic], "earliest", connect_timeout
             )
+            stop.install()
             open_files.callback(reader.close)
             file: TextIO = sys.stdout
             if output is not None:
@@ -141,8 +141,10 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KafkaSettingError as error:
         raise typer.BadParameter(str(error), param_hint="--kafka") from None
-    except (ReadError, OSError) as error:
+    except ReadError as error:
         fail(error)
+    except OSError as error:
+        fail(f"cannot write {output or 'the output'}: {error.strerror}")
     if count is not None and images < count and not stop.once():
         typer.echo(f"error: {images:,} of {count:,} images came in time", err=True)
         raise typer.Exit(FAILED)

@@ -15,6 +15,7 @@ from consumer.report.comparison import caveats, compare
 from consumer.report.page import write_comparison
 from consumer.summary import Summary, SummaryError
 from consumer.units import clipped
+from wire.deadletter import one_line
 
 SUMMARY = "latency_summary.json"
 MAX_BYTES = 16 << 20
@@ -37,9 +38,11 @@ def read_run(path: Path) -> Summary:
     """
     file = path / SUMMARY if path.is_dir() else path
     try:
-        if file.stat().st_size > MAX_BYTES:
+        with file.open("rb") as opened:  # it may be a pipe, which does not say its size
+            text = opened.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
             raise RunError(f"{file}: too large for a latency summary")
-        return Summary.from_json(file.read_bytes())
+        return Summary.from_json(text)
     except OSError as error:
         raise RunError(f"{file}: {error.strerror}") from None
     except SummaryError as error:
@@ -63,7 +66,7 @@ def print_comparison(console: Console, names: tuple[str, str], a: Summary, b: Su
             table.add_row(Text(group, style="bold"))
         few = few or line.few
         table.add_row(
-            Text(f"  {line.name}{' *' if line.few else ''}"),
+            Text(f"  {one_line(line.name)}{' *' if line.few else ''}"),
             line.text(line.a),
             line.text(line.b),
             Text(f"{line.change_text} {line.verdict}".strip(), style=STYLES[line.verdict]),
@@ -72,7 +75,7 @@ def print_comparison(console: Console, names: tuple[str, str], a: Summary, b: Su
     if few:
         console.print("* fewer than 10 images stand behind it: its change is not judged")
     for caveat in caveats(a, b):
-        console.print(Text(f"Before comparing: {caveat}", style="yellow"))
+        console.print(Text(f"Before comparing: {one_line(caveat)}", style="yellow"))
 
 
 @app.command()

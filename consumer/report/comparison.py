@@ -73,7 +73,7 @@ class Line:
             return duration(value)
         if self.unit == "%":
             return f"{value:.2f} %"
-        digits = 0 if value == int(value) else 1
+        digits = 0 if value % 1 == 0 else 1
         return f"{value:,.{digits}f}{f' {self.unit}' if self.unit else ''}"
 
 
@@ -103,7 +103,7 @@ def compare(a: Summary, b: Summary) -> list[Line]:
     # Both runs had the same images, so any difference is real.
     shares = (_correct(a), _correct(b))
     lines.append(Line("images", "correct", *shares, "%", "higher", least=0, alike=same))
-    stages = [{stage.name: stage.mean_ms for stage in run.stages} for run in (a, b)]
+    stages = [{s.name: s.mean_ms for s in run.stages if s.known} for run in (a, b)]
     # A change of a very short stage means little: stages are judged against the whole latency.
     least = NOTICEABLE * sum(stages[0].values())
     for name in dict.fromkeys([*stages[0], *stages[1]]):
@@ -154,7 +154,7 @@ def _same_images(a: Summary, b: Summary) -> bool:
 
 def _latency(group: str, a: Latency | None, b: Latency | None, alike: bool) -> list[Line]:
     def mean(latency: Latency | None) -> float | None:
-        return None if latency is None else latency.mean_ms
+        return latency.mean_ms if latency is not None and latency.count else None
 
     lines = [Line(group, "mean", mean(a), mean(b), "ms", "lower", alike=alike)]
     both = [
@@ -166,7 +166,7 @@ def _latency(group: str, a: Latency | None, b: Latency | None, alike: bool) -> l
         few = min(counts) * (100 - percentile) / 100 < FEW
         ms = [levels.get(percentile) for levels in both]
         lines.append(Line(group, f"p{percentile:g}", ms[0], ms[1], "ms", "lower", few, alike=alike))
-    longest = [None if run is None else run.max_ms for run in (a, b)]
+    longest = [run.max_ms if run is not None and run.count else None for run in (a, b)]
     return [*lines, Line(group, "max", longest[0], longest[1], "ms", "lower", few=True)]
 
 

@@ -26,7 +26,7 @@ from consumer.report.gallery import Place
 from consumer.report.stories import stories
 from consumer.report.svg import draw
 from consumer.summary import Stage, Summary
-from consumer.units import clipped, duration
+from consumer.units import clipped, duration, share
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("theme.js", "find.js")
@@ -167,6 +167,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["duration"] = duration
+    environment.filters["score"] = share
     environment.filters["plain"] = lambda text: clipped(str(text), NAME_LENGTH)
     environment.filters["whole"] = lambda text: clipped(str(text), ID_LENGTH)
     environment.filters["when"] = _when

@@ -117,7 +117,8 @@ def _stages(panel: Axes, summary: Summary) -> None:
     names = [stage.name.replace("_", " ") for stage in summary.stages]
     means = [stage.mean_ms for stage in summary.stages]
     notes = [
-        f"{duration(stage.mean_ms)}  (p99 {duration(stage.p99_ms)})" for stage in summary.stages
+        f"{duration(stage.mean_ms)}  (p99 {duration(stage.p99_ms)})" if stage.known else "not known"
+        for stage in summary.stages
     ]
     colours = [STAGE_COLOURS[stage.name].light for stage in summary.stages]
     for triton in summary.triton[:1]:

@@ -1,6 +1,11 @@
 """No Kafka at the address that was given: each command says so, in one line and soon."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from socket import create_server
 from typing import Any
 
 import pytest
@@ -8,9 +13,10 @@ from confluent_kafka import KafkaError, KafkaException
 
 from cli import clients
 from cli.clients import CONNECT_S, REFUSED_S, ClientLog, reach
-from cli.commands import load
+from cli.commands import INTERRUPTED, load
 from stack.ports import free_ports
 
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "produce": ("produce", "cifar10", "--count", "1"),
     "measure": ("measure",),
@@ -40,6 +46,24 @@ def test_each_command_ends_with_one_line(
     assert said.err.endswith("Connection refused\n")
     assert said.err.count("\n") == 1, "nothing of the client's own log"
     assert said.out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_an_interrupt_while_kafka_is_awaited_ends_it(words: tuple[str, ...]) -> None:
+    with create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, str(ROOT / "cli"), *words, "--brokers", address]
+        with (
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as child,
+            silent.accept()[0],
+        ):
+            child.send_signal(signal.SIGINT)
+            said, errors = child.communicate(timeout=120)
+    assert child.returncode in (-signal.SIGINT, INTERRUPTED)
+    assert (said, errors) == ("", "")
 
 
 class Absent:

@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,13 +44,56 @@ def test_a_summary_can_be_named_itself_and_a_page_is_written_if_asked(
     assert page.read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("text", [b"{}", b"\xff", b""])
+def test_a_path_that_is_not_utf8_is_written_and_printed(runs: list[str], tmp_path: Path) -> None:
+    page = tmp_path / "\udcff.html"
+    done = subprocess.run(
+        [sys.executable, COMPARE, *runs, "--html", page],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\\udcff.html\n")
+    assert page.exists()
+
+
+@pytest.mark.parametrize("text", [b"{}", b"\xff", b"", b"[]", b'{"sent": NaN}', b'{"run_id": "cut'])
 def test_what_is_no_summary_is_one_clear_line(text: bytes, runs: list[str], tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_bytes(text)
     done = CliRunner().invoke(app, [runs[0], str(tmp_path / "bad.json")])
     assert done.exit_code == 1
     assert "error:" in done.output
     assert "bad.json: not a latency summary" in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_a_summary_of_another_version_is_told_whatever_it_holds(
+    runs: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "later.json").write_bytes(b'{"version": 2, "images": 5}')
+    done = CliRunner().invoke(app, [runs[0], str(tmp_path / "later.json")])
+    assert done.exit_code == 1
+    assert done.output.endswith("later.json: a latency summary of version 2, not 1\n")
+
+
+def test_what_does_not_end_is_not_read_to_its_end(runs: list[str]) -> None:
+    done = CliRunner().invoke(app, [runs[0], "/dev/zero"])
+    assert done.exit_code == 1
+    assert done.output == "error: /dev/zero: too large for a latency summary\n"
+
+
+def test_a_strangers_summary_does_not_control_the_terminal(runs: list[str], tmp_path: Path) -> None:
+    wild = json.loads((Path(runs[0]) / "latency_summary.json").read_bytes())
+    wild |= {
+        "throughput": 1e308,
+        "models": {"\x1b[2J": 1},
+        "valid": False,
+        "reasons": ["\x1b[0m\n"],
+    }
+    wild["stages"] = [{**wild["stages"][0], "name": "\x1b[1m"}]
+    (tmp_path / "wild.json").write_text(json.dumps(wild))
+    done = CliRunner().invoke(app, [runs[0], str(tmp_path / "wild.json")])
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.output
 
 
 def test_a_folder_without_results_says_which_file_is_not_there(

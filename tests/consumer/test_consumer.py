@@ -216,7 +216,7 @@ def test_missing_images_and_duplicates_are_counted_and_make_the_run_invalid(
     assert found.reasons == ["5 images were neither answered nor dead-lettered"]
 
 
-@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_its_results_are_written(
     name: signal.Signals, bridge: Bridge, measuring: Measuring, summary: Callable[[], Summary]
 ) -> None:

@@ -1,13 +1,15 @@
 """What a person gets to see, of runs of every kind."""
 
+import errno
 import io
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from consumer.files import write_atomically
+from consumer.files import make_folder, write_atomically
 from consumer.measuring import text
 from consumer.measuring.evaluate import evaluate
 from consumer.measuring.matching import Matcher, Rows
@@ -15,6 +17,7 @@ from consumer.measuring.statistics import Measured, measured
 from consumer.measuring.table import print_summary
 from consumer.report import plots
 from consumer.summary import Summary, TritonStages
+from consumer.units import duration, share
 from tests.consumer.runs import RUNS_US
 from wire.prediction import STAMPS, Prediction, ScoredLabel
 
@@ -70,3 +73,58 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
         write_atomically(path, lambda file: file.write(b"new" * (1 // 0)))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+
+    def full(_file: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for path, write, why in (
+        (tmp_path / "folder", lambda _: None, "Is a directory"),
+        (tmp_path / "file" / "below", lambda _: None, "Not a directory"),
+        (tmp_path / "full", full, "No space left on device"),
+    ):
+        with pytest.raises(OSError, match=re.escape(f"cannot write {path}: ")) as refused:
+            write_atomically(path, write)
+        assert why in str(refused.value) or "File exists" in str(refused.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_for_results_is_made_and_tried_at_once(tmp_path: Path) -> None:
+    make_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file: it is no folder"):
+        make_folder(tmp_path / "file")
+    with pytest.raises(OSError, match=r"cannot write into /proc/none: "):
+        make_folder(Path("/proc/none"))
+
+
+def test_times_that_are_all_clock_errors_are_not_shown_as_none() -> None:
+    rows, _, summary = run([-5, -5])
+    table, written = io.StringIO(), io.BytesIO()
+    print_summary(Console(file=table, width=80), summary)
+    text.write_results(written, rows, summary)
+    told = written.getvalue().decode()
+    assert "2 images arrived before they left" in table.getvalue()
+    assert "Latency" not in table.getvalue()
+    assert "0 images, 2 clock errors" in told
+    assert " mean   " not in told
+    for shown in (table.getvalue(), told):
+        line = next(one for one in shown.splitlines() if "kafka" in one and "out" in one)
+        assert line.count("-") == 3
+
+
+def test_a_time_is_told_in_a_unit_that_suits() -> None:
+    assert [duration(ms) for ms in (0, 0.25, 4.7, 1250, 2.1e6, -3.6e6, 86_400_000 * 124.5)] == [
+        "0", "250 µs", "4.7 ms", "1.25 s", "2,100 s", "-3,600 s", "124 days",
+    ]  # fmt: skip
+
+
+def test_only_a_share_is_told_in_per_cent() -> None:
+    assert [share(score) for score in (0, 0.987, 1, 7, -2.5, 1e30)] == [
+        "0%", "99%", "100%", "7", "-2.5", "1e+30",
+    ]  # fmt: skip

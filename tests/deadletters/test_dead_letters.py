@@ -6,6 +6,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from deadletters import reading
 from deadletters.command import app
 from deadletters.reading import CHUNK, DeadLetters
 from stack.kafka import Kafka
@@ -19,6 +20,7 @@ from wire.record import Outgoing, StoredRecord, raw_bytes
 pytestmark = pytest.mark.slow
 
 VALUE = b"\x89PNG of an image"
+PLACE: list[tuple[str, bytes | None]] = [("dlq.partition", b"0"), ("dlq.offset", b"0")]
 
 
 def letter(
@@ -107,7 +109,7 @@ def test_an_image_too_large_for_its_letter_is_taken_from_where_it_was(
         assert small is not None
         send(kafka.bootstrap, topics.dead_letters, [small])
     said = command(kafka, topics, "replay", "--to", topics.predictions, code=1)
-    assert said == "1 sent again, 1 gone\n"
+    assert said == "1 sent again, 1 not\n"
     (back,) = collect(kafka.bootstrap, [topics.predictions], lambda messages: len(messages) == 1)
     assert (back.key(), back.value()) == (b"image-0", VALUE)
 
@@ -116,17 +118,22 @@ def test_a_letter_that_does_not_say_where_it_came_from_holds_up_no_other(
     kafka: Kafka, topics: Topics
 ) -> None:
     nowhere = Outgoing(b"of another program", b"hello", [])
+    odd = [
+        Outgoing(b"odd", b"hello", [("dlq.topic", name), *more])
+        for name in (b"a b", b"x" * 2000, b"\xff", topics.dead_letters.encode())
+        for more in ([], [("dlq.value.omitted", b"9"), *PLACE])
+    ]
     whole = [letter(topics, number, "color") for number in range(4)]
-    send(kafka.bootstrap, topics.dead_letters, [*whole[:2], nowhere, *whole[2:]])
+    send(kafka.bootstrap, topics.dead_letters, [*odd, *whole[:2], nowhere, *whole[2:]])
     done = CliRunner().invoke(
         app,
         ["replay", "--brokers", kafka.bootstrap, "--dead-letters-topic", topics.dead_letters],
     )
-    assert (done.exit_code, done.stdout) == (1, "4 sent again, 1 gone\n"), done.stderr
+    assert (done.exit_code, done.stdout) == (1, "4 sent again, 9 not\n"), done.stderr
     assert "it does not say where it came from" in done.stderr
     back = collect(kafka.bootstrap, [topics.images], lambda messages: len(messages) == 4)
     assert {one.key() for one in back} == {f"image-{n}".encode() for n in range(4)}
-    assert command(kafka, topics, "replay") == "0 sent again, 0 gone\n"
+    assert command(kafka, topics, "replay") == "0 sent again, 0 not\n"
 
 
 def test_a_replay_ends_where_the_topic_ended_when_it_began(kafka: Kafka, topics: Topics) -> None:
@@ -226,3 +233,39 @@ def test_no_broker_is_one_line_and_is_not_waited_for_long(
     assert done.stderr.startswith(f"error: cannot use Kafka at 127.0.0.1:{port}: ")
     assert len(done.stderr.splitlines()) == 1
     assert not asked  # it would be asked, and waited for, before anything is said
+
+
+def test_dead_letters_are_not_sent_to_their_own_topic(kafka: Kafka, topics: Topics) -> None:
+    command(kafka, topics, "replay", "--to", topics.dead_letters, code=2)
+    command(kafka, topics, "replay", "--to", "a b", code=2)
+
+
+def test_a_time_may_have_a_zone(kafka: Kafka, topics: Topics) -> None:
+    send(kafka.bootstrap, topics.dead_letters, [letter(topics, 0, "color", timestamp_ms=3_600_000)])
+    for since, said in (
+        ("1970-01-01T01:00:00", "1  decode/color"),
+        ("1970-01-01T03:00:00+02:00", "1  decode/color"),
+        ("1970-01-01T03:00:01+02:00", "no dead letters"),
+        ("1969-12-31T20:00:01-05:00", "no dead letters"),
+    ):
+        assert said in command(kafka, topics, "list", "--since", since)
+
+
+def test_what_a_stranger_wrote_stays_in_its_line(kafka: Kafka, topics: Topics) -> None:
+    name = "a\nb\x1b[31m" + "c" * 999
+    named = ("dlq.error.class", "dlq.topic")
+    headers = [*((header, name.encode()) for header in named), *PLACE]
+    send(kafka.bootstrap, topics.dead_letters, [Outgoing(b"k", b"v", headers)])
+    lines = command(kafka, topics, "list").splitlines()
+    assert [line.split("a b")[0].strip() for line in lines] == ["1  ?/", "k at"]
+    assert all(line.isprintable() and len(line) < 350 for line in lines)
+
+
+def test_an_image_that_cannot_be_asked_for_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "TIMEOUT_S", 0.5)
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    with (
+        reading.Originals(reading.make_config(address, {})) as originals,
+        pytest.raises(reading.DeadLetterError, match="cannot read the image at images/0/7: "),
+    ):
+        originals.record("images", 0, 7)

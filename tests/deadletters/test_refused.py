@@ -39,9 +39,9 @@ def test_a_letter_from_a_topic_that_is_not_there_holds_up_no_other(
         app,
         ["replay", "--brokers", kafka.bootstrap, "--dead-letters-topic", topics.dead_letters],
     )
-    assert (done.exit_code, done.stdout) == (1, "4 sent again, 1 gone\n"), done.output
+    assert (done.exit_code, done.stdout) == (1, "4 sent again, 1 not\n"), done.output
     assert f"there is no topic {topic[:249]!r}" in done.stderr
-    assert command(kafka, topics, "replay") == "0 sent again, 0 gone\n"
+    assert command(kafka, topics, "replay") == "0 sent again, 0 not\n"
     said = CliRunner().invoke(
         app,
         [
@@ -52,7 +52,7 @@ def test_a_letter_from_a_topic_that_is_not_there_holds_up_no_other(
     assert said.exit_code == 1
     assert "no such topic" in said.stderr
     again = command(kafka, topics, "replay", "--to", topics.images, "--group", f"b-{topics.images}")
-    assert again == "5 sent again, 0 gone\n"
+    assert again == "5 sent again, 0 not\n"
 
 
 def test_an_image_that_its_id_makes_too_large_holds_up_no_other(
@@ -72,10 +72,10 @@ def test_an_image_that_its_id_makes_too_large_holds_up_no_other(
         app,
         ["replay", "--brokers", kafka.bootstrap, "--dead-letters-topic", topics.dead_letters],
     )
-    assert (done.exit_code, done.stdout) == (1, "5 sent again, 1 gone\n"), done.output
+    assert (done.exit_code, done.stdout) == (1, "5 sent again, 1 not\n"), done.output
     assert "skipped: the dead letter at" in done.stderr
     assert "Message size too large" in done.stderr
     back = collect(kafka.bootstrap, [small], lambda messages: len(messages) == 6)
     assert [one.key() for one in back if one.value() == noise] == [None], "the one from before"
     assert {one.key() for one in back} == {None, *(f"image-{n}".encode() for n in range(5))}
-    assert command(kafka, topics, "replay") == "0 sent again, 0 gone\n"
+    assert command(kafka, topics, "replay") == "0 sent again, 0 not\n"

@@ -81,3 +81,11 @@ def test_the_timer_stops_waiting_when_asked() -> None:
     timer = Timer()
     assert not timer.wait(3600 * SECOND, polls.append, lambda: len(polls) > 3)
     assert max(polls) <= 0.1
+
+
+def test_any_rate_and_any_duration_make_a_schedule() -> None:
+    clock = FakeClock()
+    slow = Schedule(1e-300, count=2, duration_ns=1e308 * SECOND)
+    assert list(paced(slow, clock.elapsed, lambda due: due < 100 * SECOND)) == [(0, 0)]
+    fast = Schedule(float("inf"), count=2, duration_ns=float("inf"))
+    assert list(paced(fast, clock.elapsed, clock.wait)) == [(0, 0), (1, 0)]

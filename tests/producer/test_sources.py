@@ -1,4 +1,7 @@
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +116,43 @@ def test_a_folder_without_images_says_so(tmp_path: Path) -> None:
         sources.Folder(tmp_path)
     with pytest.raises(sources.SourceError, match="not a folder"):
         sources.Folder(tmp_path / "absent")
+
+
+def test_of_odd_files_the_images_are_sent_and_the_others_are_named(folder: Path) -> None:
+    image = encode(original()[0], Encoding.PNG).value
+    (folder / "\udcff").mkdir()
+    (folder / "\udcff" / "\udcfe.png").write_bytes(image)
+    (folder / "link.png").symlink_to("root.png")
+    (folder / "loop").symlink_to(".")
+    (folder / "gone.png").symlink_to("absent")
+    (folder / "itself.png").symlink_to("itself.png")
+    (folder / "long.png").symlink_to("x" * 300)
+    os.mkfifo(folder / "pipe.png")
+    images = sources.Folder(folder)
+    assert images.skipped == [
+        "gone.png", "itself.png", "long.png", "loop", "notes.txt", "pipe.png",
+    ]  # fmt: skip
+    assert images.labels() == ["cat", "cat", "dog", "deep", None, None, "\\xff"]
+    assert images[6].value == image
+
+
+LISTING = "import sys, producer.sources as s, pathlib; s.Folder(pathlib.Path(sys.argv[1]))"
+
+
+def test_a_folder_below_that_cannot_be_read_is_an_error(folder: Path) -> None:
+    (folder / "dog").chmod(0)
+    # Of root's rights, those to files are taken away.
+    bounded = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    done = subprocess.run(
+        [*(bounded if os.getuid() == 0 else ()), sys.executable, "-c", LISTING, folder],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = done.stderr
+    assert f"cannot read {folder / 'dog'}: Permission denied" in said
+
+
+def test_a_file_larger_than_any_message_is_not_read(folder: Path) -> None:
+    with (folder / "huge.png").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(sources.SourceError, match=r"huge.png has 1,099,511,627,776 bytes"):
+        sources.Folder(folder).preload(10)

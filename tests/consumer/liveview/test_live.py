@@ -205,6 +205,17 @@ def test_no_broker_is_said_on_the_page_and_once_in_the_log(tmp_path: Path) -> No
         assert "Traceback" not in live.log
 
 
+def test_its_own_address_is_not_taken_for_kafka(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    own = f"127.0.0.1:{port}"
+    with started(tmp_path, "--port", str(port), "--brokers", own) as live:
+        trouble = f"{own} speaks HTTP and not Kafka's protocol"
+        live.until(lambda frame: trouble in (frame["trouble"] or ""))
+        assert live.stop() == 0
+        assert trouble in live.log
+        assert "Invalid" not in live.log
+
+
 def test_a_topic_that_does_not_exist_is_said(kafka: Kafka, tmp_path: Path) -> None:
     with started(tmp_path, "--brokers", kafka.bootstrap, "--images-topic", "absent") as live:
         live.until(lambda frame: ": absent; create it" in (frame["trouble"] or ""))

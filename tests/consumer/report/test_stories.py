@@ -9,6 +9,9 @@ from consumer.report.stories import stories
 from tests.consumer.report.test_page import EVIL
 from tests.consumer.runs import make_run
 
+LARGEST = 3.4028234663852886e38
+"""The largest number of a column of scores."""
+
 
 def test_each_image_says_what_became_of_it_and_where_it_lies() -> None:
     run = make_run([2000] * 4, answers=[("cat", "cat"), ("dog", "cat")], refused="decode/color")
@@ -39,3 +42,12 @@ def test_a_strangers_text_does_not_leave_its_place() -> None:
     text = stories(make_run([2000] * 2, id=EVIL, refused=EVIL, model=EVIL).rows)
     assert "<" not in text
     assert EVIL in json.loads(text)["names"][0]
+
+
+def test_a_score_beyond_any_column_is_still_json() -> None:
+    run = make_run([2000] * 2, scores=(1e308, -1e308))
+    found = json.loads(stories(run.rows), parse_constant=pytest.fail)
+    assert [image[3] for image in found["images"]] == [
+        3.4028234663852886e38,
+        -3.4028234663852886e38,
+    ]
