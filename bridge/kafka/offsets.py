@@ -12,6 +12,10 @@ Key = int | tuple[int, int]
 record has several."""
 
 
+MERGE_FROM = 4096
+"""Records that a tracker keeps before it looks for finished ones that it need not keep."""
+
+
 @dataclass(slots=True)
 class Entry(Generic[T]):
     """One record in flight.
@@ -31,6 +35,17 @@ class Entry(Generic[T]):
     parts: "list[Part[T]] | None" = None
     left: int = 0
     """Parts that are not finished."""
+    through: int = -1
+    """The offset of the last of the finished records behind this one that are no longer kept."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether only the offset of this record is still of use."""
+        return (
+            self.finished
+            and self.result is None
+            and all(part.result is None for part in self.parts or ())
+        )
 
 
 @dataclass(slots=True)
@@ -59,8 +74,8 @@ class PartitionTracker(Generic[T]):
     """
 
     __slots__ = (
-        "_by_offset", "_committed", "_entries", "cost", "in_flight", "last", "partition",
-        "position", "revoked", "topic",
+        "_by_offset", "_committed", "_entries", "_merge_at", "cost", "in_flight", "last",
+        "partition", "position", "revoked", "topic",
     )  # fmt: skip
 
     def __init__(self, topic: str, partition: int) -> None:
@@ -74,6 +89,7 @@ class PartitionTracker(Generic[T]):
         self._committed: int | None = None
         self._entries: deque[Entry[T]] = deque()
         self._by_offset: dict[Key, Entry[T]] = {}
+        self._merge_at = MERGE_FROM
 
     def begin(self, offset: int, cost: int = 0, begun: float = 0.0) -> bool:
         """Note a record that arrived at `begun`; False, and ignored, if its offset is not a new
@@ -81,12 +97,25 @@ class PartitionTracker(Generic[T]):
         if offset <= self.last:
             return False
         self.last = offset
+        if len(self._entries) >= self._merge_at:
+            self._merge()
         entry: Entry[T] = Entry(offset, cost, begun)
         self._entries.append(entry)
         self._by_offset[offset] = entry
         self.in_flight += 1
         self.cost += cost
         return True
+
+    def _merge(self) -> None:
+        """Keep only one number for finished records behind one that waits, perhaps for hours."""
+        kept: deque[Entry[T]] = deque()
+        for entry in self._entries:
+            if kept and entry.settled:
+                kept[-1].through = entry.offset
+            else:
+                kept.append(entry)
+        self._entries = kept
+        self._merge_at = max(MERGE_FROM, 2 * len(kept))
 
     def split(self, offset: int, costs: Sequence[int]) -> list[Key] | None:
         """Note that a record has several images, which finish one by one; returns their keys, or
@@ -152,8 +181,7 @@ class PartitionTracker(Generic[T]):
                 taken.append(entry)
             else:
                 taken += entry.parts
-        if taken:
-            self.position = taken[-1].offset + 1
+            self.position = max(entry.offset, entry.through) + 1
         return taken
 
     def discard_finished(self) -> list[Entry[T]]:

@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bridge.accounts import Accounts
+from bridge.kafka import offsets
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.offsets import PartitionTracker
 
@@ -34,6 +36,8 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(offsets, "MERGE_FROM", 2)  # finished records are merged all the time
         self.accounts = Accounts()
         self.assignment: Assignment[Result] = Assignment(self.accounts)
         self.log: list[int] = []
@@ -43,6 +47,9 @@ class Life(RuleBasedStateMachine):
         self.owned = False
         self.old: list[tuple[PartitionTracker[Result], int]] = []
         self.working: list[tuple[PartitionTracker[Result], int]] = []
+
+    def teardown(self) -> None:
+        self.patch.undo()
 
     @rule(gaps=st.lists(st.integers(1, 3), min_size=1, max_size=5))
     def produce(self, gaps: list[int]) -> None:
@@ -91,6 +98,10 @@ class Life(RuleBasedStateMachine):
                 assert one.offset >= self.committed
                 self.committed = one.offset
                 one.tracker.mark_committed(one.offset)
+        if self.owned:
+            left = [offset for _, offset in self.working]
+            done = [one for one in self.log if one < min([*left, self.next_read])]
+            assert self.committed >= max(done, default=-1) + 1, "all that is answered is committed"
 
     @precondition(lambda self: self.owned)
     @rule()
@@ -131,6 +142,36 @@ def test_the_whole_log_is_committed_once_all_of_it_is_answered() -> None:
     assert tracker.committable() == 10
     tracker.mark_committed(10)
     assert tracker.committable() is None
+
+
+def test_what_is_finished_behind_a_record_that_waits_is_not_kept() -> None:
+    tracker: PartitionTracker[Result] = PartitionTracker("images", 0)
+    for offset in range(100_000):
+        assert tracker.begin(offset)
+        if offset % 1000:
+            tracker.finish(offset)
+    assert len(tracker._entries) < 3 * offsets.MERGE_FROM
+    assert tracker.take() == []
+    for offset in range(0, 50_000, 1000):
+        tracker.finish(offset)
+    tracker.take()
+    assert tracker.committable() == 50_000
+    for offset in range(50_000, 100_000, 1000):
+        tracker.finish(offset)
+    tracker.take()
+    assert tracker.committable() == 100_000
+
+
+def test_outcomes_that_wait_are_kept_behind_a_record_that_waits() -> None:
+    tracker: PartitionTracker[Result] = PartitionTracker("images", 0)
+    for offset in range(3 * offsets.MERGE_FROM):
+        assert tracker.begin(offset)
+        if offset:
+            tracker.finish(offset, ANSWER)
+    tracker.finish(0)
+    taken = tracker.take()
+    assert [entry.offset for entry in taken] == list(range(3 * offsets.MERGE_FROM))
+    assert [entry.result for entry in taken[1:]] == [ANSWER] * (len(taken) - 1)
 
 
 def test_a_log_that_lost_its_end_is_read_again_from_there() -> None:
