@@ -20,10 +20,11 @@ from bridge.images import DecodedImage, Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.at_least_once import AtLeastOnce
 from bridge.kafka.batches import after_batch
-from bridge.kafka.clients import consumer_option, make_producer, make_reader
+from bridge.kafka.clients import consumer_option, make_admin, make_producer, make_reader
 from bridge.kafka.delivery import Delivery
 from bridge.kafka.exactly_once import ExactlyOnce
 from bridge.kafka.group import commit_metadata
+from bridge.kafka.identity import TopicIdentity
 from bridge.kafka.intake import Intake
 from bridge.kafka.membership import Membership
 from bridge.kafka.statistics import read_statistics
@@ -102,7 +103,13 @@ def build(
     allowed = parse_allow_list(settings.reference_allow)
     assignment: Assignment[Publication] = Assignment(metrics.images)
     watch = Watch(
-        consumer, membership, assignment, metrics, topic=settings.images_topic, model=spec.name
+        consumer,
+        membership,
+        assignment,
+        metrics,
+        topic=settings.images_topic,
+        model=spec.name,
+        identity=TopicIdentity(partial(make_admin, settings), settings.images_topic),
     )
     delivery = _make_delivery(
         settings,

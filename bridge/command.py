@@ -18,6 +18,7 @@ from bridge.config import ConfigError, Settings
 from bridge.decoders.pool import DecoderError
 from bridge.fuse import FuseBlownError
 from bridge.kafka.delivery import DeliveryError
+from bridge.kafka.identity import TopicReplacedError
 from bridge.loading import load
 from bridge.logs import configure
 from bridge.malloc import keep_large_pieces
@@ -200,6 +201,7 @@ def serve(bridge: App) -> int:
         DeliveryError,
         KafkaException,
         NotDrainedError,
+        TopicReplacedError,
     ) as error:
         log.error("stopped_by_error", kind=type(error).__name__, error=str(error))  # noqa: TRY400
         return FAILED

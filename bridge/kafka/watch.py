@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from bridge.images import Publication
 from bridge.kafka.assignment import Assignment
 from bridge.kafka.group import read_model
+from bridge.kafka.identity import TopicIdentity
 from bridge.kafka.membership import Key, Membership
 from bridge.kafka.statistics import Statistics
 from bridge.metrics import Metrics
@@ -28,6 +29,7 @@ class Watch:
     Args:
         consumer: asked for committed offsets and watermarks.
         model: the model that this bridge serves.
+        identity: finds out whether the topic is still the same one; None: nobody asks.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Watch:
         *,
         topic: str,
         model: str,
+        identity: TopicIdentity | None = None,
     ) -> None:
         self._consumer = consumer
         self._membership = membership
@@ -46,6 +49,7 @@ class Watch:
         self._metrics = metrics
         self._topic = topic
         self._model = model
+        self._identity = identity
         self._others: set[str] = set()
 
     @property
@@ -127,6 +131,9 @@ class Watch:
         Args:
             paused: whether the intake has paused its partitions.
             emptied: whether all that Kafka's client had fetched was taken since the last turn.
+
+        Raises:
+            TopicReplacedError: the topic was deleted and created again.
         """
         if not paused and (keys := self._membership.to_try()):
             # Kafka's client reports only once that a partition cannot be read, and its recovery
@@ -135,6 +142,8 @@ class Watch:
             self._consumer.pause(places)
             self._consumer.resume(places)
         self._membership.looked(paused=paused, emptied=emptied)
+        if self._identity is not None:
+            self._identity.check()
         if self._membership.due:
             self._committed([(self._topic, NOBODYS)])
 
