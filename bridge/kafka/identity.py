@@ -54,6 +54,7 @@ class TopicIdentity:
         Raises:
             TopicReplacedError: it is another topic of the same name.
         """
+        self._admin.poll(0)  # its log lines, which would be kept otherwise
         if self._asked is None:
             if self._clock() >= self._ask_at:
                 self._ask()
