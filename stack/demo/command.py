@@ -181,7 +181,7 @@ def run(
         command("measure", "--brokers", kafka.bootstrap, "--run-id", run_id, "--count",
                 subject.count, "--idle", 20, "--triton", triton.grpc, "--output", output,
                 "--ready-file", ready),
-        stdout=log, stderr=subprocess.STDOUT,
+        stdout=log, stderr=subprocess.STDOUT, process_group=0,
     )  # fmt: skip
     running.callback(end, consumer)
     await_file(ready, consumer)
@@ -240,10 +240,15 @@ def step(text: str) -> None:
 def script(name: str, *arguments: object, quiet: bool = False) -> None:
     """Run one of the project's commands to its end.
 
+    In a process group of its own: Ctrl-C is for the demo, which ends what it started. A child that
+    gets it while Python starts would print a traceback.
+
     Raises:
         DemoError: the command failed.
     """
-    done = subprocess.run(command(name, *arguments), capture_output=quiet, check=False)
+    done = subprocess.run(
+        command(name, *arguments), capture_output=quiet, check=False, process_group=0
+    )
     if done.returncode != 0:
         detail = done.stdout.decode() + done.stderr.decode() if quiet else ""
         raise DemoError(f"tkb {name} ended with status {done.returncode}\n{detail}".strip())
