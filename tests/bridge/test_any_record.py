@@ -66,4 +66,4 @@ def test_the_tools_go_on_past_a_letter_whose_headers_cannot_be_read(
     assert listed.exit_code == 0, listed.output
     assert "1  unreadable/headers" in listed.stdout
     replayed = CliRunner().invoke(app, ["replay", *where, "--to", topics.images])
-    assert (replayed.exit_code, replayed.stdout) == (1, "1 sent again, 1 gone\n")
+    assert (replayed.exit_code, replayed.stdout) == (1, "1 sent again, 1 not\n")
