@@ -216,6 +216,18 @@ def test_missing_images_and_duplicates_are_counted_and_make_the_run_invalid(
     assert found.reasons == ["5 images were neither answered nor dead-lettered"]
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Children get SIGHUP, even where the tests themselves are run by nohup, and they inherit
+    that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_its_results_are_written(
     name: signal.Signals, bridge: Bridge, measuring: Measuring, summary: Callable[[], Summary]
