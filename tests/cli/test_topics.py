@@ -36,11 +36,17 @@ def test_topics_are_made_as_asked_and_left_alone_when_they_exist(kafka: Kafka) -
 
 
 def test_what_the_broker_refuses_is_one_line(kafka: Kafka) -> None:
-    words = ["create", "x" * 300, "--brokers", kafka.bootstrap]
+    words = ["create", "xxx", "--replication", "9", "--brokers", kafka.bootstrap]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 1
     assert done.stderr.startswith("error: topic xxx")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_name_that_no_topic_can_have_is_not_asked_for() -> None:
+    done = CliRunner().invoke(app, ["create", "x" * 300, "--brokers", "127.0.0.1:1"])
+    assert done.exit_code == 2
+    assert "is no name of a topic" in done.stderr
 
 
 def test_no_broker_is_one_line_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
