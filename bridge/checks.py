@@ -57,20 +57,16 @@ class Finding:
 
 def check_packages(settings: Settings) -> Iterator[Finding]:
     """Check that the packages are installed which some settings need."""
-    try:
-        check_client(settings)
-    except ConfigError as error:
-        yield Finding("wrong", str(error))
-    try:
-        if settings.prediction_format != "json":
-            make_registry(settings).close()
-    except ConfigError as error:
-        yield Finding("wrong", str(error))
-    try:
-        if settings.tracing:
-            require_tracing()
-    except TracingError as error:
-        yield Finding("wrong", str(error))
+    needed: list[Callable[[], object]] = [lambda: check_client(settings)]
+    if settings.prediction_format != "json":
+        needed.append(lambda: make_registry(settings).close())
+    if settings.tracing:
+        needed.append(require_tracing)
+    for require in needed:
+        try:
+            require()
+        except (ConfigError, TracingError) as error:
+            yield Finding("wrong", str(error))
 
 
 def check_kafka(settings: Settings) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from cli.interrupts import quiet_interrupt
+from cli.signals import interruptible
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand, TyperGroup
@@ -145,14 +146,11 @@ def importing(command: str) -> Iterator[None]:
     Raises:
         NotInstalledError: a package for it is not installed.
     """
-    before = signal.getsignal(signal.SIGINT)
-    quiet_interrupt()
     try:
-        yield
+        with interruptible():
+            yield
     except ModuleNotFoundError as error:
         raise _not_installed(command, error) from None
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _not_installed(command: str, error: ModuleNotFoundError) -> Exception:

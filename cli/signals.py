@@ -6,20 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from cli.interrupts import quiet_interrupt
+
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let an interrupt end the process at once while a client's call waits, which Python would only
     notice when the call returns. A handler of the program's own is left as it is."""
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    before = signal.getsignal(signal.SIGINT)
+    quiet_interrupt()
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
 
 
 class StopSignal:

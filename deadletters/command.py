@@ -301,7 +301,7 @@ def _again(
         problem = "it does not say where it came from (--to TOPIC with a new --group sends it)"
     elif not originals.has(goes_to):
         remedy = "create it, or give --to TOPIC, and a new --group"
-        problem = f"there is no topic {goes_to[:249]!r} ({remedy})"
+        problem = f"there is no topic {clipped(goes_to)!r} ({remedy})"
     if problem is not None:
         typer.echo(f"skipped: the dead letter at {_where(record)}: {problem}", err=True)
         return None

@@ -164,15 +164,14 @@ class Records:
         assert topic is not None
         assert partition is not None
         assert offset is not None
-        after = offset
-        if self._after_batch is not None:
-            try:
-                after = self._after_batch(topic, partition, offset)
-                self._consumer.seek(TopicPartition(topic, partition, after))
-            except KafkaException as problem:
-                log.warning("batch_not_passed", error=str(problem), partition=partition)
-                after = offset
-        if after == offset:
+        if self._after_batch is None:
+            self._consumer_error(message, error)
+            return None
+        try:
+            after = self._after_batch(topic, partition, offset)
+            self._consumer.seek(TopicPartition(topic, partition, after))
+        except KafkaException as problem:
+            log.warning("batch_not_passed", error=str(problem), partition=partition)
             self._consumer_error(message, error)
             return None
         why = (
